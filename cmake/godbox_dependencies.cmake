@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+# Third-party packages, all from the system. Which folder may include which is in layers.toml.
+
+find_package(Threads REQUIRED)
+find_package(Boost 1.81 CONFIG REQUIRED COMPONENTS json)
+find_package(fmt REQUIRED)
+find_package(Isal REQUIRED)
+find_package(tomlplusplus 3 REQUIRED)
+find_package(CLI11 2 REQUIRED)
+find_package(spdlog REQUIRED)
+
+if(GODBOX_BUILD_TESTS)
+  find_package(Catch2 3 REQUIRED)
+  find_package(Python3 3.11 REQUIRED COMPONENTS Interpreter)
+  find_package(benchmark QUIET)
+  godbox_with(BENCHMARK "${benchmark_FOUND}" "Google Benchmark, for perf/micro")
+endif()
