@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The bytes of one DRAM channel, wherever they live: a memfd, a tmpfs or hugetlbfs file, a dax
+// device, a NUMA node. The emulator and the local transport see only this interface; driver/mem
+// implements it.
+// Thread-safety: all calls are concurrent on disjoint ranges; data() is constant for life.
+// Ownership: the target owns its mapping and descriptor. Units: bytes from the start of the channel.
+// Errors: named at each call. Nothing here raises SIGBUS: only backed ranges may be touched.
+#pragma once
+
+#include <godbox/result.h>
+#include <godbox/units.h>
+
+#include <string_view>
+
+namespace godbox {
+
+// Who sees a store when (DESIGN section 5): `coherent` memory is coherent between all its users (one
+// host, or CXL 3 hardware coherence); `software` memory needs flush() before data is
+// announced and invalidate() before it is read (several hosts on CXL 2.0 memory).
+enum class Coherence : std::uint8_t { coherent, software };
+
+class MemoryTarget {
+ public:
+  virtual ~MemoryTarget() = default;
+
+  [[nodiscard]] virtual std::string_view kind() const = 0;  // "memfd", "file", "hugetlbfs", "device"
+  [[nodiscard]] virtual SizeBytes size() const = 0;
+  [[nodiscard]] virtual Coherence coherence() const = 0;
+  // First byte of the mapping. Only ranges made present by back() may be read or written.
+  [[nodiscard]] virtual std::byte* data() const = 0;
+  // Descriptor of the same bytes for another process to map; -1 where there is none.
+  [[nodiscard]] virtual int descriptor() const = 0;
+  // The unit in which back() and discard() work; offsets and sizes given to them are multiples.
+  [[nodiscard]] virtual SizeBytes backing_granularity() const = 0;
+
+  // Makes [offset, offset + size) present and zero where it was absent. Idempotent.
+  // Errors: out_of_range, backing_full (the machine has no memory for it), io_error.
+  [[nodiscard]] virtual Result<void> back(DramOffset offset, SizeBytes size) = 0;
+  // Gives the range back; its bytes read as zero after the next back().
+  // Errors: out_of_range, io_error; unsupported where the memory cannot be given back.
+  [[nodiscard]] virtual Result<void> discard(DramOffset offset, SizeBytes size) = 0;
+
+  // Writes the CPU's lines of `range` back to memory / drops them. No-ops when coherent.
+  virtual void flush(ConstSpan range) const = 0;
+  virtual void invalidate(ConstSpan range) const = 0;
+};
+
+}  // namespace godbox

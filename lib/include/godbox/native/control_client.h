@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The client's end of a control connection of the native protocol: opens a session, sends requests,
+// matches replies, keeps the session alive with pings. Sans-I/O (godbox/stream.h).
+// Thread-safety: the network's thread. Ownership: callers keep the client alive until on_closed.
+// Units: TimePoints of the network's clock.
+// Errors: each request ends exactly once: with the reply's status, deadline_exceeded,
+// session_lost (the connection ended) or queue_full (kRequestsMax outstanding).
+// Source: docs/wire-protocol.md.
+#pragma once
+
+#include <godbox/stream.h>
+#include <godbox/wire.h>
+
+#include <array>
+#include <deque>
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace godbox::native {
+
+class ControlClient final : public StreamEndpoint {
+ public:
+  static constexpr std::size_t kRequestsMax = 1024;
+  static constexpr Duration kHelloTimeout = std::chrono::seconds(10);
+  // Called once with the reply's status and body; the body dies when the call returns.
+  using OnReply = std::function<void(Errc status, ConstSpan body)>;
+
+  explicit ControlClient(std::string tenant) : tenant_(std::move(tenant)) {}
+
+  [[nodiscard]] bool is_open() const { return state_ == State::open; }
+  [[nodiscard]] bool is_closed() const { return state_ == State::closed; }
+  [[nodiscard]] Errc close_reason() const { return reason_; }
+  [[nodiscard]] const wire::HelloReply& session() const { return hello_; }
+
+  // Queues a request; the caller kicks the network afterwards. `on_reply` may run before this returns
+  // only with queue_full or session_lost.
+  void request(wire::Op op, ConstSpan body, TimePoint now, TimePoint deadline, OnReply on_reply);
+  // Descriptors that came with MAP_MEMORY; the caller owns them from here on.
+  [[nodiscard]] std::vector<int> take_descriptors() { return std::exchange(descriptors_, {}); }
+  // Says goodbye and closes once that is sent.
+  void finish();
+
+  void on_connected(TimePoint now) override;
+  [[nodiscard]] std::span<const MutableSpan> receive_spans() override;
+  void on_received(std::size_t size_bytes, TimePoint now) override;
+  [[nodiscard]] std::span<const ConstSpan> send_spans() override;
+  void on_sent(std::size_t size_bytes, TimePoint now) override;
+  [[nodiscard]] TimePoint next_deadline() const override;
+  void on_timer(TimePoint now) override;
+  [[nodiscard]] bool wants_close() const override;
+  void on_closed(Errc reason, TimePoint now) override;
+  [[nodiscard]] bool wants_descriptors() const override { return maps_pending_ > 0; }
+  void on_descriptors(std::span<const int> descriptors) override;
+
+ private:
+  enum class State : std::uint8_t { connecting, greeting, open, finishing, broken, closed };
+  struct Pending {
+    wire::Op op = wire::Op::ping;
+    TimePoint deadline;
+    OnReply on_reply;
+  };
+
+  [[nodiscard]] bool is_reading() const;
+  [[nodiscard]] Duration ping_period() const;
+  void queue_frame(const wire::Header& header, ConstSpan body);
+  void handle_header();
+  void finish_frame(TimePoint now);
+  void finish_hello(TimePoint now);
+  void complete(std::uint64_t request_id, Errc status, ConstSpan body);
+  void break_connection(Errc reason);
+
+  std::string tenant_;
+  State state_ = State::connecting;
+  Errc reason_ = Errc::ok;
+  wire::HelloReply hello_;
+  std::uint64_t next_request_id_ = 1;
+  std::unordered_map<std::uint64_t, Pending> pending_;
+  std::size_t maps_pending_ = 0;
+
+  std::deque<wire::Body> out_;
+  std::size_t out_sent_bytes_ = 0;  // of out_.front()
+  std::vector<ConstSpan> send_spans_;
+  TimePoint last_sent_{};
+  TimePoint last_received_{};
+
+  std::array<std::byte, wire::kHeaderBytes> header_bytes_{};
+  wire::Header header_;
+  bool have_header_ = false;
+  std::size_t received_bytes_ = 0;  // of the header, then of the body
+  std::vector<std::byte> body_;
+  MutableSpan receive_span_;
+  std::vector<int> descriptors_;
+};
+
+}  // namespace godbox::native

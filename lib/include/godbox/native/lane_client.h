@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The client's end of one lane of the native protocol: work requests become READ and WRITE frames,
+// payload moves between the caller's memory and the socket without a copy, CRCs are computed block
+// by block while the block is in the cache. Sans-I/O (godbox/stream.h).
+// Thread-safety: the network's thread. Ownership: a posted request's lists and memory belong to the
+// lane until its completion is reported. Units: bytes.
+// Errors: completions carry the reply's status; when the connection ends, each outstanding request
+// completes with the reason (lane_closed, lane_timeout, lane_fenced, protocol_error, ...).
+// Source: docs/wire-protocol.md.
+#pragma once
+
+#include <godbox/native/segment_cursor.h>
+#include <godbox/stream.h>
+#include <godbox/transport.h>
+#include <godbox/wire.h>
+
+#include <array>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace godbox::native {
+
+class LaneClient final : public StreamEndpoint {
+ public:
+  struct Options {
+    LaneId lane;
+    SessionId session;
+    wire::SessionSecret secret;
+    Epoch epoch;
+    Duration reply_timeout = std::chrono::seconds(10);  // no byte for so long: lane_timeout
+  };
+  using OnComplete = std::function<void(const Completion&)>;
+
+  // Bytes of payload offered to the socket in one call: large enough to amortise the call, small
+  // enough that a block whose CRC was just computed is still in the L2 cache when it is sent, and
+  // that one just received is still there when its CRC is checked.
+  static constexpr std::size_t kWindowBytes = std::size_t{256} << 10U;
+  static constexpr std::size_t kRequestsMax = 4096;  // whatever the box grants
+
+  LaneClient(Options options, OnComplete on_complete);
+
+  // See Transport::post. The caller kicks the network afterwards.
+  [[nodiscard]] Errc post(const WorkRequest& request, TimePoint now);
+  // Ends all requests with `reason`, at the on_closed that the caller's close() brings about.
+  void abandon(Errc reason);
+  // State, credits and load; the port's identity is the transport's to add.
+  [[nodiscard]] LaneStatus status() const;
+
+  void on_connected(TimePoint now) override;
+  [[nodiscard]] std::span<const MutableSpan> receive_spans() override;
+  void on_received(std::size_t size_bytes, TimePoint now) override;
+  [[nodiscard]] std::span<const ConstSpan> send_spans() override;
+  void on_sent(std::size_t size_bytes, TimePoint now) override;
+  [[nodiscard]] TimePoint next_deadline() const override;
+  void on_timer(TimePoint now) override;
+  [[nodiscard]] bool wants_close() const override;
+  void on_closed(Errc reason, TimePoint now) override;
+
+ private:
+  enum class State : std::uint8_t { connecting, greeting, open, broken, closed };
+  enum class Receiving : std::uint8_t { header, body, payload };
+  // A slot for one request in flight; reused with its buffers.
+  struct Work {
+    std::uint64_t request_id = 0;  // 0: free
+    WorkRequest request;
+    std::vector<std::byte> frame;  // header and segments
+    std::size_t frame_sent = 0;
+    SegmentCursor payload;           // next byte to send (write) or to receive (read)
+    std::size_t payload_moved = 0;
+    std::size_t payload_summed = 0;  // write: bytes that the CRC has taken in
+    BlockCrc crc;
+    bool crc_ok = true;
+  };
+
+  [[nodiscard]] Errc check(const WorkRequest& request) const;
+  [[nodiscard]] Work& take_slot();
+  [[nodiscard]] Work* find(std::uint64_t request_id);
+  [[nodiscard]] bool append_send_spans(Work& work, std::size_t& budget);
+  std::size_t take_header(std::size_t size_bytes);
+  std::size_t take_body(std::size_t size_bytes);
+  std::size_t take_payload(std::size_t size_bytes);
+  void handle_header();
+  void finish_frame();
+  void finish_hello();
+  void finish_work(Work& work, Errc status);
+  void break_lane(Errc reason);
+
+  Options options_;
+  OnComplete on_complete_;
+  State state_ = State::connecting;
+  Errc reason_ = Errc::ok;
+  wire::HelloReply hello_;
+
+  std::vector<std::unique_ptr<Work>> slots_;
+  std::vector<std::uint32_t> free_slots_;
+  std::deque<std::uint32_t> send_queue_;  // slots not fully sent, oldest first
+  std::uint32_t requests_in_flight_ = 0;
+  std::uint64_t bytes_in_flight_ = 0;
+  std::uint64_t generation_ = 0;
+
+  wire::Body hello_frame_;
+  std::size_t hello_sent_ = 0;
+  std::vector<ConstSpan> send_spans_;
+  std::vector<MutableSpan> receive_spans_;
+
+  Receiving receiving_ = Receiving::header;
+  std::array<std::byte, wire::kHeaderBytes> header_bytes_{};
+  std::size_t received_bytes_ = 0;  // of the header or body being received
+  wire::Header header_;
+  std::vector<std::byte> body_;
+  Work* reading_ = nullptr;  // whose payload is being received
+  TimePoint last_progress_{};
+};
+
+}  // namespace godbox::native

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Transport over lanes of the native protocol: one LaneClient per lane on any StreamNetwork (TCP in the
+// product, virtual time in the simulator).
+// Thread-safety: the network's thread. Ownership: the network outlives the transport.
+// Units: bytes. Errors: see godbox/transport.h; a lane that cannot be opened is down with its reason.
+#pragma once
+
+#include <godbox/native/lane_client.h>
+#include <godbox/transport.h>
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+namespace godbox::native {
+
+struct LaneTarget {
+  StreamAddress address;
+  EthPortId eth_port;
+  SuperNicId super_nic;
+};
+
+struct NativeTransportOptions {
+  SessionId session;
+  wire::SessionSecret secret;
+  Epoch epoch;
+  std::vector<LaneTarget> lanes;  // one entry per lane, kLanesMax at most
+  Duration reply_timeout = std::chrono::seconds(10);
+};
+
+class NativeTransport final : public Transport {
+ public:
+  static constexpr std::size_t kLanesMax = 1024;
+
+  NativeTransport(StreamNetwork& network, NativeTransportOptions options);
+  ~NativeTransport() override;
+  NativeTransport(const NativeTransport&) = delete;
+  NativeTransport& operator=(const NativeTransport&) = delete;
+
+  [[nodiscard]] std::string_view name() const override { return "tcp"; }
+  [[nodiscard]] std::size_t lane_count() const override { return lanes_.size(); }
+  [[nodiscard]] LaneStatus lane_status(LaneId lane) const override;
+  [[nodiscard]] Result<void> register_memory(MutableSpan memory) override;
+  void deregister_memory(MutableSpan memory) override;
+  [[nodiscard]] Errc post(LaneId lane, const WorkRequest& request) override;
+  [[nodiscard]] std::size_t poll(std::span<Completion> out) override;
+  // The network's events do the work; there is nothing to do here.
+  bool progress() override { return false; }
+  void fence(LaneId lane) override;
+  void reopen(LaneId lane) override;
+
+ private:
+  struct Lane {
+    LaneTarget target;
+    std::unique_ptr<LaneClient> client;
+    ConnectionId connection;
+  };
+  void open(std::size_t index);
+
+  StreamNetwork& network_;
+  NativeTransportOptions options_;
+  std::vector<Lane> lanes_;
+  std::deque<Completion> completions_;
+};
+
+}  // namespace godbox::native

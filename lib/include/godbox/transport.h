@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Remote memory access with RDMA semantics: register memory, post work requests, poll completions.
+// One interface over shared mapping (local), TCP, verbs/RoCE and simulation; one contract suite
+// (tests/contract) runs over them all.
+//
+// A work request moves one byte stream that three lists describe side by side, each in its own
+// pieces and all of the same total: where the bytes are in the pool (`remote`), where they are in
+// this process (`local`), and optionally their CRC32C in blocks (`crc`). A write fills the CRCs
+// in; a read compares them and completes with crc_mismatch when one differs. Because the transport
+// does it while the block is in the cache, it costs no second pass over memory.
+//
+// Fencing (DESIGN section 5): a posted request owns its lists and its local bytes until it completes.
+// fence() ends that at once for all requests of a lane: when it returns, no byte of them is read or
+// written by this side any more, and the far side refuses or quarantines what is still under way.
+//
+// Thread-safety: one thread, that of the StreamNetwork or caller that drives progress().
+// Errors: a completion's status; see Errc's groups for what each means.
+#pragma once
+
+#include <godbox/result.h>
+#include <godbox/units.h>
+
+namespace godbox {
+
+struct RemoteSegment {
+  RKey key;
+  PoolAddress address;
+  std::uint32_t length_bytes = 0;
+};
+
+struct LocalSegment {
+  std::byte* data = nullptr;  // a write does not change it
+  std::size_t size_bytes = 0;
+};
+
+struct CrcBlock {
+  std::uint32_t length_bytes = 0;
+  std::uint32_t crc32c = 0;
+};
+
+enum class WorkOp : std::uint8_t { read, write };
+
+inline constexpr std::size_t kWorkSegmentsMax = 4096;          // remote segments in one request
+inline constexpr std::size_t kWorkBytesMax = std::size_t{16} << 20U;  // payload of one request
+
+struct WorkRequest {
+  WorkId id;
+  WorkOp op = WorkOp::read;
+  std::uint64_t total_bytes = 0;
+  std::span<const RemoteSegment> remote;
+  std::span<const LocalSegment> local;
+  std::span<CrcBlock> crc;  // empty, or covering total_bytes
+};
+
+struct Completion {
+  WorkId id;
+  LaneId lane;
+  Errc status = Errc::ok;
+};
+
+enum class LaneState : std::uint8_t { connecting, up, down };
+
+struct LaneStatus {
+  LaneState state = LaneState::down;
+  EthPortId eth_port;
+  SuperNicId super_nic;
+  std::uint32_t requests_in_flight = 0;
+  std::uint64_t bytes_in_flight = 0;
+  std::uint32_t requests_in_flight_max = 0;  // credits, as the far side granted them
+  std::uint64_t bytes_in_flight_max = 0;
+  Errc last_error = Errc::ok;  // why it is down
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+
+  [[nodiscard]] virtual std::string_view name() const = 0;  // "local", "tcp", "sim"
+  [[nodiscard]] virtual std::size_t lane_count() const = 0;
+  [[nodiscard]] virtual LaneStatus lane_status(LaneId lane) const = 0;
+
+  // Announces memory that requests will use, so that a transport that pins memory does it once.
+  // Errors: invalid_argument (empty), limit_exceeded.
+  [[nodiscard]] virtual Result<void> register_memory(MutableSpan memory) = 0;
+  virtual void deregister_memory(MutableSpan memory) = 0;
+
+  // Takes the request or refuses it without side effect: queue_full (no credit on this lane),
+  // lane_closed (not up), invalid_argument (totals differ, too many segments), too_large.
+  [[nodiscard]] virtual Errc post(LaneId lane, const WorkRequest& request) = 0;
+  // Takes up to out.size() completions; returns how many.
+  [[nodiscard]] virtual std::size_t poll(std::span<Completion> out) = 0;
+  // Does work that is ready (copies, socket events) without waiting; true if there was any.
+  virtual bool progress() = 0;
+  // Closes the lane; each of its requests completes with lane_fenced. See above.
+  virtual void fence(LaneId lane) = 0;
+  // Begins to bring a lane that is down up again; lane_status() tells the outcome.
+  virtual void reopen(LaneId lane) = 0;
+};
+
+}  // namespace godbox

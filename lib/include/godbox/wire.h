@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Codec of the native protocol: frame headers and the body of each operation, to and from bytes.
+// Source: docs/wire-protocol.md; golden vectors in tests/vectors/wire.
+// Thread-safety: pure functions over plain values. Ownership: decoded views (string_view, span) point
+// into the decoded buffer and die with it. Units: in each name.
+// Errors: decoders return bad_magic, bad_header_crc, bad_version, frame_too_large or protocol_error; they
+// accept exactly what encoders produce and reject trailing bytes, non-zero reserved fields,
+// counts beyond the limits of wire_spec.h and lengths that overflow. No decoder reads out of bounds.
+#pragma once
+
+#include <godbox/extent.h>
+#include <godbox/result.h>
+#include <godbox/transport.h>
+#include <godbox/wire_spec.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace godbox::wire {
+
+struct Header {
+  Op op = Op::ping;
+  bool is_response = false;
+  Errc status = Errc::ok;
+  std::uint64_t request_id = 0;
+  Epoch epoch;
+  std::uint32_t body_bytes = 0;
+  std::uint32_t payload_bytes = 0;
+  std::uint32_t deadline_ms = 0;
+  std::uint32_t body_crc32c = 0;
+  bool operator==(const Header&) const = default;
+};
+inline constexpr std::size_t kHeaderBytes = sizeof(FrameHeader);
+
+// Writes the header with its CRC; `body_crc32c` is taken as given.
+void encode_header(const Header& header, std::span<std::byte, kHeaderBytes> out);
+[[nodiscard]] Result<Header> decode_header(std::span<const std::byte, kHeaderBytes> in);
+
+using Body = std::vector<std::byte>;
+// header (body_bytes, body_crc32c filled in from `body`) followed by body, as one buffer.
+[[nodiscard]] Body encode_frame(Header header, ConstSpan body);
+// Errc::ok, or bad_body_crc.
+[[nodiscard]] Errc check_body(const Header& header, ConstSpan body);
+
+// READ and WRITE bodies. `out` must hold segments.size() * sizeof(Segment) bytes.
+void encode_segments(std::span<const RemoteSegment> segments, MutableSpan out);
+// Appends to `out` (cleared first); returns the total length. Errors: protocol_error (size no multiple
+// of 24, none, too many, length 0, reserved set), frame_too_large (total over kPayloadBytesMax).
+[[nodiscard]] Result<std::uint64_t> decode_segments(ConstSpan body,
+                                                    std::vector<RemoteSegment>& out);
+
+// --- HELLO: first frame of each connection. -------------------------------------------------------
+enum class ConnectionKind : std::uint8_t { control = 0, lane = 1 };
+
+struct SessionSecret {
+  std::uint64_t words[2] = {0, 0};
+  bool operator==(const SessionSecret&) const = default;
+};
+
+struct HelloRequest {
+  std::uint16_t version_min = kVersion;
+  std::uint16_t version_max = kVersion;
+  ConnectionKind kind = ConnectionKind::control;
+  std::uint8_t auth_method = 0;  // 0: none; others are reserved for TLS and tokens
+  LaneId lane;                   // kind lane: the client's index
+  SessionId session;             // kind lane: the session to join
+  SessionSecret secret;          // kind lane: proof from the control connection's reply
+  std::string_view tenant;       // kind control: self-declared, may be empty
+  ConstSpan auth;                // empty with auth_method 0
+};
+struct HelloReply {
+  std::uint16_t version = kVersion;
+  SessionId session;
+  SessionSecret secret;  // kind control only
+  Epoch epoch;
+  EthPortId eth_port;
+  SuperNicId super_nic;
+  std::uint32_t requests_in_flight_max = 0;  // credits of this connection
+  std::uint64_t bytes_in_flight_max = 0;
+  std::uint32_t lease_ms_max = 0;
+  std::uint32_t session_timeout_ms = 0;  // the session ends when it hears nothing for so long
+};
+
+// --- INFO ------------------------------------------------------------------------------------------
+struct EthPortInfo {
+  EthPortId id;
+  SuperNicId super_nic;
+  std::string address;  // StreamAddress text
+};
+struct InfoReply {
+  std::string box_name;
+  std::string mode;  // "free" or "paced"
+  std::vector<EthPortInfo> eth_ports;
+  std::vector<SuperNicId> dram_channel_super_nic;  // index: DramChannelId
+  SizeBytes dram_channel_size;
+  SizeBytes capacity;
+  SizeBytes backing_limit;
+};
+
+// --- DESCRIBE_SLABS: request is a list of ids ----------------------------------------------------
+struct SlabMember {
+  DramChannelId dram_channel;
+  DramOffset offset;  // where the slab's piece begins in that DRAM channel
+};
+struct SlabRecord {
+  SlabId id;
+  std::uint32_t strip_bytes = 0;
+  std::uint32_t rotation = 0;  // member that holds strip 0
+  SizeBytes piece_size;        // per member
+  std::vector<SlabMember> members;
+};
+struct SlabIdsRequest {
+  std::vector<SlabId> ids;
+};
+struct SlabsReply {
+  std::vector<SlabRecord> slabs;  // unknown ids are left out
+};
+
+// --- MAP_MEMORY (local socket only): the descriptors ride along, one per DRAM channel, in order ---
+struct MapReply {
+  std::vector<SizeBytes> dram_channel_sizes;
+  bool writable = false;
+};
+
+// --- RESERVE / COMMIT / ABORT ---------------------------------------------------------------------
+struct ReserveItem {
+  std::string_view name;
+  SizeBytes size;
+  bool sparse = false;  // declared only: named and placed, without backing and without bytes
+};
+struct ReserveRequest {
+  std::uint32_t deadline_ms = 0;  // after that the reservation is gone; 0: the box's longest
+  std::vector<ReserveItem> items;
+};
+struct ReserveAnswer {
+  Errc status = Errc::ok;
+  ReservationId reservation;
+  RKey write_key;
+  std::vector<Extent> extents;
+};
+struct ReserveReply {
+  std::vector<ReserveAnswer> answers;
+};
+struct CommitItem {
+  ReservationId reservation;
+  std::vector<std::uint32_t> crc32c;  // one per CRC block (extent.h), or none at all
+};
+struct CommitRequest {
+  std::vector<CommitItem> items;
+};
+struct ReservationsRequest {  // ABORT
+  std::vector<ReservationId> reservations;
+};
+struct StatusesReply {  // COMMIT, ABORT, REMOVE: one per item
+  std::vector<Errc> statuses;
+};
+
+// --- LOOKUP / RELEASE / REMOVE / LIST ------------------------------------------------------------
+struct NamesRequest {  // REMOVE
+  std::vector<std::string_view> names;
+};
+struct LookupRequest {
+  bool prefix = false;         // true: stop at the first miss and answer only the keys before it
+  std::uint32_t lease_ms = 0;  // 0: no lease
+  std::vector<std::string_view> names;
+};
+// Flat, because a lookup answers thousands of keys: object i owns the next extent_count extents and
+// the next crc_count CRCs.
+struct LookupObject {
+  Errc status = Errc::ok;  // ok, not_found, present_unleased
+  RKey read_key;
+  SizeBytes size;
+  std::uint32_t extent_count = 0;
+  std::uint32_t crc_count = 0;
+  bool sparse = false;
+};
+struct LookupReply {
+  LeaseId lease;  // 0: none given
+  std::uint32_t lease_ms = 0;
+  std::vector<LookupObject> objects;
+  std::vector<Extent> extents;
+  std::vector<std::uint32_t> crc32c;
+};
+struct LeasesRequest {  // RELEASE
+  std::vector<LeaseId> leases;
+};
+struct ListRequest {
+  std::string_view prefix;
+  std::string_view after;  // continue behind this name; empty: from the start
+  std::uint32_t names_max = 1000;
+};
+struct ListEntry {
+  std::string name;
+  SizeBytes size;
+};
+struct ListReply {  // sorted by name; `more` when names_max cut it
+  std::vector<ListEntry> entries;
+  bool more = false;
+};
+
+// --- STATUS: reply is one JSON text; ALLOCATE_REGION / FREE_REGION ------------------------------
+struct TextReply {
+  std::string text;
+};
+struct AllocateRegionRequest {
+  SizeBytes size;
+};
+struct RegionReply {
+  RKey key;  // read and write
+  std::vector<Extent> extents;
+};
+struct FreeRegionRequest {
+  RKey key;
+};
+
+// One encoder and one decoder per body above.
+// Encoders assert the limits of wire_spec.h on counts and names: whoever takes a name or a list from
+// a user checks it first. The sum may still exceed kBodyBytesMax when answers are large; who sends a
+// body checks its size (encode_frame asserts it).
+template <class T>
+[[nodiscard]] Body encode(const T& message);
+template <class T>
+[[nodiscard]] Result<T> decode(ConstSpan body);
+
+template <>
+Body encode(const HelloRequest& message);
+template <>
+Result<HelloRequest> decode(ConstSpan body);
+template <>
+Body encode(const HelloReply& message);
+template <>
+Result<HelloReply> decode(ConstSpan body);
+template <>
+Body encode(const InfoReply& message);
+template <>
+Result<InfoReply> decode(ConstSpan body);
+template <>
+Body encode(const SlabIdsRequest& message);
+template <>
+Result<SlabIdsRequest> decode(ConstSpan body);
+template <>
+Body encode(const SlabsReply& message);
+template <>
+Result<SlabsReply> decode(ConstSpan body);
+template <>
+Body encode(const MapReply& message);
+template <>
+Result<MapReply> decode(ConstSpan body);
+template <>
+Body encode(const ReserveRequest& message);
+template <>
+Result<ReserveRequest> decode(ConstSpan body);
+template <>
+Body encode(const ReserveReply& message);
+template <>
+Result<ReserveReply> decode(ConstSpan body);
+template <>
+Body encode(const CommitRequest& message);
+template <>
+Result<CommitRequest> decode(ConstSpan body);
+template <>
+Body encode(const ReservationsRequest& message);
+template <>
+Result<ReservationsRequest> decode(ConstSpan body);
+template <>
+Body encode(const StatusesReply& message);
+template <>
+Result<StatusesReply> decode(ConstSpan body);
+template <>
+Body encode(const NamesRequest& message);
+template <>
+Result<NamesRequest> decode(ConstSpan body);
+template <>
+Body encode(const LookupRequest& message);
+template <>
+Result<LookupRequest> decode(ConstSpan body);
+template <>
+Body encode(const LookupReply& message);
+template <>
+Result<LookupReply> decode(ConstSpan body);
+template <>
+Body encode(const LeasesRequest& message);
+template <>
+Result<LeasesRequest> decode(ConstSpan body);
+template <>
+Body encode(const ListRequest& message);
+template <>
+Result<ListRequest> decode(ConstSpan body);
+template <>
+Body encode(const ListReply& message);
+template <>
+Result<ListReply> decode(ConstSpan body);
+template <>
+Body encode(const TextReply& message);
+template <>
+Result<TextReply> decode(ConstSpan body);
+template <>
+Body encode(const AllocateRegionRequest& message);
+template <>
+Result<AllocateRegionRequest> decode(ConstSpan body);
+template <>
+Body encode(const RegionReply& message);
+template <>
+Result<RegionReply> decode(ConstSpan body);
+template <>
+Body encode(const FreeRegionRequest& message);
+template <>
+Result<FreeRegionRequest> decode(ConstSpan body);
+
+}  // namespace godbox::wire

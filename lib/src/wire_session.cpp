@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bodies about the session and the box: HELLO, INFO, DESCRIBE_SLABS, MAP_MEMORY, STATUS and
+// regions.
+#include "byte_io.h"
+#include "extent_codec.h"
+#include <godbox/wire.h>
+
+#include <fmt/format.h>
+
+namespace godbox::wire {
+namespace {
+
+void put_secret(ByteWriter& writer, const SessionSecret& secret) {
+  writer.put(secret.words[0]);
+  writer.put(secret.words[1]);
+}
+
+SessionSecret get_secret(ByteReader& reader) {
+  SessionSecret secret;
+  secret.words[0] = reader.get<std::uint64_t>();
+  secret.words[1] = reader.get<std::uint64_t>();
+  return secret;
+}
+
+SizeBytes get_size(ByteReader& reader) {
+  return SizeBytes(reader.get<std::uint64_t>());
+}
+
+Error bad_version(unsigned first, unsigned last) {
+  return {Errc::bad_version,
+          fmt::format("the peer speaks versions {} to {}, not {}", first, last, kVersion)};
+}
+
+// Smallest forms on the wire, for ByteReader::get_count.
+constexpr std::size_t kEthPortBytesMin = 2 + 2 + 2;
+constexpr std::size_t kSlabBytesMin = 24;
+constexpr std::size_t kSlabMemberBytes = 16;
+
+std::size_t slabs_bytes(const SlabsReply& message) {
+  std::size_t size = 4;
+  for (const SlabRecord& slab : message.slabs) {
+    size += kSlabBytesMin + slab.members.size() * kSlabMemberBytes;
+  }
+  return size;
+}
+
+std::size_t info_bytes(const InfoReply& message) {
+  std::size_t size = 3 * 8 + 2 + message.box_name.size() + 2 + message.mode.size() + 4 + 4 +
+                     2 * message.dram_channel_super_nic.size();
+  for (const EthPortInfo& port : message.eth_ports) {
+    size += kEthPortBytesMin + port.address.size();
+  }
+  return size;
+}
+
+}  // namespace
+
+template <>
+Body encode(const HelloRequest& message) {
+  GODBOX_ASSERT(message.auth_method != 0 || message.auth.empty());
+  GODBOX_ASSERT(message.auth.size() <= kAuthBytesMax);
+  Body body(32 + 2 + message.tenant.size() + 2 + message.auth.size());
+  ByteWriter writer(body);
+  writer.put(message.version_min);
+  writer.put(message.version_max);
+  writer.put(static_cast<std::uint8_t>(message.kind));
+  writer.put(message.auth_method);
+  writer.put(message.lane.value());
+  writer.put(message.session.value());
+  put_secret(writer, message.secret);
+  writer.put_text(message.tenant, kNameBytesMax);
+  writer.put(static_cast<std::uint16_t>(message.auth.size()));
+  writer.put_bytes(message.auth);
+  return body;
+}
+
+template <>
+Result<HelloRequest> decode(ConstSpan body) {
+  ByteReader reader(body);
+  HelloRequest message;
+  message.version_min = reader.get<std::uint16_t>();
+  message.version_max = reader.get<std::uint16_t>();
+  message.kind = static_cast<ConnectionKind>(reader.get<std::uint8_t>());
+  reader.require(message.kind <= ConnectionKind::lane);
+  message.auth_method = reader.get<std::uint8_t>();
+  message.lane = LaneId(reader.get<std::uint16_t>());
+  message.session = SessionId(reader.get<std::uint64_t>());
+  message.secret = get_secret(reader);
+  message.tenant = reader.get_text(kNameBytesMax);
+  message.auth = reader.get_bytes(reader.get_count<std::uint16_t>(kAuthBytesMax, 1));
+  reader.require(message.auth_method != 0 || message.auth.empty());
+  reader.require(message.version_min <= message.version_max);
+  if (!reader.is_complete()) {
+    return malformed("HELLO request");
+  }
+  if (message.version_min > kVersion || message.version_max < kVersion) {
+    return bad_version(message.version_min, message.version_max);
+  }
+  return message;
+}
+
+template <>
+Body encode(const HelloReply& message) {
+  Body body(64);
+  ByteWriter writer(body);
+  writer.put(message.version);
+  writer.put(message.eth_port.value());
+  writer.put(message.super_nic.value());
+  writer.put(std::uint16_t{0});
+  writer.put(message.session.value());
+  put_secret(writer, message.secret);
+  writer.put(message.epoch.value());
+  writer.put(message.bytes_in_flight_max);
+  writer.put(message.requests_in_flight_max);
+  writer.put(message.lease_ms_max);
+  writer.put(message.session_timeout_ms);
+  writer.put(std::uint32_t{0});
+  return body;
+}
+
+template <>
+Result<HelloReply> decode(ConstSpan body) {
+  ByteReader reader(body);
+  HelloReply message;
+  message.version = reader.get<std::uint16_t>();
+  message.eth_port = EthPortId(reader.get<std::uint16_t>());
+  message.super_nic = SuperNicId(reader.get<std::uint16_t>());
+  reader.get_reserved<std::uint16_t>();
+  message.session = SessionId(reader.get<std::uint64_t>());
+  message.secret = get_secret(reader);
+  message.epoch = Epoch(reader.get<std::uint64_t>());
+  message.bytes_in_flight_max = reader.get<std::uint64_t>();
+  message.requests_in_flight_max = reader.get<std::uint32_t>();
+  message.lease_ms_max = reader.get<std::uint32_t>();
+  message.session_timeout_ms = reader.get<std::uint32_t>();
+  reader.get_reserved<std::uint32_t>();
+  if (!reader.is_complete()) {
+    return malformed("HELLO reply");
+  }
+  if (message.version != kVersion) {
+    return bad_version(message.version, message.version);
+  }
+  return message;
+}
+
+template <>
+Body encode(const InfoReply& message) {
+  Body body(info_bytes(message));
+  ByteWriter writer(body);
+  writer.put(message.dram_channel_size.count());
+  writer.put(message.capacity.count());
+  writer.put(message.backing_limit.count());
+  writer.put_text(message.box_name, kNameBytesMax);
+  writer.put_text(message.mode, kNameBytesMax);
+  writer.put_count(message.eth_ports.size(), kEthPortsMax);
+  for (const EthPortInfo& port : message.eth_ports) {
+    writer.put(port.id.value());
+    writer.put(port.super_nic.value());
+    writer.put_text(port.address, kNameBytesMax);
+  }
+  writer.put_count(message.dram_channel_super_nic.size(), kDramChannelsMax);
+  for (const SuperNicId super_nic : message.dram_channel_super_nic) {
+    writer.put(super_nic.value());
+  }
+  return body;
+}
+
+template <>
+Result<InfoReply> decode(ConstSpan body) {
+  ByteReader reader(body);
+  InfoReply message;
+  message.dram_channel_size = get_size(reader);
+  message.capacity = get_size(reader);
+  message.backing_limit = get_size(reader);
+  message.box_name = reader.get_text(kNameBytesMax);
+  message.mode = reader.get_text(kNameBytesMax);
+  message.eth_ports.resize(reader.get_count(kEthPortsMax, kEthPortBytesMin));
+  for (EthPortInfo& port : message.eth_ports) {
+    port.id = EthPortId(reader.get<std::uint16_t>());
+    port.super_nic = SuperNicId(reader.get<std::uint16_t>());
+    port.address = reader.get_text(kNameBytesMax);
+  }
+  message.dram_channel_super_nic.resize(reader.get_count(kDramChannelsMax, 2));
+  for (SuperNicId& super_nic : message.dram_channel_super_nic) {
+    super_nic = SuperNicId(reader.get<std::uint16_t>());
+  }
+  return finish(reader, std::move(message), "INFO reply");
+}
+
+template <>
+Body encode(const SlabIdsRequest& message) {
+  Body body(4 + 4 * message.ids.size());
+  ByteWriter writer(body);
+  writer.put_count(message.ids.size(), kBatchItemsMax);
+  for (const SlabId id : message.ids) {
+    writer.put(id.value());
+  }
+  return body;
+}
+
+template <>
+Result<SlabIdsRequest> decode(ConstSpan body) {
+  ByteReader reader(body);
+  SlabIdsRequest message;
+  message.ids.resize(reader.get_count(kBatchItemsMax, 4));
+  for (SlabId& id : message.ids) {
+    id = SlabId(reader.get<std::uint32_t>());
+  }
+  return finish(reader, std::move(message), "DESCRIBE_SLABS request");
+}
+
+template <>
+Body encode(const SlabsReply& message) {
+  Body body(slabs_bytes(message));
+  ByteWriter writer(body);
+  writer.put_count(message.slabs.size(), kBatchItemsMax);
+  for (const SlabRecord& slab : message.slabs) {
+    GODBOX_ASSERT(slab.members.size() <= kSlabMembersMax);
+    writer.put(slab.id.value());
+    writer.put(slab.strip_bytes);
+    writer.put(slab.piece_size.count());
+    writer.put(slab.rotation);
+    writer.put(static_cast<std::uint32_t>(slab.members.size()));
+    for (const SlabMember& member : slab.members) {
+      writer.put(member.offset.count());
+      writer.put(member.dram_channel.value());
+      writer.put(std::uint16_t{0});
+      writer.put(std::uint32_t{0});
+    }
+  }
+  return body;
+}
+
+template <>
+Result<SlabsReply> decode(ConstSpan body) {
+  ByteReader reader(body);
+  SlabsReply message;
+  message.slabs.resize(reader.get_count(kBatchItemsMax, kSlabBytesMin));
+  for (SlabRecord& slab : message.slabs) {
+    slab.id = SlabId(reader.get<std::uint32_t>());
+    slab.strip_bytes = reader.get<std::uint32_t>();
+    slab.piece_size = get_size(reader);
+    slab.rotation = reader.get<std::uint32_t>();
+    slab.members.resize(reader.get_count(kSlabMembersMax, kSlabMemberBytes));
+    for (SlabMember& member : slab.members) {
+      member.offset = DramOffset(reader.get<std::uint64_t>());
+      member.dram_channel = DramChannelId(reader.get<std::uint16_t>());
+      reader.get_reserved<std::uint16_t>();
+      reader.get_reserved<std::uint32_t>();
+    }
+  }
+  return finish(reader, std::move(message), "DESCRIBE_SLABS reply");
+}
+
+template <>
+Body encode(const MapReply& message) {
+  Body body(8 + 8 * message.dram_channel_sizes.size());
+  ByteWriter writer(body);
+  writer.put(std::uint32_t{message.writable});
+  writer.put_count(message.dram_channel_sizes.size(), kDramChannelsMax);
+  for (const SizeBytes size : message.dram_channel_sizes) {
+    writer.put(size.count());
+  }
+  return body;
+}
+
+template <>
+Result<MapReply> decode(ConstSpan body) {
+  ByteReader reader(body);
+  MapReply message;
+  message.writable = reader.get_flag<std::uint32_t>();
+  message.dram_channel_sizes.resize(reader.get_count(kDramChannelsMax, 8));
+  for (SizeBytes& size : message.dram_channel_sizes) {
+    size = get_size(reader);
+  }
+  return finish(reader, std::move(message), "MAP_MEMORY reply");
+}
+
+template <>
+Body encode(const TextReply& message) {
+  Body body(4 + message.text.size());
+  ByteWriter writer(body);
+  writer.put_count(message.text.size(), kBodyBytesMax - 4);
+  writer.put_bytes(std::as_bytes(std::span(message.text)));
+  return body;
+}
+
+template <>
+Result<TextReply> decode(ConstSpan body) {
+  ByteReader reader(body);
+  const ConstSpan text = reader.get_bytes(reader.get_count(kBodyBytesMax - 4, 1));
+  if (!reader.is_complete()) {
+    return malformed("text");
+  }
+  return TextReply{std::string(reinterpret_cast<const char*>(text.data()), text.size())};
+}
+
+template <>
+Body encode(const AllocateRegionRequest& message) {
+  Body body(8);
+  ByteWriter writer(body);
+  writer.put(message.size.count());
+  return body;
+}
+
+template <>
+Result<AllocateRegionRequest> decode(ConstSpan body) {
+  ByteReader reader(body);
+  const AllocateRegionRequest message{get_size(reader)};
+  return finish(reader, std::move(message), "ALLOCATE_REGION request");
+}
+
+template <>
+Body encode(const RegionReply& message) {
+  Body body(8 + message.extents.size() * sizeof(ExtentRecord));
+  ByteWriter writer(body);
+  writer.put(message.key.value());
+  writer.put_count(message.extents.size(), kExtentsPerObjectMax);
+  for (const Extent& extent : message.extents) {
+    put_extent(writer, extent);
+  }
+  return body;
+}
+
+template <>
+Result<RegionReply> decode(ConstSpan body) {
+  ByteReader reader(body);
+  RegionReply message;
+  message.key = RKey(reader.get<std::uint32_t>());
+  message.extents = get_extents<std::uint32_t>(reader);
+  return finish(reader, std::move(message), "ALLOCATE_REGION reply");
+}
+
+template <>
+Body encode(const FreeRegionRequest& message) {
+  Body body(4);
+  ByteWriter writer(body);
+  writer.put(message.key.value());
+  return body;
+}
+
+template <>
+Result<FreeRegionRequest> decode(ConstSpan body) {
+  ByteReader reader(body);
+  const FreeRegionRequest message{RKey(reader.get<std::uint32_t>())};
+  return finish(reader, std::move(message), "FREE_REGION request");
+}
+
+}  // namespace godbox::wire
