@@ -68,9 +68,7 @@ CopyLines line_copier() noexcept {
 }
 
 // Non-temporal stores are ordered with nothing; after this they are ordered before what follows.
-void order_stores() noexcept {
-  _mm_sfence();
-}
+void order_stores() noexcept { _mm_sfence(); }
 
 #else
 

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <charconv>
+#include <optional>
 
 #include <arpa/inet.h>
 
@@ -20,12 +20,18 @@ Error invalid(std::string_view text, std::string_view reason) {
   return {Errc::invalid_argument, fmt::format("address '{}': {}", text, reason)};
 }
 
-// inet_pton wants a terminated string; a host with a zero byte in it is none.
-bool is_numeric_address(int family, const std::string& host) {
-  std::array<unsigned char, sizeof(in6_addr)> parsed{};
-  return host.find('\0') == std::string::npos &&
-         inet_pton(family, host.c_str(), parsed.data()) == 1;
+// The address that `host` spells in numbers; inet_pton alone would stop at a zero byte.
+template <int family, class Address>
+std::optional<Address> numeric_address(const std::string& host) {
+  Address address{};
+  if (host.find('\0') != std::string::npos || inet_pton(family, host.c_str(), &address) != 1) {
+    return std::nullopt;
+  }
+  return address;
 }
+
+constexpr auto ipv4_address = numeric_address<AF_INET, in_addr>;
+constexpr auto ipv6_address = numeric_address<AF_INET6, in6_addr>;
 
 Result<StreamAddress> parse_local_socket(std::string_view text, std::string_view path) {
   if (path.empty()) {
@@ -54,7 +60,9 @@ Result<StreamAddress> parse_tcp(std::string_view text, std::string_view rest) {
   }
 
   StreamAddress address{StreamAddress::Kind::tcp, std::string(host), 0};
-  if (!is_numeric_address(is_ipv6 ? AF_INET6 : AF_INET, address.host)) {
+  const bool is_numeric =
+      is_ipv6 ? ipv6_address(address.host).has_value() : ipv4_address(address.host).has_value();
+  if (!is_numeric) {
     return invalid(
         text, fmt::format("'{}' is not a numeric {} address", host, is_ipv6 ? "IPv6" : "IPv4"));
   }
@@ -91,16 +99,12 @@ bool StreamAddress::is_loopback() const {
   if (kind == Kind::local_socket) {
     return true;
   }
-  in_addr v4{};
-  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) {
-    return (ntohl(v4.s_addr) >> 24U) == 127U;
-  }
-  in6_addr v6{};
-  if (inet_pton(AF_INET6, host.c_str(), &v6) != 1) {
-    return false;
+  if (const auto ipv4 = ipv4_address(host)) {
+    return (ntohl(ipv4->s_addr) >> 24U) == 127U;
   }
   // ::ffff:127.0.0.1 is not accepted: it is IPv4 in disguise, and has a plainer spelling.
-  return IN6_IS_ADDR_LOOPBACK(&v6) != 0;
+  const auto ipv6 = ipv6_address(host);
+  return ipv6 && IN6_IS_ADDR_LOOPBACK(&*ipv6) != 0;
 }
 
 }  // namespace godbox

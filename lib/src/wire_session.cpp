@@ -23,9 +23,7 @@ SessionSecret get_secret(ByteReader& reader) {
   return secret;
 }
 
-SizeBytes get_size(ByteReader& reader) {
-  return SizeBytes(reader.get<std::uint64_t>());
-}
+SizeBytes get_size(ByteReader& reader) { return SizeBytes(reader.get<std::uint64_t>()); }
 
 Error bad_version(unsigned first, unsigned last) {
   return {Errc::bad_version,
@@ -82,22 +80,21 @@ Result<HelloRequest> decode(ConstSpan body) {
   message.version_min = reader.get<std::uint16_t>();
   message.version_max = reader.get<std::uint16_t>();
   message.kind = static_cast<ConnectionKind>(reader.get<std::uint8_t>());
-  reader.require(message.kind <= ConnectionKind::lane);
   message.auth_method = reader.get<std::uint8_t>();
   message.lane = LaneId(reader.get<std::uint16_t>());
   message.session = SessionId(reader.get<std::uint64_t>());
   message.secret = get_secret(reader);
+  reader.require(message.version_min <= message.version_max);
+  const bool is_ours = message.version_min <= kVersion && message.version_max >= kVersion;
+  if (!reader.is_bad() && !is_ours) {
+    // Only the bytes so far are the same in all versions: what follows is not ours to judge.
+    return bad_version(message.version_min, message.version_max);
+  }
+  reader.require(message.kind <= ConnectionKind::lane);
   message.tenant = reader.get_text(kNameBytesMax);
   message.auth = reader.get_bytes(reader.get_count<std::uint16_t>(kAuthBytesMax, 1));
   reader.require(message.auth_method != 0 || message.auth.empty());
-  reader.require(message.version_min <= message.version_max);
-  if (!reader.is_complete()) {
-    return malformed("HELLO request");
-  }
-  if (message.version_min > kVersion || message.version_max < kVersion) {
-    return bad_version(message.version_min, message.version_max);
-  }
-  return message;
+  return finish(reader, std::move(message), "HELLO request");
 }
 
 template <>

@@ -2,11 +2,11 @@
 //
 // Codec of the native protocol: frame headers and the body of each operation, to and from bytes.
 // Source: docs/wire-protocol.md; golden vectors in tests/vectors/wire.
-// Thread-safety: pure functions over plain values. Ownership: decoded views (string_view, span) point
-// into the decoded buffer and die with it. Units: in each name.
-// Errors: decoders return bad_magic, bad_header_crc, bad_version, frame_too_large or protocol_error; they
-// accept exactly what encoders produce and reject trailing bytes, non-zero reserved fields,
-// counts beyond the limits of wire_spec.h and lengths that overflow. No decoder reads out of bounds.
+// Thread-safety: pure functions over plain values. Ownership: decoded views (string_view, span)
+// point into the decoded buffer and die with it. Units: in each name. Errors: decoders return
+// bad_magic, bad_header_crc, bad_version, frame_too_large or protocol_error; they accept exactly
+// what encoders produce and reject trailing bytes, non-zero reserved fields, counts beyond the
+// limits of wire_spec.h and lengths that overflow. No decoder reads out of bounds.
 #pragma once
 
 #include <godbox/extent.h>
@@ -46,12 +46,14 @@ using Body = std::vector<std::byte>;
 
 // READ and WRITE bodies. `out` must hold segments.size() * sizeof(Segment) bytes.
 void encode_segments(std::span<const RemoteSegment> segments, MutableSpan out);
-// Appends to `out` (cleared first); returns the total length. Errors: protocol_error (size no multiple
-// of 24, none, too many, length 0, reserved set), frame_too_large (total over kPayloadBytesMax).
+// Appends to `out` (cleared first); returns the total length. Errors: protocol_error (size no
+// multiple of 24, none, too many, length 0, reserved set), frame_too_large (total over
+// kPayloadBytesMax).
 [[nodiscard]] Result<std::uint64_t> decode_segments(ConstSpan body,
                                                     std::vector<RemoteSegment>& out);
 
-// --- HELLO: first frame of each connection. -------------------------------------------------------
+// --- HELLO: first frame of each connection.
+// -------------------------------------------------------
 enum class ConnectionKind : std::uint8_t { control = 0, lane = 1 };
 
 struct SessionSecret {
@@ -83,7 +85,8 @@ struct HelloReply {
   std::uint32_t session_timeout_ms = 0;  // the session ends when it hears nothing for so long
 };
 
-// --- INFO ------------------------------------------------------------------------------------------
+// --- INFO
+// ------------------------------------------------------------------------------------------
 struct EthPortInfo {
   EthPortId id;
   SuperNicId super_nic;
@@ -118,13 +121,15 @@ struct SlabsReply {
   std::vector<SlabRecord> slabs;  // unknown ids are left out
 };
 
-// --- MAP_MEMORY (local socket only): the descriptors ride along, one per DRAM channel, in order ---
+// --- MAP_MEMORY (local socket only): the descriptors ride along, one per DRAM channel, in order
+// ---
 struct MapReply {
   std::vector<SizeBytes> dram_channel_sizes;
   bool writable = false;
 };
 
-// --- RESERVE / COMMIT / ABORT ---------------------------------------------------------------------
+// --- RESERVE / COMMIT / ABORT
+// ---------------------------------------------------------------------
 struct ReserveItem {
   std::string_view name;
   SizeBytes size;
@@ -216,97 +221,97 @@ struct FreeRegionRequest {
 };
 
 // One encoder and one decoder per body above.
-// Encoders assert the limits of wire_spec.h on counts and names: whoever takes a name or a list from
-// a user checks it first. The sum may still exceed kBodyBytesMax when answers are large; who sends a
-// body checks its size (encode_frame asserts it).
+// Encoders assert the limits of wire_spec.h on counts and names: whoever takes a name or a list
+// from a user checks it first. The sum may still exceed kBodyBytesMax when answers are large; who
+// sends a body checks its size (encode_frame asserts it).
 template <class T>
 [[nodiscard]] Body encode(const T& message);
 template <class T>
 [[nodiscard]] Result<T> decode(ConstSpan body);
 
 template <>
-Body encode(const HelloRequest& message);
+[[nodiscard]] Body encode(const HelloRequest& message);
 template <>
-Result<HelloRequest> decode(ConstSpan body);
+[[nodiscard]] Result<HelloRequest> decode(ConstSpan body);
 template <>
-Body encode(const HelloReply& message);
+[[nodiscard]] Body encode(const HelloReply& message);
 template <>
-Result<HelloReply> decode(ConstSpan body);
+[[nodiscard]] Result<HelloReply> decode(ConstSpan body);
 template <>
-Body encode(const InfoReply& message);
+[[nodiscard]] Body encode(const InfoReply& message);
 template <>
-Result<InfoReply> decode(ConstSpan body);
+[[nodiscard]] Result<InfoReply> decode(ConstSpan body);
 template <>
-Body encode(const SlabIdsRequest& message);
+[[nodiscard]] Body encode(const SlabIdsRequest& message);
 template <>
-Result<SlabIdsRequest> decode(ConstSpan body);
+[[nodiscard]] Result<SlabIdsRequest> decode(ConstSpan body);
 template <>
-Body encode(const SlabsReply& message);
+[[nodiscard]] Body encode(const SlabsReply& message);
 template <>
-Result<SlabsReply> decode(ConstSpan body);
+[[nodiscard]] Result<SlabsReply> decode(ConstSpan body);
 template <>
-Body encode(const MapReply& message);
+[[nodiscard]] Body encode(const MapReply& message);
 template <>
-Result<MapReply> decode(ConstSpan body);
+[[nodiscard]] Result<MapReply> decode(ConstSpan body);
 template <>
-Body encode(const ReserveRequest& message);
+[[nodiscard]] Body encode(const ReserveRequest& message);
 template <>
-Result<ReserveRequest> decode(ConstSpan body);
+[[nodiscard]] Result<ReserveRequest> decode(ConstSpan body);
 template <>
-Body encode(const ReserveReply& message);
+[[nodiscard]] Body encode(const ReserveReply& message);
 template <>
-Result<ReserveReply> decode(ConstSpan body);
+[[nodiscard]] Result<ReserveReply> decode(ConstSpan body);
 template <>
-Body encode(const CommitRequest& message);
+[[nodiscard]] Body encode(const CommitRequest& message);
 template <>
-Result<CommitRequest> decode(ConstSpan body);
+[[nodiscard]] Result<CommitRequest> decode(ConstSpan body);
 template <>
-Body encode(const ReservationsRequest& message);
+[[nodiscard]] Body encode(const ReservationsRequest& message);
 template <>
-Result<ReservationsRequest> decode(ConstSpan body);
+[[nodiscard]] Result<ReservationsRequest> decode(ConstSpan body);
 template <>
-Body encode(const StatusesReply& message);
+[[nodiscard]] Body encode(const StatusesReply& message);
 template <>
-Result<StatusesReply> decode(ConstSpan body);
+[[nodiscard]] Result<StatusesReply> decode(ConstSpan body);
 template <>
-Body encode(const NamesRequest& message);
+[[nodiscard]] Body encode(const NamesRequest& message);
 template <>
-Result<NamesRequest> decode(ConstSpan body);
+[[nodiscard]] Result<NamesRequest> decode(ConstSpan body);
 template <>
-Body encode(const LookupRequest& message);
+[[nodiscard]] Body encode(const LookupRequest& message);
 template <>
-Result<LookupRequest> decode(ConstSpan body);
+[[nodiscard]] Result<LookupRequest> decode(ConstSpan body);
 template <>
-Body encode(const LookupReply& message);
+[[nodiscard]] Body encode(const LookupReply& message);
 template <>
-Result<LookupReply> decode(ConstSpan body);
+[[nodiscard]] Result<LookupReply> decode(ConstSpan body);
 template <>
-Body encode(const LeasesRequest& message);
+[[nodiscard]] Body encode(const LeasesRequest& message);
 template <>
-Result<LeasesRequest> decode(ConstSpan body);
+[[nodiscard]] Result<LeasesRequest> decode(ConstSpan body);
 template <>
-Body encode(const ListRequest& message);
+[[nodiscard]] Body encode(const ListRequest& message);
 template <>
-Result<ListRequest> decode(ConstSpan body);
+[[nodiscard]] Result<ListRequest> decode(ConstSpan body);
 template <>
-Body encode(const ListReply& message);
+[[nodiscard]] Body encode(const ListReply& message);
 template <>
-Result<ListReply> decode(ConstSpan body);
+[[nodiscard]] Result<ListReply> decode(ConstSpan body);
 template <>
-Body encode(const TextReply& message);
+[[nodiscard]] Body encode(const TextReply& message);
 template <>
-Result<TextReply> decode(ConstSpan body);
+[[nodiscard]] Result<TextReply> decode(ConstSpan body);
 template <>
-Body encode(const AllocateRegionRequest& message);
+[[nodiscard]] Body encode(const AllocateRegionRequest& message);
 template <>
-Result<AllocateRegionRequest> decode(ConstSpan body);
+[[nodiscard]] Result<AllocateRegionRequest> decode(ConstSpan body);
 template <>
-Body encode(const RegionReply& message);
+[[nodiscard]] Body encode(const RegionReply& message);
 template <>
-Result<RegionReply> decode(ConstSpan body);
+[[nodiscard]] Result<RegionReply> decode(ConstSpan body);
 template <>
-Body encode(const FreeRegionRequest& message);
+[[nodiscard]] Body encode(const FreeRegionRequest& message);
 template <>
-Result<FreeRegionRequest> decode(ConstSpan body);
+[[nodiscard]] Result<FreeRegionRequest> decode(ConstSpan body);
 
 }  // namespace godbox::wire

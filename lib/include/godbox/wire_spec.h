@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Godbox native protocol, version 1: the fixed parts as they lie on the wire. No logic here.
-// Source: docs/wire-protocol.md. All integers are little-endian. A frame is
-// FrameHeader | body (body_bytes, described per operation) | payload (payload_bytes, raw pool bytes).
+// Source: docs/wire-protocol.md. All integers are little-endian. A frame is a FrameHeader, a body
+// (body_bytes, described per operation) and a payload (payload_bytes of raw pool bytes).
 // Thread-safety: plain values. Units: in each name.
 #pragma once
 
@@ -59,18 +59,18 @@ struct Le64 {
 };
 
 struct FrameHeader {
-  Le32 magic;            //  0
-  std::uint8_t op;       //  4
-  std::uint8_t flags;    //  5
-  Le16 status;           //  6  Errc; 0 in requests
-  Le64 request_id;       //  8  chosen by the client, echoed
-  Le64 epoch;            // 16  0 only in hello
-  Le32 body_bytes;       // 24
-  Le32 payload_bytes;    // 28
-  Le32 deadline_ms;      // 32  time the client still waits; 0: none. 0 in responses
-  Le32 body_crc32c;      // 36  of the body; 0 when there is none
+  Le32 magic;                 //  0
+  std::uint8_t op;            //  4
+  std::uint8_t flags;         //  5
+  Le16 status;                //  6  Errc; 0 in requests
+  Le64 request_id;            //  8  chosen by the client, echoed
+  Le64 epoch;                 // 16  0 only in HELLO's request
+  Le32 body_bytes;            // 24
+  Le32 payload_bytes;         // 28
+  Le32 deadline_ms;           // 32  time the client still waits; 0: none. 0 in responses
+  Le32 body_crc32c;           // 36  of the body; 0 when there is none
   std::uint8_t reserved[20];  // 40  zero
-  Le32 header_crc32c;    // 60  of bytes 0..59
+  Le32 header_crc32c;         // 60  of bytes 0..59
 };
 static_assert(sizeof(FrameHeader) == 64);
 static_assert(offsetof(FrameHeader, request_id) == 8);
@@ -83,11 +83,11 @@ static_assert(offsetof(FrameHeader, header_crc32c) == 60);
 
 // One piece of a READ's or WRITE's body; the body is an array of these.
 struct Segment {
-  Le32 rkey;       //  0
-  Le32 slab;       //  4
-  Le64 offset;     //  8  bytes in the slab
-  Le32 length;     // 16  bytes
-  Le32 reserved;   // 20  zero
+  Le32 rkey;      //  0
+  Le32 slab;      //  4
+  Le64 offset;    //  8  bytes in the slab
+  Le32 length;    // 16  bytes
+  Le32 reserved;  // 20  zero
 };
 static_assert(sizeof(Segment) == 24);
 static_assert(offsetof(Segment, offset) == 8);
