@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client_core.h"
+#include <godbox/striping/client.h>
+
+#include <optional>
+#include <utility>
+
+namespace godbox::striping {
+
+struct Client::Impl {
+  Impl(StreamNetwork& network, ClientOptions options) : core(network, std::move(options)) {}
+
+  // Starts what takes a callback and drives the network until that was called.
+  template <class Answer, class Start>
+  Answer wait_for(Start&& start) {
+    std::optional<Answer> answer;
+    start([&answer](auto&& given) { answer.emplace(std::forward<decltype(given)>(given)); });
+    core.drive_until([&answer] { return answer.has_value(); });
+    return std::move(*answer);
+  }
+  template <class Start>
+  std::vector<Errc> wait_for_statuses(Start&& start) {
+    return wait_for<std::vector<Errc>>([&start](auto set) {
+      start([set](std::span<const Errc> statuses) {
+        set(std::vector<Errc>(statuses.begin(), statuses.end()));
+      });
+    });
+  }
+  template <class Reply>
+  Result<Reply> ask(wire::Op op, const wire::Body& body) {
+    return wait_for<Result<Reply>>(
+        [&](auto set) { core.request<Reply>(op, body, core.call_deadline(), set); });
+  }
+
+  ClientCore core;
+};
+
+Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Client::~Client() = default;
+
+Result<std::unique_ptr<Client>> Client::connect(StreamNetwork& network,
+                                                const StreamAddress& control_address,
+                                                ClientOptions options,
+                                                TransportFactory make_transport) {
+  auto impl = std::make_unique<Impl>(network, std::move(options));
+  const Result<void> opened = impl->core.open(control_address, make_transport);
+  if (!opened) {
+    return opened.error();
+  }
+  return std::unique_ptr<Client>(new Client(std::move(impl)));
+}
+
+const wire::InfoReply& Client::box() const { return impl_->core.box(); }
+
+const wire::HelloReply& Client::session() const { return impl_->core.session(); }
+
+Transport& Client::transport() { return impl_->core.transport(); }
+
+const ExecutorCounters& Client::counters() const { return impl_->core.executor().counters(); }
+
+bool Client::is_open() const { return impl_->core.is_open(); }
+
+void Client::submit_put(std::span<const PutItem> items, OnStatuses on_done) {
+  start_put(impl_->core, items, std::move(on_done));
+}
+
+void Client::submit_get(std::span<const GetItem> items, OnStatuses on_done) {
+  start_get(impl_->core, items, std::move(on_done));
+}
+
+void Client::submit_get_found(const Lookup& found,
+                              std::span<const std::span<const LocalSegment>> into,
+                              OnStatuses on_done) {
+  start_get_found(impl_->core, found, into, std::move(on_done));
+}
+
+void Client::submit_lookup(std::span<const std::string_view> names, bool prefix, OnLookup on_done) {
+  start_lookup(impl_->core, names, prefix, std::move(on_done));
+}
+
+void Client::submit_remove(std::span<const std::string_view> names, OnStatuses on_done) {
+  start_remove(impl_->core, names, std::move(on_done));
+}
+
+void Client::release(Lookup& found) {
+  if (found.hold != nullptr) {
+    found.hold->release();
+    found.hold.reset();
+  }
+  found.lease = LeaseId();
+  found.lease_until = TimePoint{};
+}
+
+std::vector<Errc> Client::put(std::span<const PutItem> items) {
+  return impl_->wait_for_statuses([&](auto done) { submit_put(items, done); });
+}
+
+std::vector<Errc> Client::get(std::span<const GetItem> items) {
+  return impl_->wait_for_statuses([&](auto done) { submit_get(items, done); });
+}
+
+std::vector<Errc> Client::get_found(const Lookup& found,
+                                    std::span<const std::span<const LocalSegment>> into) {
+  return impl_->wait_for_statuses([&](auto done) { submit_get_found(found, into, done); });
+}
+
+Result<Lookup> Client::lookup_prefix(std::span<const std::string_view> names) {
+  return impl_->wait_for<Result<Lookup>>([&](auto done) { submit_lookup(names, true, done); });
+}
+
+Result<Lookup> Client::lookup(std::span<const std::string_view> names) {
+  return impl_->wait_for<Result<Lookup>>([&](auto done) { submit_lookup(names, false, done); });
+}
+
+std::vector<Errc> Client::remove(std::span<const std::string_view> names) {
+  return impl_->wait_for_statuses([&](auto done) { submit_remove(names, done); });
+}
+
+Result<wire::ListReply> Client::list(std::string_view prefix, std::string_view after,
+                                     std::uint32_t names_max) {
+  if (prefix.size() > wire::kNameBytesMax || after.size() > wire::kNameBytesMax) {
+    return Error(Errc::invalid_argument, "prefix and after: longer than any name");
+  }
+  return impl_->ask<wire::ListReply>(wire::Op::list,
+                                     wire::encode(wire::ListRequest{prefix, after, names_max}));
+}
+
+Result<std::string> Client::status_json() {
+  Result<wire::TextReply> reply = impl_->ask<wire::TextReply>(wire::Op::status, {});
+  if (!reply) {
+    return reply.error();
+  }
+  return std::move(reply->text);
+}
+
+Result<Region> Client::allocate(SizeBytes size) {
+  Result<wire::RegionReply> reply = impl_->ask<wire::RegionReply>(
+      wire::Op::allocate_region, wire::encode(wire::AllocateRegionRequest{size}));
+  if (!reply) {
+    return reply.error();
+  }
+  if (total_bytes(reply->extents) != size.count()) {
+    return Error(Errc::protocol_error, "the region's extents are not of the size asked for");
+  }
+  return Region{.key = reply->key, .size = size, .extents = std::move(reply->extents)};
+}
+
+Result<void> Client::free(Region& region) {
+  const Result<NoReply> reply =
+      impl_->ask<NoReply>(wire::Op::free_region, wire::encode(wire::FreeRegionRequest{region.key}));
+  if (!reply) {
+    return reply.error();
+  }
+  region = Region{};
+  return {};
+}
+
+void Client::submit_region(WorkOp op, const Region& region, std::span<const RegionPiece> pieces,
+                           std::function<void(Errc)> on_done) {
+  start_region(impl_->core, op, region, pieces, std::move(on_done));
+}
+
+Errc Client::write(const Region& region, std::span<const RegionPiece> pieces) {
+  return impl_->wait_for<Errc>(
+      [&](auto done) { submit_region(WorkOp::write, region, pieces, done); });
+}
+
+Errc Client::read(const Region& region, std::span<const RegionPiece> pieces) {
+  return impl_->wait_for<Errc>(
+      [&](auto done) { submit_region(WorkOp::read, region, pieces, done); });
+}
+
+bool Client::progress(TimePoint until) { return impl_->core.progress(until); }
+
+std::size_t Client::operations_in_flight() const { return impl_->core.operations_in_flight(); }
+
+}  // namespace godbox::striping

@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client_core.h"
+
+#include <godbox/assert.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace godbox::striping {
+
+namespace {
+
+// Longer calls are as good as endless, and would overflow when added to the time.
+constexpr Duration kTimeoutMax = std::chrono::hours(24 * 365);
+// Time for requests whose answer nobody waits for.
+constexpr Duration kTellTimeout = std::chrono::seconds(5);
+// Rounds in which a closing client lets its operations end; each has at most a few steps to go.
+constexpr int kClosingRoundsMax = 1000;
+
+}  // namespace
+
+ClientCore::ClientCore(StreamNetwork& network, ClientOptions options)
+    : network_(network), options_(std::move(options)), self_(std::make_shared<ClientCore*>(this)) {
+  options_.timeout = std::clamp(options_.timeout, Duration(0), kTimeoutMax);
+}
+
+ClientCore::~ClientCore() {
+  lose(Errc::cancelled);
+  if (control_ != nullptr) {
+    control_->finish();
+    network_.kick(connection_);
+    network_.close(connection_);
+  }
+  for (int round = 0; round < kClosingRoundsMax && operations_ > 0; ++round) {
+    run_deferred();
+    run_timers();
+  }
+  GODBOX_ASSERT(operations_ == 0);
+  *self_ = nullptr;
+  executor_.reset();
+  transport_.reset();
+}
+
+std::uint32_t ClientCore::lease_ms() const {
+  const auto wanted = std::chrono::duration_cast<std::chrono::milliseconds>(options_.lease).count();
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(wanted, 0, UINT32_MAX));
+}
+
+Result<void> ClientCore::open(const StreamAddress& address,
+                              const Client::TransportFactory& make_transport) {
+  if (make_transport == nullptr || options_.tenant.size() > wire::kNameBytesMax) {
+    return Error(Errc::invalid_argument, make_transport == nullptr
+                                             ? "no transport factory given"
+                                             : "tenant: the name is too long");
+  }
+  const TimePoint deadline = call_deadline();
+  Result<void> done = open_session(address, deadline);
+  if (done) {
+    done = learn_box(deadline);
+  }
+  if (!done) {
+    return done;
+  }
+  const Client::TransportContext context{
+      .network = network_,
+      .session = control_->session(),
+      .box = box_,
+      .control = *control_,
+      .control_connection = connection_,
+      .layout_of = [this](SlabId slab) -> Result<SlabLayout> {
+        const SlabLayout* known = find_layout(slab);
+        if (known == nullptr) {
+          return Error(Errc::not_found, fmt::format("slab {} is not known", slab.value()));
+        }
+        return *known;
+      }};
+  Result<std::unique_ptr<Transport>> made = make_transport(context);
+  if (!made) {
+    return made.error();
+  }
+  transport_ = std::move(*made);
+  ExecutorOptions executor_options;
+  executor_options.policy = options_.lane_policy;
+  executor_options.super_nic_of = [this](PoolAddress at) { return super_nic_of(at); };
+  executor_ =
+      std::make_unique<Executor>(*transport_, network_.clock(), std::move(executor_options));
+  return {};
+}
+
+Result<void> ClientCore::open_session(const StreamAddress& address, TimePoint deadline) {
+  control_ = std::make_unique<native::ControlClient>(options_.tenant);
+  connection_ = network_.connect(address, *control_);
+  while (!control_->is_open() && !control_->is_closed()) {
+    if (now() >= deadline) {
+      return Error(Errc::deadline_exceeded,
+                   fmt::format("{}: no session in time", address.to_string()));
+    }
+    network_.run_until(deadline);
+  }
+  if (control_->is_closed()) {
+    const Errc reason = control_->close_reason();
+    return Error(reason == Errc::ok ? Errc::connect_failed : reason, address.to_string());
+  }
+  return {};
+}
+
+Result<void> ClientCore::learn_box(TimePoint deadline) {
+  std::optional<Result<wire::InfoReply>> answer;
+  request<wire::InfoReply>(wire::Op::info, {}, deadline,
+                           [&answer](Result<wire::InfoReply> reply) { answer = std::move(reply); });
+  drive_until([&answer] { return answer.has_value(); });
+  if (!*answer) {
+    return answer->error();
+  }
+  box_ = std::move(**answer);
+  return {};
+}
+
+Error ClientCore::error_reply(Errc status, ConstSpan body) const {
+  if (status == Errc::session_lost) {
+    return lost_status(status);
+  }
+  Result<wire::TextReply> text = body.empty() ? Error(status) : wire::decode<wire::TextReply>(body);
+  return Error(status, text ? std::move(text->text) : std::string());
+}
+
+void ClientCore::send(wire::Op op, const wire::Body& body, TimePoint deadline,
+                      native::ControlClient::OnReply on_reply) {
+  if (lost_ != Errc::ok) {
+    on_reply(Errc::session_lost, {});
+    return;
+  }
+  control_->request(op, body, now(), deadline, std::move(on_reply));
+  network_.kick(connection_);
+}
+
+void ClientCore::tell(wire::Op op, const wire::Body& body) {
+  send(op, body, now() + kTellTimeout, [](Errc, ConstSpan) {});
+}
+
+void ClientCore::run_batch(std::span<const Transfer> transfers, TimePoint deadline, OnBatch then) {
+  const std::uint64_t number = next_batch_++;
+  Result<BatchId> submitted = Error(lost_);
+  if (lost_ == Errc::ok) {
+    submitted = executor_->submit(
+        transfers, deadline, [this, number, then](std::span<const Errc> statuses) {
+          batches_.erase(number);
+          if (lost_ == Errc::ok) {
+            then(statuses);
+            return;
+          }
+          std::vector<Errc> mapped(statuses.begin(), statuses.end());
+          std::replace(mapped.begin(), mapped.end(), Errc::cancelled, lost_);
+          then(mapped);
+        });
+  }
+  if (submitted) {
+    batches_.emplace(number, *submitted);
+    return;
+  }
+  defer([then = std::move(then), count = transfers.size(), code = submitted.error().code] {
+    then(std::vector<Errc>(count, code));
+  });
+}
+
+const SlabLayout* ClientCore::find_layout(SlabId slab) const {
+  const auto found = slabs_.find(slab);
+  return found == slabs_.end() ? nullptr : &found->second;
+}
+
+Result<SuperNicId> ClientCore::super_nic_of(PoolAddress address) const {
+  const SlabLayout* layout = find_layout(address.slab);
+  if (layout == nullptr) {
+    return Error(Errc::not_found, fmt::format("slab {} is not known", address.slab.value()));
+  }
+  if (address.offset.count() >= layout->capacity().count()) {
+    return Error(Errc::out_of_range, fmt::format("offset {} is beyond slab {}",
+                                                 address.offset.count(), address.slab.value()));
+  }
+  const std::size_t index = layout->locate(address.offset).dram_channel.value();
+  if (index >= box_.dram_channel_super_nic.size()) {
+    return Error(Errc::protocol_error, fmt::format("the box told of no DRAM channel {}", index));
+  }
+  return box_.dram_channel_super_nic[index];
+}
+
+// What is still to be answered before a learn_slabs() can go on.
+struct ClientCore::SlabQuestion {
+  std::vector<SlabId> asked;
+  std::size_t replies_left = 0;
+  Errc status = Errc::ok;
+  std::function<void(Errc)> then;
+};
+
+void ClientCore::learn_slabs(std::span<const Extent> extents, TimePoint deadline,
+                             std::function<void(Errc)> then) {
+  auto question = std::make_shared<SlabQuestion>();
+  std::vector<SlabId>& asked = question->asked;
+  for (const Extent& extent : extents) {
+    if (find_layout(extent.address.slab) == nullptr &&
+        (asked.empty() || asked.back() != extent.address.slab)) {
+      asked.push_back(extent.address.slab);
+    }
+  }
+  if (asked.empty()) {
+    then(Errc::ok);
+    return;
+  }
+  std::sort(asked.begin(), asked.end());
+  asked.erase(std::unique(asked.begin(), asked.end()), asked.end());
+  question->then = std::move(then);
+  question->replies_left = (asked.size() + kSlabsPerRequestMax - 1) / kSlabsPerRequestMax;
+  for (std::size_t first = 0; first < asked.size(); first += kSlabsPerRequestMax) {
+    wire::SlabIdsRequest ids;
+    ids.ids.assign(asked.begin() + static_cast<std::ptrdiff_t>(first),
+                   asked.begin() + static_cast<std::ptrdiff_t>(
+                                       std::min(first + kSlabsPerRequestMax, asked.size())));
+    request<wire::SlabsReply>(
+        wire::Op::describe_slabs, wire::encode(ids), deadline,
+        [this, question](const Result<wire::SlabsReply>& reply) {
+          const Errc status = reply ? take_slabs(*reply) : reply.error().code;
+          question->status = question->status == Errc::ok ? status : question->status;
+          question->replies_left -= 1;
+          if (question->replies_left > 0) {
+            return;
+          }
+          for (const SlabId slab : question->asked) {
+            if (question->status == Errc::ok && find_layout(slab) == nullptr) {
+              question->status = Errc::protocol_error;  // it named a slab that it does not know
+            }
+          }
+          question->then(question->status);
+        });
+  }
+}
+
+Errc ClientCore::take_slabs(const wire::SlabsReply& reply) {
+  for (const wire::SlabRecord& record : reply.slabs) {
+    Result<SlabLayout> layout = SlabLayout::create(record);
+    if (!layout) {
+      return Errc::protocol_error;
+    }
+    slabs_.insert_or_assign(record.id, std::move(*layout));
+  }
+  return Errc::ok;
+}
+
+void ClientCore::release_leases(std::vector<LeaseId> leases) {
+  for (std::size_t first = 0; first < leases.size(); first += wire::kBatchItemsMax) {
+    wire::LeasesRequest body;
+    const std::size_t last = std::min<std::size_t>(first + wire::kBatchItemsMax, leases.size());
+    body.leases.assign(leases.begin() + static_cast<std::ptrdiff_t>(first),
+                       leases.begin() + static_cast<std::ptrdiff_t>(last));
+    tell(wire::Op::release, wire::encode(body));
+  }
+}
+
+std::shared_ptr<LeaseHold> ClientCore::hold_leases(std::vector<LeaseId> leases) {
+  return std::make_shared<LeaseHold>(self_, std::move(leases));
+}
+
+void ClientCore::lose(Errc reason) {
+  if (lost_ != Errc::ok) {
+    return;
+  }
+  lost_ = reason;
+  while (!batches_.empty()) {
+    const BatchId batch = batches_.begin()->second;
+    const std::uint64_t number = batches_.begin()->first;
+    executor_->cancel(batch);
+    batches_.erase(number);  // its callback did so already, unless it runs right now
+  }
+}
+
+bool ClientCore::run_deferred() {
+  // What they defer in turn waits for the next round, so that this one ends.
+  const std::size_t count = deferred_.size();
+  for (std::size_t i = 0; i < count && !deferred_.empty(); ++i) {
+    const std::function<void()> action = std::move(deferred_.front());
+    deferred_.pop_front();
+    action();
+  }
+  return count > 0;
+}
+
+bool ClientCore::run_timers() {
+  if (timers_.empty()) {
+    return false;
+  }
+  const TimePoint time = now();
+  bool any = false;
+  for (std::size_t i = 0; i < timers_.size();) {
+    if (timers_[i].when > time && lost_ == Errc::ok) {
+      ++i;
+      continue;
+    }
+    const std::function<void()> action = std::move(timers_[i].action);
+    timers_.erase(timers_.begin() + static_cast<std::ptrdiff_t>(i));
+    action();
+    any = true;
+  }
+  return any;
+}
+
+bool ClientCore::step() {
+  bool any = false;
+  if (lost_ == Errc::ok && control_->is_closed()) {
+    lose(Errc::session_lost);
+    any = true;
+  }
+  any |= run_deferred();
+  any |= run_timers();
+  if (executor_ != nullptr && lost_ == Errc::ok) {
+    any |= executor_->progress();
+    any |= transport_->progress();
+  }
+  return any;
+}
+
+TimePoint ClientCore::next_wake() const {
+  if (!deferred_.empty()) {
+    return now();
+  }
+  TimePoint wake = executor_ != nullptr && lost_ == Errc::ok ? executor_->next_deadline() : kNever;
+  for (const Timer& timer : timers_) {
+    wake = std::min(wake, timer.when);
+  }
+  return wake;
+}
+
+bool ClientCore::progress(TimePoint until) {
+  bool any = step();
+  while (true) {
+    const TimePoint wait_until = any ? now() : std::min(until, next_wake());
+    any |= network_.run_until(wait_until) > 0;
+    any |= step();
+    if (any || now() >= until) {
+      return any;
+    }
+  }
+}
+
+std::uint64_t total_bytes(std::span<const LocalSegment> pieces) {
+  std::uint64_t total = 0;
+  for (const LocalSegment& piece : pieces) {
+    if (__builtin_add_overflow(total, piece.size_bytes, &total)) {
+      return std::numeric_limits<std::uint64_t>::max();
+    }
+  }
+  return total;
+}
+
+std::uint64_t total_bytes(std::span<const Extent> extents) {
+  std::uint64_t total = 0;
+  for (const Extent& extent : extents) {
+    total += extent.length_bytes;
+  }
+  return total;
+}
+
+}  // namespace godbox::striping

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all operations of a client share: the session, requests on the control connection, the data
+// path, the slab layouts, time. Nothing runs inside the network's callbacks: replies are kept and
+// handled in step(), so that an operation may use the network freely. When the session is lost,
+// every batch and every request ends with lost_status(), and so does every operation, each by its
+// own way out; there is no second path for it. Thread-safety: the network's thread.
+#pragma once
+
+#include "ring_queue.h"
+#include <godbox/native/control_client.h>
+#include <godbox/striping/client.h>
+
+#include <memory>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace godbox::striping {
+
+// Bodies are kept to half of the protocol's limit, so that no estimate has to be exact.
+inline constexpr std::uint64_t kBodyBytesTarget = wire::kBodyBytesMax / 2;
+inline constexpr std::size_t kSlabsPerRequestMax = 1024;
+
+struct NoReply {};  // of operations whose response has no body
+
+class ClientCore {
+ public:
+  using OnBatch = std::function<void(std::span<const Errc>)>;
+
+  ClientCore(StreamNetwork& network, ClientOptions options);
+  ~ClientCore();
+  ClientCore(const ClientCore&) = delete;
+  ClientCore& operator=(const ClientCore&) = delete;
+
+  Result<void> open(const StreamAddress& address, const Client::TransportFactory& make_transport);
+
+  [[nodiscard]] const ClientOptions& options() const { return options_; }
+  [[nodiscard]] const wire::InfoReply& box() const { return box_; }
+  [[nodiscard]] const wire::HelloReply& session() const { return control_->session(); }
+  [[nodiscard]] Transport& transport() { return *transport_; }
+  [[nodiscard]] const Executor& executor() const { return *executor_; }
+  [[nodiscard]] bool is_open() const { return lost_ == Errc::ok && control_->is_open(); }
+  [[nodiscard]] TimePoint now() const { return network_.clock().now(); }
+  [[nodiscard]] TimePoint call_deadline() const { return now() + options_.timeout; }
+  // A lease's milliseconds as they are asked for.
+  [[nodiscard]] std::uint32_t lease_ms() const;
+
+  // Sends a control request; `then` runs later in step(), once.
+  template <class Reply>
+  void request(wire::Op op, const wire::Body& body, TimePoint deadline,
+               std::function<void(Result<Reply>)> then) {
+    send(op, body, deadline, [this, then = std::move(then)](Errc status, ConstSpan reply) {
+      defer([then, answer = std::make_shared<Result<Reply>>(read_reply<Reply>(status, reply))] {
+        then(std::move(*answer));
+      });
+    });
+  }
+  // A request whose answer nobody waits for.
+  void tell(wire::Op op, const wire::Body& body);
+
+  // Runs a batch of transfers, which stay where they are until `then` runs; once, in step().
+  void run_batch(std::span<const Transfer> transfers, TimePoint deadline, OnBatch then);
+  // Learns the layouts of the extents' slabs; `then` may run before this returns.
+  void learn_slabs(std::span<const Extent> extents, TimePoint deadline,
+                   std::function<void(Errc)> then);
+  [[nodiscard]] const SlabLayout* find_layout(SlabId slab) const;
+
+  void release_leases(std::vector<LeaseId> leases);
+  [[nodiscard]] std::shared_ptr<LeaseHold> hold_leases(std::vector<LeaseId> leases);
+
+  void defer(std::function<void()> action) { deferred_.push_back(std::move(action)); }
+  void after(Duration delay, std::function<void()> action) {
+    timers_.push_back({now() + delay, std::move(action)});
+  }
+  void begin_operation() { operations_ += 1; }
+  void end_operation() { operations_ -= 1; }
+  [[nodiscard]] std::size_t operations_in_flight() const { return operations_; }
+
+  bool progress(TimePoint until);
+  template <class Done>
+  void drive_until(Done&& done) {
+    while (!done()) {
+      progress(kNever);
+    }
+  }
+
+ private:
+  struct Timer {
+    TimePoint when;
+    std::function<void()> action;
+  };
+  struct SlabQuestion;
+
+  template <class Reply>
+  Result<Reply> read_reply(Errc status, ConstSpan body) const {
+    if (status != Errc::ok) {
+      return error_reply(status, body);
+    }
+    if constexpr (std::is_same_v<Reply, NoReply>) {
+      return NoReply{};
+    } else {
+      return wire::decode<Reply>(body);
+    }
+  }
+  [[nodiscard]] Error error_reply(Errc status, ConstSpan body) const;
+  [[nodiscard]] Errc lost_status(Errc otherwise) const {
+    return lost_ != Errc::ok ? lost_ : otherwise;
+  }
+
+  Result<void> open_session(const StreamAddress& address, TimePoint deadline);
+  Result<void> learn_box(TimePoint deadline);
+  void send(wire::Op op, const wire::Body& body, TimePoint deadline,
+            native::ControlClient::OnReply on_reply);
+  Result<SuperNicId> super_nic_of(PoolAddress address) const;
+  Errc take_slabs(const wire::SlabsReply& reply);
+  bool step();
+  bool run_deferred();
+  bool run_timers();
+  [[nodiscard]] TimePoint next_wake() const;
+  void lose(Errc reason);
+
+  StreamNetwork& network_;
+  ClientOptions options_;
+  std::unique_ptr<native::ControlClient> control_;
+  ConnectionId connection_;
+  wire::InfoReply box_;
+  std::unordered_map<SlabId, SlabLayout> slabs_;
+  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<Executor> executor_;
+
+  Errc lost_ = Errc::ok;  // set: the session is over, for this reason
+  std::size_t operations_ = 0;
+  RingQueue<std::function<void()>> deferred_;
+  std::vector<Timer> timers_;
+  std::unordered_map<std::uint64_t, BatchId> batches_;  // in flight, by a number of their own
+  std::uint64_t next_batch_ = 0;
+  // Where leases that outlive the client find out that it is gone.
+  std::shared_ptr<ClientCore*> self_;
+};
+
+// Gives leases back when its last owner lets go.
+class LeaseHold {
+ public:
+  LeaseHold(std::shared_ptr<ClientCore*> client, std::vector<LeaseId> leases)
+      : client_(std::move(client)), leases_(std::move(leases)) {}
+  ~LeaseHold() { release(); }
+  LeaseHold(const LeaseHold&) = delete;
+  LeaseHold& operator=(const LeaseHold&) = delete;
+
+  void release() {
+    if (*client_ != nullptr && !leases_.empty()) {
+      (*client_)->release_leases(std::exchange(leases_, {}));
+    }
+  }
+
+ private:
+  std::shared_ptr<ClientCore*> client_;
+  std::vector<LeaseId> leases_;
+};
+
+// One operation's statuses, filled by its parts; calls back when the last part is done.
+struct StatusGather {
+  ClientCore& core;
+  Client::OnStatuses on_done;
+  std::vector<Errc> statuses;
+  std::size_t parts_left = 0;
+
+  void part_done() {
+    parts_left -= 1;
+    if (parts_left == 0) {
+      core.end_operation();
+      on_done(statuses);
+    }
+  }
+};
+
+// A stretch of a batch that goes into one request.
+struct ItemRange {
+  std::size_t first = 0;
+  std::size_t count = 0;
+};
+// Cuts `count` items into ranges within kBatchItemsMax and kBodyBytesTarget; an item alone may
+// exceed the latter. At least one range, empty if there are no items.
+template <class Cost>
+std::vector<ItemRange> split_items(std::size_t count, Cost&& cost_of) {
+  std::vector<ItemRange> ranges(1);
+  std::uint64_t cost = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint64_t item_cost = cost_of(i);
+    if (ranges.back().count > 0 &&
+        (ranges.back().count == wire::kBatchItemsMax || cost + item_cost > kBodyBytesTarget)) {
+      ranges.push_back({.first = i, .count = 0});
+      cost = 0;
+    }
+    ranges.back().count += 1;
+    cost += item_cost;
+  }
+  return ranges;
+}
+
+[[nodiscard]] inline bool is_valid_name(std::string_view name) {
+  return !name.empty() && name.size() <= wire::kNameBytesMax;
+}
+[[nodiscard]] std::uint64_t total_bytes(std::span<const LocalSegment> pieces);
+[[nodiscard]] std::uint64_t total_bytes(std::span<const Extent> extents);
+
+// Looks names up, as a part of another operation; calls back once, in step().
+void find_objects(ClientCore& core, std::span<const std::string_view> names, bool prefix,
+                  TimePoint deadline, Client::OnLookup on_done);
+
+// The operations; each calls back once, in step().
+void start_put(ClientCore& core, std::span<const PutItem> items, Client::OnStatuses on_done);
+void start_get(ClientCore& core, std::span<const GetItem> items, Client::OnStatuses on_done);
+void start_get_found(ClientCore& core, const Lookup& found,
+                     std::span<const std::span<const LocalSegment>> into,
+                     Client::OnStatuses on_done);
+void start_lookup(ClientCore& core, std::span<const std::string_view> names, bool prefix,
+                  Client::OnLookup on_done);
+void start_remove(ClientCore& core, std::span<const std::string_view> names,
+                  Client::OnStatuses on_done);
+void start_region(ClientCore& core, WorkOp op, const Region& region,
+                  std::span<const RegionPiece> pieces, std::function<void(Errc)> on_done);
+
+}  // namespace godbox::striping

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lookup and remove: names become objects, or go.
+#include "client_core.h"
+
+#include <algorithm>
+
+namespace godbox::striping {
+
+namespace {
+
+std::uint64_t name_cost(std::string_view name) { return sizeof(std::uint16_t) + name.size(); }
+
+// Asks for names: one request for a prefix (further ones only beyond the protocol's limits, and
+// only while all names are hits), else as many as needed, all at once. An answer that would be too
+// large is asked for in two halves.
+class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
+ public:
+  LookupOperation(ClientCore& core, bool prefix, TimePoint deadline, Client::OnLookup on_done)
+      : core_(core), prefix_(prefix), deadline_(deadline), on_done_(std::move(on_done)) {}
+
+  void start(std::span<const std::string_view> names) {
+    for (const std::string_view name : names) {
+      if (prefix_ && !is_valid_name(name)) {
+        break;  // no object has such a name: the prefix ends here
+      }
+      names_.emplace_back(is_valid_name(name) ? name : std::string_view());
+    }
+    for (const ItemRange& range :
+         split_items(names_.size(), [this](std::size_t i) { return name_cost(names_[i]); })) {
+      parts_.push_back({.range = range});
+    }
+    if (names_.empty()) {
+      core_.defer([self = shared_from_this()] { self->finish(); });
+      return;
+    }
+    waiting_ = prefix_ ? 1 : parts_.size();
+    for (std::size_t i = 0; i < waiting_; ++i) {
+      ask(i);
+    }
+  }
+
+ private:
+  struct Part {
+    ItemRange range;
+    bool done = false;
+    TimePoint asked_at{};
+    wire::LookupReply reply{};
+  };
+
+  void ask(std::size_t index) {
+    Part& part = parts_[index];
+    part.asked_at = core_.now();
+    wire::LookupRequest request;
+    request.prefix = prefix_;
+    request.lease_ms = core_.lease_ms();
+    request.names.assign(
+        names_.begin() + static_cast<std::ptrdiff_t>(part.range.first),
+        names_.begin() + static_cast<std::ptrdiff_t>(part.range.first + part.range.count));
+    core_.request<wire::LookupReply>(
+        wire::Op::lookup, wire::encode(request), deadline_,
+        [self = shared_from_this(), index](Result<wire::LookupReply> reply) {
+          self->on_reply(index, std::move(reply));
+        });
+  }
+
+  void on_reply(std::size_t index, Result<wire::LookupReply> reply) {
+    waiting_ -= 1;
+    if (reply) {
+      take(parts_[index], std::move(*reply));
+    } else if (reply.error().code == Errc::too_large && parts_[index].range.count > 1) {
+      halve(index);
+    } else if (!error_) {
+      error_ = reply.error();
+    }
+    if (waiting_ > 0) {
+      return;
+    }
+    if (prefix_ && !error_ && ask_next_of_prefix()) {
+      return;
+    }
+    finish();
+  }
+
+  void take(Part& part, wire::LookupReply reply) {
+    if (reply.lease != LeaseId()) {
+      leases_.push_back(reply.lease);
+      const TimePoint until =
+          part.asked_at + std::chrono::milliseconds(reply.lease_ms) - core_.options().lease_margin;
+      lease_until_ = leases_.size() == 1 ? until : std::min(lease_until_, until);
+    }
+    const bool right = prefix_ ? reply.objects.size() <= part.range.count
+                               : reply.objects.size() == part.range.count;
+    if (!right && !error_) {
+      error_ =
+          Error(Errc::protocol_error, "a lookup was answered with the wrong number of objects");
+    }
+    part.done = true;
+    part.reply = std::move(reply);
+  }
+
+  void halve(std::size_t index) {
+    const ItemRange whole = parts_[index].range;
+    const std::size_t half = whole.count / 2;
+    parts_[index].range.count = half;
+    parts_.push_back({.range = {.first = whole.first + half, .count = whole.count - half}});
+    const std::size_t other = parts_.size() - 1;
+    waiting_ += prefix_ ? 1 : 2;
+    ask(index);
+    if (!prefix_) {
+      ask(other);
+    }
+  }
+
+  // Goes on behind the last answer if all of it were hits. True if a request is under way.
+  bool ask_next_of_prefix() {
+    std::size_t asked_names = 0;
+    for (const Part& part : parts_) {
+      if (part.done) {
+        asked_names = std::max(asked_names, part.range.first + part.range.count);
+        if (part.reply.objects.size() < part.range.count) {
+          return false;
+        }
+      }
+    }
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      if (!parts_[i].done && parts_[i].range.first == asked_names) {
+        waiting_ = 1;
+        ask(i);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void finish() {
+    // Held from here on, so that the leases go back also when this ends in an error.
+    const std::shared_ptr<LeaseHold> hold = core_.hold_leases(leases_);
+    if (error_) {
+      on_done_(*error_);
+      return;
+    }
+    Lookup found;
+    found.hold = hold;
+    found.lease = leases_.empty() ? LeaseId() : leases_.front();
+    found.lease_until = lease_until_;
+    std::sort(parts_.begin(), parts_.end(),
+              [](const Part& a, const Part& b) { return a.range.first < b.range.first; });
+    for (const Part& part : parts_) {
+      append(part.reply, found);
+    }
+    for (std::size_t i = 0; i < found.objects.size(); ++i) {
+      if (names_[i].empty()) {
+        found.objects[i] = FoundObject{};
+        found.objects[i].status = Errc::invalid_argument;
+      }
+    }
+    on_done_(std::move(found));
+  }
+
+  static void append(const wire::LookupReply& reply, Lookup& found) {
+    auto extent = static_cast<std::uint32_t>(found.extents.size());
+    auto crc = static_cast<std::uint32_t>(found.crc32c.size());
+    for (const wire::LookupObject& object : reply.objects) {
+      found.objects.push_back({.read_key = object.read_key,
+                               .size = object.size,
+                               .extent_begin = extent,
+                               .extent_count = object.extent_count,
+                               .crc_begin = crc,
+                               .crc_count = object.crc_count,
+                               .sparse = object.sparse,
+                               .status = object.status});
+      extent += object.extent_count;
+      crc += object.crc_count;
+    }
+    found.extents.insert(found.extents.end(), reply.extents.begin(), reply.extents.end());
+    found.crc32c.insert(found.crc32c.end(), reply.crc32c.begin(), reply.crc32c.end());
+  }
+
+  ClientCore& core_;
+  const bool prefix_;
+  const TimePoint deadline_;
+  Client::OnLookup on_done_;
+  std::vector<std::string> names_;  // empty where no object can have the name
+  std::vector<Part> parts_;
+  std::size_t waiting_ = 0;
+  std::optional<Error> error_;
+  std::vector<LeaseId> leases_;
+  TimePoint lease_until_{};
+};
+
+// The names of one REMOVE.
+void remove_part(ClientCore& core, const std::shared_ptr<StatusGather>& gather,
+                 std::span<const std::string_view> names, std::size_t first, TimePoint deadline) {
+  wire::NamesRequest request;
+  std::vector<std::size_t> asked;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (is_valid_name(names[i])) {
+      request.names.push_back(names[i]);
+      asked.push_back(first + i);
+    } else {
+      gather->statuses[first + i] = Errc::invalid_argument;
+    }
+  }
+  if (asked.empty()) {
+    core.defer([gather] { gather->part_done(); });
+    return;
+  }
+  core.request<wire::StatusesReply>(
+      wire::Op::remove, wire::encode(request), deadline,
+      [gather, asked = std::move(asked)](const Result<wire::StatusesReply>& reply) {
+        const bool right = reply && reply->statuses.size() == asked.size();
+        const Errc otherwise = reply ? Errc::protocol_error : reply.error().code;
+        for (std::size_t i = 0; i < asked.size(); ++i) {
+          gather->statuses[asked[i]] = right ? reply->statuses[i] : otherwise;
+        }
+        gather->part_done();
+      });
+}
+
+}  // namespace
+
+void find_objects(ClientCore& core, std::span<const std::string_view> names, bool prefix,
+                  TimePoint deadline, Client::OnLookup on_done) {
+  std::make_shared<LookupOperation>(core, prefix, deadline, std::move(on_done))->start(names);
+}
+
+void start_lookup(ClientCore& core, std::span<const std::string_view> names, bool prefix,
+                  Client::OnLookup on_done) {
+  core.begin_operation();
+  find_objects(core, names, prefix, core.call_deadline(),
+               [&core, on_done = std::move(on_done)](Result<Lookup> found) {
+                 core.end_operation();
+                 on_done(std::move(found));
+               });
+}
+
+void start_remove(ClientCore& core, std::span<const std::string_view> names,
+                  Client::OnStatuses on_done) {
+  core.begin_operation();
+  const std::vector<ItemRange> ranges =
+      split_items(names.size(), [names](std::size_t i) { return name_cost(names[i]); });
+  auto gather = std::make_shared<StatusGather>(
+      StatusGather{core, std::move(on_done), std::vector<Errc>(names.size()), ranges.size()});
+  const TimePoint deadline = core.call_deadline();
+  for (const ItemRange& range : ranges) {
+    remove_part(core, gather, names.subspan(range.first, range.count), range.first, deadline);
+  }
+}
+
+}  // namespace godbox::striping

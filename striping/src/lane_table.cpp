@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lane_table.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace godbox::striping {
+
+namespace {
+
+constexpr double kNewSampleWeight = 0.5;
+
+double seconds(Duration duration) { return static_cast<double>(duration.count()) * 1e-9; }
+
+LaneId lane_id(std::size_t index) { return LaneId(static_cast<LaneId::rep>(index)); }
+
+}  // namespace
+
+void LaneRate::on_posted(TimePoint now, bool was_idle) {
+  if (was_idle) {
+    window_begin_ = now;
+    window_bytes_ = 0;
+  }
+}
+
+void LaneRate::on_completed(std::uint64_t bytes, TimePoint now) {
+  window_bytes_ += bytes;
+  const Duration elapsed = now - window_begin_;
+  if (window_bytes_ < kSampleBytesMin || elapsed < kSampleTimeMin) {
+    return;
+  }
+  const double sample = static_cast<double>(window_bytes_) / seconds(elapsed);
+  bytes_per_second_ = bytes_per_second_ > 0
+                          ? bytes_per_second_ + (sample - bytes_per_second_) * kNewSampleWeight
+                          : sample;
+  measured_at_ = now;
+  window_begin_ = now;
+  window_bytes_ = 0;
+}
+
+bool LaneRate::is_known(TimePoint now, bool is_busy) const {
+  return bytes_per_second_ > 0 && (is_busy || now - measured_at_ <= kTrustedFor);
+}
+
+double LaneRate::estimate(TimePoint now, std::uint64_t bytes_in_flight, double best) const {
+  const bool is_busy = bytes_in_flight > 0;
+  double rate = is_known(now, is_busy) ? bytes_per_second_ : best;
+  if (is_busy && now > window_begin_) {
+    const double at_most =
+        static_cast<double>(window_bytes_ + bytes_in_flight) / seconds(now - window_begin_);
+    rate = std::min(rate, at_most);
+  }
+  return rate;
+}
+
+LaneTable::LaneTable(Transport& transport, Options options)
+    : transport_(transport), options_(options) {}
+
+bool LaneTable::refresh(TimePoint now) {
+  while (lanes_.size() < transport_.lane_count()) {
+    lanes_.emplace_back();
+    lanes_.back().reopen_delay = options_.reopen_delay_min;
+  }
+  up_count_ = 0;
+  bool reopened = false;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    Lane& lane = lanes_[i];
+    lane.refused = false;
+    lane.status = transport_.lane_status(lane_id(i));
+    if (lane.status.state == LaneState::down) {
+      reopened |= tend_down_lane(lane_id(i), lane, now);
+    }
+    if (lane.status.state != LaneState::down) {
+      lane.reopen_at = kNever;
+    }
+    up_count_ += lane.status.state == LaneState::up ? 1U : 0U;
+  }
+  return reopened;
+}
+
+bool LaneTable::tend_down_lane(LaneId id, Lane& lane, TimePoint now) {
+  if (lane.reopen_at == kNever) {
+    lane.reopen_at = now + lane.reopen_delay;
+  }
+  if (now < lane.reopen_at) {
+    return false;
+  }
+  lane.reopen_delay = std::min(lane.reopen_delay * 2, options_.reopen_delay_max);
+  lane.reopen_at = now + lane.reopen_delay;
+  transport_.reopen(id);
+  lane.status = transport_.lane_status(id);
+  return true;
+}
+
+bool LaneTable::is_up(LaneId lane) const {
+  return lane.value() < lanes_.size() && lanes_[lane.value()].status.state == LaneState::up;
+}
+
+TimePoint LaneTable::next_reopen() const {
+  TimePoint next = kNever;
+  for (const Lane& lane : lanes_) {
+    next = std::min(next, lane.reopen_at);
+  }
+  return next;
+}
+
+std::optional<std::uint64_t> LaneTable::bytes_granted_min() const {
+  std::optional<std::uint64_t> least;
+  for (const Lane& lane : lanes_) {
+    if (lane.status.state == LaneState::up) {
+      least = std::min(least.value_or(std::numeric_limits<std::uint64_t>::max()),
+                       lane.status.bytes_in_flight_max);
+    }
+  }
+  return least;
+}
+
+bool LaneTable::can_take(const Lane& lane, std::uint64_t bytes, TimePoint now) const {
+  const LaneStatus& status = lane.status;
+  if (lane.refused || status.requests_in_flight >= status.requests_in_flight_max) {
+    return false;
+  }
+  const bool idle = status.requests_in_flight == 0;
+  const std::uint64_t after = status.bytes_in_flight + bytes;
+  // An idle lane is asked even for more than it grants: only the transport knows whether it can.
+  if (after > status.bytes_in_flight_max && !idle) {
+    return false;
+  }
+  const std::uint64_t target = lane.rate.is_known(now, !idle)
+                                   ? options_.bytes_in_flight_target
+                                   : std::min(options_.bytes_in_flight_target, kUnmeasuredBytes);
+  return status.requests_in_flight < kRequestsInFlightMin || after <= target;
+}
+
+void LaneTable::select_group(std::optional<SuperNicId> super_nic) {
+  bool any = false;
+  for (Lane& lane : lanes_) {
+    lane.in_group =
+        lane.status.state == LaneState::up && (!super_nic || lane.status.super_nic == *super_nic);
+    any |= lane.in_group;
+  }
+  if (!any) {
+    for (Lane& lane : lanes_) {
+      lane.in_group = lane.status.state == LaneState::up;
+    }
+  }
+}
+
+double LaneTable::finish_limit(std::uint64_t bytes, std::uint64_t queued_bytes, TimePoint now) {
+  double best = 0;
+  for (const Lane& lane : lanes_) {
+    if (lane.in_group && lane.rate.is_known(now, lane.status.bytes_in_flight > 0)) {
+      best = std::max(best, lane.rate.measured());
+    }
+  }
+  if (best <= 0) {
+    best = 1;  // nothing is known: all lanes are alike, whatever the unit
+  }
+  double rate_of_all = 0;
+  auto bytes_of_all = static_cast<double>(queued_bytes);
+  double soonest_s = std::numeric_limits<double>::infinity();
+  for (Lane& lane : lanes_) {
+    if (!lane.in_group) {
+      continue;
+    }
+    const double rate = lane.rate.estimate(now, lane.status.bytes_in_flight, best);
+    lane.finish_s = static_cast<double>(lane.status.bytes_in_flight + bytes) / rate;
+    if (!lane.refused) {
+      soonest_s = std::min(soonest_s, lane.finish_s);
+    }
+    rate_of_all += rate;
+    bytes_of_all += static_cast<double>(lane.status.bytes_in_flight);
+  }
+  const double slack_s = kLatenessMaxRuns * static_cast<double>(bytes) / best;
+  return std::max(bytes_of_all / rate_of_all, soonest_s) + slack_s;
+}
+
+std::optional<LaneId> LaneTable::choose(std::optional<SuperNicId> super_nic, std::uint64_t bytes,
+                                        std::uint64_t queued_bytes, TimePoint now) {
+  if (up_count_ == 0) {
+    return std::nullopt;
+  }
+  select_group(super_nic);
+  const double limit_s = finish_limit(bytes, queued_bytes, now);
+  std::optional<std::size_t> chosen;
+  for (std::size_t step = 0; step < lanes_.size(); ++step) {
+    const std::size_t i = (turn_ + step) % lanes_.size();
+    const Lane& lane = lanes_[i];
+    if (lane.in_group && lane.finish_s <= limit_s && can_take(lane, bytes, now) &&
+        (!chosen || lane.status.bytes_in_flight < lanes_[*chosen].status.bytes_in_flight)) {
+      chosen = i;
+    }
+  }
+  if (!chosen) {
+    return std::nullopt;
+  }
+  return lane_id(*chosen);
+}
+
+void LaneTable::on_posted(LaneId id, std::uint64_t bytes, TimePoint now) {
+  Lane& lane = lanes_[id.value()];
+  lane.rate.on_posted(now, lane.status.requests_in_flight == 0);
+  lane.status.requests_in_flight += 1;
+  lane.status.bytes_in_flight += bytes;
+  turn_ = (id.value() + std::size_t{1}) % lanes_.size();
+}
+
+void LaneTable::on_completed(LaneId id, std::uint64_t bytes, bool ok, TimePoint now) {
+  if (id.value() >= lanes_.size()) {
+    return;
+  }
+  Lane& lane = lanes_[id.value()];
+  if (ok) {
+    lane.rate.on_completed(bytes, now);
+    lane.reopen_delay = options_.reopen_delay_min;
+  }
+}
+
+}  // namespace godbox::striping
