@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A whole box: DRAM channels, pool service, timing and one native door per Ethernet port plus one for
+// the local control socket. It owns no thread and no socket: give its doors to StreamNetworks.
+// Thread-safety: all members from any thread. Ownership: clock and random source outlive the box.
+// Units: bytes. Errors: config_invalid; those of the memory targets.
+#pragma once
+
+#include <godbox/emulator/box_config.h>
+#include <godbox/emulator/native_door.h>
+#include <godbox/emulator/pool_service.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace godbox::emulator {
+
+class Box {
+ public:
+  // Sizes of the targets must equal config.dram_channel_size.
+  [[nodiscard]] static Result<std::unique_ptr<Box>> create(
+      BoxConfig config, std::vector<std::unique_ptr<MemoryTarget>> dram_channels,
+      SizeBytes backing_limit, const Clock& clock, RandomSource& random,
+      NativeDoorOptions door_options = {});
+  ~Box();
+  Box(const Box&) = delete;
+  Box& operator=(const Box&) = delete;
+
+  [[nodiscard]] const BoxConfig& config() const;
+  [[nodiscard]] PoolService& service();
+  [[nodiscard]] NativeDoor& eth_port_door(EthPortId id);
+  [[nodiscard]] NativeDoor& control_door();
+  // Where a port listens, once known; INFO answers only ports that have an address.
+  void set_eth_port_address(EthPortId id, const StreamAddress& address);
+  // Calls service().on_timer(); give it to StreamNetwork::add_tick.
+  void on_timer();
+  // {"name", "mode", "epoch", "capacity_bytes", ..., "dram_channels": [...], "eth_ports": [...]}: see
+  // docs/status.md for every field.
+  [[nodiscard]] std::string status_json() const;
+
+ private:
+  struct Impl;
+  explicit Box(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace godbox::emulator

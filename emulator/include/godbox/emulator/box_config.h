@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Configuration of a box: presets, a TOML file, overrides from the command line, checked as one.
+// Thread-safety: plain values. Units: bytes, bytes per second, in each name.
+// Errors: config_invalid with a sentence that names key, value and what is allowed.
+#pragma once
+
+#include <godbox/result.h>
+#include <godbox/stream.h>
+#include <godbox/units.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace godbox::emulator {
+
+enum class MemoryKind : std::uint8_t { memfd, tmpfs, hugetlbfs, device };
+enum class TimingMode : std::uint8_t { free, paced };
+enum class EvictionPolicy : std::uint8_t { none, lru };
+
+// Rates of the paced mode, of one resource each, before the time scale. 0: unlimited.
+struct PacedRates {
+  Rate dram_channel;
+  Rate cxl_link;
+  Rate eth_port;
+};
+
+struct BoxConfig {
+  std::string name = "godbox";
+  std::uint32_t super_nics = 9;
+  std::uint32_t dram_channels_per_super_nic = 2;
+  std::uint32_t eth_ports_per_super_nic = 4;
+  SizeBytes dram_channel_size{std::uint64_t{1} << 40U};
+  // Ethernet port i listens on listen_host, TCP port tcp_port_base + i; base 0 takes free ones.
+  std::string listen_host = "127.0.0.1";
+  std::uint16_t tcp_port_base = 7400;
+  std::string control_socket;  // empty: default_control_socket()
+
+  MemoryKind memory = MemoryKind::memfd;
+  std::string memory_path;                // directory (tmpfs, hugetlbfs) or device, "{}" = index
+  std::optional<SizeBytes> backing_limit;  // unset: half of the machine's memory
+
+  EvictionPolicy eviction = EvictionPolicy::lru;
+  double high_watermark = 0.95;  // of the true limit (space or backing): eviction starts
+  double low_watermark = 0.90;   // and goes on to here
+  Duration lease_max = std::chrono::seconds(30);
+  Duration reservation_max = std::chrono::seconds(60);
+  Duration session_timeout = std::chrono::seconds(30);
+
+  TimingMode mode = TimingMode::free;
+  PacedRates rates;
+  double time_scale = 1.0;  // paced: rates are divided by it
+
+  std::uint32_t server_threads = 0;  // 0: one per two cores, at most one per Ethernet port
+
+  [[nodiscard]] std::uint32_t dram_channels() const {
+    return super_nics * dram_channels_per_super_nic;
+  }
+  [[nodiscard]] std::uint32_t eth_ports() const { return super_nics * eth_ports_per_super_nic; }
+  [[nodiscard]] SizeBytes capacity() const { return dram_channel_size * dram_channels(); }
+  [[nodiscard]] SuperNicId super_nic_of(DramChannelId id) const {
+    return SuperNicId(static_cast<std::uint16_t>(id.value() / dram_channels_per_super_nic));
+  }
+  [[nodiscard]] SuperNicId super_nic_of(EthPortId id) const {
+    return SuperNicId(static_cast<std::uint16_t>(id.value() / eth_ports_per_super_nic));
+  }
+};
+
+// Names of the presets: emfasys18, emfasys28, acf1, laptop (DESIGN section 9). Their paced rates come
+// from published figures (DDR5-5600 channel, Gen5 x8 link, 100 to 800 GbE ports; sources at each).
+[[nodiscard]] std::vector<std::string_view> preset_names();
+[[nodiscard]] Result<BoxConfig> preset(std::string_view name);
+// Applies a TOML document over `base` ("preset" in it replaces the base first). `where` names it in
+// errors. Unknown keys are errors that suggest the nearest known one.
+[[nodiscard]] Result<BoxConfig> apply_toml(BoxConfig base, std::string_view text,
+                                           std::string_view where);
+// "64KiB", "256 MiB", "1TiB", "4096"; "44.8GB/s", "100Gbit/s" for rates.
+[[nodiscard]] Result<SizeBytes> parse_size(std::string_view text);
+[[nodiscard]] Result<Rate> parse_rate(std::string_view text);
+// All relations between keys: 1..64 DRAM channels, sizes in multiples of 256 MiB (1 MiB in tests through
+// `dram_channel_granularity`), watermarks 0 < low <= high <= 1, loopback only, port range fits ...
+[[nodiscard]] Result<void> validate(const BoxConfig& config,
+                                    SizeBytes dram_channel_granularity = SizeBytes(256U << 20U));
+// $XDG_RUNTIME_DIR/godbox/control.sock, or /tmp/godbox-<uid>/control.sock.
+[[nodiscard]] std::string default_control_socket();
+
+}  // namespace godbox::emulator

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The pool: slabs and their space, objects by name, leases, reservations, regions, sessions, and the
+// protection table that every data access passes. Knows no protocol and no socket.
+//
+// Space. Slabs are cut from all DRAM channels on demand, one strip size each: kLargeStrip for whole
+// stripes of large objects, kSmallStrip for small objects and tails, kFineStrip for the last bytes of
+// an object that spans a stripe, so that every DRAM channel carries the same share of each block
+// within 5 % whatever its size. An object is therefore up to three kinds of extents, in that order.
+// Backing (MemoryTarget::back) is taken chunk by chunk when space in it is first reserved and given
+// back when a chunk has no live byte.
+//
+// Life of an object: reserve (space, write key; invisible) -> writes -> commit (write key dies, read key
+// born, visible) -> lookups lease it -> remove or eviction (invisible at once; space returns when its
+// last lease and last pin are gone, the read key dies then). A reservation ends with its session or at
+// its deadline; space under an access in flight, or mapped by a local session, is quarantined until that ends.
+//
+// Thread-safety: all members from any thread (one internal lock, held once per call, never per
+// strip). Ownership: the DRAM channels, clock and random source outlive the service.
+// Units: bytes, TimePoints. Errors: named at each call; batch calls answer per item.
+// At most 300 bytes of memory per indexed object with names of up to 32 bytes.
+#pragma once
+
+#include <godbox/clock.h>
+#include <godbox/emulator/box_config.h>
+#include <godbox/emulator/timing.h>
+#include <godbox/memory_target.h>
+#include <godbox/random_source.h>
+#include <godbox/transport.h>
+#include <godbox/wire.h>
+
+#include <memory>
+#include <vector>
+
+namespace godbox::emulator {
+
+inline constexpr std::uint32_t kLargeStripBytes = 64U << 10U;
+inline constexpr std::uint32_t kSmallStripBytes = 4U << 10U;
+inline constexpr std::uint32_t kFineStripBytes = 128;
+
+struct SessionInfo {
+  SessionId id;
+  wire::SessionSecret secret;
+};
+
+// A data access in progress: where its bytes are, and what keeps them there. Reused, so that a warm ticket
+// allocates nothing.
+struct AccessTicket {
+  std::vector<MutableSpan> spans;               // in request order, neighbours merged
+  std::vector<DramChannelLoad> dram_channels;   // bytes per DRAM channel
+  std::uint64_t total_bytes = 0;
+  std::vector<std::uint32_t> pinned;            // private to the service
+};
+
+struct PoolUsage {
+  SizeBytes capacity;          // address space
+  SizeBytes reserved;          // given to objects, regions and reservations
+  SizeBytes backed;            // present memory
+  SizeBytes backing_limit;
+  SizeBytes index_memory;      // estimate of the service's own memory for names, slots and tables
+  std::uint64_t objects = 0;
+  std::uint64_t reservations = 0;
+  std::uint64_t regions = 0;
+  std::uint64_t leases = 0;
+  std::uint64_t sessions = 0;
+  std::uint64_t slabs = 0;
+  std::uint64_t evictions = 0;
+  std::uint64_t quarantined = 0;  // objects and reservations that wait for pins or leases
+};
+
+struct DramChannelUsage {
+  std::uint64_t bytes_read = 0;
+  std::uint64_t bytes_written = 0;
+  std::uint64_t requests = 0;
+};
+
+class PoolService {
+ public:
+  // One target per DRAM channel, all of config.dram_channel_size. `config` must have passed validate().
+  PoolService(const BoxConfig& config, std::vector<MemoryTarget*> dram_channels,
+              SizeBytes backing_limit, const Clock& clock, RandomSource& random);
+  ~PoolService();
+  PoolService(const PoolService&) = delete;
+  PoolService& operator=(const PoolService&) = delete;
+
+  [[nodiscard]] Epoch epoch() const;
+
+  // --- Sessions. Errors: limit_exceeded; session_lost for an unknown or ended one. ---
+  [[nodiscard]] Result<SessionInfo> open_session(std::string_view tenant);
+  // Proof that a lane belongs to the session. Errors: session_lost, access_denied.
+  [[nodiscard]] Errc join_session(SessionId session, const wire::SessionSecret& secret);
+  // Any frame heard from the session; it ends session_timeout after the last one.
+  [[nodiscard]] Errc touch_session(SessionId session);
+  // Asks without being heard: what watches a session must not keep it alive.
+  [[nodiscard]] bool is_session_open(SessionId session) const;
+  // The session has the memory mapped: its reservations and leases hold their space until it ends.
+  void mark_mapped(SessionId session);
+  void close_session(SessionId session);
+
+  // --- KV. Answers are appended to `reply` in order. ---
+  // Per item: ok, already_exists, invalid_argument (empty or long name), too_large, pool_full, backing_full.
+  void reserve(SessionId session, const wire::ReserveRequest& request, wire::ReserveReply& reply);
+  // Per item: ok, not_found, reservation_expired, write_in_flight (try again), already_exists (another
+  // put of this name committed first), invalid_argument (CRC count).
+  void commit(SessionId session, const wire::CommitRequest& request, wire::StatusesReply& reply);
+  void abort(SessionId session, const wire::ReservationsRequest& request,
+             wire::StatusesReply& reply);
+  void lookup(SessionId session, const wire::LookupRequest& request, wire::LookupReply& reply);
+  void release(SessionId session, const wire::LeasesRequest& request);
+  // Per item: ok, not_found.
+  void remove(SessionId session, const wire::NamesRequest& request, wire::StatusesReply& reply);
+  // Names of the session's tenant, sorted. Objects put or removed meanwhile may or may not be told.
+  void list(SessionId session, const wire::ListRequest& request, wire::ListReply& reply) const;
+
+  // --- Remote memory. Errors: pool_full, backing_full, too_large; not_found. ---
+  [[nodiscard]] Result<wire::RegionReply> allocate_region(SessionId session, SizeBytes size);
+  [[nodiscard]] Errc free_region(SessionId session, RKey key);
+  void describe_slabs(const wire::SlabIdsRequest& request, wire::SlabsReply& reply) const;
+
+  // --- Data path. ---
+  // Checks session, keys, bounds and rights of all segments, fills the ticket and pins what it covers until
+  // end_access. Errors: key_revoked, access_denied, out_of_range, not_backed (sparse), session_lost.
+  // On an error nothing is pinned.
+  [[nodiscard]] Errc begin_access(SessionId session, WorkOp op,
+                                  std::span<const RemoteSegment> segments, AccessTicket& ticket);
+  void end_access(AccessTicket& ticket);
+
+  // Ends what is overdue: reservations, leases, sessions. Call a few times per second.
+  void on_timer();
+
+  [[nodiscard]] PoolUsage usage() const;
+  [[nodiscard]] DramChannelUsage dram_channel_usage(DramChannelId id) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace godbox::emulator

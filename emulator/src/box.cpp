@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "status.h"
+#include <godbox/assert.h>
+#include <godbox/emulator/box.h>
+
+#include <fmt/format.h>
+
+#include <mutex>
+
+namespace godbox::emulator {
+namespace {
+
+// What validate() asks of targets here; the larger multiple for people is the loader's to check.
+constexpr SizeBytes kDramChannelGranularity{std::uint64_t{1} << 20U};
+
+std::unique_ptr<TimingModel> make_timing(const BoxConfig& config) {
+  return config.mode == TimingMode::paced ? make_paced_timing(config) : make_free_timing();
+}
+
+std::vector<MemoryTarget*> pointers_to(const std::vector<std::unique_ptr<MemoryTarget>>& targets) {
+  std::vector<MemoryTarget*> pointers;
+  for (const std::unique_ptr<MemoryTarget>& target : targets) {
+    pointers.push_back(target.get());
+  }
+  return pointers;
+}
+
+Result<void> check_targets(const BoxConfig& config,
+                           const std::vector<std::unique_ptr<MemoryTarget>>& targets) {
+  if (targets.size() != config.dram_channels()) {
+    return Error(Errc::config_invalid, fmt::format("{} memory targets for {} DRAM channels",
+                                                   targets.size(), config.dram_channels()));
+  }
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i] == nullptr || targets[i]->size() != config.dram_channel_size) {
+      return Error(Errc::config_invalid,
+                   fmt::format("memory target {} has {} bytes, a DRAM channel {}", i,
+                               targets[i] == nullptr ? 0 : targets[i]->size().count(),
+                               config.dram_channel_size.count()));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+struct Box::Impl {
+  Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>> targets,
+       SizeBytes backing_limit, const Clock& box_clock, RandomSource& random,
+       const NativeDoorOptions& door_options);
+
+  [[nodiscard]] wire::InfoReply info();
+  [[nodiscard]] std::vector<int> memory_descriptors() const;
+  [[nodiscard]] std::string status_json();
+
+  const BoxConfig config;
+  const std::vector<std::unique_ptr<MemoryTarget>> dram_channels;
+  const SizeBytes backing_limit;
+  const Clock& clock;
+  const TimePoint started;
+  PoolService service;
+  const std::unique_ptr<TimingModel> timing;
+  DoorContext context;
+  std::vector<std::unique_ptr<NativeDoor>> eth_port_doors;
+  std::unique_ptr<NativeDoor> control_door;
+
+  std::mutex mutex;                             // of eth_port_addresses
+  std::vector<std::string> eth_port_addresses;  // empty: not known yet
+};
+
+Box::Impl::Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>> targets,
+                SizeBytes limit, const Clock& box_clock, RandomSource& random,
+                const NativeDoorOptions& door_options)
+    : config(std::move(box_config)),
+      dram_channels(std::move(targets)),
+      backing_limit(limit),
+      clock(box_clock),
+      started(box_clock.now()),
+      service(config, pointers_to(dram_channels), backing_limit, clock, random),
+      timing(make_timing(config)),
+      context{service,
+              *timing,
+              config,
+              [this] { return info(); },
+              [this] { return status_json(); },
+              [this] { return memory_descriptors(); }},
+      eth_port_addresses(config.eth_ports()) {
+  for (std::uint32_t i = 0; i < config.eth_ports(); ++i) {
+    eth_port_doors.push_back(std::make_unique<NativeDoor>(
+        context, EthPortId(static_cast<std::uint16_t>(i)), door_options));
+  }
+  control_door = std::make_unique<NativeDoor>(context, std::nullopt, door_options);
+}
+
+wire::InfoReply Box::Impl::info() {
+  wire::InfoReply reply;
+  reply.box_name = config.name;
+  reply.mode = timing->name();
+  for (std::uint32_t i = 0; i < config.dram_channels(); ++i) {
+    reply.dram_channel_super_nic.push_back(
+        config.super_nic_of(DramChannelId(static_cast<std::uint16_t>(i))));
+  }
+  reply.dram_channel_size = config.dram_channel_size;
+  reply.capacity = config.capacity();
+  reply.backing_limit = backing_limit;
+  const std::lock_guard lock(mutex);
+  for (std::size_t i = 0; i < eth_port_addresses.size(); ++i) {
+    if (!eth_port_addresses[i].empty()) {
+      const EthPortId id(static_cast<std::uint16_t>(i));
+      reply.eth_ports.push_back({id, config.super_nic_of(id), eth_port_addresses[i]});
+    }
+  }
+  return reply;
+}
+
+std::vector<int> Box::Impl::memory_descriptors() const {
+  std::vector<int> descriptors;
+  for (const std::unique_ptr<MemoryTarget>& target : dram_channels) {
+    descriptors.push_back(target->descriptor());
+    if (descriptors.back() < 0) {
+      return {};  // all or none: a client maps the whole box
+    }
+  }
+  return descriptors;
+}
+
+std::string Box::Impl::status_json() {
+  BoxStatus status{config, service, timing->name(), clock.now() - started, {}, *control_door};
+  {
+    const std::lock_guard lock(mutex);
+    for (std::size_t i = 0; i < eth_port_doors.size(); ++i) {
+      status.eth_ports.push_back({*eth_port_doors[i], eth_port_addresses[i]});
+    }
+  }
+  return to_json(status);
+}
+
+Result<std::unique_ptr<Box>> Box::create(BoxConfig config,
+                                         std::vector<std::unique_ptr<MemoryTarget>> dram_channels,
+                                         SizeBytes backing_limit, const Clock& clock,
+                                         RandomSource& random, NativeDoorOptions door_options) {
+  if (const Result<void> valid = validate(config, kDramChannelGranularity); !valid) {
+    return valid.error();
+  }
+  if (const Result<void> fitting = check_targets(config, dram_channels); !fitting) {
+    return fitting.error();
+  }
+  return std::unique_ptr<Box>(new Box(std::make_unique<Impl>(
+      std::move(config), std::move(dram_channels), backing_limit, clock, random, door_options)));
+}
+
+Box::Box(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Box::~Box() = default;
+
+const BoxConfig& Box::config() const { return impl_->config; }
+PoolService& Box::service() { return impl_->service; }
+
+NativeDoor& Box::eth_port_door(EthPortId id) {
+  GODBOX_ASSERT(id.value() < impl_->eth_port_doors.size());
+  return *impl_->eth_port_doors[id.value()];
+}
+
+NativeDoor& Box::control_door() { return *impl_->control_door; }
+
+void Box::set_eth_port_address(EthPortId id, const StreamAddress& address) {
+  GODBOX_ASSERT(id.value() < impl_->eth_port_addresses.size());
+  const std::lock_guard lock(impl_->mutex);
+  impl_->eth_port_addresses[id.value()] = address.to_string();
+}
+
+void Box::on_timer() { impl_->service.on_timer(); }
+
+std::string Box::status_json() const { return impl_->status_json(); }
+
+}  // namespace godbox::emulator

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <godbox/emulator/box_config.h>
+#include <godbox/striping/slab_layout.h>
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace godbox::emulator {
+namespace {
+
+constexpr std::uint32_t kEthPortsMax = 1024;
+constexpr std::uint32_t kServerThreadsMax = 256;
+constexpr std::size_t kBoxNameCharsMax = 64;
+constexpr SizeBytes kDramChannelSizeMax{std::uint64_t{16} << 40U};
+constexpr Duration kTimeLimitMin = std::chrono::milliseconds(10);
+constexpr Duration kTimeLimitMax = std::chrono::hours(24);  // they travel as 32-bit milliseconds
+constexpr double kTimeScaleMax = 1e9;
+
+template <class Value>
+Error wrong(std::string_view key, const Value& value, std::string_view allowed) {
+  return {Errc::config_invalid, fmt::format("{} = {}: allowed is {}", key, value, allowed)};
+}
+
+Result<void> check_shape(const BoxConfig& config, SizeBytes granularity) {
+  const std::uint64_t dram_channels =
+      std::uint64_t{config.super_nics} * config.dram_channels_per_super_nic;
+  if (dram_channels < 1 || dram_channels > striping::kSlabMembersMax) {
+    return wrong("super_nics x dram_channels_per_super_nic", dram_channels,
+                 fmt::format("1 to {} DRAM channels", striping::kSlabMembersMax));
+  }
+  const std::uint64_t eth_ports = std::uint64_t{config.super_nics} * config.eth_ports_per_super_nic;
+  if (eth_ports < 1 || eth_ports > kEthPortsMax) {
+    return wrong("super_nics x eth_ports_per_super_nic", eth_ports,
+                 fmt::format("1 to {} Ethernet ports", kEthPortsMax));
+  }
+  const SizeBytes size = config.dram_channel_size;
+  if (size.is_zero() || !(size % granularity).is_zero() || size > kDramChannelSizeMax) {
+    return wrong("dram_channel_size", size.count(),
+                 fmt::format("a multiple of {} bytes, at most {}", granularity.count(),
+                             kDramChannelSizeMax.count()));
+  }
+  if (config.name.empty() || config.name.size() > kBoxNameCharsMax) {
+    return wrong("name", fmt::format("\"{}\"", config.name),
+                 fmt::format("1 to {} characters", kBoxNameCharsMax));
+  }
+  if (config.server_threads > kServerThreadsMax) {
+    return wrong("server_threads", config.server_threads,
+                 fmt::format("0 to {}", kServerThreadsMax));
+  }
+  return {};
+}
+
+Result<void> check_network(const BoxConfig& config) {
+  const StreamAddress address{StreamAddress::Kind::tcp, config.listen_host, 0};
+  if (!address.is_loopback()) {
+    return Error(Errc::address_not_loopback,
+                 fmt::format("listen_host = \"{}\": allowed are loopback addresses only "
+                             "(127.0.0.0/8, ::1), because peers are not authenticated yet",
+                             config.listen_host));
+  }
+  const std::uint32_t last = config.tcp_port_base + config.eth_ports() - 1;
+  if (config.tcp_port_base != 0 && last > UINT16_MAX) {
+    return wrong("tcp_port_base", config.tcp_port_base,
+                 fmt::format("0, or at most {}, so that {} Ethernet ports fit below 65536",
+                             UINT16_MAX - config.eth_ports() + 1, config.eth_ports()));
+  }
+  return {};
+}
+
+Result<void> check_memory(const BoxConfig& config) {
+  if (config.backing_limit && config.backing_limit->is_zero()) {
+    return wrong("backing_limit", 0, "more than 0 bytes");
+  }
+  const bool needs_path = config.memory != MemoryKind::memfd;
+  if (needs_path && config.memory_path.empty()) {
+    return wrong("memory_path", "\"\"",
+                 "a directory for tmpfs and hugetlbfs, a path with {} for device");
+  }
+  if (!needs_path && !config.memory_path.empty()) {
+    return wrong("memory_path", fmt::format("\"{}\"", config.memory_path),
+                 "none when memory is memfd");
+  }
+  if (config.memory == MemoryKind::device && config.dram_channels() > 1 &&
+      config.memory_path.find("{}") == std::string::npos) {
+    return wrong("memory_path", fmt::format("\"{}\"", config.memory_path),
+                 "a path with {} in the place of the DRAM channel's index");
+  }
+  return {};
+}
+
+Result<void> check_time(std::string_view key, Duration value) {
+  if (value < kTimeLimitMin || value > kTimeLimitMax) {
+    return wrong(key, fmt::format("{}ms", value.count() / 1'000'000), "10ms to 24h");
+  }
+  return {};
+}
+
+Result<void> check_policy(const BoxConfig& config) {
+  // Written so that a NaN fails.
+  if (!(config.high_watermark > 0 && config.high_watermark <= 1)) {
+    return wrong("high_watermark", config.high_watermark, "a number above 0, at most 1");
+  }
+  if (!(config.low_watermark > 0 && config.low_watermark <= config.high_watermark)) {
+    return wrong(
+        "low_watermark", config.low_watermark,
+        fmt::format("a number above 0, at most high_watermark ({})", config.high_watermark));
+  }
+  for (const auto& [key, value] : {std::pair{"lease_max", config.lease_max},
+                                   std::pair{"reservation_max", config.reservation_max},
+                                   std::pair{"session_timeout", config.session_timeout}}) {
+    if (Result<void> checked = check_time(key, value); !checked) {
+      return checked;
+    }
+  }
+  return {};
+}
+
+Result<void> check_timing(const BoxConfig& config) {
+  if (!(config.time_scale > 0 && config.time_scale <= kTimeScaleMax)) {
+    return wrong("time_scale", config.time_scale,
+                 fmt::format("a number above 0, at most {}", kTimeScaleMax));
+  }
+  for (const auto& [key, rate] : {std::pair{"rates.dram_channel", config.rates.dram_channel},
+                                  std::pair{"rates.cxl_link", config.rates.cxl_link},
+                                  std::pair{"rates.eth_port", config.rates.eth_port}}) {
+    if (!(std::isfinite(rate.bytes_per_second()) && rate.bytes_per_second() >= 0)) {
+      return wrong(key, rate.bytes_per_second(), "0 (unlimited) or more bytes per second");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> validate(const BoxConfig& config, SizeBytes dram_channel_granularity) {
+  if (Result<void> shape = check_shape(config, dram_channel_granularity); !shape) {
+    return shape;
+  }
+  if (Result<void> network = check_network(config); !network) {
+    return network;
+  }
+  if (Result<void> memory = check_memory(config); !memory) {
+    return memory;
+  }
+  if (Result<void> policy = check_policy(config); !policy) {
+    return policy;
+  }
+  return check_timing(config);
+}
+
+}  // namespace godbox::emulator

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "connection.h"
+
+#include <godbox/assert.h>
+
+#include <algorithm>
+
+namespace godbox::emulator {
+
+Connection::Connection(DoorState& door, TimePoint now)
+    : door_(door),
+      exchanges_(door.context.service,
+                 {door.options.requests_in_flight_max, door.options.bytes_in_flight_max}),
+      opened_(now),
+      last_input_(now),
+      last_output_(now),
+      last_touch_(now),
+      next_sweep_(now + door.options.sweep_period) {}
+
+Connection::~Connection() { end(); }
+
+void Connection::on_connected(TimePoint now) {
+  opened_ = now;
+  last_input_ = now;
+}
+
+bool Connection::is_listening() const { return state_ == State::greeting || state_ == State::open; }
+
+// A payload that has begun is read on: its request has been counted.
+bool Connection::is_reading() const {
+  return is_listening() && (writing_ != nullptr || !exchanges_.is_full());
+}
+
+std::span<const MutableSpan> Connection::receive_spans() {
+  // What was read ahead is handled before more is read, so a payload being received is always read
+  // on: its request was counted when it began.
+  if (writing_ == nullptr && !is_reading()) {
+    return {};
+  }
+  return state_ == State::greeting || state_ == State::open ? reader_.spans()
+                                                            : std::span<const MutableSpan>();
+}
+
+void Connection::on_received(std::size_t size_bytes, TimePoint now) {
+  door_.counters.bytes_received.fetch_add(size_bytes, std::memory_order_relaxed);
+  last_input_ = now;
+  if (!is_listening()) {
+    return;
+  }
+  reader_.received(size_bytes);
+  advance(now);
+}
+
+std::span<const ConstSpan> Connection::send_spans() {
+  if (state_ == State::broken || state_ == State::closed) {
+    return {};
+  }
+  return exchanges_.send_spans();
+}
+
+void Connection::on_sent(std::size_t size_bytes, TimePoint now) {
+  door_.counters.bytes_sent.fetch_add(size_bytes, std::memory_order_relaxed);
+  last_output_ = now;
+  if (state_ == State::closed) {
+    return;
+  }
+  exchanges_.sent(size_bytes);
+  advance(now);
+}
+
+// Everything that can go on now, does.
+void Connection::advance(TimePoint now) {
+  if (door_.is_down.load(std::memory_order_relaxed)) {
+    break_off();
+    return;
+  }
+  handle_input(now);
+  exchanges_.collect_ready(now);
+
+  // A peer is only slow while it is its turn: the clocks start when it can go on.
+  const bool is_held_back = !is_reading();
+  last_input_ = was_held_back_ && !is_held_back ? now : last_input_;
+  was_held_back_ = is_held_back;
+  const bool is_idle = !exchanges_.has_sendable();
+  last_output_ = was_idle_ && !is_idle ? now : last_output_;
+  was_idle_ = is_idle;
+}
+
+TimePoint Connection::stall_deadline() const {
+  TimePoint deadline = kNever;
+  if (exchanges_.has_sendable()) {
+    deadline = last_output_ + door_.options.stall_timeout;
+  }
+  if (is_reading() && reader_.is_mid_frame()) {
+    deadline = std::min(deadline, last_input_ + door_.options.stall_timeout);
+  }
+  return deadline;
+}
+
+TimePoint Connection::next_deadline() const {
+  if (state_ == State::broken || state_ == State::closed) {
+    return kNever;
+  }
+  TimePoint deadline = std::min({next_sweep_, exchanges_.next_ready(), stall_deadline()});
+  if (state_ == State::greeting) {
+    deadline = std::min(deadline, opened_ + door_.options.hello_timeout);
+  }
+  return deadline;
+}
+
+void Connection::on_timer(TimePoint now) {
+  if (state_ == State::broken || state_ == State::closed) {
+    return;
+  }
+  const bool is_late_hello =
+      state_ == State::greeting && now >= opened_ + door_.options.hello_timeout;
+  if (is_late_hello || now >= stall_deadline()) {
+    break_off();
+    return;
+  }
+  if (now >= next_sweep_) {
+    next_sweep_ = now + door_.options.sweep_period;
+    sweep();
+  }
+  advance(now);
+}
+
+// A session that ended takes its connections with it.
+void Connection::sweep() {
+  if (has_session_ && !door_.context.service.is_session_open(session_.id)) {
+    break_off();
+  }
+}
+
+bool Connection::wants_close() const {
+  return state_ == State::broken || state_ == State::closed ||
+         (state_ == State::finishing && exchanges_.is_empty());
+}
+
+void Connection::finish() {
+  if (is_listening()) {
+    state_ = State::finishing;
+  }
+}
+
+// What the network may still be reading or writing stays pinned until on_closed.
+void Connection::break_off() {
+  if (state_ != State::closed) {
+    state_ = State::broken;
+  }
+}
+
+void Connection::reject() {
+  door_.counters.frames_rejected.fetch_add(1, std::memory_order_relaxed);
+  break_off();
+}
+
+void Connection::on_closed(Errc /*reason*/, TimePoint /*now*/) { end(); }
+
+void Connection::end() {
+  if (state_ == State::closed) {
+    return;
+  }
+  state_ = State::closed;
+  writing_ = nullptr;
+  exchanges_.release_all();
+  leave_session();
+  door_.counters.connections_open.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// The control connection is the session; lanes only join it.
+void Connection::leave_session() {
+  if (has_session_ && kind_ == wire::ConnectionKind::control) {
+    door_.context.service.close_session(session_.id);
+  }
+  has_session_ = false;
+}
+
+std::span<const int> Connection::descriptors_to_send() {
+  return exchanges_.descriptors_are_next() ? std::span<const int>(descriptors_)
+                                           : std::span<const int>();
+}
+
+void Connection::on_descriptors_sent() { exchanges_.descriptors_sent(); }
+
+}  // namespace godbox::emulator

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One connection of a native door: the server's end of docs/wire-protocol.md as a state machine.
+// The life of the connection and its clocks are in connection.cpp, what frames do in
+// connection_frames.cpp.
+// Thread-safety: its network's thread. Ownership: `door` outlives it. Units: bytes, TimePoints.
+// Errors: see section 10 of docs/wire-protocol.md.
+#pragma once
+
+#include "door_state.h"
+#include "exchange.h"
+#include "frame_reader.h"
+#include <godbox/stream.h>
+
+namespace godbox::emulator {
+
+class Connection final : public StreamEndpoint {
+ public:
+  // Largest body before HELLO was answered.
+  static constexpr std::uint32_t kHelloBodyBytesMax =
+      36 + wire::kNameBytesMax + wire::kAuthBytesMax;
+  static constexpr std::uint32_t kLaneBodyBytesMax =
+      wire::kSegmentsPerRequestMax * std::uint32_t{sizeof(wire::Segment)};
+
+  Connection(DoorState& door, TimePoint now);
+  ~Connection() override;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void on_connected(TimePoint now) override;
+  [[nodiscard]] std::span<const MutableSpan> receive_spans() override;
+  void on_received(std::size_t size_bytes, TimePoint now) override;
+  [[nodiscard]] std::span<const ConstSpan> send_spans() override;
+  void on_sent(std::size_t size_bytes, TimePoint now) override;
+  [[nodiscard]] TimePoint next_deadline() const override;
+  void on_timer(TimePoint now) override;
+  [[nodiscard]] bool wants_close() const override;
+  void on_closed(Errc reason, TimePoint now) override;
+  [[nodiscard]] std::span<const int> descriptors_to_send() override;
+  void on_descriptors_sent() override;
+
+ private:
+  // greeting: waits for HELLO. finishing: reads no more, sends what is queued, closes.
+  // broken: neither reads nor sends; closes now.
+  enum class State : std::uint8_t { greeting, open, finishing, broken, closed };
+
+  // Life: connection.cpp.
+  void advance(TimePoint now);
+  void finish();
+  void break_off();
+  void reject();  // breaks off because of what was received
+  void sweep();
+  void leave_session();
+  void end();
+  [[nodiscard]] bool is_listening() const;
+  [[nodiscard]] bool is_reading() const;
+  [[nodiscard]] TimePoint stall_deadline() const;
+
+  // Frames: connection_frames.cpp.
+  void handle_input(TimePoint now);
+  void handle_header();
+  void handle_body(TimePoint now);
+  void handle_payload(TimePoint now);
+  [[nodiscard]] bool is_acceptable(const wire::Header& header) const;
+  void handle_hello(ConstSpan body, TimePoint now);
+  [[nodiscard]] Errc greet(const wire::HelloRequest& request);
+  void send_greeting(TimePoint now);
+  void handle_request(ConstSpan body, TimePoint now);
+  void handle_control(Exchange& exchange, ConstSpan body, TimePoint now);
+  [[nodiscard]] Result<Reply> map_memory(ConstSpan body);
+  void handle_data(ConstSpan body, TimePoint now);
+  void finish_transfer(Exchange& exchange, WorkOp op, TimePoint now);
+  void answer(Exchange& exchange, Reply reply, TimePoint now);
+  void answer_status(Exchange& exchange, Errc status, TimePoint now);
+  void refuse_data(Exchange& exchange, Errc status, TimePoint now);
+  [[nodiscard]] Errc touch(TimePoint now);
+
+  DoorState& door_;
+  State state_ = State::greeting;
+  wire::ConnectionKind kind_ = wire::ConnectionKind::control;
+  SessionInfo session_;
+  bool has_session_ = false;
+
+  FrameReader reader_;
+  wire::Header header_;                  // of the frame being read
+  std::vector<RemoteSegment> segments_;  // scratch, kept warm
+  Exchange* writing_ = nullptr;          // the WRITE whose payload is being read
+  Errc writing_status_ = Errc::ok;       // other than ok: its payload is dropped
+
+  ExchangeTable exchanges_;
+  std::vector<int> descriptors_;
+
+  TimePoint opened_;
+  TimePoint last_input_;   // bytes came, or reading was resumed
+  TimePoint last_output_;  // bytes left, or there was nothing to send
+  TimePoint last_touch_;
+  TimePoint next_sweep_;
+  bool was_held_back_ = false;  // not reading
+  bool was_idle_ = true;        // nothing to send
+};
+
+}  // namespace godbox::emulator

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "connection.h"
+#include "control_ops.h"
+#include <godbox/assert.h>
+
+#include <algorithm>
+
+namespace godbox::emulator {
+namespace {
+
+std::uint32_t to_ms(Duration duration) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(ms, 0, UINT32_MAX));
+}
+
+constexpr int kTouchesPerSweep = 4;
+
+bool is_data(wire::Op op) { return op == wire::Op::read || op == wire::Op::write; }
+
+}  // namespace
+
+void Connection::handle_input(TimePoint now) {
+  // What was read ahead beyond the credits waits like what was not read.
+  while (is_reading()) {
+    switch (reader_.next()) {
+      case FrameReader::Piece::none:
+        return;
+      case FrameReader::Piece::header:
+        handle_header();
+        break;
+      case FrameReader::Piece::body:
+        handle_body(now);
+        break;
+      case FrameReader::Piece::payload:
+        handle_payload(now);
+        break;
+    }
+  }
+}
+
+void Connection::handle_header() {
+  const Result<wire::Header> header = wire::decode_header(reader_.header_bytes());
+  if (!header || !is_acceptable(*header)) {
+    reject();
+    return;
+  }
+  header_ = *header;
+  reader_.expect_body(header_);
+}
+
+// Section 10 of docs/wire-protocol.md; what decode_header has checked is not repeated.
+bool Connection::is_acceptable(const wire::Header& header) const {
+  if (header.is_response) {
+    return false;
+  }
+  if (state_ == State::greeting) {
+    return header.op == wire::Op::hello && header.epoch == Epoch() &&
+           header.body_bytes <= kHelloBodyBytesMax;
+  }
+  switch (header.op) {
+    case wire::Op::hello:
+      return false;
+    case wire::Op::ping:
+    case wire::Op::goodbye:
+      return header.body_bytes == 0;
+    case wire::Op::read:
+    case wire::Op::write:
+      return kind_ == wire::ConnectionKind::lane && header.body_bytes <= kLaneBodyBytesMax;
+    default:
+      return kind_ == wire::ConnectionKind::control;
+  }
+}
+
+void Connection::handle_body(TimePoint now) {
+  const ConstSpan body = reader_.body();
+  if (wire::check_body(header_, body) != Errc::ok) {
+    reject();
+    return;
+  }
+  if (state_ == State::greeting) {
+    handle_hello(body, now);
+  } else {
+    handle_request(body, now);
+  }
+  if (writing_ == nullptr) {
+    reader_.finish_frame();
+  }
+}
+
+void Connection::handle_hello(ConstSpan body, TimePoint now) {
+  const Result<wire::HelloRequest> request = wire::decode<wire::HelloRequest>(body);
+  if (!request && request.error().code != Errc::bad_version) {
+    reject();
+    return;
+  }
+  const Errc status = request ? greet(*request) : request.error().code;
+  if (status == Errc::ok) {
+    send_greeting(now);
+    return;
+  }
+  door_.counters.frames_rejected.fetch_add(1, std::memory_order_relaxed);
+  answer_status(exchanges_.open(header_, now), status, now);
+  finish();
+}
+
+Errc Connection::greet(const wire::HelloRequest& request) {
+  const bool is_lane = request.kind == wire::ConnectionKind::lane;
+  if (request.auth_method != 0 || (is_lane && !door_.eth_port)) {
+    return Errc::unsupported;
+  }
+  if (is_lane) {
+    session_ = SessionInfo{request.session, request.secret};
+    const Errc status = door_.context.service.join_session(session_.id, session_.secret);
+    has_session_ = status == Errc::ok;
+    kind_ = request.kind;
+    return status;
+  }
+  const Result<SessionInfo> session = door_.context.service.open_session(request.tenant);
+  if (!session) {
+    return session.error().code;
+  }
+  session_ = *session;
+  has_session_ = true;
+  kind_ = request.kind;
+  return Errc::ok;
+}
+
+void Connection::send_greeting(TimePoint now) {
+  const BoxConfig& config = door_.context.config;
+  wire::HelloReply reply;
+  reply.session = session_.id;
+  if (kind_ == wire::ConnectionKind::control) {
+    reply.secret = session_.secret;
+  }
+  reply.epoch = door_.context.service.epoch();
+  if (door_.eth_port) {
+    reply.eth_port = *door_.eth_port;
+    reply.super_nic = config.super_nic_of(*door_.eth_port);
+  }
+  reply.requests_in_flight_max = door_.options.requests_in_flight_max;
+  reply.bytes_in_flight_max = door_.options.bytes_in_flight_max;
+  reply.lease_ms_max = to_ms(config.lease_max);
+  reply.session_timeout_ms = to_ms(config.session_timeout);
+  state_ = State::open;
+  last_touch_ = now;
+  answer(exchanges_.open(header_, now), Reply{Errc::ok, wire::encode(reply)}, now);
+}
+
+void Connection::handle_request(ConstSpan body, TimePoint now) {
+  const Errc session_status = touch(now);
+  if (header_.op == wire::Op::goodbye) {
+    leave_session();
+    finish();
+    return;
+  }
+  if (is_data(header_.op)) {
+    door_.counters.requests.fetch_add(1, std::memory_order_relaxed);
+    handle_data(body, now);
+    return;
+  }
+  Exchange& exchange = exchanges_.open(header_, now);
+  if (header_.epoch != door_.context.service.epoch()) {
+    answer_status(exchange, Errc::wrong_epoch, now);
+  } else if (session_status != Errc::ok || header_.op == wire::Op::ping) {
+    answer_status(exchange, session_status, now);
+  } else {
+    door_.counters.requests.fetch_add(1, std::memory_order_relaxed);
+    handle_control(exchange, body, now);
+  }
+}
+
+// A lane's requests are many, and the pool's lock is one: it is enough to be heard a few times per
+// sweep, which is far below any session timeout.
+Errc Connection::touch(TimePoint now) {
+  const bool is_due = kind_ == wire::ConnectionKind::control ||
+                      now - last_touch_ >= door_.options.sweep_period / kTouchesPerSweep;
+  if (!is_due) {
+    return Errc::ok;
+  }
+  last_touch_ = now;
+  return door_.context.service.touch_session(session_.id);
+}
+
+void Connection::handle_control(Exchange& exchange, ConstSpan body, TimePoint now) {
+  Result<Reply> reply = header_.op == wire::Op::map_memory
+                            ? map_memory(body)
+                            : handle_control_op(door_.context, session_.id, header_.op, body);
+  if (!reply) {
+    reject();
+    return;
+  }
+  answer(exchange, std::move(*reply), now);
+}
+
+Result<Reply> Connection::map_memory(ConstSpan body) {
+  if (!body.empty()) {
+    return Error(Errc::protocol_error, "the operation takes no body");
+  }
+  Reply reply;
+  if (descriptors_.empty() && !door_.eth_port) {
+    descriptors_ = door_.context.memory_descriptors();
+  }
+  if (descriptors_.empty()) {
+    reply.status = Errc::unsupported;
+    return reply;
+  }
+  // Before the descriptors leave: from then on the client may touch what its session holds.
+  door_.context.service.mark_mapped(session_.id);
+  wire::MapReply map;
+  map.dram_channel_sizes.assign(descriptors_.size(), door_.context.config.dram_channel_size);
+  map.writable = true;
+  reply.body = wire::encode(map);
+  reply.has_descriptors = true;
+  return reply;
+}
+
+void Connection::handle_data(ConstSpan body, TimePoint now) {
+  const Result<std::uint64_t> total = wire::decode_segments(body, segments_);
+  const bool is_write = header_.op == wire::Op::write;
+  if (!total || (is_write && *total != header_.payload_bytes)) {
+    reject();
+    return;
+  }
+  Exchange& exchange = exchanges_.open(header_, now);
+  exchanges_.count_bytes(exchange, *total);
+  if (header_.epoch != door_.context.service.epoch()) {
+    refuse_data(exchange, Errc::wrong_epoch, now);
+    return;
+  }
+  const WorkOp op = is_write ? WorkOp::write : WorkOp::read;
+  const Errc status =
+      door_.context.service.begin_access(session_.id, op, segments_, exchange.ticket);
+  if (status != Errc::ok) {
+    refuse_data(exchange, status, now);
+    return;
+  }
+  exchange.has_access = true;
+  if (is_write) {
+    writing_ = &exchange;
+    writing_status_ = Errc::ok;
+    reader_.expect_payload(exchange.ticket.spans, *total);
+  } else {
+    finish_transfer(exchange, op, now);
+  }
+}
+
+// A refused WRITE's payload is on its way: it has to be read, and leads nowhere.
+void Connection::refuse_data(Exchange& exchange, Errc status, TimePoint now) {
+  if (header_.payload_bytes == 0) {
+    answer_status(exchange, status, now);
+    return;
+  }
+  writing_ = &exchange;
+  writing_status_ = status;
+  reader_.drain_payload(header_.payload_bytes);
+}
+
+void Connection::handle_payload(TimePoint now) {
+  Exchange& exchange = *writing_;
+  writing_ = nullptr;
+  reader_.finish_frame();
+  if (writing_status_ == Errc::ok) {
+    finish_transfer(exchange, WorkOp::write, now);
+  } else {
+    answer_status(exchange, writing_status_, now);
+  }
+}
+
+// Answers at the time when the modelled box has moved the bytes. A WRITE's are in their place
+// already: it needs no pin any more, and no deadline, because an error would say that nothing was
+// written. A READ's stay pinned until they have left.
+void Connection::finish_transfer(Exchange& exchange, WorkOp op, TimePoint now) {
+  TimedTransfer transfer;
+  transfer.op = op;
+  transfer.eth_port = *door_.eth_port;
+  transfer.total_bytes = exchange.ticket.total_bytes;
+  transfer.dram_channels = exchange.ticket.dram_channels;
+  transfer.latest = op == WorkOp::read ? exchange.deadline : kNever;
+  const TimePoint ready = door_.context.timing.admit(transfer, now);
+  const bool is_too_late = ready > transfer.latest;
+  if (op == WorkOp::write || is_too_late) {
+    exchanges_.end_access(exchange);
+  }
+  if (is_too_late) {
+    answer_status(exchange, Errc::deadline_exceeded, now);
+    return;
+  }
+  Reply reply;
+  reply.has_payload = op == WorkOp::read;
+  exchanges_.reply(exchange, std::move(reply), ready);
+}
+
+void Connection::answer(Exchange& exchange, Reply reply, TimePoint now) {
+  exchanges_.reply(exchange, std::move(reply), now);
+}
+
+void Connection::answer_status(Exchange& exchange, Errc status, TimePoint now) {
+  Reply reply;
+  reply.status = status;
+  answer(exchange, std::move(reply), now);
+}
+
+}  // namespace godbox::emulator

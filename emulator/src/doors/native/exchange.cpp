@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exchange.h"
+
+#include <godbox/assert.h>
+#include <godbox/crc32c.h>
+
+#include <algorithm>
+
+namespace godbox::emulator {
+namespace {
+
+struct IsLater {
+  bool operator()(const Exchange* a, const Exchange* b) const {
+    return a->ready != b->ready ? a->ready > b->ready : a->order > b->order;
+  }
+};
+
+}  // namespace
+
+Exchange& ExchangeTable::open(const wire::Header& request, TimePoint now) {
+  GODBOX_ASSERT(in_flight_.size() < limits_.requests_max);
+  if (free_.empty()) {
+    free_.push_back(std::make_unique<Exchange>());
+  }
+  in_flight_.push_back(std::move(free_.back()));
+  free_.pop_back();
+  Exchange& exchange = *in_flight_.back();
+  exchange.request = request;
+  exchange.deadline =
+      request.deadline_ms == 0 ? kNever : now + std::chrono::milliseconds(request.deadline_ms);
+  return exchange;
+}
+
+void ExchangeTable::count_bytes(Exchange& exchange, std::uint64_t bytes) {
+  exchange.counted_bytes += bytes;
+  bytes_ += bytes;
+}
+
+void ExchangeTable::end_access(Exchange& exchange) {
+  if (exchange.has_access) {
+    exchange.has_access = false;
+    service_.end_access(exchange.ticket);
+  }
+}
+
+void ExchangeTable::reply(Exchange& exchange, Reply reply, TimePoint ready) {
+  GODBOX_ASSERT(reply.body.size() <= wire::kBodyBytesMax);
+  GODBOX_ASSERT(!reply.has_payload || exchange.has_access);
+  exchange.body = std::move(reply.body);
+  exchange.has_payload = reply.has_payload;
+  exchange.has_descriptors = reply.has_descriptors;
+  count_bytes(exchange, exchange.body.size());
+  wire::Header header;
+  header.op = exchange.request.op;
+  header.is_response = true;
+  header.status = reply.status;
+  header.request_id = exchange.request.request_id;
+  header.epoch = header.op == wire::Op::hello ? Epoch() : service_.epoch();
+  header.body_bytes = static_cast<std::uint32_t>(exchange.body.size());
+  header.body_crc32c = exchange.body.empty() ? 0 : crc32c(exchange.body);
+  header.payload_bytes =
+      reply.has_payload ? static_cast<std::uint32_t>(exchange.ticket.total_bytes) : 0;
+  wire::encode_header(header, exchange.header);
+  exchange.span_index = 0;
+  exchange.span_inside = 0;
+  exchange.ready = ready;
+  exchange.order = order_++;
+  waiting_.push_back(&exchange);
+  std::push_heap(waiting_.begin(), waiting_.end(), IsLater());
+}
+
+void ExchangeTable::collect_ready(TimePoint now) {
+  while (!waiting_.empty() && waiting_.front()->ready <= now) {
+    std::pop_heap(waiting_.begin(), waiting_.end(), IsLater());
+    Exchange* const exchange = waiting_.back();
+    waiting_.pop_back();
+    exchange->next = nullptr;
+    (first_ == nullptr ? first_ : last_->next) = exchange;
+    last_ = exchange;
+  }
+}
+
+TimePoint ExchangeTable::next_ready() const {
+  return waiting_.empty() ? kNever : waiting_.front()->ready;
+}
+
+std::span<const ConstSpan> ExchangeTable::send_spans() {
+  if (!offered_.empty()) {
+    return offered_;  // the network may still be sending them
+  }
+  std::size_t budget_bytes = kSendWindowBytes;
+  for (const Exchange* exchange = first_;
+       exchange != nullptr && budget_bytes > 0 && offered_.size() < kStreamSpansMax;
+       exchange = exchange->next) {
+    if (exchange->has_descriptors && exchange != first_) {
+      break;
+    }
+    append_spans(*exchange, budget_bytes);
+  }
+  return offered_;
+}
+
+void ExchangeTable::append_spans(const Exchange& exchange, std::size_t& budget_bytes) {
+  std::size_t inside = exchange.span_inside;
+  for (std::size_t i = exchange.span_index;
+       i < exchange.span_count() && budget_bytes > 0 && offered_.size() < kStreamSpansMax; ++i) {
+    const ConstSpan rest = exchange.span(i).subspan(inside);
+    inside = 0;
+    if (!rest.empty()) {
+      offered_.push_back(rest.first(std::min(rest.size(), budget_bytes)));
+      budget_bytes -= offered_.back().size();
+    }
+  }
+}
+
+void ExchangeTable::sent(std::size_t size_bytes) {
+  offered_.clear();
+  while (size_bytes > 0) {
+    GODBOX_ASSERT(first_ != nullptr);
+    Exchange& exchange = *first_;
+    const std::size_t left = exchange.span(exchange.span_index).size() - exchange.span_inside;
+    const std::size_t step = std::min(size_bytes, left);
+    exchange.span_inside += step;
+    size_bytes -= step;
+    while (exchange.span_index < exchange.span_count() &&
+           exchange.span_inside == exchange.span(exchange.span_index).size()) {
+      ++exchange.span_index;
+      exchange.span_inside = 0;
+    }
+    if (exchange.span_index == exchange.span_count()) {
+      first_ = exchange.next;
+      last_ = first_ == nullptr ? nullptr : last_;
+      close(exchange);
+    }
+  }
+}
+
+void ExchangeTable::close(Exchange& exchange) {
+  end_access(exchange);
+  bytes_ -= exchange.counted_bytes;
+  exchange.counted_bytes = 0;
+  exchange.body = {};
+  exchange.has_payload = false;
+  exchange.has_descriptors = false;
+  exchange.next = nullptr;
+  const auto found =
+      std::find_if(in_flight_.begin(), in_flight_.end(),
+                   [&](const std::unique_ptr<Exchange>& e) { return e.get() == &exchange; });
+  GODBOX_ASSERT(found != in_flight_.end());
+  std::swap(*found, in_flight_.back());
+  free_.push_back(std::move(in_flight_.back()));
+  in_flight_.pop_back();
+}
+
+void ExchangeTable::release_all() {
+  offered_.clear();
+  waiting_.clear();
+  first_ = nullptr;
+  last_ = nullptr;
+  while (!in_flight_.empty()) {
+    close(*in_flight_.back());
+  }
+}
+
+}  // namespace godbox::emulator

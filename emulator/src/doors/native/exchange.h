@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The requests of one connection, each from its header to the last byte of its reply. Replies
+// become sendable at their time, in the order of these times (ties: as they were queued), and are
+// offered as header bytes plus spans of DRAM channel memory that stay pinned until they have left.
+// Thread-safety: the network's thread. Ownership: exchanges belong to the table and are reused, so
+// a warm one allocates nothing. Units: bytes, TimePoints. Errors: none.
+#pragma once
+
+#include <godbox/emulator/pool_service.h>
+#include <godbox/stream.h>
+#include <godbox/wire.h>
+
+#include <array>
+#include <memory>
+#include <vector>
+
+namespace godbox::emulator {
+
+struct Exchange {
+  wire::Header request;
+  TimePoint deadline = kNever;  // the client's
+  AccessTicket ticket;
+  bool has_access = false;          // the ticket pins memory
+  std::uint64_t counted_bytes = 0;  // against bytes_in_flight_max
+
+  // The reply, once queued.
+  std::array<std::byte, wire::kHeaderBytes> header{};
+  wire::Body body;
+  bool has_payload = false;      // the ticket's spans
+  bool has_descriptors = false;  // descriptors ride on its first bytes, which nothing may precede
+  TimePoint ready{};
+  std::uint64_t order = 0;
+  std::size_t span_index = 0;   // next to send: 0 header, 1 body, then payload
+  std::size_t span_inside = 0;  // bytes of it that have left
+  Exchange* next = nullptr;     // in the queue of sendable replies
+
+  [[nodiscard]] std::size_t span_count() const {
+    return 2 + (has_payload ? ticket.spans.size() : 0);
+  }
+  [[nodiscard]] ConstSpan span(std::size_t index) const {
+    return index == 0 ? ConstSpan(header) : index == 1 ? ConstSpan(body) : ticket.spans[index - 2];
+  }
+};
+
+struct Reply {
+  Errc status = Errc::ok;
+  wire::Body body;
+  bool has_payload = false;
+  bool has_descriptors = false;
+};
+
+class ExchangeTable {
+ public:
+  // Payload offered to the network in one call.
+  static constexpr std::size_t kSendWindowBytes = std::size_t{1} << 20U;
+
+  struct Limits {
+    std::size_t requests_max = 0;
+    std::uint64_t bytes_max = 0;
+  };
+  ExchangeTable(PoolService& service, Limits limits) : service_(service), limits_(limits) {}
+  ~ExchangeTable() { release_all(); }
+  ExchangeTable(const ExchangeTable&) = delete;
+  ExchangeTable& operator=(const ExchangeTable&) = delete;
+
+  // No more requests until replies have left. The last request taken may exceed bytes_max.
+  [[nodiscard]] bool is_full() const {
+    return in_flight_.size() >= limits_.requests_max || bytes_ >= limits_.bytes_max;
+  }
+  [[nodiscard]] bool is_empty() const { return in_flight_.empty(); }
+
+  // A request whose header and body are here. !is_full().
+  [[nodiscard]] Exchange& open(const wire::Header& request, TimePoint now);
+  // Counts `bytes` against bytes_max until the reply has left.
+  void count_bytes(Exchange& exchange, std::uint64_t bytes);
+  void end_access(Exchange& exchange);
+  // Queues the reply; it may leave at `ready`.
+  void reply(Exchange& exchange, Reply reply, TimePoint ready);
+
+  // Makes replies sendable whose time has come.
+  void collect_ready(TimePoint now);
+  [[nodiscard]] bool has_sendable() const { return first_ != nullptr; }
+  [[nodiscard]] TimePoint next_ready() const;
+  // Stable until the next sent().
+  [[nodiscard]] std::span<const ConstSpan> send_spans();
+  void sent(std::size_t size_bytes);
+  // The next byte to send is the first of a reply with descriptors.
+  [[nodiscard]] bool descriptors_are_next() const {
+    return first_ != nullptr && first_->has_descriptors && first_->span_index == 0 &&
+           first_->span_inside == 0;
+  }
+  void descriptors_sent() { first_->has_descriptors = false; }
+
+  // The network lets go of everything: pins end.
+  void release_all();
+
+ private:
+  void append_spans(const Exchange& exchange, std::size_t& budget_bytes);
+  void close(Exchange& exchange);
+
+  PoolService& service_;
+  Limits limits_;
+  std::vector<std::unique_ptr<Exchange>> in_flight_;
+  std::vector<std::unique_ptr<Exchange>> free_;
+  std::vector<Exchange*> waiting_;  // a heap by (ready, order)
+  Exchange* first_ = nullptr;       // sendable, in order
+  Exchange* last_ = nullptr;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t order_ = 0;
+  std::vector<ConstSpan> offered_;
+};
+
+}  // namespace godbox::emulator

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pool/object_index.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace godbox::emulator {
+
+ObjectIndex::~ObjectIndex() {
+  for (std::uint32_t index = 0; index < slots_.end(); ++index) {
+    if (slots_[index].state != SlotState::free) {
+      blobs_.free(slots_[index].blob, blob_bytes(slots_[index]));
+    }
+  }
+}
+
+std::uint32_t ObjectIndex::create(const NewObject& object) {
+  const std::uint32_t index = slots_.allocate();
+  if (index == kNoIndex) {
+    return kNoIndex;
+  }
+  ObjectSlot& slot = slots_[index];
+  slot.state = object.state;
+  slot.tenant = object.tenant;
+  slot.name_hash = hash_name(seed_, object.tenant, object.name);
+  slot.size_bytes = object.size_bytes;
+  slot.extent_count = static_cast<std::uint16_t>(object.extents.size());
+  slot.name_bytes = static_cast<std::uint16_t>(object.name.size());
+  // Only objects have CRCs: regions are written by others, sparse objects by nobody.
+  slot.crc_blocks = object.state == SlotState::reserved && !object.is_sparse
+                        ? static_cast<std::uint32_t>(crc_block_count(object.extents))
+                        : 0;
+  slot.is_sparse = object.is_sparse;
+  slot.blob = blobs_.allocate(blob_bytes(slot));
+  std::byte* at = slot.blob;
+  for (const Extent& extent : object.extents) {
+    const PackedExtent packed{extent.address.slab.value(), extent.length_bytes,
+                              extent.address.offset.count()};
+    std::memcpy(at, &packed, sizeof(packed));
+    at += sizeof(packed);
+  }
+  at += slot.crc_blocks * sizeof(std::uint32_t);
+  std::memcpy(at, object.name.data(), object.name.size());
+  return index;
+}
+
+void ObjectIndex::destroy(std::uint32_t index) {
+  blobs_.free(slots_[index].blob, blob_bytes(slots_[index]));
+  slots_.free(index);
+}
+
+bool ObjectIndex::is_object(std::uint32_t index, std::uint64_t hash, std::uint32_t tenant,
+                            std::string_view wanted) const {
+  const ObjectSlot& slot = slots_[index];
+  return slot.name_hash == hash && slot.tenant == tenant && name(slot) == wanted;
+}
+
+std::uint32_t ObjectIndex::find_hashed(std::uint64_t hash, std::uint32_t tenant,
+                                       std::string_view name) const {
+  return names_.find(tag_of(hash),
+                     [&](std::uint32_t index) { return is_object(index, hash, tenant, name); });
+}
+
+std::uint32_t ObjectIndex::find(std::uint32_t tenant, std::string_view name) const {
+  return find_hashed(hash_name(seed_, tenant, name), tenant, name);
+}
+
+void ObjectIndex::find_batch(std::uint32_t tenant, std::span<const std::string_view> names,
+                             std::span<std::uint32_t> found) const {
+  GODBOX_ASSERT(names.size() <= kLookupBatch && found.size() >= names.size());
+  std::array<std::uint64_t, kLookupBatch> hashes;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    hashes[i] = hash_name(seed_, tenant, names[i]);
+    names_.prefetch(tag_of(hashes[i]));
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    // Same tag, another name: one in four billion, and then the last phase looks again.
+    found[i] = names_.find(tag_of(hashes[i]), [](std::uint32_t) { return true; });
+    slots_.prefetch(found[i]);
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (found[i] != kNoIndex) {
+      const ObjectSlot& slot = slots_[found[i]];
+      __builtin_prefetch(slot.blob);
+      slots_.prefetch(slot.prev);
+      slots_.prefetch(slot.next);
+    }
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (found[i] != kNoIndex && !is_object(found[i], hashes[i], tenant, names[i])) {
+      found[i] = find_hashed(hashes[i], tenant, names[i]);
+    }
+  }
+}
+
+void ObjectIndex::publish(std::uint32_t index) {
+  names_.insert(tag_of(slots_[index].name_hash), index);
+}
+
+void ObjectIndex::unpublish(std::uint32_t index) {
+  names_.erase(tag_of(slots_[index].name_hash), index);
+}
+
+}  // namespace godbox::emulator

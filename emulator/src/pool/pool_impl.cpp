@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pool/pool_impl.h"
+
+#include <algorithm>
+
+namespace godbox::emulator {
+namespace {
+
+// Pinned objects that an eviction passes by before it gives up.
+constexpr std::size_t kPinnedSkippedMax = 4096;
+
+SizeBytes largest_granularity(const std::vector<MemoryTarget*>& dram_channels) {
+  SizeBytes largest(1);
+  for (const MemoryTarget* target : dram_channels) {
+    largest = std::max(largest, target->backing_granularity());
+  }
+  return largest;
+}
+
+NameHashSeed make_seed(RandomSource& random) { return {{random.next_u64(), random.next_u64()}}; }
+
+// 0 stands for "no epoch yet" on the wire.
+Epoch make_epoch(RandomSource& random) { return Epoch(random.next_u64() | 1U); }
+
+}  // namespace
+
+PoolService::Impl::Impl(const BoxConfig& box_config, std::vector<MemoryTarget*> dram_channels,
+                        SizeBytes backing_limit, const Clock& box_clock, RandomSource& random)
+    : config(box_config),
+      clock(box_clock),
+      epoch(make_epoch(random)),
+      slabs(make_geometry(dram_channels.size(), box_config.dram_channel_size, backing_limit,
+                          largest_granularity(dram_channels))),
+      backing(slabs, dram_channels, backing_limit),
+      space(slabs, backing),
+      index(make_seed(random)),
+      keys(random),
+      sessions(index.slots(), random),
+      lru_live(index.slots()),
+      lru_sparse(index.slots()),
+      dram_channel_usage(dram_channels.size()) {
+  GODBOX_ASSERT(dram_channels.size() == box_config.dram_channels());
+}
+
+void PoolService::Impl::end_reservation(std::uint32_t reservation, Errc outcome,
+                                        bool may_still_write) {
+  const std::uint32_t slot_index = reservations.record(reservation).slot;
+  Session& session = sessions.at(reservations.record(reservation).session);
+  reservations.close(reservation, outcome);
+  ObjectSlot& slot = index.slot(slot_index);
+  slot.holder = session.index;
+  revoke_key(slot_index);
+  if (may_still_write) {
+    slot.state = SlotState::expired;
+    ++quarantined;
+    return;
+  }
+  session.reservations.erase(slot_index);
+  retire(slot_index);
+}
+
+void PoolService::Impl::revoke_key(std::uint32_t slot_index) {
+  ObjectSlot& slot = index.slot(slot_index);
+  if (slot.key != 0) {
+    keys.erase(slot.key, slot_index);
+    slot.key = 0;
+  }
+}
+
+void PoolService::Impl::retire(std::uint32_t slot_index) {
+  index.slot(slot_index).state = SlotState::doomed;
+  ++quarantined;
+  free_if_unused(slot_index);
+}
+
+void PoolService::Impl::free_if_unused(std::uint32_t slot_index) {
+  const ObjectSlot& slot = index.slot(slot_index);
+  if (slot.state == SlotState::doomed && slot.leases == 0 && slot.read_pins == 0 &&
+      slot.write_pins == 0) {
+    --quarantined;
+    destroy(slot_index);
+  }
+}
+
+void PoolService::Impl::destroy(std::uint32_t slot_index) {
+  ObjectSlot& slot = index.slot(slot_index);
+  revoke_key(slot_index);
+  new_extents.clear();
+  for (const PackedExtent& extent : index.extents(slot)) {
+    new_extents.push_back(extent.unpacked());
+  }
+  space.free(new_extents, slot.is_sparse);
+  tenants.release(slot.tenant);
+  index.destroy(slot_index);
+}
+
+void PoolService::Impl::unpublish(std::uint32_t slot_index) {
+  index.unpublish(slot_index);
+  if (index.slot(slot_index).is_in_lru) {
+    lru_erase(slot_index);
+  }
+}
+
+void PoolService::Impl::lru_insert(std::uint32_t slot_index) {
+  ObjectSlot& slot = index.slot(slot_index);
+  lru_of(slot).push_front(slot_index);
+  slot.is_in_lru = true;
+  (slot.is_sparse ? lru_sparse_bytes : lru_live_bytes) += reserved_bytes_for(slot.size_bytes);
+}
+
+void PoolService::Impl::lru_erase(std::uint32_t slot_index) {
+  ObjectSlot& slot = index.slot(slot_index);
+  lru_of(slot).erase(slot_index);
+  slot.is_in_lru = false;
+  (slot.is_sparse ? lru_sparse_bytes : lru_live_bytes) -= reserved_bytes_for(slot.size_bytes);
+}
+
+std::uint64_t PoolService::Impl::reserved_bytes_for(std::uint64_t size_bytes) const {
+  std::uint64_t total = 0;
+  for (const PlacementPart& part : place(size_bytes, slabs.geometry().members)) {
+    total += part.strips * strip_bytes_of(part.kind);
+  }
+  return total;
+}
+
+std::uint64_t PoolService::Impl::live_limit_bytes() const {
+  return std::min(slabs.geometry().capacity_bytes(), backing.limit_bytes());
+}
+
+bool PoolService::Impl::evict_one(SlotList& list) {
+  std::uint32_t victim = list.back();
+  for (std::size_t skipped = 0; victim != kNoIndex && skipped < kPinnedSkippedMax; ++skipped) {
+    const ObjectSlot& slot = index.slot(victim);
+    if (slot.read_pins == 0) {
+      unpublish(victim);
+      retire(victim);
+      ++evictions;
+      return true;
+    }
+    victim = slot.prev;
+  }
+  return false;
+}
+
+void PoolService::Impl::keep_watermark(std::uint64_t incoming_bytes, bool is_sparse) {
+  if (config.eviction != EvictionPolicy::lru) {
+    return;
+  }
+  const double incoming = static_cast<double>(incoming_bytes);
+  const double incoming_live = is_sparse ? 0 : incoming;
+  const double capacity = static_cast<double>(slabs.geometry().capacity_bytes());
+  const double live_limit = static_cast<double>(live_limit_bytes());
+  const auto memory_is_above = [&](double watermark) {
+    return static_cast<double>(space.live_bytes()) + incoming_live > watermark * live_limit;
+  };
+  const auto space_is_above = [&](double watermark) {
+    return static_cast<double>(space.reserved_bytes()) + incoming > watermark * capacity;
+  };
+  if (memory_is_above(config.high_watermark) || space_is_above(config.high_watermark)) {
+    is_evicting = true;
+  }
+  for (std::size_t step = 0; is_evicting && step < kEvictionsPerStepMax; ++step) {
+    if (memory_is_above(config.low_watermark)) {
+      is_evicting = evict_one(lru_live);
+    } else if (space_is_above(config.low_watermark)) {
+      is_evicting = evict_one(lru_sparse_bytes > lru_live_bytes ? lru_sparse : lru_live);
+    } else {
+      is_evicting = false;
+    }
+  }
+}
+
+Errc PoolService::Impl::check_room(std::uint64_t size_bytes, bool is_sparse) const {
+  const bool may_evict = config.eviction == EvictionPolicy::lru;
+  const std::uint64_t wanted = reserved_bytes_for(size_bytes);
+  const std::uint64_t live_kept = space.live_bytes() - (may_evict ? lru_live_bytes : 0);
+  if (!is_sparse && live_kept + wanted > live_limit_bytes()) {
+    return backing.limit_bytes() <= slabs.geometry().capacity_bytes() ? Errc::backing_full
+                                                                      : Errc::pool_full;
+  }
+  const std::uint64_t kept =
+      space.reserved_bytes() - (may_evict ? lru_live_bytes + lru_sparse_bytes : 0);
+  return kept + wanted > slabs.geometry().capacity_bytes() ? Errc::pool_full : Errc::ok;
+}
+
+bool PoolService::Impl::evict_for(std::uint64_t size_bytes, Errc why) {
+  if (config.eviction != EvictionPolicy::lru ||
+      (why != Errc::backing_full && why != Errc::pool_full)) {
+    return false;
+  }
+  const std::uint64_t wanted = reserved_bytes_for(size_bytes);
+  std::uint64_t freed = 0;
+  while (freed < wanted) {
+    const bool wants_memory = why == Errc::backing_full || lru_live_bytes >= lru_sparse_bytes;
+    const std::uint64_t before = space.reserved_bytes();
+    if (!evict_one(wants_memory ? lru_live : lru_sparse)) {
+      return freed > 0;
+    }
+    freed += before - space.reserved_bytes();
+  }
+  return true;
+}
+
+std::uint64_t PoolService::Impl::index_memory_bytes() const {
+  return index.memory_bytes() + keys.memory_bytes() + tenants.memory_bytes() +
+         sessions.memory_bytes() + reservations.memory_bytes() + leases.memory_bytes() +
+         slabs.memory_bytes();
+}
+
+}  // namespace godbox::emulator

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The state behind PoolService, and the steps that its operations share: what ends an object's,
+// reservation's or region's life, and making room. One file per family of operations implements it
+// (service_*.cpp).
+// Thread-safety: the caller holds `mutex` wherever nothing else is said. Units: bytes.
+#pragma once
+
+#include "pool/backing.h"
+#include "pool/key_table.h"
+#include "pool/lease_table.h"
+#include "pool/object_index.h"
+#include "pool/reservation_table.h"
+#include "pool/session_table.h"
+#include "pool/slab_table.h"
+#include "pool/space_allocator.h"
+#include "pool/tenant_table.h"
+#include <godbox/emulator/pool_service.h>
+
+#include <mutex>
+#include <vector>
+
+namespace godbox::emulator {
+
+inline constexpr std::uint32_t kReservationsPerSessionMax = 4 * wire::kBatchItemsMax;
+inline constexpr std::uint32_t kRegionsPerSessionMax = 4096;
+inline constexpr std::uint32_t kLeasesPerSessionMax = 65536;
+inline constexpr std::uint32_t kListNamesMax = wire::kBatchItemsMax;
+// Work done under the lock at a time by what may touch millions of objects.
+inline constexpr std::size_t kEvictionsPerStepMax = 256;
+inline constexpr std::size_t kExpiriesPerStepMax = 1024;
+
+struct PoolService::Impl {
+  Impl(const BoxConfig& box_config, std::vector<MemoryTarget*> dram_channels,
+       SizeBytes backing_limit, const Clock& box_clock, RandomSource& random);
+
+  // --- Sessions (service_sessions.cpp) ---
+  [[nodiscard]] Result<SessionInfo> open_session(std::string_view tenant);
+  // A session that stands; nullptr for an unknown or lost one.
+  [[nodiscard]] Session* session_of(SessionId id);
+  void close_session(Session& session);
+  // What is done when a session has been silent for too long.
+  void lose_session(Session& session);
+  // Each ends at most kExpiriesPerStepMax of its kind; true if there may be more.
+  [[nodiscard]] bool expire_reservations(TimePoint now);
+  [[nodiscard]] bool expire_leases(TimePoint now);
+  [[nodiscard]] bool expire_sessions(TimePoint now);
+
+  // --- Put (service_put.cpp) ---
+  // Space and slot for an object or region; the slot's index in `index`.
+  struct Placed {
+    Errc status = Errc::ok;
+    std::uint32_t index = kNoIndex;
+  };
+  [[nodiscard]] Placed place_object(const Session& session, SlotState state, std::string_view name,
+                                    std::uint64_t size_bytes, bool is_sparse);
+  void reserve_item(Session& session, const wire::ReserveItem& item, TimePoint deadline,
+                    wire::ReserveAnswer& answer);
+  [[nodiscard]] Errc commit_item(Session& session, const wire::CommitItem& item, TimePoint now);
+  [[nodiscard]] Errc abort_item(Session& session, ReservationId id);
+  // Zeroes what place_object() found to hold another tenant's bytes, with `lock` open meanwhile.
+  void scrub(std::unique_lock<std::mutex>& lock);
+
+  // --- Lookup (service_lookup.cpp) ---
+  void lookup(Session& session, const wire::LookupRequest& request, wire::LookupReply& reply);
+  [[nodiscard]] bool may_lease(const ObjectSlot& slot) const;
+  void answer_found(const ObjectSlot& slot, wire::LookupReply& reply);
+  void lease_object(std::uint32_t index);
+  void end_lease(std::uint32_t lease);
+  [[nodiscard]] Errc remove_item(const Session& session, std::string_view name);
+
+  // --- Data path (service_access.cpp) ---
+  [[nodiscard]] Errc check_segment(const Session& session, WorkOp op, const RemoteSegment& segment,
+                                   std::uint32_t& slot_index);
+  void unpin(std::uint32_t pinned);
+
+  // --- Life and death (pool_impl.cpp) ---
+  // A reservation is over without a commit. `may_still_write`: by a mapping that nobody can revoke.
+  void end_reservation(std::uint32_t reservation, Errc outcome, bool may_still_write);
+  void revoke_key(std::uint32_t index);
+  // An object that nobody can find any more: its space returns now, or with its last lease and pin.
+  void retire(std::uint32_t index);
+  void free_if_unused(std::uint32_t index);
+  void destroy(std::uint32_t index);
+  void unpublish(std::uint32_t index);
+
+  // --- LRU and making room (pool_impl.cpp) ---
+  [[nodiscard]] SlotList& lru_of(const ObjectSlot& slot) {
+    return slot.is_sparse ? lru_sparse : lru_live;
+  }
+  void lru_insert(std::uint32_t index);
+  void lru_erase(std::uint32_t index);
+  [[nodiscard]] std::uint64_t reserved_bytes_for(std::uint64_t size_bytes) const;
+  // Evicts the least recently used object of a list that nobody is reading; false if there is none.
+  [[nodiscard]] bool evict_one(SlotList& list);
+  // Keeps usage below the high watermark before `incoming` bytes are added, by steps.
+  void keep_watermark(std::uint64_t incoming_bytes, bool is_sparse);
+  // ok, or why even evicting everything would not make room: then nothing is evicted in vain.
+  [[nodiscard]] Errc check_room(std::uint64_t size_bytes, bool is_sparse) const;
+  // Evicts about as much as an allocation wants that failed with `why`; false if that cannot help.
+  [[nodiscard]] bool evict_for(std::uint64_t size_bytes, Errc why);
+  [[nodiscard]] std::uint64_t live_limit_bytes() const;
+
+  [[nodiscard]] std::uint64_t index_memory_bytes() const;
+
+  mutable std::mutex mutex;
+  const BoxConfig config;
+  const Clock& clock;
+  const Epoch epoch;
+  SlabTable slabs;
+  Backing backing;
+  SpaceAllocator space;
+  ObjectIndex index;
+  KeyTable keys;
+  TenantTable tenants;
+  SessionTable sessions;
+  ReservationTable reservations;
+  LeaseTable leases;
+
+  // Visible objects without a lease, the last used in front. Sparse ones apart: evicting them frees
+  // no memory.
+  SlotList lru_live;
+  SlotList lru_sparse;
+  std::uint64_t lru_live_bytes = 0;
+  std::uint64_t lru_sparse_bytes = 0;
+  bool is_evicting = false;  // between the watermarks, on the way down
+
+  std::uint64_t leased_live_bytes = 0;  // reserved by objects under lease
+  std::uint64_t leased_bytes = 0;       // the same with sparse ones
+  std::uint64_t evictions = 0;
+  std::uint64_t regions = 0;
+  std::uint64_t quarantined = 0;
+
+  std::vector<DramChannelUsage> dram_channel_usage;
+  // Of the call in progress; kept for their capacity.
+  std::vector<Extent> new_extents;
+  std::vector<Extent> to_scrub;
+  std::vector<std::uint32_t> scrub_slots;
+  std::vector<std::uint32_t> found_slots;
+};
+
+}  // namespace godbox::emulator

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pool/pool_impl.h"
+#include <godbox/emulator/pool_service.h>
+
+#include <algorithm>
+
+namespace godbox::emulator {
+
+PoolService::PoolService(const BoxConfig& config, std::vector<MemoryTarget*> dram_channels,
+                         SizeBytes backing_limit, const Clock& clock, RandomSource& random)
+    : impl_(
+          std::make_unique<Impl>(config, std::move(dram_channels), backing_limit, clock, random)) {}
+
+PoolService::~PoolService() = default;
+
+Epoch PoolService::epoch() const { return impl_->epoch; }
+
+Result<SessionInfo> PoolService::open_session(std::string_view tenant) {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->open_session(tenant);
+}
+
+Errc PoolService::join_session(SessionId session_id, const wire::SessionSecret& secret) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* session = impl_->session_of(session_id);
+  if (session == nullptr) {
+    return Errc::session_lost;
+  }
+  // Compared as a whole, so that the time it takes does not tell how much of a guess was right.
+  const std::uint64_t difference =
+      (session->secret.words[0] ^ secret.words[0]) | (session->secret.words[1] ^ secret.words[1]);
+  if (difference != 0) {
+    return Errc::access_denied;
+  }
+  session->last_heard = impl_->clock.now();
+  return Errc::ok;
+}
+
+Errc PoolService::touch_session(SessionId session_id) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* session = impl_->session_of(session_id);
+  if (session == nullptr) {
+    return Errc::session_lost;
+  }
+  session->last_heard = impl_->clock.now();
+  return Errc::ok;
+}
+
+bool PoolService::is_session_open(SessionId session_id) const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->session_of(session_id) != nullptr;
+}
+
+void PoolService::mark_mapped(SessionId session_id) {
+  const std::lock_guard lock(impl_->mutex);
+  if (Session* session = impl_->session_of(session_id)) {
+    session->is_mapped = true;
+  }
+}
+
+void PoolService::close_session(SessionId session_id) {
+  const std::lock_guard lock(impl_->mutex);
+  if (Session* session = impl_->sessions.find(session_id)) {
+    impl_->close_session(*session);
+  }
+}
+
+void PoolService::reserve(SessionId session_id, const wire::ReserveRequest& request,
+                          wire::ReserveReply& reply) {
+  std::unique_lock lock(impl_->mutex);
+  Session* session = impl_->session_of(session_id);
+  const auto longest = impl_->config.reservation_max;
+  const Duration wanted =
+      request.deadline_ms == 0 ? longest : Duration(std::chrono::milliseconds(request.deadline_ms));
+  const TimePoint deadline = impl_->clock.now() + std::min(wanted, longest);
+  reply.answers.reserve(reply.answers.size() + request.items.size());
+  for (std::size_t i = 0; i < request.items.size(); ++i) {
+    wire::ReserveAnswer& answer = reply.answers.emplace_back();
+    if (session == nullptr) {
+      answer.status = Errc::session_lost;
+    } else if (i >= wire::kBatchItemsMax) {
+      answer.status = Errc::limit_exceeded;
+    } else {
+      impl_->reserve_item(*session, request.items[i], deadline, answer);
+    }
+  }
+  impl_->scrub(lock);
+}
+
+void PoolService::commit(SessionId session_id, const wire::CommitRequest& request,
+                         wire::StatusesReply& reply) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* session = impl_->session_of(session_id);
+  const TimePoint now = impl_->clock.now();
+  impl_->found_slots.clear();
+  for (const wire::CommitItem& item : request.items) {
+    reply.statuses.push_back(session == nullptr ? Errc::session_lost
+                                                : impl_->commit_item(*session, item, now));
+  }
+  // As in a lookup, the first of a call counts as used last.
+  for (auto slot = impl_->found_slots.rbegin(); slot != impl_->found_slots.rend(); ++slot) {
+    impl_->lru_insert(*slot);
+  }
+}
+
+void PoolService::abort(SessionId session_id, const wire::ReservationsRequest& request,
+                        wire::StatusesReply& reply) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* session = impl_->session_of(session_id);
+  for (const ReservationId id : request.reservations) {
+    reply.statuses.push_back(session == nullptr ? Errc::session_lost
+                                                : impl_->abort_item(*session, id));
+  }
+}
+
+void PoolService::lookup(SessionId session_id, const wire::LookupRequest& request,
+                         wire::LookupReply& reply) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* session = impl_->session_of(session_id);
+  if (session != nullptr) {
+    impl_->lookup(*session, request, reply);
+    return;
+  }
+  for (std::size_t i = 0; i < request.names.size() && !request.prefix; ++i) {
+    reply.objects.emplace_back().status = Errc::session_lost;
+  }
+}
+
+void PoolService::release(SessionId session_id, const wire::LeasesRequest& request) {
+  const std::lock_guard lock(impl_->mutex);
+  const Session* session = impl_->session_of(session_id);
+  for (std::size_t i = 0; i < request.leases.size() && session != nullptr; ++i) {
+    const std::uint32_t lease = impl_->leases.find(request.leases[i], session->index);
+    if (lease != kNoIndex) {
+      impl_->end_lease(lease);
+    }
+  }
+}
+
+void PoolService::remove(SessionId session_id, const wire::NamesRequest& request,
+                         wire::StatusesReply& reply) {
+  const std::lock_guard lock(impl_->mutex);
+  const Session* session = impl_->session_of(session_id);
+  for (const std::string_view name : request.names) {
+    reply.statuses.push_back(session == nullptr ? Errc::session_lost
+                                                : impl_->remove_item(*session, name));
+  }
+}
+
+Result<wire::RegionReply> PoolService::allocate_region(SessionId session_id, SizeBytes size) {
+  std::unique_lock lock(impl_->mutex);
+  Session* session = impl_->session_of(session_id);
+  if (session == nullptr) {
+    return Errc::session_lost;
+  }
+  if (size.is_zero()) {
+    return Errc::invalid_argument;
+  }
+  if (session->regions.size() >= kRegionsPerSessionMax) {
+    return Errc::limit_exceeded;
+  }
+  const Impl::Placed placed =
+      impl_->place_object(*session, SlotState::region, {}, size.count(), false);
+  if (placed.status != Errc::ok) {
+    return placed.status;
+  }
+  ObjectSlot& slot = impl_->index.slot(placed.index);
+  slot.holder = session->index;
+  session->regions.push_front(placed.index);
+  ++impl_->regions;
+  wire::RegionReply reply{RKey(slot.key), impl_->new_extents};
+  impl_->scrub(lock);
+  return reply;
+}
+
+Errc PoolService::free_region(SessionId session_id, RKey key) {
+  const std::lock_guard lock(impl_->mutex);
+  const Session* session = impl_->session_of(session_id);
+  if (session == nullptr) {
+    return Errc::session_lost;
+  }
+  const std::uint32_t slot_index = impl_->keys.find(key.value());
+  if (slot_index == kNoIndex || impl_->index.slot(slot_index).state != SlotState::region ||
+      impl_->index.slot(slot_index).tenant != session->tenant) {
+    return Errc::not_found;
+  }
+  impl_->sessions.at(impl_->index.slot(slot_index).holder).regions.erase(slot_index);
+  impl_->revoke_key(slot_index);
+  --impl_->regions;
+  impl_->retire(slot_index);
+  return Errc::ok;
+}
+
+void PoolService::describe_slabs(const wire::SlabIdsRequest& request,
+                                 wire::SlabsReply& reply) const {
+  const std::lock_guard lock(impl_->mutex);
+  for (const SlabId id : request.ids) {
+    const std::uint32_t slot = impl_->slabs.find(id);
+    if (slot != kNoSlot) {
+      reply.slabs.push_back(impl_->slabs.slab(slot).layout->record());
+    }
+  }
+}
+
+void PoolService::on_timer() {
+  const TimePoint now = impl_->clock.now();
+  // In steps, so that the data path gets the lock in between.
+  bool has_more = true;
+  while (has_more) {
+    const std::lock_guard lock(impl_->mutex);
+    const bool more_reservations = impl_->expire_reservations(now);
+    const bool more_leases = impl_->expire_leases(now);
+    const bool more_sessions = impl_->expire_sessions(now);
+    impl_->keep_watermark(0, false);
+    has_more = more_reservations || more_leases || more_sessions || impl_->is_evicting;
+  }
+}
+
+PoolUsage PoolService::usage() const {
+  const std::lock_guard lock(impl_->mutex);
+  PoolUsage usage;
+  usage.capacity = SizeBytes(impl_->slabs.geometry().capacity_bytes());
+  usage.reserved = SizeBytes(impl_->space.reserved_bytes());
+  usage.backed = SizeBytes(impl_->backing.backed_bytes());
+  usage.backing_limit = SizeBytes(impl_->backing.limit_bytes());
+  usage.index_memory = SizeBytes(impl_->index_memory_bytes());
+  usage.objects = impl_->index.published();
+  usage.reservations = impl_->reservations.live();
+  usage.regions = impl_->regions;
+  usage.leases = impl_->leases.live();
+  usage.sessions = impl_->sessions.size();
+  usage.slabs = impl_->slabs.live_slabs();
+  usage.evictions = impl_->evictions;
+  usage.quarantined = impl_->quarantined;
+  return usage;
+}
+
+DramChannelUsage PoolService::dram_channel_usage(DramChannelId id) const {
+  const std::lock_guard lock(impl_->mutex);
+  GODBOX_ASSERT(id.value() < impl_->dram_channel_usage.size());
+  return impl_->dram_channel_usage[id.value()];
+}
+
+}  // namespace godbox::emulator

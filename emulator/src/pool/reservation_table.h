@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reservations between their two phases: which slot, whose, until when; and how recent ones ended,
+// so that a late commit hears "expired" and not "unknown". Thread-safety: none of its own
+// (PoolService's lock). Errors: Errc of find().
+#pragma once
+
+#include "pool/deadline_heap.h"
+#include "pool/slot_array.h"
+#include <godbox/result.h>
+
+#include <deque>
+#include <vector>
+
+namespace godbox::emulator {
+
+class ReservationTable {
+ public:
+  static constexpr std::uint32_t kReservationsMax = 1U << 20U;
+
+  struct Record {
+    std::uint32_t generation = 0;
+    std::uint32_t slot = kNoIndex;  // kNoIndex: ended
+    std::uint32_t session = 0;
+    Errc outcome = Errc::not_found;  // what a commit of an ended one is answered
+  };
+
+  [[nodiscard]] bool is_full() const { return live_ >= kReservationsMax; }
+  [[nodiscard]] std::uint32_t open(std::uint32_t slot, std::uint32_t session, TimePoint deadline);
+  [[nodiscard]] ReservationId id_of(std::uint32_t reservation) const {
+    return ReservationId((std::uint64_t{records_[reservation].generation} << 32U) |
+                         (reservation + 1));
+  }
+  [[nodiscard]] const Record& record(std::uint32_t reservation) const {
+    return records_[reservation];
+  }
+  [[nodiscard]] TimePoint deadline_of(std::uint32_t reservation) const {
+    return deadlines_.deadline_of(reservation);
+  }
+  // Of a live reservation of this session. Errors: not_found, reservation_expired.
+  struct Found {
+    Errc status = Errc::ok;
+    std::uint32_t reservation = kNoIndex;
+  };
+  [[nodiscard]] Found find(ReservationId id, std::uint32_t session) const;
+  [[nodiscard]] std::uint32_t first_overdue(TimePoint now) const;
+  void close(std::uint32_t reservation, Errc outcome);
+  [[nodiscard]] std::uint64_t live() const { return live_; }
+  [[nodiscard]] std::uint64_t memory_bytes() const;
+
+ private:
+  std::vector<Record> records_;
+  std::deque<std::uint32_t> free_;  // first in, first out: an outcome is remembered for long
+  DeadlineHeap deadlines_;
+  std::uint64_t live_ = 0;
+};
+
+}  // namespace godbox::emulator

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pool/pool_impl.h"
+
+namespace godbox::emulator {
+namespace {
+
+constexpr std::uint32_t kWritePinBit = 1U << 31U;
+constexpr std::uint16_t kWritePinsMax = UINT16_MAX;
+
+// What the key of a slot allows to this session.
+bool is_allowed(const ObjectSlot& slot, const Session& session, bool is_own, WorkOp op) {
+  if (slot.tenant != session.tenant) {
+    return false;
+  }
+  switch (slot.state) {
+    case SlotState::reserved:
+      return op == WorkOp::write || is_own;
+    case SlotState::committed:
+    case SlotState::doomed:  // readers with a lease go on; write and region keys are revoked
+      return op == WorkOp::read;
+    case SlotState::region:
+      return true;
+    case SlotState::expired:
+    case SlotState::free:
+      return false;
+  }
+  return false;
+}
+
+// True if [segment) lies in one extent, or in several that follow each other in the same slab.
+// No sum here can wrap: an extent's end is below the slab's size, and what is compared with the
+// segment are differences.
+bool is_inside(std::span<const PackedExtent> extents, const RemoteSegment& segment) {
+  const std::uint32_t slab = segment.address.slab.value();
+  const std::uint64_t begin = segment.address.offset.count();
+  for (std::size_t i = 0; i < extents.size(); ++i) {
+    if (extents[i].slab != slab || begin < extents[i].offset ||
+        begin - extents[i].offset >= extents[i].length_bytes) {
+      continue;
+    }
+    std::uint64_t room = extents[i].length_bytes - (begin - extents[i].offset);
+    for (; room < segment.length_bytes && i + 1 < extents.size(); ++i) {
+      if (extents[i + 1].slab != slab ||
+          extents[i + 1].offset != extents[i].offset + extents[i].length_bytes) {
+        break;
+      }
+      room += extents[i + 1].length_bytes;
+    }
+    return room >= segment.length_bytes;
+  }
+  return false;
+}
+
+}  // namespace
+
+Errc PoolService::Impl::check_segment(const Session& session, WorkOp op,
+                                      const RemoteSegment& segment, std::uint32_t& slot_index) {
+  // Segments of one object follow each other: its slot is the last one's.
+  if (slot_index == kNoIndex || index.slot(slot_index).key != segment.key.value() ||
+      segment.key.value() == 0) {
+    slot_index = keys.find(segment.key.value());
+    if (slot_index == kNoIndex) {
+      return Errc::key_revoked;
+    }
+  }
+  const ObjectSlot& slot = index.slot(slot_index);
+  const bool is_own = slot.state == SlotState::reserved &&
+                      reservations.record(slot.holder).session == session.index;
+  if (!is_allowed(slot, session, is_own, op)) {
+    return Errc::access_denied;
+  }
+  if (segment.length_bytes == 0 || !is_inside(index.extents(slot), segment)) {
+    return Errc::out_of_range;
+  }
+  if (slot.is_sparse) {
+    return Errc::not_backed;
+  }
+  const bool is_pinned_out =
+      op == WorkOp::write ? slot.write_pins >= kWritePinsMax - 1 : slot.read_pins >= UINT32_MAX - 1;
+  return is_pinned_out ? Errc::queue_full : Errc::ok;
+}
+
+void PoolService::Impl::unpin(std::uint32_t pinned) {
+  const std::uint32_t slot_index = pinned & ~kWritePinBit;
+  ObjectSlot& slot = index.slot(slot_index);
+  if ((pinned & kWritePinBit) != 0) {
+    --slot.write_pins;
+  } else {
+    --slot.read_pins;
+  }
+  free_if_unused(slot_index);
+}
+
+Errc PoolService::begin_access(SessionId session_id, WorkOp op,
+                               std::span<const RemoteSegment> segments, AccessTicket& ticket) {
+  GODBOX_ASSERT(ticket.pinned.empty());
+  ticket.spans.clear();
+  ticket.dram_channels.clear();
+  ticket.total_bytes = 0;
+  std::array<std::uint64_t, striping::kSlabMembersMax> loads{};
+
+  const std::lock_guard lock(impl_->mutex);
+  Impl& pool = *impl_;
+  const Session* session = pool.session_of(session_id);
+  if (session == nullptr) {
+    return Errc::session_lost;
+  }
+  const std::uint32_t pin_bit = op == WorkOp::write ? kWritePinBit : 0;
+  std::uint32_t slot_index = kNoIndex;
+  for (const RemoteSegment& segment : segments) {
+    if (const Errc status = pool.check_segment(*session, op, segment, slot_index);
+        status != Errc::ok) {
+      ticket.pinned.clear();
+      return status;
+    }
+    if (ticket.pinned.empty() || ticket.pinned.back() != (slot_index | pin_bit)) {
+      ticket.pinned.push_back(slot_index | pin_bit);
+    }
+  }
+  for (const std::uint32_t pinned : ticket.pinned) {
+    ObjectSlot& slot = pool.index.slot(pinned & ~kWritePinBit);
+    if (op == WorkOp::write) {
+      ++slot.write_pins;
+    } else {
+      ++slot.read_pins;
+    }
+  }
+  for (const RemoteSegment& segment : segments) {
+    const Slab& slab = pool.slabs.slab(pool.slabs.find(segment.address.slab));
+    slab.layout->for_each_run(
+        segment.address.offset, segment.length_bytes, [&](const striping::DramRun& run) {
+          std::byte* data = pool.backing.dram_channel(run.dram_channel).data() + run.offset.count();
+          loads[run.dram_channel.value()] += run.length_bytes;
+          if (!ticket.spans.empty() &&
+              ticket.spans.back().data() + ticket.spans.back().size() == data) {
+            ticket.spans.back() = {ticket.spans.back().data(),
+                                   ticket.spans.back().size() + run.length_bytes};
+          } else {
+            ticket.spans.emplace_back(data, run.length_bytes);
+          }
+        });
+    ticket.total_bytes += segment.length_bytes;
+  }
+  for (std::size_t i = 0; i < pool.dram_channel_usage.size(); ++i) {
+    if (loads[i] == 0) {
+      continue;
+    }
+    ticket.dram_channels.push_back({DramChannelId(static_cast<std::uint16_t>(i)), loads[i]});
+    DramChannelUsage& usage = pool.dram_channel_usage[i];
+    (op == WorkOp::write ? usage.bytes_written : usage.bytes_read) += loads[i];
+    ++usage.requests;
+  }
+  return Errc::ok;
+}
+
+void PoolService::end_access(AccessTicket& ticket) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    for (const std::uint32_t pinned : ticket.pinned) {
+      impl_->unpin(pinned);
+    }
+  }
+  ticket.pinned.clear();
+  ticket.spans.clear();
+  ticket.dram_channels.clear();
+  ticket.total_bytes = 0;
+}
+
+}  // namespace godbox::emulator

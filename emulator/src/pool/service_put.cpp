@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pool/pool_impl.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace godbox::emulator {
+
+PoolService::Impl::Placed PoolService::Impl::place_object(const Session& session, SlotState state,
+                                                          std::string_view name,
+                                                          std::uint64_t size_bytes,
+                                                          bool is_sparse) {
+  const SpaceRequest request{size_bytes, tenants.number_of(session.tenant), is_sparse};
+  if (const Errc possible = space.check_size(size_bytes, is_sparse); possible != Errc::ok) {
+    return {possible, kNoIndex};
+  }
+  if (const Errc room = check_room(size_bytes, is_sparse); room != Errc::ok) {
+    return {room, kNoIndex};
+  }
+  keep_watermark(reserved_bytes_for(size_bytes), is_sparse);
+  const std::size_t scrub_before = to_scrub.size();
+  Errc status = Errc::ok;
+  do {
+    new_extents.clear();
+    status = space.allocate(request, new_extents, to_scrub);
+    // Each round evicts at least one object, so the rounds end.
+  } while (status != Errc::ok && evict_for(size_bytes, status));
+  if (status != Errc::ok) {
+    return {status, kNoIndex};
+  }
+  const std::uint32_t slot_index =
+      index.create({state, session.tenant, name, size_bytes, new_extents, is_sparse});
+  if (slot_index == kNoIndex) {
+    space.free(new_extents, is_sparse);
+    to_scrub.resize(scrub_before);
+    return {Errc::limit_exceeded, kNoIndex};
+  }
+  tenants.add_user(session.tenant);
+  ObjectSlot& slot = index.slot(slot_index);
+  slot.key = keys.create(slot_index);
+  if (to_scrub.size() > scrub_before) {
+    ++slot.write_pins;  // until it is scrubbed
+    scrub_slots.push_back(slot_index);
+  }
+  return {Errc::ok, slot_index};
+}
+
+void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& item,
+                                     TimePoint deadline, wire::ReserveAnswer& answer) {
+  if (item.name.empty() || item.name.size() > wire::kNameBytesMax || item.size.is_zero()) {
+    answer.status = Errc::invalid_argument;
+    return;
+  }
+  if (session.reservations.size() >= kReservationsPerSessionMax || reservations.is_full()) {
+    answer.status = Errc::limit_exceeded;
+    return;
+  }
+  if (index.find(session.tenant, item.name) != kNoIndex) {
+    answer.status = Errc::already_exists;
+    return;
+  }
+  const Placed placed =
+      place_object(session, SlotState::reserved, item.name, item.size.count(), item.sparse);
+  answer.status = placed.status;
+  if (placed.status != Errc::ok) {
+    return;
+  }
+  ObjectSlot& slot = index.slot(placed.index);
+  slot.holder = reservations.open(placed.index, session.index, deadline);
+  session.reservations.push_front(placed.index);
+  answer.reservation = reservations.id_of(slot.holder);
+  answer.write_key = RKey(slot.key);
+  answer.extents.assign(new_extents.begin(), new_extents.end());
+}
+
+Errc PoolService::Impl::commit_item(Session& session, const wire::CommitItem& item, TimePoint now) {
+  const ReservationTable::Found found = reservations.find(item.reservation, session.index);
+  if (found.status != Errc::ok) {
+    return found.status;
+  }
+  if (reservations.deadline_of(found.reservation) <= now) {
+    end_reservation(found.reservation, Errc::reservation_expired, session.is_mapped);
+    return Errc::reservation_expired;
+  }
+  const std::uint32_t slot_index = reservations.record(found.reservation).slot;
+  ObjectSlot& slot = index.slot(slot_index);
+  if (!item.crc32c.empty() && item.crc32c.size() != slot.crc_blocks) {
+    return Errc::invalid_argument;
+  }
+  if (slot.write_pins > 0) {
+    return Errc::write_in_flight;
+  }
+  if (index.find(session.tenant, index.name(slot)) != kNoIndex) {
+    end_reservation(found.reservation, Errc::already_exists, false);
+    return Errc::already_exists;
+  }
+  reservations.close(found.reservation, Errc::not_found);
+  session.reservations.erase(slot_index);
+  std::copy(item.crc32c.begin(), item.crc32c.end(), index.crcs(slot).begin());
+  slot.has_crc = !item.crc32c.empty();
+  slot.holder = session.index;
+  revoke_key(slot_index);
+  slot.key = keys.create(slot_index);
+  slot.state = SlotState::committed;
+  index.publish(slot_index);
+  found_slots.push_back(slot_index);
+  return Errc::ok;
+}
+
+Errc PoolService::Impl::abort_item(Session& session, ReservationId id) {
+  const ReservationTable::Found found = reservations.find(id, session.index);
+  if (found.status != Errc::ok) {
+    return found.status;
+  }
+  end_reservation(found.reservation, Errc::not_found, false);
+  return Errc::ok;
+}
+
+void PoolService::Impl::scrub(std::unique_lock<std::mutex>& lock) {
+  if (to_scrub.empty()) {
+    return;
+  }
+  // Ours alone: their slots are pinned, and slabs with live strips neither move nor go.
+  const std::vector<Extent> extents = std::exchange(to_scrub, {});
+  const std::vector<std::uint32_t> pinned = std::exchange(scrub_slots, {});
+  std::vector<const striping::SlabLayout*> layouts;
+  for (const Extent& extent : extents) {
+    layouts.push_back(&*slabs.slab(slabs.find(extent.address.slab)).layout);
+  }
+  lock.unlock();
+  for (std::size_t i = 0; i < extents.size(); ++i) {
+    layouts[i]->for_each_run(extents[i].address.offset, extents[i].length_bytes,
+                             [this](const striping::DramRun& run) {
+                               MemoryTarget& target = backing.dram_channel(run.dram_channel);
+                               std::memset(target.data() + run.offset.count(), 0, run.length_bytes);
+                             });
+  }
+  lock.lock();
+  for (const std::uint32_t slot_index : pinned) {
+    --index.slot(slot_index).write_pins;
+    free_if_unused(slot_index);
+  }
+}
+
+}  // namespace godbox::emulator

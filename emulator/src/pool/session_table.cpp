@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pool/session_table.h"
+
+namespace godbox::emulator {
+namespace {
+
+constexpr std::uint64_t kMapNodeBytes = 40;  // estimate: node and bucket
+// So many identifiers in use in a row, of 64 bits each, are a broken random source.
+constexpr int kDrawsMax = 256;
+
+}  // namespace
+
+Session* SessionTable::open(std::uint32_t tenant, TimePoint now) {
+  if (by_id_.size() >= kSessionsMax) {
+    return nullptr;
+  }
+  std::uint32_t index = 0;
+  if (free_.empty()) {
+    index = static_cast<std::uint32_t>(sessions_.size());
+    sessions_.emplace_back();
+  } else {
+    index = free_.back();
+    free_.pop_back();
+  }
+  auto session = std::make_unique<Session>(slots_);
+  for (int draws = 0; session->id.value() == 0 || by_id_.contains(session->id); ++draws) {
+    GODBOX_ASSERT(draws < kDrawsMax);
+    session->id = SessionId(random_.next_u64());
+  }
+  session->secret = {{random_.next_u64(), random_.next_u64()}};
+  session->index = index;
+  session->tenant = tenant;
+  session->last_heard = now;
+  by_id_.emplace(session->id, index);
+  sessions_[index] = std::move(session);
+  return sessions_[index].get();
+}
+
+Session* SessionTable::find(SessionId id) {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : sessions_[found->second].get();
+}
+
+void SessionTable::close(Session& session) {
+  GODBOX_ASSERT(session.reservations.size() == 0 && session.regions.size() == 0 &&
+                session.first_lease == kNoIndex);
+  const std::uint32_t index = session.index;
+  by_id_.erase(session.id);
+  sessions_[index].reset();
+  free_.push_back(index);
+}
+
+std::vector<std::uint32_t> SessionTable::silent_since(TimePoint horizon, std::size_t most) const {
+  std::vector<std::uint32_t> silent;
+  for (std::uint32_t index = 0; index < sessions_.size() && silent.size() < most; ++index) {
+    const Session* session = sessions_[index].get();
+    if (session != nullptr && !session->is_lost && session->last_heard <= horizon) {
+      silent.push_back(index);
+    }
+  }
+  return silent;
+}
+
+std::uint64_t SessionTable::memory_bytes() const {
+  return sessions_.capacity() * sizeof(sessions_[0]) +
+         by_id_.size() * (sizeof(Session) + kMapNodeBytes);
+}
+
+}  // namespace godbox::emulator

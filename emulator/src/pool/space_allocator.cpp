@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pool/space_allocator.h"
+
+#include <godbox/wire_spec.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace godbox::emulator {
+namespace {
+
+// A part that finds no single run is gathered from runs of at least 1/2, 1/8, ... of it, down to
+// its unit: few extents where the space allows.
+// Objects of two strips on 18 members would always begin at an even one, and their short second
+// strips pile up on the odd ones. So one strip is left out after so many stripes of such objects.
+constexpr std::uint64_t kStripesPerSkip = 8;
+
+// A part that finds no single run is gathered from runs of at least 1/2, 1/8, ... of it, down to
+// its unit: few extents where the space allows.
+constexpr std::array<std::uint64_t, 5> kGatherDivisors{2, 8, 32, 128, UINT64_MAX};
+
+std::uint64_t divide_up(std::uint64_t value, std::uint64_t unit) {
+  return (value + unit - 1) / unit;
+}
+
+std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// Calls visit(chunk index, strips of the run in it) for each chunk that a run touches.
+template <class Visit>
+void for_each_chunk(std::uint64_t begin, std::uint64_t strips, std::uint64_t strips_per_chunk,
+                    Visit&& visit) {
+  const std::uint64_t end = begin + strips;
+  for (std::uint64_t at = begin; at < end;) {
+    const std::uint64_t chunk = at / strips_per_chunk;
+    const std::uint64_t stop = std::min(end, (chunk + 1) * strips_per_chunk);
+    visit(chunk, at, stop - at);
+    at = stop;
+  }
+}
+
+std::size_t index_of(StripKind kind) { return static_cast<std::size_t>(kind); }
+
+}  // namespace
+
+SpaceAllocator::SpaceAllocator(SlabTable& table, Backing& backing)
+    : table_(table), backing_(backing) {}
+
+Errc SpaceAllocator::check_size(std::uint64_t size_bytes, bool is_sparse) const {
+  const SpaceGeometry& geometry = table_.geometry();
+  if (size_bytes > geometry.capacity_bytes()) {
+    return Errc::too_large;
+  }
+  const std::uint64_t stripe = geometry.members * kLargeStripBytes;
+  const std::uint64_t extent_max = kExtentBytesMax / stripe * stripe;
+  const std::uint64_t whole = size_bytes / stripe * stripe;
+  const std::uint64_t extents_in_empty_pool =
+      whole / geometry.slab_bytes() * divide_up(geometry.slab_bytes(), extent_max) +
+      divide_up(whole % geometry.slab_bytes(), extent_max) + 2;  // the small and the fine part
+  if (extents_in_empty_pool > wire::kExtentsPerObjectMax) {
+    return Errc::too_large;
+  }
+  return !is_sparse && size_bytes > backing_.limit_bytes() ? Errc::backing_full : Errc::ok;
+}
+
+Errc SpaceAllocator::allocate(const SpaceRequest& request, std::vector<Extent>& extents,
+                              std::vector<Extent>& scrub) {
+  if (const Errc possible = check_size(request.size_bytes, request.is_sparse);
+      possible != Errc::ok) {
+    return possible;
+  }
+  Output out{extents, extents.size()};
+  for (const PlacementPart& wanted : place(request.size_bytes, table_.geometry().members)) {
+    if (wanted.strips == 0) {
+      continue;
+    }
+    const std::uint64_t strip_bytes = strip_bytes_of(wanted.kind);
+    const std::uint64_t extent_max = kExtentBytesMax / strip_bytes;
+    const Part part{wanted.kind,        wanted.strips,
+                    wanted.unit_strips, extent_max / wanted.unit_strips * wanted.unit_strips,
+                    request.tenant,     request.is_sparse};
+    if (const Errc status = allocate_part(part, out); status != Errc::ok) {
+      free_from(out.first_extent, request.is_sparse, out);
+      return status;
+    }
+    // The last strip is not full: the extent ends where the bytes do.
+    const std::uint64_t slack = wanted.strips * strip_bytes - wanted.bytes;
+    extents.back().length_bytes -= static_cast<std::uint32_t>(slack);
+  }
+  if (extents.size() - out.first_extent > wire::kExtentsPerObjectMax) {
+    free_from(out.first_extent, request.is_sparse, out);
+    return Errc::pool_full;  // there is room, but in more pieces than an object may have
+  }
+  for (std::size_t i = out.first_extent; i < extents.size() && !request.is_sparse; ++i) {
+    note_scrub(extents[i], request.tenant, scrub);
+  }
+  return Errc::ok;
+}
+
+Errc SpaceAllocator::allocate_part(const Part& part, Output& out) {
+  out.backing_denied = false;
+  rotate_start(part);
+  if (place_contiguous(part, out) ||
+      ((part.is_sparse || backing_.has_room()) && gather(part, ChunkFilter::any, out)) ||
+      (!part.is_sparse && gather(part, ChunkFilter::backed, out))) {
+    return Errc::ok;
+  }
+  return out.backing_denied ? Errc::backing_full : Errc::pool_full;
+}
+
+void SpaceAllocator::rotate_start(const Part& part) {
+  const std::uint64_t members = table_.geometry().members;
+  if (part.unit_strips == members || std::gcd(part.strips, members) == 1) {
+    return;
+  }
+  strips_since_skip_ += part.strips;
+  if (strips_since_skip_ >= kStripesPerSkip * members) {
+    strips_since_skip_ = 0;
+    ++cursors_[index_of(part.kind)].strip;
+  }
+}
+
+bool SpaceAllocator::place_contiguous(const Part& part, Output& out) {
+  if (part.strips >
+      std::min(part.extent_strips_max, table_.geometry().strips_per_slab(part.kind))) {
+    return false;
+  }
+  if (part.is_sparse) {
+    // Away from backed memory, which others need more.
+    return place_run(part, ChunkFilter::unbacked, out) ||
+           place_in_new_slab(part, ChunkFilter::unbacked, out) ||
+           place_run(part, ChunkFilter::any, out);
+  }
+  if (place_run(part, ChunkFilter::mine, out)) {
+    return true;
+  }
+  if (backing_.has_room()) {
+    if (place_run(part, ChunkFilter::mine_or_unbacked, out) ||
+        place_in_new_slab(part, ChunkFilter::mine_or_unbacked, out)) {
+      return true;
+    }
+  } else {
+    out.backing_denied = true;
+  }
+  return place_run(part, ChunkFilter::backed, out);
+}
+
+bool SpaceAllocator::place_run(const Part& part, ChunkFilter filter, Output& out) {
+  const std::optional<Run> run = find(part, filter, {part.strips, part.strips});
+  return run && take(part, *run, out);
+}
+
+bool SpaceAllocator::place_in_new_slab(const Part& part, ChunkFilter filter, Output& out) {
+  const std::uint32_t slot = cut_slab(part.kind);
+  if (slot == kNoSlot) {
+    return false;
+  }
+  const std::optional<Run> run = find_in_slab(part, filter, {part.strips, part.strips}, slot, 0);
+  if (!run) {  // chunks that could not be given back and hold another tenant's bytes
+    table_.dissolve(slot);
+    return false;
+  }
+  return take(part, *run, out);
+}
+
+bool SpaceAllocator::gather(const Part& part, ChunkFilter filter, Output& out) {
+  const std::size_t first = out.extents.size();
+  std::uint64_t remaining = part.strips;
+  for (const std::uint64_t divisor : kGatherDivisors) {
+    // A whole slab is always long enough, so cutting one ends the search below.
+    const std::uint64_t least =
+        std::clamp(round_up(part.strips / divisor, part.unit_strips), part.unit_strips,
+                   std::min(part.extent_strips_max, table_.geometry().strips_per_slab(part.kind)));
+    while (remaining > 0) {
+      std::optional<Run> run = find(
+          part, filter, {std::min(least, remaining), std::min(remaining, part.extent_strips_max)});
+      if (!run) {
+        if (filter == ChunkFilter::any && cut_slab(part.kind) != kNoSlot) {
+          continue;
+        }
+        break;
+      }
+      if (run->strips < remaining) {
+        run->strips -= run->strips % part.unit_strips;
+      }
+      if (!take(part, *run, out) ||
+          out.extents.size() - out.first_extent > wire::kExtentsPerObjectMax) {
+        free_from(first, part.is_sparse, out);
+        return false;
+      }
+      remaining -= run->strips;
+    }
+  }
+  if (remaining > 0) {
+    free_from(first, part.is_sparse, out);
+    return false;
+  }
+  return true;
+}
+
+bool SpaceAllocator::take(const Part& part, const Run& run, Output& out) {
+  mark_taken(part, run);
+  if (!part.is_sparse) {
+    if (back_run(run) != Errc::ok) {
+      mark_free(run, part.is_sparse);
+      out.backing_denied = true;
+      return false;
+    }
+  }
+  append(part, run, out);
+  return true;
+}
+
+void SpaceAllocator::append(const Part& part, const Run& run, Output& out) {
+  const Slab& slab = table_.slab(run.slot);
+  const std::uint64_t strip_bytes = strip_bytes_of(part.kind);
+  const Extent extent{{slab.id, SlabOffset(run.begin * strip_bytes)},
+                      static_cast<std::uint32_t>(run.strips * strip_bytes)};
+  const std::vector<std::uint32_t>& order = table_.of_kind(part.kind);
+  Cursor& cursor = cursors_[index_of(part.kind)];
+  if (cursor.position >= order.size() || order[cursor.position] != run.slot) {
+    cursor.position =
+        static_cast<std::size_t>(std::find(order.begin(), order.end(), run.slot) - order.begin());
+  }
+  cursor.strip = run.begin + run.strips;
+  if (out.extents.size() > out.first_extent) {
+    Extent& last = out.extents.back();
+    const std::uint64_t joined = std::uint64_t{last.length_bytes} + extent.length_bytes;
+    if (last.address.slab == slab.id &&
+        last.address.offset + SizeBytes(last.length_bytes) == extent.address.offset &&
+        joined <= part.extent_strips_max * strip_bytes) {
+      last.length_bytes = static_cast<std::uint32_t>(joined);
+      return;
+    }
+  }
+  out.extents.push_back(extent);
+}
+
+std::uint32_t SpaceAllocator::cut_slab(StripKind kind) {
+  std::uint32_t slot = table_.cut(kind);
+  for (std::size_t other = 0; slot == kNoSlot && other < kStripKinds; ++other) {
+    if (other != index_of(kind) && spare_slab_[other] != kNoSlot) {
+      backing_.forget_slab(spare_slab_[other]);
+      table_.dissolve(spare_slab_[other]);
+      spare_slab_[other] = kNoSlot;
+      slot = table_.cut(kind);
+    }
+  }
+  return slot;
+}
+
+void SpaceAllocator::free(std::span<const Extent> extents, bool is_sparse) {
+  for (const Extent& extent : extents) {
+    const std::uint32_t slot = table_.find(extent.address.slab);
+    GODBOX_ASSERT(slot != kNoSlot);
+    const std::uint64_t strip_bytes = strip_bytes_of(table_.slab(slot).kind);
+    mark_free({slot, extent.address.offset.count() / strip_bytes,
+               (extent.length_bytes + strip_bytes - 1) / strip_bytes},
+              is_sparse);
+  }
+}
+
+void SpaceAllocator::free_from(std::size_t first_extent, bool is_sparse, Output& out) {
+  free(std::span(out.extents).subspan(first_extent), is_sparse);
+  out.extents.resize(first_extent);
+}
+
+std::uint64_t SpaceAllocator::reserved_bytes_of(std::span<const Extent> extents) const {
+  std::uint64_t total = 0;
+  for (const Extent& extent : extents) {
+    const std::uint32_t slot = table_.find(extent.address.slab);
+    GODBOX_ASSERT(slot != kNoSlot);
+    total += round_up(extent.length_bytes, strip_bytes_of(table_.slab(slot).kind));
+  }
+  return total;
+}
+
+bool SpaceAllocator::may_use(const Chunk& chunk, const Part& part, ChunkFilter filter) {
+  const bool is_mine =
+      chunk.is_backed && (chunk.last_tenant == kChunkClean || chunk.last_tenant == part.tenant);
+  switch (filter) {
+    case ChunkFilter::mine:
+      return is_mine;
+    case ChunkFilter::mine_or_unbacked:
+      return is_mine || !chunk.is_backed;
+    case ChunkFilter::backed:
+      return chunk.is_backed;
+    case ChunkFilter::unbacked:
+      return !chunk.is_backed;
+    case ChunkFilter::any:
+      return true;
+  }
+  return false;
+}
+
+std::optional<SpaceAllocator::Run> SpaceAllocator::find(const Part& part, ChunkFilter filter,
+                                                        RunSize size) {
+  const std::vector<std::uint32_t>& order = table_.of_kind(part.kind);
+  if (order.empty()) {
+    return std::nullopt;
+  }
+  Cursor cursor = cursors_[index_of(part.kind)];
+  if (cursor.position >= order.size()) {
+    cursor = {};
+  }
+  // The cursor's slab comes first from the cursor on, and last from its start.
+  for (std::size_t step = 0; step <= order.size(); ++step) {
+    const std::uint32_t slot = order[(cursor.position + step) % order.size()];
+    const Slab& slab = table_.slab(slot);
+    const bool backed_only = filter == ChunkFilter::mine || filter == ChunkFilter::backed;
+    if (slab.bitmap.size() - slab.taken_strips < size.least ||
+        (backed_only &&
+         (slab.backed_free_strips < size.least || slab.backed_run_bound_strips < size.least))) {
+      continue;
+    }
+    const std::uint64_t from = step == 0 ? cursor.strip : 0;
+    if (const std::optional<Run> run = find_in_slab(part, filter, size, slot, from)) {
+      return run;
+    }
+  }
+  return std::nullopt;
+}
+
+// Looks in each range of neighbouring chunks that may be used. What was searched in vain is noted
+// in the run bounds, so that the next search passes it by.
+std::optional<SpaceAllocator::Run> SpaceAllocator::find_in_slab(const Part& part,
+                                                                ChunkFilter filter, RunSize size,
+                                                                std::uint32_t slot,
+                                                                std::uint64_t from) {
+  Slab& slab = table_.slab(slot);
+  const std::uint64_t per_chunk = table_.geometry().strips_per_chunk(slab.kind);
+  const std::uint64_t chunk_count = slab.chunks.size();
+  const bool backed_only = filter == ChunkFilter::mine || filter == ChunkFilter::backed;
+  bool saw_all = from == 0;
+  for (std::uint64_t index = from / per_chunk; index < chunk_count;) {
+    const auto usable = [&](std::uint64_t i) {
+      const Chunk& chunk = slab.chunks[i];
+      // A run longer than a chunk spans chunks, of which the bounds say nothing. New space is also
+      // begun right behind old, not at the next chunk.
+      const bool is_bounded = backed_only && size.least <= per_chunk;
+      return chunk.taken_strips < per_chunk && may_use(chunk, part, filter) &&
+             (!is_bounded || chunk.run_bound_strips >= size.least);
+    };
+    if (!usable(index)) {
+      saw_all = saw_all && (filter != ChunkFilter::mine || !slab.chunks[index].is_backed ||
+                            may_use(slab.chunks[index], part, filter));
+      ++index;
+      continue;
+    }
+    std::uint64_t last = index + 1;
+    while (last < chunk_count && usable(last)) {
+      ++last;
+    }
+    const std::uint64_t end = last * per_chunk;
+    for (std::uint64_t at = std::max(from, index * per_chunk); at < end;) {
+      const std::uint64_t begin = slab.bitmap.next_free(at, end);
+      if (end - begin < size.least) {
+        break;
+      }
+      at = slab.bitmap.next_taken(begin, std::min(end, begin + size.most));
+      if (at - begin >= size.least) {
+        return Run{slot, begin, at - begin};
+      }
+    }
+    for (std::uint64_t i = index; i < last && size.least <= per_chunk; ++i) {
+      if (i * per_chunk >= from) {
+        slab.chunks[i].run_bound_strips =
+            std::min(slab.chunks[i].run_bound_strips, static_cast<std::uint32_t>(size.least - 1));
+      }
+    }
+    index = last;
+  }
+  if (backed_only && saw_all) {
+    slab.backed_run_bound_strips = std::min(slab.backed_run_bound_strips, size.least - 1);
+  }
+  return std::nullopt;
+}
+
+void SpaceAllocator::mark_taken(const Part& part, const Run& run) {
+  Slab& slab = table_.slab(run.slot);
+  const std::uint64_t per_chunk = table_.geometry().strips_per_chunk(slab.kind);
+  if (slab.taken_strips == 0 && spare_slab_[index_of(slab.kind)] == run.slot) {
+    spare_slab_[index_of(slab.kind)] = kNoSlot;
+  }
+  slab.bitmap.take(run.begin, run.strips);
+  slab.taken_strips += run.strips;
+  for_each_chunk(run.begin, run.strips, per_chunk,
+                 [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t strips) {
+                   Chunk& chunk = slab.chunks[index];
+                   chunk.taken_strips += static_cast<std::uint32_t>(strips);
+                   slab.backed_free_strips -= chunk.is_backed ? strips : 0;
+                   if (!part.is_sparse) {
+                     chunk.live_strips += static_cast<std::uint32_t>(strips);
+                     if (chunk.is_kept) {
+                       backing_.unkeep(run.slot, index);
+                     }
+                   }
+                 });
+  (part.is_sparse ? sparse_bytes_ : live_bytes_) += run.strips * strip_bytes_of(slab.kind);
+}
+
+void SpaceAllocator::mark_free(const Run& run, bool is_sparse) {
+  Slab& slab = table_.slab(run.slot);
+  const std::size_t kind = index_of(slab.kind);
+  const std::uint64_t per_chunk = table_.geometry().strips_per_chunk(slab.kind);
+  slab.bitmap.give_back(run.begin, run.strips);
+  slab.taken_strips -= run.strips;
+  slab.backed_run_bound_strips = kRunUnbounded;
+  (is_sparse ? sparse_bytes_ : live_bytes_) -= run.strips * strip_bytes_of(slab.kind);
+  for_each_chunk(run.begin, run.strips, per_chunk,
+                 [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t strips) {
+                   Chunk& chunk = slab.chunks[index];
+                   chunk.taken_strips -= static_cast<std::uint32_t>(strips);
+                   chunk.run_bound_strips = UINT32_MAX;
+                   slab.backed_free_strips += chunk.is_backed ? strips : 0;
+                   if (!is_sparse) {
+                     chunk.live_strips -= static_cast<std::uint32_t>(strips);
+                     if (chunk.live_strips == 0 && chunk.is_backed) {
+                       backing_.release(run.slot, index);
+                     }
+                   }
+                 });
+  if (slab.taken_strips > 0) {
+    return;
+  }
+  if (spare_slab_[kind] == kNoSlot) {
+    spare_slab_[kind] = run.slot;
+  } else {
+    backing_.forget_slab(run.slot);
+    table_.dissolve(run.slot);
+  }
+}
+
+Errc SpaceAllocator::back_run(const Run& run) {
+  Slab& slab = table_.slab(run.slot);
+  Errc status = Errc::ok;
+  for_each_chunk(run.begin, run.strips, table_.geometry().strips_per_chunk(slab.kind),
+                 [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t /*strips*/) {
+                   if (status == Errc::ok && !slab.chunks[index].is_backed) {
+                     status = backing_.acquire(run.slot, index);
+                   }
+                 });
+  return status;
+}
+
+void SpaceAllocator::note_scrub(const Extent& extent, std::uint32_t tenant,
+                                std::vector<Extent>& scrub) {
+  Slab& slab = table_.slab(table_.find(extent.address.slab));
+  const std::uint64_t strip_bytes = strip_bytes_of(slab.kind);
+  for_each_chunk(extent.address.offset.count() / strip_bytes,
+                 (extent.length_bytes + strip_bytes - 1) / strip_bytes,
+                 table_.geometry().strips_per_chunk(slab.kind),
+                 [&](std::uint64_t index, std::uint64_t begin, std::uint64_t strips) {
+                   Chunk& chunk = slab.chunks[index];
+                   if (chunk.last_tenant == kChunkClean) {
+                     chunk.last_tenant = tenant;
+                   } else if (chunk.last_tenant != tenant) {
+                     chunk.last_tenant = kChunkMixed;
+                     scrub.push_back({{slab.id, SlabOffset(begin * strip_bytes)},
+                                      static_cast<std::uint32_t>(strips * strip_bytes)});
+                   }
+                 });
+}
+
+}  // namespace godbox::emulator

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Gives space to objects and takes it back: next-fit over the slabs of each strip size, in backed
+// chunks first, cutting new slabs when none has room. Contiguous where it can, in a few extents
+// where it must.
+// Thread-safety: none of its own (PoolService's lock). Units: bytes. Errors: too_large, pool_full,
+// backing_full, io_error; after an error nothing is held.
+#pragma once
+
+#include "pool/backing.h"
+#include <godbox/extent.h>
+
+#include <optional>
+#include <vector>
+
+namespace godbox::emulator {
+
+struct SpaceRequest {
+  std::uint64_t size_bytes = 0;
+  std::uint32_t tenant = 0;  // number of the tenant (never reused); decides about scrubbing
+  bool is_sparse = false;    // address space only
+};
+
+class SpaceAllocator {
+ public:
+  SpaceAllocator(SlabTable& table, Backing& backing);
+
+  // Appends the object's extents to `extents`, and to `scrub` those ranges which still hold another
+  // tenant's bytes and have to be zeroed before anybody may read them.
+  [[nodiscard]] Errc allocate(const SpaceRequest& request, std::vector<Extent>& extents,
+                              std::vector<Extent>& scrub);
+  void free(std::span<const Extent> extents, bool is_sparse);
+  // Bytes that the extents take, whole strips.
+  [[nodiscard]] std::uint64_t reserved_bytes_of(std::span<const Extent> extents) const;
+  // ok, or why an object of this size can never be placed: too_large, backing_full.
+  [[nodiscard]] Errc check_size(std::uint64_t size_bytes, bool is_sparse) const;
+
+  [[nodiscard]] std::uint64_t reserved_bytes() const { return live_bytes_ + sparse_bytes_; }
+  [[nodiscard]] std::uint64_t live_bytes() const { return live_bytes_; }  // not sparse
+
+ private:
+  enum class ChunkFilter : std::uint8_t { mine, mine_or_unbacked, backed, unbacked, any };
+  struct Part {
+    StripKind kind;
+    std::uint64_t strips;
+    std::uint64_t unit_strips;
+    std::uint64_t extent_strips_max;
+    std::uint32_t tenant;
+    bool is_sparse;
+  };
+  struct Run {
+    std::uint32_t slot;
+    std::uint64_t begin;
+    std::uint64_t strips;
+  };
+  struct RunSize {
+    std::uint64_t least;
+    std::uint64_t most;
+  };
+  struct Cursor {
+    std::size_t position = 0;  // in SlabTable::of_kind
+    std::uint64_t strip = 0;
+  };
+  // What a call of allocate() appends to.
+  struct Output {
+    std::vector<Extent>& extents;
+    std::size_t first_extent;
+    bool backing_denied = false;
+  };
+
+  [[nodiscard]] Errc allocate_part(const Part& part, Output& out);
+  void rotate_start(const Part& part);
+  [[nodiscard]] bool place_contiguous(const Part& part, Output& out);
+  [[nodiscard]] bool place_run(const Part& part, ChunkFilter filter, Output& out);
+  [[nodiscard]] bool place_in_new_slab(const Part& part, ChunkFilter filter, Output& out);
+  [[nodiscard]] bool gather(const Part& part, ChunkFilter filter, Output& out);
+  [[nodiscard]] bool take(const Part& part, const Run& run, Output& out);
+  void append(const Part& part, const Run& run, Output& out);
+  [[nodiscard]] std::uint32_t cut_slab(StripKind kind);
+  void free_from(std::size_t first_extent, bool is_sparse, Output& out);
+
+  [[nodiscard]] std::optional<Run> find(const Part& part, ChunkFilter filter, RunSize size);
+  [[nodiscard]] std::optional<Run> find_in_slab(const Part& part, ChunkFilter filter, RunSize size,
+                                                std::uint32_t slot, std::uint64_t from);
+  [[nodiscard]] static bool may_use(const Chunk& chunk, const Part& part, ChunkFilter filter);
+
+  void mark_taken(const Part& part, const Run& run);
+  void mark_free(const Run& run, bool is_sparse);
+  [[nodiscard]] Errc back_run(const Run& run);
+  void note_scrub(const Extent& extent, std::uint32_t tenant, std::vector<Extent>& scrub);
+
+  SlabTable& table_;
+  Backing& backing_;
+  std::array<Cursor, kStripKinds> cursors_{};
+  // One empty slab of each kind is kept whole, so that a put and a remove in turn do not cut and
+  // dissolve one each time.
+  std::array<std::uint32_t, kStripKinds> spare_slab_{kNoSlot, kNoSlot, kNoSlot};
+  std::uint64_t strips_since_skip_ = 0;
+  std::uint64_t live_bytes_ = 0;
+  std::uint64_t sparse_bytes_ = 0;
+};
+
+}  // namespace godbox::emulator

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "status.h"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include <atomic>
+
+namespace godbox::emulator {
+namespace {
+
+std::uint64_t value_of(const std::atomic<std::uint64_t>& counter) {
+  return counter.load(std::memory_order_relaxed);
+}
+
+void add_pool(boost::json::object& to, const PoolUsage& usage) {
+  to["capacity_bytes"] = usage.capacity.count();
+  to["reserved_bytes"] = usage.reserved.count();
+  to["backed_bytes"] = usage.backed.count();
+  to["backing_limit_bytes"] = usage.backing_limit.count();
+  to["index_bytes"] = usage.index_memory.count();
+  to["objects"] = usage.objects;
+  to["reservations"] = usage.reservations;
+  to["regions"] = usage.regions;
+  to["leases"] = usage.leases;
+  to["sessions"] = usage.sessions;
+  to["slabs"] = usage.slabs;
+  to["evictions"] = usage.evictions;
+  to["quarantined"] = usage.quarantined;
+}
+
+boost::json::array dram_channels(const BoxStatus& status) {
+  boost::json::array channels;
+  for (std::uint32_t i = 0; i < status.config.dram_channels(); ++i) {
+    const DramChannelId id(static_cast<std::uint16_t>(i));
+    const DramChannelUsage usage = status.service.dram_channel_usage(id);
+    channels.push_back(boost::json::object{
+        {"id", i},
+        {"super_nic", status.config.super_nic_of(id).value()},
+        {"size_bytes", status.config.dram_channel_size.count()},
+        {"bytes_read", usage.bytes_read},
+        {"bytes_written", usage.bytes_written},
+        {"requests", usage.requests},
+    });
+  }
+  return channels;
+}
+
+void add_counters(boost::json::object& to, const NativeDoor& door) {
+  const EthPortCounters& counters = door.counters();
+  to["bytes_received"] = value_of(counters.bytes_received);
+  to["bytes_sent"] = value_of(counters.bytes_sent);
+  to["requests"] = value_of(counters.requests);
+  to["connections_open"] = value_of(counters.connections_open);
+  to["connections_accepted"] = value_of(counters.connections_accepted);
+  to["frames_rejected"] = value_of(counters.frames_rejected);
+}
+
+boost::json::array eth_ports(const BoxStatus& status) {
+  boost::json::array ports;
+  for (std::uint32_t i = 0; i < status.eth_ports.size(); ++i) {
+    const EthPortStatus& eth_port = status.eth_ports[i];
+    const EthPortId id(static_cast<std::uint16_t>(i));
+    boost::json::object port{
+        {"id", i},
+        {"super_nic", status.config.super_nic_of(id).value()},
+        {"address", eth_port.address},
+        {"down", eth_port.door.is_down()},
+    };
+    add_counters(port, eth_port.door);
+    ports.push_back(std::move(port));
+  }
+  return ports;
+}
+
+}  // namespace
+
+std::string to_json(const BoxStatus& status) {
+  boost::json::object root;
+  root["name"] = status.config.name;
+  root["mode"] = status.mode;
+  root["time_scale"] = status.config.time_scale;
+  // As text: JSON readers that keep numbers as doubles would round 64 random bits.
+  root["epoch"] = fmt::format("{:016x}", status.service.epoch().value());
+  root["uptime_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(status.uptime).count();
+  add_pool(root, status.service.usage());
+  root["dram_channels"] = dram_channels(status);
+  root["eth_ports"] = eth_ports(status);
+  boost::json::object control;
+  add_counters(control, status.control_door);
+  root["control_socket"] = std::move(control);
+  return boost::json::serialize(root);
+}
+
+}  // namespace godbox::emulator

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The status of a box as JSON; every field is described in docs/status.md.
+// Thread-safety: pure function over what it is given. Units: in each field's name.
+#pragma once
+
+#include <godbox/emulator/box_config.h>
+#include <godbox/emulator/native_door.h>
+#include <godbox/emulator/pool_service.h>
+
+#include <string>
+#include <vector>
+
+namespace godbox::emulator {
+
+struct EthPortStatus {
+  const NativeDoor& door;
+  std::string address;  // empty: it does not listen
+};
+
+struct BoxStatus {
+  const BoxConfig& config;
+  const PoolService& service;
+  std::string_view mode;
+  Duration uptime{};
+  std::vector<EthPortStatus> eth_ports;
+  const NativeDoor& control_door;
+};
+
+[[nodiscard]] std::string to_json(const BoxStatus& status);
+
+}  // namespace godbox::emulator

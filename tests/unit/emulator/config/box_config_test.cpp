@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <godbox/emulator/box_config.h>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <cstdlib>
+#include <limits>
+
+#include <unistd.h>
+
+namespace godbox::emulator {
+
+using namespace godbox::literals;
+using namespace std::chrono_literals;
+
+namespace {
+
+BoxConfig laptop() {
+  const Result<BoxConfig> config = preset("laptop");
+  REQUIRE(config.has_value());
+  return *config;
+}
+
+// The message of applying `text` to the laptop preset, or "" when it was accepted.
+std::string toml_error(std::string_view text) {
+  const Result<BoxConfig> config = apply_toml(laptop(), text, "box.toml");
+  if (config.has_value()) {
+    return "";
+  }
+  CHECK(config.error().code == Errc::config_invalid);
+  return config.error().detail;
+}
+
+std::string validation_error(const BoxConfig& config, Errc code = Errc::config_invalid) {
+  const Result<void> valid = validate(config);
+  if (valid.has_value()) {
+    return "";
+  }
+  CHECK(valid.error().code == code);
+  return valid.error().detail;
+}
+
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("the presets are the boxes they are named after", "[unit][config]") {
+  CHECK(preset_names() ==
+        std::vector<std::string_view>{"emfasys18", "emfasys28", "acf1", "laptop"});
+  for (const std::string_view name : preset_names()) {
+    const Result<BoxConfig> config = preset(name);
+    REQUIRE(config.has_value());
+    CHECK(validation_error(*config).empty());
+    CHECK(config->rates.dram_channel == Rate(44.8e9));
+    CHECK(config->rates.cxl_link.bytes_per_second() >= 23.7e9);
+    CHECK(config->rates.cxl_link.bytes_per_second() <= 26.4e9);
+  }
+  const BoxConfig emfasys18 = *preset("emfasys18");
+  CHECK(emfasys18.super_nics == 9);
+  CHECK(emfasys18.dram_channels() == 18);
+  CHECK(emfasys18.eth_ports() == 36);
+  CHECK(emfasys18.capacity() == 18_TiB);
+  CHECK(emfasys18.rates.eth_port == Rate(100e9));
+  const BoxConfig emfasys28 = *preset("emfasys28");
+  CHECK(emfasys28.dram_channels() == 28);
+  CHECK(emfasys28.eth_ports() == 56);
+  CHECK(emfasys28.capacity() == 28_TiB);
+  const BoxConfig acf1 = *preset("acf1");
+  CHECK(acf1.super_nics == 1);
+  CHECK(acf1.dram_channels() == 18);
+  CHECK(acf1.eth_ports() == 32);
+  CHECK(acf1.rates.eth_port == Rate(12.5e9));
+  const BoxConfig small = laptop();
+  CHECK(small.dram_channels() == 18);
+  CHECK(small.eth_ports() == 9);
+  CHECK(small.dram_channel_size == 256_MiB);
+  CHECK(small.super_nic_of(DramChannelId(17)) == SuperNicId(8));
+}
+
+TEST_CASE("an unknown preset is answered with the known ones", "[unit][config]") {
+  const Result<BoxConfig> config = preset("emfasis18");
+  REQUIRE(!config.has_value());
+  CHECK(config.error().code == Errc::config_invalid);
+  CHECK(config.error().detail ==
+        "preset = \"emfasis18\": there is none of that name, did you mean \"emfasys18\"?; "
+        "allowed: emfasys18, emfasys28, acf1, laptop");
+}
+
+TEST_CASE("sizes are read strictly", "[unit][config]") {
+  const std::pair<std::string_view, SizeBytes> right[] = {
+      {"0", 0_B},
+      {"4096", 4096_B},
+      {"64KiB", 64_KiB},
+      {"256 MiB", 256_MiB},
+      {"1TiB", 1_TiB},
+      {"12GB", SizeBytes(12'000'000'000)},
+      {"7B", 7_B},
+      {"16777215TiB", SizeBytes(std::uint64_t{16777215} << 40U)},
+      {"18446744073709551615", SizeBytes(UINT64_MAX)}};
+  for (const auto& [text, size] : right) {
+    INFO(text);
+    const Result<SizeBytes> parsed = parse_size(text);
+    REQUIRE(parsed.has_value());
+    CHECK(*parsed == size);
+  }
+  const std::string_view wrong[] = {"",
+                                    " ",
+                                    "MiB",
+                                    "1 MiB ",
+                                    " 1MiB",
+                                    "1  MiB",
+                                    "1mib",
+                                    "1 Mib",
+                                    "1M",
+                                    "-1",
+                                    "+1",
+                                    "1.5GiB",
+                                    "0x10",
+                                    "1e3",
+                                    "1MiB/s",
+                                    "1 MiB x",
+                                    "1,000",
+                                    "16777216TiB",
+                                    "18446744073709551616",
+                                    "1\tMiB",
+                                    "\xEF\xBC\x91"};
+  for (const std::string_view text : wrong) {
+    INFO(text);
+    const Result<SizeBytes> parsed = parse_size(text);
+    REQUIRE(!parsed.has_value());
+    CHECK(parsed.error().code == Errc::config_invalid);
+    CHECK(contains(parsed.error().detail, "256MiB"));
+  }
+}
+
+TEST_CASE("rates are read strictly", "[unit][config]") {
+  const std::pair<std::string_view, double> right[] = {
+      {"44.8GB/s", 44.8e9}, {"100Gbit/s", 12.5e9}, {"3.2 Tbit/s", 0.4e12}, {"1GiB/s", 1073741824.0},
+      {"0GB/s", 0.0},       {"unlimited", 0.0},    {"250 MB/s", 250e6},    {"8Mbit/s", 1e6}};
+  for (const auto& [text, rate] : right) {
+    INFO(text);
+    const Result<Rate> parsed = parse_rate(text);
+    REQUIRE(parsed.has_value());
+    CHECK(parsed->bytes_per_second() == rate);
+  }
+  for (const std::string_view text :
+       {"", "100", "100Gb/s", "100GB", "GB/s", "-1GB/s", "1..2GB/s", "1.2.3GB/s", ".5GB/s",
+        "nanGB/s", "infGB/s", "1e9B/s", "1 GB / s", "Unlimited"}) {
+    INFO(text);
+    const Result<Rate> parsed = parse_rate(text);
+    REQUIRE(!parsed.has_value());
+    CHECK(contains(parsed.error().detail, "44.8GB/s"));
+  }
+}
+
+TEST_CASE("a TOML document sets every key", "[unit][config]") {
+  const Result<BoxConfig> config = apply_toml(BoxConfig(), R"(
+preset = "acf1"
+name = "bench"
+super_nics = 2
+dram_channels_per_super_nic = 3
+eth_ports_per_super_nic = 5
+dram_channel_size = "512MiB"
+listen_host = "127.0.0.2"
+tcp_port_base = 9000
+control_socket = "/tmp/x.sock"
+memory = "tmpfs"
+memory_path = "/dev/shm/box"
+backing_limit = "1GiB"
+eviction = "none"
+high_watermark = 0.8
+low_watermark = 0.7
+lease_max = "10s"
+reservation_max = "2min"
+session_timeout = "1500ms"
+mode = "paced"
+time_scale = 100
+server_threads = 4
+
+[rates]
+dram_channel = "38.4GB/s"
+cxl_link = "unlimited"
+eth_port = "400Gbit/s"
+)",
+                                              "box.toml");
+  REQUIRE(config.has_value());
+  CHECK(config->name == "bench");
+  CHECK(config->dram_channels() == 6);
+  CHECK(config->eth_ports() == 10);
+  CHECK(config->dram_channel_size == 512_MiB);
+  CHECK(config->listen_host == "127.0.0.2");
+  CHECK(config->tcp_port_base == 9000);
+  CHECK(config->control_socket == "/tmp/x.sock");
+  CHECK(config->memory == MemoryKind::tmpfs);
+  CHECK(config->memory_path == "/dev/shm/box");
+  CHECK(config->backing_limit == 1_GiB);
+  CHECK(config->eviction == EvictionPolicy::none);
+  CHECK(config->high_watermark == 0.8);
+  CHECK(config->low_watermark == 0.7);
+  CHECK(config->lease_max == 10s);
+  CHECK(config->reservation_max == 2min);
+  CHECK(config->session_timeout == 1500ms);
+  CHECK(config->mode == TimingMode::paced);
+  CHECK(config->time_scale == 100.0);
+  CHECK(config->server_threads == 4);
+  CHECK(config->rates.dram_channel == Rate(38.4e9));
+  CHECK(config->rates.cxl_link == Rate(0));
+  CHECK(config->rates.eth_port == Rate(50e9));
+  CHECK(validation_error(*config).empty());
+}
+
+TEST_CASE("a document keeps what it does not name, and its preset replaces all that came before",
+          "[unit][config]") {
+  BoxConfig base = laptop();
+  base.super_nics = 3;
+  base.name = "mine";
+  const Result<BoxConfig> kept = apply_toml(base, "tcp_port_base = 0", "box.toml");
+  REQUIRE(kept.has_value());
+  CHECK(kept->super_nics == 3);
+  CHECK(kept->name == "mine");
+  CHECK(kept->tcp_port_base == 0);
+  // Wherever it stands: TOML tables have no order.
+  const Result<BoxConfig> replaced =
+      apply_toml(base, "eth_ports_per_super_nic = 7\npreset = \"emfasys28\"", "box.toml");
+  REQUIRE(replaced.has_value());
+  CHECK(replaced->super_nics == 14);
+  CHECK(replaced->eth_ports_per_super_nic == 7);
+}
+
+TEST_CASE("every mistake in a TOML document is answered with place, key, value and what is allowed",
+          "[unit][config]") {
+  struct Mistake {
+    std::string_view toml;
+    std::string_view answer;
+  };
+  const Mistake mistakes[] = {
+      {"supernics = 9", "box.toml:1: supernics = 9: unknown key, did you mean \"super_nics\"?"},
+      {"\n\nhigh_watermarks = 0.5",
+       "box.toml:3: high_watermarks = 0.5: unknown key, did you mean \"high_watermark\"?"},
+      {"[rates]\neth_prot = \"1GB/s\"",
+       "box.toml:2: rates.eth_prot = '1GB/s': unknown key, did you mean \"rates.eth_port\"?"},
+      {"zzz = 1", "box.toml:1: zzz = 1: unknown key; allowed are preset, name, super_nics, "},
+      {"super_nics = \"9\"",
+       "box.toml:1: super_nics = '9': allowed is a whole number from 1 to 64"},
+      {"super_nics = 0", "box.toml:1: super_nics = 0: allowed is a whole number from 1 to 64"},
+      {"super_nics = 65", "super_nics = 65: allowed is a whole number from 1 to 64"},
+      {"super_nics = -1", "super_nics = -1: allowed is a whole number from 1 to 64"},
+      {"super_nics = 9.0", "super_nics = 9.0: allowed is a whole number from 1 to 64"},
+      {"super_nics = 9223372036854775807", "allowed is a whole number from 1 to 64"},
+      {"tcp_port_base = 65536", "allowed is a whole number from 0 to 65535"},
+      {"server_threads = 257", "allowed is a whole number from 0 to 256"},
+      {"name = 7", "name = 7: allowed is a text in quotes"},
+      {"listen_host = true", "listen_host = true: allowed is a text in quotes"},
+      {"dram_channel_size = 1024", "dram_channel_size = 1024: allowed is a size such as"},
+      {"dram_channel_size = \"1 meg\"", "dram_channel_size = '1 meg': allowed is a size such as"},
+      {"backing_limit = [1]", "allowed is a size such as"},
+      {"memory = \"dram\"",
+       "memory = 'dram': allowed is \"memfd\", \"tmpfs\", \"hugetlbfs\", \"device\""},
+      {"memory = 1", "memory = 1: allowed is \"memfd\", "},
+      {"eviction = \"LRU\"", "eviction = 'LRU': allowed is \"none\", \"lru\""},
+      {"mode = \"virtual\"", "mode = 'virtual': allowed is \"free\", \"paced\""},
+      {"high_watermark = \"0.9\"",
+       "high_watermark = '0.9': allowed is a number above 0, at most 1"},
+      {"lease_max = 30", "lease_max = 30: allowed is a time such as"},
+      {"lease_max = \"30 seconds\"", "allowed is a time such as"},
+      {"reservation_max = \"9999999999999h\"", "allowed is a time such as"},
+      {"[rates]\ncxl_link = 25", "box.toml:2: rates.cxl_link = 25: allowed is a rate such as"},
+      {"[rates]\ncxl_link = \"25\"", "rates.cxl_link = '25': allowed is a rate such as"},
+      {"rates = 5", "box.toml:1: rates = 5: unknown key"},
+      {"[super_nics]\nx = 1", "super_nics = "},
+      {"preset = \"leptop\"", "did you mean \"laptop\"?"},
+      {"preset = 18", "box.toml:1: preset = \"18\": there is none of that name"},
+      {"super_nics = ", "box.toml:1: not TOML: "},
+      {"a = 1\na = 2", "box.toml:2: not TOML: "},
+      {"\x80", "not TOML: "},
+  };
+  for (const Mistake& mistake : mistakes) {
+    INFO(mistake.toml);
+    const std::string answer = toml_error(mistake.toml);
+    INFO(answer);
+    CHECK(contains(answer, "box.toml:"));
+    CHECK(contains(answer, mistake.answer));
+  }
+}
+
+TEST_CASE("relations between keys are checked and answered by name", "[unit][config]") {
+  struct Mistake {
+    void (*make)(BoxConfig&);
+    std::string_view answer;
+  };
+  const Mistake mistakes[] = {
+      {[](BoxConfig& c) { c.super_nics = 0; },
+       "super_nics x dram_channels_per_super_nic = 0: allowed is 1 to 64 DRAM channels"},
+      {[](BoxConfig& c) { c.super_nics = 33; }, "= 66: allowed is 1 to 64 DRAM channels"},
+      {[](BoxConfig& c) { c.super_nics = c.dram_channels_per_super_nic = 65536; },
+       "= 4294967296: allowed is 1 to 64 DRAM channels"},
+      {[](BoxConfig& c) { c.eth_ports_per_super_nic = 0; },
+       "super_nics x eth_ports_per_super_nic = 0: allowed is 1 to 1024 Ethernet ports"},
+      {[](BoxConfig& c) { c.eth_ports_per_super_nic = 200; }, "= 1800: allowed is 1 to 1024"},
+      {[](BoxConfig& c) { c.dram_channel_size = 0_B; }, "dram_channel_size = 0: allowed is"},
+      {[](BoxConfig& c) { c.dram_channel_size = 255_MiB; },
+       "dram_channel_size = 267386880: allowed is a multiple of 268435456 bytes"},
+      {[](BoxConfig& c) { c.dram_channel_size = 17_TiB; }, "at most 17592186044416"},
+      {[](BoxConfig& c) { c.name = ""; }, "name = \"\": allowed is 1 to 64 characters"},
+      {[](BoxConfig& c) { c.tcp_port_base = 65530; },
+       "tcp_port_base = 65530: allowed is 0, or at most 65527, so that 9 Ethernet ports fit"},
+      {[](BoxConfig& c) { c.backing_limit = 0_B; }, "backing_limit = 0: allowed is more"},
+      {[](BoxConfig& c) { c.memory = MemoryKind::hugetlbfs; }, "memory_path = \"\": allowed is"},
+      {[](BoxConfig& c) { c.memory_path = "/tmp"; },
+       "memory_path = \"/tmp\": allowed is none when memory is memfd"},
+      {[](BoxConfig& c) {
+         c.memory = MemoryKind::device;
+         c.memory_path = "/dev/dax0.0";
+       },
+       "memory_path = \"/dev/dax0.0\": allowed is a path with {}"},
+      {[](BoxConfig& c) { c.high_watermark = 0; }, "high_watermark = 0: allowed is"},
+      {[](BoxConfig& c) { c.high_watermark = 1.01; }, "high_watermark = 1.01: allowed is"},
+      {[](BoxConfig& c) { c.high_watermark = std::numeric_limits<double>::quiet_NaN(); },
+       "high_watermark = nan: allowed is"},
+      {[](BoxConfig& c) { c.low_watermark = 0.96; },
+       "low_watermark = 0.96: allowed is a number above 0, at most high_watermark (0.95)"},
+      {[](BoxConfig& c) { c.low_watermark = 0; }, "low_watermark = 0: allowed is"},
+      {[](BoxConfig& c) { c.lease_max = 0ns; }, "lease_max = 0ms: allowed is 10ms to 24h"},
+      {[](BoxConfig& c) { c.session_timeout = 25h; }, "session_timeout = 90000000ms: allowed is"},
+      {[](BoxConfig& c) { c.reservation_max = -1s; }, "reservation_max = -1000ms: allowed is"},
+      {[](BoxConfig& c) { c.time_scale = 0; }, "time_scale = 0: allowed is"},
+      {[](BoxConfig& c) { c.time_scale = std::numeric_limits<double>::infinity(); },
+       "time_scale = inf: allowed is"},
+      {[](BoxConfig& c) { c.rates.eth_port = Rate(-1); }, "rates.eth_port = -1: allowed is"},
+      {[](BoxConfig& c) { c.server_threads = 257; }, "server_threads = 257: allowed is 0 to 256"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    BoxConfig config = laptop();
+    mistake.make(config);
+    const std::string answer = validation_error(config);
+    INFO(mistake.answer);
+    INFO(answer);
+    CHECK(contains(answer, mistake.answer));
+  }
+  BoxConfig edge = laptop();
+  edge.tcp_port_base = 65527;
+  edge.low_watermark = edge.high_watermark = 1.0;
+  CHECK(validation_error(edge).empty());
+  edge.dram_channel_size = 1_MiB;
+  CHECK_FALSE(validation_error(edge).empty());
+  CHECK(validate(edge, 1_MiB).has_value());
+}
+
+TEST_CASE("only loopback addresses are listened on", "[unit][config]") {
+  BoxConfig config = laptop();
+  for (const std::string host : {"127.0.0.1", "127.255.255.254", "::1"}) {
+    config.listen_host = host;
+    INFO(host);
+    CHECK(validation_error(config).empty());
+  }
+  for (const std::string host : {"0.0.0.0", "192.168.1.1", "::", "10.0.0.1", "localhost", "",
+                                 "126.255.255.255", "128.0.0.1", "::ffff:10.0.0.1"}) {
+    config.listen_host = host;
+    INFO(host);
+    const std::string answer = validation_error(config, Errc::address_not_loopback);
+    CHECK(contains(answer, "listen_host = \"" + host + "\": allowed are loopback addresses only"));
+  }
+}
+
+TEST_CASE("the control socket lives in the user's runtime directory, or in /tmp by number",
+          "[unit][config]") {
+  const char* before = std::getenv("XDG_RUNTIME_DIR");
+  const std::string saved = before == nullptr ? "" : before;
+  ::setenv("XDG_RUNTIME_DIR", "/run/user/1234", 1);
+  CHECK(default_control_socket() == "/run/user/1234/godbox/control.sock");
+  const std::string by_number = "/tmp/godbox-" + std::to_string(::getuid()) + "/control.sock";
+  ::setenv("XDG_RUNTIME_DIR", "relative", 1);  // the specification says: ignore it
+  CHECK(default_control_socket() == by_number);
+  ::unsetenv("XDG_RUNTIME_DIR");
+  CHECK(default_control_socket() == by_number);
+  if (before != nullptr) {
+    ::setenv("XDG_RUNTIME_DIR", saved.c_str(), 1);
+  }
+}
+
+}  // namespace godbox::emulator
