@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dram_channels.h"
+#include <godbox/app/box_server.h>
+#include <godbox/driver/asio_network.h>
+#include <godbox/driver/kernel_random.h>
+#include <godbox/driver/machine_memory.h>
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include <pthread.h>
+
+namespace godbox::app {
+
+namespace {
+
+constexpr Duration kServicePeriod = std::chrono::milliseconds(100);
+// As Box::create asks for; what people may configure is checked where their files are read.
+constexpr SizeBytes kDramChannelGranularity{std::uint64_t{1} << 20U};
+
+std::uint32_t threads_for(const emulator::BoxConfig& config) {
+  std::uint32_t threads = config.server_threads;
+  if (threads == 0) {
+    threads = std::max(1U, std::thread::hardware_concurrency() / 2);
+  }
+  return std::min({threads, config.eth_ports(), BoxServer::kThreadsMax});
+}
+
+}  // namespace
+
+struct BoxServer::Impl {
+  explicit Impl(emulator::BoxConfig box_config) : config(std::move(box_config)) {}
+
+  Result<void> make_box(const emulator::NativeDoorOptions& door_options);
+  Result<void> open_ports();
+  Result<void> open_control_socket();
+  void run();
+  void stop();
+
+  emulator::BoxConfig config;
+  SizeBytes backing_limit;
+  SteadyClock clock;
+  driver::KernelRandom random;
+  std::unique_ptr<emulator::Box> box;
+  // Networks go before the box: closing their connections ends accesses to it.
+  std::vector<std::unique_ptr<driver::AsioNetwork>> networks;
+  std::vector<std::thread> threads;
+  std::atomic<bool> stopping{false};
+  std::vector<StreamAddress> eth_port_addresses;
+  StreamAddress control_address;
+};
+
+Result<void> BoxServer::Impl::make_box(const emulator::NativeDoorOptions& door_options) {
+  if (Result<void> valid = emulator::validate(config, kDramChannelGranularity); !valid) {
+    return valid;
+  }
+  backing_limit = config.backing_limit.value_or(driver::machine_memory_bytes() / 2);
+  auto dram_channels = make_dram_channels(config);
+  if (!dram_channels) {
+    return dram_channels.error();
+  }
+  auto made = emulator::Box::create(config, std::move(*dram_channels), backing_limit, clock, random,
+                                    door_options);
+  if (!made) {
+    return made.error();
+  }
+  box = std::move(*made);
+  for (std::uint32_t i = 0; i < threads_for(config); ++i) {
+    auto network = driver::AsioNetwork::create();
+    if (!network) {
+      return network.error();
+    }
+    networks.push_back(std::move(*network));
+  }
+  return {};
+}
+
+Result<void> BoxServer::Impl::open_ports() {
+  for (std::uint32_t i = 0; i < config.eth_ports(); ++i) {
+    const EthPortId id(static_cast<std::uint16_t>(i));
+    StreamAddress at;
+    at.host = config.listen_host;
+    at.tcp_port = config.tcp_port_base == 0 ? std::uint16_t{0}
+                                            : static_cast<std::uint16_t>(config.tcp_port_base + i);
+    const auto bound = networks[i % networks.size()]->listen(at, box->eth_port_door(id));
+    if (!bound) {
+      return Error(bound.error().code,
+                   fmt::format("Ethernet port {}: {}", i, bound.error().detail));
+    }
+    box->set_eth_port_address(id, *bound);
+    eth_port_addresses.push_back(*bound);
+  }
+  return {};
+}
+
+Result<void> BoxServer::Impl::open_control_socket() {
+  StreamAddress at;
+  at.kind = StreamAddress::Kind::local_socket;
+  at.host =
+      config.control_socket.empty() ? emulator::default_control_socket() : config.control_socket;
+  const auto bound = networks.front()->listen(at, box->control_door());
+  if (!bound) {
+    return Error(bound.error().code, fmt::format("control socket: {}", bound.error().detail));
+  }
+  control_address = *bound;
+  return {};
+}
+
+void BoxServer::Impl::run() {
+  networks.front()->add_tick(kServicePeriod, [this](TimePoint) { box->on_timer(); });
+  for (const auto& network : networks) {
+    threads.emplace_back([this, &loop = *network] {
+      while (!stopping.load(std::memory_order_acquire)) {
+        (void)loop.run_until(kNever);
+      }
+    });
+    const std::string name = fmt::format("godbox-{}", threads.size() - 1);  // 15 bytes at most
+    pthread_setname_np(threads.back().native_handle(), name.c_str());
+  }
+}
+
+void BoxServer::Impl::stop() {
+  stopping.store(true, std::memory_order_release);
+  for (const auto& network : networks) {
+    network->wake();
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  threads.clear();
+  networks.clear();
+}
+
+BoxServer::BoxServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+BoxServer::~BoxServer() { stop(); }
+void BoxServer::stop() { impl_->stop(); }
+
+Result<std::unique_ptr<BoxServer>> BoxServer::start(emulator::BoxConfig config,
+                                                    emulator::NativeDoorOptions door_options) {
+  auto impl = std::make_unique<Impl>(std::move(config));
+  if (Result<void> made = impl->make_box(door_options); !made) {
+    return made.error();
+  }
+  if (Result<void> opened = impl->open_ports(); !opened) {
+    return opened.error();
+  }
+  if (Result<void> opened = impl->open_control_socket(); !opened) {
+    return opened.error();
+  }
+  impl->run();
+  return std::unique_ptr<BoxServer>(new BoxServer(std::move(impl)));
+}
+
+emulator::Box& BoxServer::box() { return *impl_->box; }
+const std::vector<StreamAddress>& BoxServer::eth_port_addresses() const {
+  return impl_->eth_port_addresses;
+}
+const StreamAddress& BoxServer::control_address() const { return impl_->control_address; }
+std::size_t BoxServer::thread_count() const { return impl_->networks.size(); }
+SizeBytes BoxServer::backing_limit() const { return impl_->backing_limit; }
+
+std::string BoxServer::status_json() const {
+  boost::json::value status = boost::json::parse(impl_->box->status_json());
+  status.as_object()["process"] = boost::json::object{
+      {"server_threads", thread_count()},
+      {"resident_bytes", driver::resident_memory_bytes().count()},
+  };
+  return boost::json::serialize(status);
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The way into a box from a program: one call makes the network, the session and the lanes.
+//
+//   auto connection = godbox::connect("unix:");
+//   if (!connection) return fail(connection.error().message());
+//   godbox::striping::Client& pool = (*connection)->client();
+//
+//   godbox::LocalSegment out{block.data(), block.size()};      // gathered from any pieces
+//   godbox::striping::PutItem put{"llama/4f3a", {&out, 1}, {}};
+//   godbox::Errc stored = pool.put({&put, 1})[0];              // ok, already_exists, pool_full ...
+//
+//   godbox::LocalSegment in{copy.data(), copy.size()};         // scattered into any pieces
+//   godbox::striping::GetItem get{"llama/4f3a", {&in, 1}};
+//   godbox::Errc loaded = pool.get({&get, 1})[0];              // ok, not_found, crc_mismatch ...
+//
+// Addresses (PATH may be empty: the box's default control socket):
+//   unix:PATH      control over the local socket, data over lanes to every Ethernet port
+//   local:PATH     control over the local socket, data through the mapped pool (trusted processes)
+//   tcp:HOST:PORT  any Ethernet port of the box: control there, data over lanes to every port
+//
+// Thread-safety: a Connection and all it gives belong to one thread; any number per process.
+// Ownership: the Connection owns network and client; it must outlive nothing it was given.
+// Units: bytes, Durations. Errors: invalid_argument (address), connect_failed, bad_version,
+// address_not_loopback, permission_denied, limit_exceeded, deadline_exceeded.
+#pragma once
+
+#include <godbox/striping/client.h>
+
+#include <memory>
+#include <string_view>
+
+namespace godbox {
+
+struct ConnectOptions {
+  striping::ClientOptions client;
+  std::uint32_t lanes_per_eth_port = 1;  // 1 to 16
+  std::uint32_t eth_ports_max = 0;       // use only the first n Ethernet ports; 0: all
+  std::size_t copy_threads = 1;          // local: threads that copy, the caller's included
+  Duration lane_reply_timeout = std::chrono::seconds(10);
+};
+
+class Connection {
+ public:
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  [[nodiscard]] striping::Client& client();
+  [[nodiscard]] StreamNetwork& network();
+
+ private:
+  struct Impl;
+  explicit Connection(std::unique_ptr<Impl> impl);
+  friend Result<std::unique_ptr<Connection>> connect(std::string_view address,
+                                                     const ConnectOptions& options);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Returns when the session stands and every lane has been given a second to come up; a lane that
+// is not up by then is tried again in the background. connect_failed when none is.
+[[nodiscard]] Result<std::unique_ptr<Connection>> connect(std::string_view address,
+                                                          const ConnectOptions& options = {});
+
+}  // namespace godbox

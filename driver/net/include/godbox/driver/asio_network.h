@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// StreamNetwork over the machine's sockets: TCP and Unix stream sockets, loopback only (DESIGN
+// section 10). Boost.Asio waits for readiness and for time; the bytes go by recvmsg and sendmsg
+// with up to kStreamSpansMax pieces straight between the endpoints' spans and the socket. A
+// connection that is ready is served until the socket or its endpoint has no more, or until it has
+// had its share (AsioNetworkOptions::event_bytes_max); then it is the next one's turn.
+//
+// Thread-safety: one thread for all but wake(). run_until() called from inside a callback handles
+// nothing. Ownership: as stream.h; accepted endpoints live until their on_closed, and are destroyed
+// soon after it, never inside one of their own calls. The destructor closes all connections
+// (on_closed(cancelled)) and removes the socket files it made. Units: bytes and TimePoints of
+// SteadyClock.
+// Errors: on_closed gives connect_failed, address_not_loopback (refused before trying), cancelled
+// (this side closed: close(), wants_close() or the destructor), lane_closed (the other side did, or
+// the connection broke), protocol_error (more descriptors came than fit) and unsupported
+// (descriptors offered on TCP); listen() as in stream.h, each with the address in its text.
+#pragma once
+
+#include <godbox/stream.h>
+
+#include <memory>
+
+namespace godbox::driver {
+
+struct AsioNetworkOptions {
+  // What one connection may move before the others have their turn. A named limit, not a rate.
+  std::size_t event_bytes_max = std::size_t{2} << 20U;
+  // SO_SNDBUF and SO_RCVBUF; 0 leaves them to the kernel's autotuning, which measured better (see
+  // docs of the choice in asio_network.cpp).
+  int socket_buffer_bytes = 0;
+};
+
+class AsioNetwork final : public StreamNetwork {
+ public:
+  // Errors: limit_exceeded (no descriptors left), io_error.
+  [[nodiscard]] static Result<std::unique_ptr<AsioNetwork>> create(AsioNetworkOptions options = {});
+  ~AsioNetwork() override;
+  AsioNetwork(const AsioNetwork&) = delete;
+  AsioNetwork& operator=(const AsioNetwork&) = delete;
+
+  [[nodiscard]] const Clock& clock() const override;
+  [[nodiscard]] ConnectionId connect(const StreamAddress& to, StreamEndpoint& endpoint) override;
+  void close(ConnectionId connection) override;
+  void kick(ConnectionId connection) override;
+  // A Unix socket's folder is made with mode 0700 when it is missing, the socket with 0600. What a
+  // dead process left there is replaced; a living one's is address_in_use.
+  [[nodiscard]] Result<StreamAddress> listen(const StreamAddress& at,
+                                             StreamAcceptor& acceptor) override;
+  // Ticks are not counted as events.
+  void add_tick(Duration period, std::function<void(TimePoint)> tick) override;
+  std::size_t run_until(TimePoint until) override;
+  void wake() override;
+
+ private:
+  class Impl;
+  explicit AsioNetwork(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace godbox::driver

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "connection.h"
+
+#include <godbox/assert.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <unistd.h>
+
+namespace godbox::driver {
+namespace {
+
+// A Unix socket whose listener has its queue full answers EAGAIN at once.
+constexpr int kConnectRetriesMax = 200;
+constexpr Duration kConnectRetryDelay = std::chrono::milliseconds(5);
+// What is still read from a connection that can no longer be written: the other side's last words.
+constexpr std::size_t kLastWordsBytesMax = std::size_t{1} << 20U;
+
+bool is_would_block(int error_number) {
+  return error_number == EAGAIN || error_number == EWOULDBLOCK;
+}
+
+}  // namespace
+
+struct Connection::WaitHandler {
+  using allocator_type = HandlerAllocator<void>;
+  std::shared_ptr<Connection> connection;
+  Wait wait;
+
+  [[nodiscard]] allocator_type get_allocator() const noexcept {
+    return allocator_type(connection->slots_[static_cast<std::size_t>(wait)]);
+  }
+  void operator()(const boost::system::error_code& /*error*/) const { connection->on_wait(wait); }
+};
+
+Connection::Connection(EventLoop& loop, ConnectionId id, StreamEndpoint& endpoint)
+    : loop_(loop), id_(id), endpoint_(&endpoint), socket_(loop.io()) {}
+
+Connection::Connection(EventLoop& loop, ConnectionId id, std::unique_ptr<StreamEndpoint> endpoint)
+    : loop_(loop),
+      id_(id),
+      endpoint_(endpoint.get()),
+      owned_(std::move(endpoint)),
+      socket_(loop.io()) {}
+
+Connection::~Connection() = default;
+
+// --- Connecting
+// -----------------------------------------------------------------------------------
+
+void Connection::begin_connect(const StreamAddress& to) {
+  to_ = to;
+  is_local_socket_ = to.kind == StreamAddress::Kind::local_socket;
+  if (to.is_loopback()) {
+    attempt_connect();
+  } else {
+    connect_error_ = Errc::address_not_loopback;
+  }
+  loop_.enqueue(*this);
+}
+
+void Connection::attempt_connect() {
+  connect_error_ = Errc::connect_failed;  // unless we get to the end
+  retry_at_ = kNever;
+  const Result<SocketAddress> address = SocketAddress::from(to_);
+  if (!address) {
+    return;
+  }
+  OwnedSocket socket = open_stream_socket(address->family());
+  if (!socket.is_valid()) {
+    return;
+  }
+  set_stream_options(socket.get(), address->family(), loop_.socket_options());
+  const int result = ::connect(socket.get(), address->data(), address->size());
+  const int error_number = result == 0 ? 0 : errno;
+  if (is_would_block(error_number) && retries_ < kConnectRetriesMax) {
+    ++retries_;
+    retry_at_ = loop_.now() + kConnectRetryDelay;
+    connect_error_ = Errc::ok;
+    return;
+  }
+  if ((result != 0 && error_number != EINPROGRESS) || !adopt(std::move(socket))) {
+    return;
+  }
+  connect_error_ = Errc::ok;
+  is_connect_done_ = result == 0;
+  if (!is_connect_done_) {
+    start_wait(Wait::writable);
+  }
+}
+
+bool Connection::adopt(OwnedSocket socket) {
+  boost::system::error_code error;
+  socket_.assign(socket.get(), error);
+  if (error) {
+    return false;
+  }
+  (void)socket.release();
+  return true;
+}
+
+void Connection::begin_accepted(OwnedSocket socket, bool is_local_socket) {
+  is_local_socket_ = is_local_socket;
+  if (adopt(std::move(socket))) {
+    is_connect_done_ = true;
+  } else {
+    connect_error_ = Errc::limit_exceeded;
+  }
+  loop_.enqueue(*this);
+}
+
+void Connection::finish_connect() {
+  const int socket = socket_.native_handle();
+  if (take_socket_error(socket) != 0 || is_connected_to_itself(socket)) {
+    return close(Errc::connect_failed);
+  }
+  state_ = State::open;
+  endpoint_->on_connected(loop_.now());
+  loop_.count_event();
+}
+
+// --- Moving bytes
+// ---------------------------------------------------------------------------------
+
+void Connection::serve() {
+  if (state_ == State::connecting) {
+    if (connect_error_ != Errc::ok) {
+      return close(connect_error_);
+    }
+    if (!is_connect_done_) {
+      // Nothing was sent yet and nothing can be: there is nothing to wait for.
+      return endpoint_->wants_close() ? close(Errc::cancelled) : update_deadline();
+    }
+    finish_connect();
+  }
+  std::size_t budget_bytes = loop_.options().event_bytes_max;
+  bool is_active = true;
+  while (is_active && budget_bytes > 0 && state_ == State::open) {
+    is_active = is_readable_ && receive_some(budget_bytes);
+    if (state_ == State::open && is_writable_) {
+      is_active = send_some(budget_bytes) || is_active;
+    }
+  }
+  if (state_ != State::open) {
+    return;
+  }
+  if (is_active) {
+    loop_.enqueue(*this);  // its share is used up
+  }
+  settle();
+}
+
+bool Connection::receive_some(std::size_t& budget_bytes) {
+  const std::span<const MutableSpan> spans = endpoint_->receive_spans();
+  is_paused_ = spans.empty();
+  if (is_paused_) {
+    return false;
+  }
+  MessageBuffer& buffer = loop_.message_buffer();
+  const bool with_descriptors = is_local_socket_ && endpoint_->wants_descriptors();
+  const MessageBuffer::Received received =
+      buffer.receive(socket_.native_handle(), spans, with_descriptors);
+  if (received.size_bytes <= 0) {
+    if (received.size_bytes < 0 && received.error_number == EINTR) {
+      return true;
+    }
+    is_readable_ = false;
+    if (received.size_bytes == 0 || !is_would_block(received.error_number)) {
+      close(Errc::lane_closed);
+    }
+    return false;
+  }
+  const auto size_bytes = static_cast<std::size_t>(received.size_bytes);
+  // A short read has emptied the socket; the next wait looks again whether that is still so.
+  is_readable_ = size_bytes == buffer.offered_bytes();
+  budget_bytes -= std::min(budget_bytes, size_bytes);
+  loop_.count_event();
+  if (with_descriptors && (received.descriptors_lost || !buffer.descriptors().empty())) {
+    deliver_descriptors(received.descriptors_lost);
+  }
+  if (state_ == State::open) {
+    endpoint_->on_received(size_bytes, loop_.now());
+  }
+  return state_ == State::open;
+}
+
+void Connection::deliver_descriptors(bool lost) {
+  const std::vector<int>& descriptors = loop_.message_buffer().descriptors();
+  if (!lost) {
+    return endpoint_->on_descriptors(descriptors);
+  }
+  for (const int descriptor : descriptors) {
+    ::close(descriptor);
+  }
+  close(Errc::protocol_error);
+}
+
+bool Connection::send_some(std::size_t& budget_bytes) {
+  const std::span<const ConstSpan> spans = endpoint_->send_spans();
+  if (spans.empty()) {
+    return false;
+  }
+  const std::span<const int> descriptors = endpoint_->descriptors_to_send();
+  if (!descriptors.empty() && !is_local_socket_) {
+    close(Errc::unsupported);
+    return false;
+  }
+  MessageBuffer& buffer = loop_.message_buffer();
+  const ssize_t sent = buffer.send(socket_.native_handle(), spans, descriptors);
+  if (sent < 0) {
+    const auto error_number = static_cast<int>(-sent);
+    is_writable_ = error_number == EINTR;
+    if (error_number != EINTR && !is_would_block(error_number)) {
+      read_the_rest();
+    }
+    return state_ == State::open && is_writable_;
+  }
+  const auto size_bytes = static_cast<std::size_t>(sent);
+  is_writable_ = size_bytes == buffer.offered_bytes();
+  budget_bytes -= std::min(budget_bytes, size_bytes);
+  loop_.count_event();
+  if (!descriptors.empty()) {
+    endpoint_->on_descriptors_sent();
+  }
+  if (state_ == State::open) {
+    endpoint_->on_sent(size_bytes, loop_.now());
+  }
+  return state_ == State::open;
+}
+
+// The other side has closed before it read all we sent. Why it did may be in what it sent last.
+void Connection::read_the_rest() {
+  std::size_t budget_bytes = kLastWordsBytesMax;
+  while (state_ == State::open && budget_bytes > 0 && receive_some(budget_bytes)) {
+  }
+  close(Errc::lane_closed);
+}
+
+// Nobody can go on for now: closes if the endpoint is done, or waits for what it needs.
+void Connection::settle() {
+  if (endpoint_->wants_close() && endpoint_->send_spans().empty()) {
+    return close(Errc::cancelled);
+  }
+  if (!is_readable_) {
+    start_wait(Wait::readable);
+  } else if (is_paused_) {
+    start_wait(Wait::hang_up);
+  }
+  if (!is_writable_) {
+    start_wait(Wait::writable);
+  }
+  update_deadline();
+}
+
+void Connection::update_deadline() {
+  loop_.set_deadline(*this, std::min(endpoint_->next_deadline(), retry_at_));
+}
+
+void Connection::on_deadline(TimePoint now) {
+  if (retry_at_ <= now) {
+    attempt_connect();
+  }
+  if (endpoint_->next_deadline() <= now) {
+    loop_.count_event();
+    endpoint_->on_timer(now);
+  }
+  if (state_ != State::closed) {
+    serve();
+  }
+}
+
+// --- Waiting
+// --------------------------------------------------------------------------------------
+
+void Connection::start_wait(Wait wait) {
+  bool& is_waiting = is_waiting_[static_cast<std::size_t>(wait)];
+  if (is_waiting) {
+    return;
+  }
+  is_waiting = true;
+  using Descriptor = boost::asio::posix::stream_descriptor;
+  const Descriptor::wait_type type = wait == Wait::readable   ? Descriptor::wait_read
+                                     : wait == Wait::writable ? Descriptor::wait_write
+                                                              : Descriptor::wait_error;
+  socket_.async_wait(type, WaitHandler{shared_from_this(), wait});
+}
+
+// Also called for cancelled waits, whose connection is closed by then.
+void Connection::on_wait(Wait wait) {
+  is_waiting_[static_cast<std::size_t>(wait)] = false;
+  if (state_ == State::closed) {
+    return;
+  }
+  if (state_ == State::connecting) {
+    is_connect_done_ = true;
+    return serve();
+  }
+  switch (wait) {
+    case Wait::readable:
+      is_readable_ = true;
+      break;
+    case Wait::writable:
+      is_writable_ = true;
+      break;
+    case Wait::hang_up:
+      if (is_hung_up(socket_.native_handle())) {
+        return close(Errc::lane_closed);
+      }
+      return;  // urgent data, which is none of ours
+  }
+  serve();
+  if (wait == Wait::readable && state_ == State::open && is_paused_) {
+    notice_end();
+  }
+}
+
+// The socket became readable while the endpoint does not read: data can wait, an end cannot.
+void Connection::notice_end() {
+  if (is_at_end(socket_.native_handle()) || is_hung_up(socket_.native_handle())) {
+    close(Errc::lane_closed);
+  }
+}
+
+void Connection::close(Errc reason) {
+  if (state_ == State::closed) {
+    return;
+  }
+  state_ = State::closed;
+  const std::shared_ptr<Connection> self = shared_from_this();
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  loop_.forget(*this);
+  loop_.count_event();
+  StreamEndpoint* const endpoint = std::exchange(endpoint_, nullptr);
+  endpoint->on_closed(reason, loop_.now());  // may delete the endpoint, if it is the caller's
+  loop_.bury(std::move(owned_));
+}
+
+}  // namespace godbox::driver

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One connection of an AsioNetwork: a socket, its endpoint, and what is known about who can go on.
+// Thread-safety: the network's thread. Ownership: shared by the network and by the operations that
+// wait for the socket; accepted endpoints are owned by the connection until they are closed.
+#pragma once
+
+#include "deadline_heap.h"
+#include "event_loop.h"
+#include "handler_slot.h"
+#include "socket_calls.h"
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include <memory>
+
+namespace godbox::driver {
+
+class Connection final : public DeadlineHeap::Node,
+                         public std::enable_shared_from_this<Connection> {
+ public:
+  // The client's end; the endpoint is the caller's.
+  Connection(EventLoop& loop, ConnectionId id, StreamEndpoint& endpoint);
+  // The server's end of an accepted socket.
+  Connection(EventLoop& loop, ConnectionId id, std::unique_ptr<StreamEndpoint> endpoint);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  [[nodiscard]] ConnectionId id() const { return id_; }
+
+  // Reports nothing to the endpoint before the loop serves this connection.
+  void begin_connect(const StreamAddress& to);
+  void begin_accepted(OwnedSocket socket, bool is_local_socket);
+
+  // Moves what can be moved, a fair share at most, and arranges to be called again.
+  void serve();
+  // The endpoint's deadline, or our own, has passed.
+  void on_deadline(TimePoint now);
+  // Closes the socket, then tells the endpoint. Safe from inside its callbacks.
+  void close(Errc reason);
+
+  bool is_queued = false;  // in the loop's list of connections to serve
+
+ private:
+  enum class State : std::uint8_t { connecting, open, closed };
+  enum class Wait : std::uint8_t { readable, writable, hang_up };
+  struct WaitHandler;
+
+  void attempt_connect();
+  void finish_connect();
+  [[nodiscard]] bool adopt(OwnedSocket socket);
+  void open_up();
+  // Each moves bytes once; true when it should be tried again.
+  bool receive_some(std::size_t& budget_bytes);
+  bool send_some(std::size_t& budget_bytes);
+  void deliver_descriptors(bool lost);
+  void read_the_rest();
+  void settle();
+  void notice_end();
+  void start_wait(Wait wait);
+  void on_wait(Wait wait);
+  void update_deadline();
+
+  EventLoop& loop_;
+  ConnectionId id_;
+  StreamEndpoint* endpoint_;
+  std::unique_ptr<StreamEndpoint> owned_;
+  State state_ = State::connecting;
+  bool is_local_socket_ = false;
+
+  boost::asio::posix::stream_descriptor socket_;
+  std::array<HandlerSlot, 3> slots_;  // by Wait
+  std::array<bool, 3> is_waiting_{};  // by Wait
+  bool is_readable_ = false;          // there may be something to read
+  bool is_writable_ = true;           // there may be room to write
+  bool is_paused_ = false;            // the endpoint had no place to receive into
+
+  // Connecting only.
+  StreamAddress to_;
+  Errc connect_error_ = Errc::ok;
+  bool is_connect_done_ = false;
+  TimePoint retry_at_ = kNever;
+  int retries_ = 0;
+};
+
+}  // namespace godbox::driver

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "event_loop.h"
+
+#include "connection.h"
+#include <godbox/assert.h>
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace godbox::driver {
+namespace {
+
+// Handlers run without waiting between two looks at the connections that had more to do than their
+// share, so that neither starves the other.
+constexpr int kPolledHandlersMax = 16;
+// An endpoint that connects anew each time it is told that all is over.
+constexpr int kShutDownRoundsMax = 8;
+
+std::chrono::steady_clock::time_point to_steady(TimePoint at) {
+  return std::chrono::steady_clock::time_point(
+      std::chrono::duration_cast<std::chrono::steady_clock::duration>(at.time_since_epoch()));
+}
+
+}  // namespace
+
+struct EventLoop::TimerHandler {
+  using allocator_type = HandlerAllocator<void>;
+  EventLoop* loop;
+  [[nodiscard]] allocator_type get_allocator() const noexcept {
+    return allocator_type(loop->timer_slot_);
+  }
+  void operator()(const boost::system::error_code& error) const {
+    if (error != boost::asio::error::operation_aborted) {
+      loop->timer_at_ = kNever;  // run_until looks at the deadlines by itself
+    }
+  }
+};
+
+EventLoop::EventLoop(AsioNetworkOptions options)
+    : options_(options), work_guard_(io_.get_executor()), timer_(io_) {}
+
+EventLoop::~EventLoop() = default;
+
+void EventLoop::add(const std::shared_ptr<Connection>& connection) {
+  connections_.emplace(connection->id(), connection);
+}
+
+std::shared_ptr<Connection> EventLoop::find(ConnectionId id) const {
+  const auto found = connections_.find(id);
+  return found == connections_.end() ? nullptr : found->second;
+}
+
+void EventLoop::enqueue(Connection& connection) {
+  if (!connection.is_queued) {
+    connection.is_queued = true;
+    queued_.push_back(connection.shared_from_this());
+  }
+}
+
+void EventLoop::set_deadline(Connection& connection, TimePoint deadline) {
+  deadlines_.set(connection, deadline);
+}
+
+void EventLoop::forget(Connection& connection) {
+  deadlines_.remove(connection);
+  connections_.erase(connection.id());
+}
+
+void EventLoop::bury(std::unique_ptr<StreamEndpoint> endpoint) {
+  if (endpoint != nullptr) {
+    graveyard_.push_back(std::move(endpoint));
+  }
+}
+
+void EventLoop::add_tick(Duration period, std::function<void(TimePoint)> tick) {
+  GODBOX_ASSERT(period > Duration::zero());
+  ticks_.push_back(Tick{period, now() + period, std::move(tick)});
+}
+
+std::size_t EventLoop::run_until(TimePoint until) {
+  if (is_running_) {
+    return 0;
+  }
+  is_running_ = true;
+  events_ = 0;
+  bool has_waited = false;
+  for (;;) {
+    serve_queued();
+    serve_deadlines();
+    empty_graveyard();
+    const bool is_over = events_ > 0 || is_woken_ || now() >= until;
+    if (!is_over) {
+      wait_for_handler(until);
+      has_waited = true;
+      continue;
+    }
+    if (has_waited) {
+      break;  // the kernel was asked for events just now
+    }
+    poll_handlers();
+    has_waited = true;  // once more round for what the handlers have queued
+  }
+  is_woken_ = false;
+  is_running_ = false;
+  return events_;
+}
+
+void EventLoop::serve_queued() {
+  being_served_.swap(queued_);
+  for (const std::shared_ptr<Connection>& connection : being_served_) {
+    connection->is_queued = false;
+    connection->serve();
+  }
+  being_served_.clear();
+}
+
+void EventLoop::serve_deadlines() {
+  const TimePoint time = now();
+  // At most once each: an endpoint whose deadline stays in the past must not keep us here.
+  for (std::size_t left = deadlines_.size(); left > 0; --left) {
+    DeadlineHeap::Node* const first = deadlines_.first();
+    if (first == nullptr || first->deadline() > time) {
+      break;
+    }
+    // The node's deadline is set anew in there; keep it alive should it close itself.
+    const std::shared_ptr<Connection> connection =
+        static_cast<Connection*>(first)->shared_from_this();
+    connection->on_deadline(time);
+  }
+  run_ticks(time);
+}
+
+void EventLoop::run_ticks(TimePoint time) {
+  // By index: a tick may add another.
+  for (std::size_t i = 0; i < ticks_.size(); ++i) {
+    if (ticks_[i].next > time) {
+      continue;
+    }
+    ticks_[i].next = std::max(ticks_[i].next + ticks_[i].period, time);
+    const std::function<void(TimePoint)> call = ticks_[i].call;
+    call(time);
+  }
+}
+
+void EventLoop::poll_handlers() {
+  for (int i = 0; i < kPolledHandlersMax && io_.poll_one() > 0; ++i) {
+  }
+}
+
+void EventLoop::wait_for_handler(TimePoint until) {
+  TimePoint wake_at = until;
+  if (deadlines_.first() != nullptr) {
+    wake_at = std::min(wake_at, deadlines_.first()->deadline());
+  }
+  for (const Tick& tick : ticks_) {
+    wake_at = std::min(wake_at, tick.next);
+  }
+  arm_timer(wake_at);
+  io_.run_one();
+}
+
+// A timer that fires too early costs one turn of the loop, a timer that is set anew a system call
+// and a cancelled operation; and deadlines of working connections only ever move away.
+void EventLoop::arm_timer(TimePoint at) {
+  if (at >= timer_at_) {
+    return;
+  }
+  timer_at_ = at;
+  timer_.expires_at(to_steady(at));
+  timer_.async_wait(TimerHandler{this});
+}
+
+void EventLoop::empty_graveyard() {
+  // An endpoint's destructor may close other connections.
+  while (!graveyard_.empty()) {
+    std::vector<std::unique_ptr<StreamEndpoint>> dead;
+    dead.swap(graveyard_);
+  }
+}
+
+void EventLoop::wake() {
+  if (!is_wake_posted_.exchange(true)) {
+    boost::asio::post(io_, [this] {
+      is_wake_posted_.store(false);
+      is_woken_ = true;
+    });
+  }
+}
+
+void EventLoop::shut_down() {
+  for (int round = 0; !connections_.empty(); ++round) {
+    GODBOX_ASSERT(round < kShutDownRoundsMax);
+    std::vector<std::shared_ptr<Connection>> open;
+    for (const auto& [id, connection] : connections_) {
+      open.push_back(connection);
+    }
+    for (const std::shared_ptr<Connection>& connection : open) {
+      connection->close(Errc::cancelled);
+    }
+    empty_graveyard();
+  }
+  queued_.clear();
+  timer_.cancel();
+  work_guard_.reset();
+  io_.poll();
+}
+
+}  // namespace godbox::driver

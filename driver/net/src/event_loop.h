@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an AsioNetwork's connections and listeners share: the io_context, the clock, the list of who
+// is to be served next and the heap of who waits for a time.
+// Thread-safety: one thread but for wake(). Ownership: owned by AsioNetwork::Impl; outlives both.
+#pragma once
+
+#include "deadline_heap.h"
+#include "handler_slot.h"
+#include "socket_calls.h"
+#include <godbox/driver/asio_network.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+namespace godbox::driver {
+
+class Connection;
+
+class EventLoop {
+ public:
+  explicit EventLoop(AsioNetworkOptions options);
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  [[nodiscard]] const AsioNetworkOptions& options() const { return options_; }
+  [[nodiscard]] SocketOptions socket_options() const { return {options_.socket_buffer_bytes}; }
+  [[nodiscard]] const Clock& clock() const { return clock_; }
+  [[nodiscard]] TimePoint now() const { return clock_.now(); }
+  [[nodiscard]] boost::asio::io_context& io() { return io_; }
+  [[nodiscard]] MessageBuffer& message_buffer() { return message_buffer_; }
+
+  [[nodiscard]] ConnectionId next_id() { return ConnectionId(next_id_++); }
+  void add(const std::shared_ptr<Connection>& connection);
+  [[nodiscard]] std::shared_ptr<Connection> find(ConnectionId id) const;
+  // Serves the connection before the loop waits again.
+  void enqueue(Connection& connection);
+  void set_deadline(Connection& connection, TimePoint deadline);
+  // Takes a closed connection out of everything.
+  void forget(Connection& connection);
+  // Destroys a closed endpoint (or none) once no callback can be on the stack.
+  void bury(std::unique_ptr<StreamEndpoint> endpoint);
+  // Something happened that run_until's caller may be waiting for.
+  void count_event() { ++events_; }
+
+  void add_tick(Duration period, std::function<void(TimePoint)> tick);
+  std::size_t run_until(TimePoint until);
+  void wake();
+  // Closes all connections, then lets every cancelled operation end.
+  void shut_down();
+
+ private:
+  struct Tick {
+    Duration period;
+    TimePoint next;
+    std::function<void(TimePoint)> call;
+  };
+  struct TimerHandler;
+
+  void serve_queued();
+  void serve_deadlines();
+  void run_ticks(TimePoint now);
+  void poll_handlers();
+  void wait_for_handler(TimePoint until);
+  void arm_timer(TimePoint at);
+  void empty_graveyard();
+
+  AsioNetworkOptions options_;
+  SteadyClock clock_;
+  boost::asio::io_context io_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_guard_;
+  boost::asio::steady_timer timer_;
+  HandlerSlot timer_slot_;
+  TimePoint timer_at_ = kNever;
+
+  std::uint64_t next_id_ = 1;
+  std::unordered_map<ConnectionId, std::shared_ptr<Connection>> connections_;
+  std::vector<std::shared_ptr<Connection>> queued_;
+  std::vector<std::shared_ptr<Connection>> being_served_;
+  DeadlineHeap deadlines_;
+  std::vector<Tick> ticks_;
+  std::vector<std::unique_ptr<StreamEndpoint>> graveyard_;
+  MessageBuffer message_buffer_;
+
+  std::size_t events_ = 0;
+  bool is_running_ = false;
+  bool is_woken_ = false;
+  std::atomic<bool> is_wake_posted_{false};
+};
+
+}  // namespace godbox::driver

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "transport_contract.h"
+#include <godbox/app/box_server.h>
+#include <godbox/connect.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+namespace godbox::test {
+namespace {
+
+class ServedFolder {
+ public:
+  ServedFolder() : path_(std::filesystem::temp_directory_path() / "godbox-box-XXXXXX") {
+    REQUIRE(mkdtemp(path_.data()) != nullptr);
+  }
+  ~ServedFolder() { std::filesystem::remove_all(path_); }
+  ServedFolder(const ServedFolder&) = delete;
+  ServedFolder& operator=(const ServedFolder&) = delete;
+  [[nodiscard]] std::string socket() const { return path_ + "/control.sock"; }
+
+ private:
+  std::string path_;
+};
+
+emulator::BoxConfig small_box(const std::string& control_socket) {
+  emulator::BoxConfig config;
+  config.super_nics = 3;
+  config.dram_channels_per_super_nic = 2;
+  config.eth_ports_per_super_nic = 1;
+  config.dram_channel_size = SizeBytes(std::uint64_t{64} << 20U);
+  config.tcp_port_base = 0;
+  config.control_socket = control_socket;
+  config.backing_limit = SizeBytes(std::uint64_t{512} << 20U);
+  config.server_threads = 2;
+  return config;
+}
+
+// A box with its threads in this process, and a client of it. Room comes from the client's calls;
+// the transport is driven by hand between them.
+class ServedWorld final : public TransportWorld {
+ public:
+  ServedWorld(const std::string& scheme, const ConnectOptions& options) {
+    auto server = app::BoxServer::start(small_box(folder_.socket()));
+    if (!server.has_value()) {
+      FAIL(server.error().message());
+    }
+    server_ = std::move(*server);
+    auto connection = connect(scheme + folder_.socket(), options);
+    if (!connection.has_value()) {
+      FAIL(connection.error().message());
+    }
+    connection_ = std::move(*connection);
+  }
+
+  Transport& transport() override { return connection_->client().transport(); }
+  TimePoint now() const override { return clock_.now(); }
+  void step(TimePoint until) override {
+    if (!transport().progress()) {
+      (void)connection_->network().run_until(std::min(until, now() + kStep));
+    }
+  }
+  Place allocate(SizeBytes size) override {
+    auto region = connection_->client().allocate(size);
+    if (!region.has_value()) {
+      FAIL(region.error().message());
+    }
+    // A first access, so that the client learns the layout of the slabs.
+    std::vector<std::byte> bytes(size.count());
+    const striping::RegionPiece all{RegionOffset(0), {bytes.data(), bytes.size()}};
+    REQUIRE(connection_->client().write(*region, {&all, 1}) == Errc::ok);
+    return {region->key, region->extents};
+  }
+  void revoke(const Place& place) override {
+    striping::Region region;
+    region.key = place.key;
+    REQUIRE(connection_->client().free(region).has_value());
+  }
+  bool checks_keys() const override { return connection_->client().transport().name() != "local"; }
+
+ private:
+  // A helper thread of the local transport wakes the network too early for one step now and then.
+  static constexpr Duration kStep = std::chrono::milliseconds(5);
+
+  ServedFolder folder_;
+  SteadyClock clock_;
+  std::unique_ptr<app::BoxServer> server_;
+  std::unique_ptr<Connection> connection_;
+};
+
+TEST_CASE("the local transport keeps the contract of transports", "[contract]") {
+  check_contract(transport_contract(),
+                 [] { return std::make_unique<ServedWorld>("local:", ConnectOptions{}); });
+}
+
+TEST_CASE("the local transport with three copying threads keeps the contract of transports",
+          "[contract]") {
+  check_contract(transport_contract(), [] {
+    ConnectOptions options;
+    options.copy_threads = 3;
+    return std::make_unique<ServedWorld>("local:", options);
+  });
+}
+
+TEST_CASE("the transport over TCP keeps the contract of transports", "[contract]") {
+  check_contract(transport_contract(),
+                 [] { return std::make_unique<ServedWorld>("unix:", ConnectOptions{}); });
+}
+
+TEST_CASE("the transport over TCP with two lanes per port keeps the contract of transports",
+          "[contract]") {
+  check_contract(transport_contract(), [] {
+    ConnectOptions options;
+    options.lanes_per_eth_port = 2;
+    return std::make_unique<ServedWorld>("unix:", options);
+  });
+}
+
+}  // namespace
+}  // namespace godbox::test

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is special to real sockets: files, permissions, ports, limits, threads. What every network
+// promises is checked by tests/contract.
+#include <godbox/driver/asio_network.h>
+#include <godbox_test/allocation_count.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <fmt/format.h>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace godbox::driver {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::unique_ptr<AsioNetwork> make_network(AsioNetworkOptions options = {}) {
+  auto network = AsioNetwork::create(options);
+  REQUIRE(network.has_value());
+  return std::move(*network);
+}
+
+class TestFolder {
+ public:
+  TestFolder() : path_(std::filesystem::temp_directory_path() / "godbox-net-test-XXXXXX") {
+    REQUIRE(mkdtemp(path_.data()) != nullptr);
+  }
+  ~TestFolder() { std::filesystem::remove_all(path_); }
+  [[nodiscard]] StreamAddress socket(const std::string& name) const {
+    return {StreamAddress::Kind::local_socket, path(name), 0};
+  }
+  [[nodiscard]] std::string path(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+// Counts, keeps nothing, sends nothing but what it is told.
+class PlainEndpoint : public StreamEndpoint {
+ public:
+  void on_connected(TimePoint) override { is_connected = true; }
+  std::span<const MutableSpan> receive_spans() override {
+    return is_receiving ? std::span<const MutableSpan>(&receive_span_, 1)
+                        : std::span<const MutableSpan>();
+  }
+  void on_received(std::size_t size_bytes, TimePoint) override {
+    received_bytes += size_bytes;
+    if (is_echo) {
+      left_bytes += size_bytes;
+    }
+  }
+  std::span<const ConstSpan> send_spans() override {
+    send_span_ = ConstSpan(bytes_).first(std::min(left_bytes, bytes_.size()));
+    return left_bytes > 0 ? std::span<const ConstSpan>(&send_span_, 1)
+                          : std::span<const ConstSpan>();
+  }
+  void on_sent(std::size_t size_bytes, TimePoint) override { left_bytes -= size_bytes; }
+  TimePoint next_deadline() const override { return deadline; }
+  void on_timer(TimePoint) override { deadline = kNever; }
+  bool wants_close() const override { return is_done; }
+  void on_closed(Errc why, TimePoint) override {
+    is_closed = true;
+    reason = why;
+  }
+
+  bool is_connected = false;
+  bool is_closed = false;
+  bool is_receiving = true;
+  bool is_echo = false;
+  bool is_done = false;
+  Errc reason = Errc::ok;
+  std::size_t received_bytes = 0;
+  std::size_t left_bytes = 0;
+  TimePoint deadline = kNever;
+
+ private:
+  std::array<std::byte, 4096> bytes_{};
+  MutableSpan receive_span_{bytes_};
+  ConstSpan send_span_;
+};
+
+class PlainAcceptor final : public StreamAcceptor {
+ public:
+  std::unique_ptr<StreamEndpoint> accept(TimePoint) override {
+    auto endpoint = std::make_unique<PlainEndpoint>();
+    endpoint->is_echo = is_echo;
+    ++accepted_count;
+    last = endpoint.get();
+    return endpoint;
+  }
+  bool is_echo = false;
+  int accepted_count = 0;
+  PlainEndpoint* last = nullptr;
+};
+
+[[nodiscard]] bool run(AsioNetwork& network, const std::function<bool()>& is_done) {
+  const TimePoint limit = network.clock().now() + std::chrono::seconds(10);
+  while (!is_done() && network.clock().now() < limit) {
+    (void)network.run_until(limit);
+  }
+  return is_done();
+}
+
+StreamAddress loopback(std::uint16_t tcp_port = 0) {
+  return {StreamAddress::Kind::tcp, "127.0.0.1", tcp_port};
+}
+
+// A Unix socket bound and, if `listening`, listening; closed by the caller.
+int make_raw_socket(const std::string& path, bool listening) {
+  const int socket_descriptor = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  REQUIRE(bind(socket_descriptor, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+  if (listening) {
+    REQUIRE(listen(socket_descriptor, 4) == 0);
+  }
+  return socket_descriptor;
+}
+
+int connect_raw(const StreamAddress& at) {
+  const int socket_descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(at.tcp_port);
+  REQUIRE(connect(socket_descriptor, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+  return socket_descriptor;
+}
+
+TEST_CASE("only loopback addresses can be listened on", "[unit]") {
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  for (const char* const text : {"tcp:0.0.0.0:0", "tcp:[::]:0", "tcp:192.0.2.7:0",
+                                 "tcp:[2001:db8::1]:0", "tcp:[::ffff:127.0.0.1]:0"}) {
+    CAPTURE(text);
+    const auto listening = network->listen(*StreamAddress::parse(text), acceptor);
+    REQUIRE_FALSE(listening.has_value());
+    CHECK(listening.error().code == Errc::address_not_loopback);
+    CHECK(listening.error().detail.find(text) != std::string::npos);
+  }
+  CHECK(network->listen(*StreamAddress::parse("tcp:127.1.2.3:0"), acceptor).has_value());
+}
+
+TEST_CASE("connecting beyond loopback is refused before a packet leaves", "[unit]") {
+  const auto network = make_network();
+  PlainEndpoint endpoint;
+  (void)network->connect(*StreamAddress::parse("tcp:192.0.2.7:9"), endpoint);
+  CHECK_FALSE(endpoint.is_closed);
+  REQUIRE(run(*network, [&] { return endpoint.is_closed; }));
+  CHECK(endpoint.reason == Errc::address_not_loopback);
+}
+
+TEST_CASE("a TCP port in use is named", "[unit]") {
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  const auto first = network->listen(loopback(), acceptor);
+  REQUIRE(first.has_value());
+  CHECK(first->tcp_port != 0);
+  const auto other_network = make_network();
+  const auto second = other_network->listen(*first, acceptor);
+  REQUIRE_FALSE(second.has_value());
+  CHECK(second.error().code == Errc::address_in_use);
+  CHECK(second.error().detail ==
+        fmt::format("tcp:127.0.0.1:{} is in use by another process", first->tcp_port));
+}
+
+TEST_CASE("a Unix socket is private: folder 0700, socket 0600, both made at need", "[unit]") {
+  const TestFolder folder;
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  const mode_t before = umask(0);
+  const auto listening = network->listen(folder.socket("new/control.sock"), acceptor);
+  umask(before);
+  REQUIRE(listening.has_value());
+  struct stat status {};
+  REQUIRE(stat(folder.path("new").c_str(), &status) == 0);
+  CHECK((status.st_mode & 07777U) == 0700U);
+  REQUIRE(stat(folder.path("new/control.sock").c_str(), &status) == 0);
+  CHECK((status.st_mode & 07777U) == 0600U);
+}
+
+TEST_CASE("a Unix socket in a folder that others can write to is refused", "[unit]") {
+  const TestFolder folder;
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  REQUIRE(mkdir(folder.path("open").c_str(), 0700) == 0);
+  REQUIRE(chmod(folder.path("open").c_str(), 0777) == 0);
+  const auto refused = network->listen(folder.socket("open/control.sock"), acceptor);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::permission_denied);
+  REQUIRE(chmod(folder.path("open").c_str(), 01777) == 0);  // as /tmp: nobody replaces our files
+  CHECK(network->listen(folder.socket("open/control.sock"), acceptor).has_value());
+}
+
+TEST_CASE("a folder that cannot be made is an error with the path", "[unit]") {
+  const TestFolder folder;
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  const auto refused = network->listen(folder.socket("no/such/folder/control.sock"), acceptor);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::invalid_argument);
+  CHECK(refused.error().detail.find("no/such/folder") != std::string::npos);
+}
+
+TEST_CASE("the socket of a dead process is replaced, a living one's is not", "[unit]") {
+  const TestFolder folder;
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  close(make_raw_socket(folder.path("dead.sock"), true));
+  CHECK(network->listen(folder.socket("dead.sock"), acceptor).has_value());
+
+  const int living = make_raw_socket(folder.path("living.sock"), true);
+  const auto refused = network->listen(folder.socket("living.sock"), acceptor);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::address_in_use);
+  CHECK(refused.error().detail.find("living.sock") != std::string::npos);
+  CHECK(std::filesystem::exists(folder.path("living.sock")));
+  close(living);
+}
+
+TEST_CASE("a file that is no socket is never removed", "[unit]") {
+  const TestFolder folder;
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  close(open(folder.path("notes.txt").c_str(), O_CREAT | O_WRONLY, 0600));
+  const auto refused = network->listen(folder.socket("notes.txt"), acceptor);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::address_in_use);
+  CHECK(std::filesystem::exists(folder.path("notes.txt")));
+}
+
+TEST_CASE("a network removes its socket file, and only its own", "[unit]") {
+  const TestFolder folder;
+  PlainAcceptor acceptor;
+  {
+    const auto network = make_network();
+    REQUIRE(network->listen(folder.socket("mine.sock"), acceptor).has_value());
+    REQUIRE(network->listen(folder.socket("replaced.sock"), acceptor).has_value());
+    std::filesystem::remove(folder.path("replaced.sock"));
+    close(make_raw_socket(folder.path("replaced.sock"), true));
+  }
+  CHECK_FALSE(std::filesystem::exists(folder.path("mine.sock")));
+  CHECK(std::filesystem::exists(folder.path("replaced.sock")));
+}
+
+TEST_CASE("the network's end closes every endpoint", "[unit]") {
+  PlainEndpoint connected;
+  PlainEndpoint connecting;
+  PlainAcceptor acceptor;
+  auto network = make_network();
+  const auto address = network->listen(loopback(), acceptor);
+  REQUIRE(address.has_value());
+  (void)network->connect(*address, connected);
+  REQUIRE(run(*network, [&] { return connected.is_connected; }));
+  (void)network->connect(*address, connecting);
+  network.reset();
+  CHECK(connected.reason == Errc::cancelled);
+  CHECK(connecting.reason == Errc::cancelled);
+}
+
+TEST_CASE("wake ends a wait from another thread", "[unit]") {
+  const auto network = make_network();
+  std::atomic<bool> is_waiting{false};
+  std::thread other([&] {
+    while (!is_waiting) {
+      std::this_thread::yield();
+    }
+    std::this_thread::sleep_for(milliseconds(20));
+    network->wake();
+  });
+  is_waiting = true;
+  const TimePoint start = network->clock().now();
+  CHECK(network->run_until(start + std::chrono::seconds(20)) == 0);
+  CHECK(network->clock().now() < start + std::chrono::seconds(10));
+  other.join();
+}
+
+TEST_CASE("a wake before the wait is not lost", "[unit]") {
+  const auto network = make_network();
+  network->wake();
+  network->wake();
+  CHECK(network->run_until(kNever) == 0);
+}
+
+TEST_CASE("a timer is late by less than a millisecond, most times", "[unit]") {
+  PlainAcceptor acceptor;
+  PlainEndpoint endpoint;
+  const auto network = make_network();
+  const auto address = network->listen(loopback(), acceptor);
+  REQUIRE(address.has_value());
+  const ConnectionId id = network->connect(*address, endpoint);
+  REQUIRE(run(*network, [&] { return endpoint.is_connected; }));
+  int on_time_count = 0;
+  for (int i = 0; i < 40; ++i) {
+    const TimePoint due = network->clock().now() + std::chrono::microseconds(700);
+    endpoint.deadline = due;
+    network->kick(id);
+    REQUIRE(run(*network, [&] { return endpoint.deadline == kNever; }));
+    const TimePoint now = network->clock().now();
+    REQUIRE(now >= due);
+    on_time_count += now < due + milliseconds(1) ? 1 : 0;
+  }
+  CHECK(on_time_count >= 20);  // the rest is the machine's, which others use too
+  network->close(id);
+}
+
+TEST_CASE("an endpoint that does not read hears of a reset behind unread bytes", "[unit]") {
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  const auto address = network->listen(loopback(), acceptor);
+  REQUIRE(address.has_value());
+  const int peer = connect_raw(*address);
+  REQUIRE(run(*network, [&] { return acceptor.accepted_count == 1; }));
+  PlainEndpoint& endpoint = *acceptor.last;
+  endpoint.is_receiving = false;
+  REQUIRE(send(peer, "unread", 6, 0) == 6);
+  (void)network->run_until(network->clock().now() + milliseconds(20));
+  const linger reset{1, 0};
+  REQUIRE(setsockopt(peer, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) == 0);
+  const TimePoint limit = network->clock().now() + std::chrono::seconds(5);
+  close(peer);
+  CHECK(network->run_until(limit) > 0);
+  CHECK(network->clock().now() < limit);
+}
+
+TEST_CASE("what the other side sent before it closed is read, though we cannot write", "[unit]") {
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  REQUIRE(bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0);
+  REQUIRE(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  REQUIRE(listen(listener, 1) == 0);
+  PlainEndpoint endpoint;
+  const ConnectionId id = network->connect(loopback(ntohs(address.sin_port)), endpoint);
+  REQUIRE(run(*network, [&] { return endpoint.is_connected; }));
+  const int peer = accept(listener, nullptr, nullptr);
+  REQUIRE(send(peer, "goodbye", 7, 0) == 7);
+  close(peer);
+  endpoint.left_bytes = 4096;
+  network->kick(id);
+  REQUIRE(run(*network, [&] { return endpoint.is_closed; }));
+  CHECK(endpoint.received_bytes == 7);
+  CHECK(endpoint.reason == Errc::lane_closed);
+  close(listener);
+}
+
+// The sanitizers open descriptors of their own while they check, and report what is not there when
+// they cannot.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GODBOX_IS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define GODBOX_IS_SANITIZED 1
+#endif
+#endif
+
+void need_all_descriptors() {
+#ifdef GODBOX_IS_SANITIZED
+  SKIP("needs a build without sanitizers");
+#endif
+}
+
+TEST_CASE("running out of descriptors delays new connections and loses none", "[unit]") {
+  need_all_descriptors();
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  const auto address = network->listen(loopback(), acceptor);
+  REQUIRE(address.has_value());
+  const int peer = connect_raw(*address);
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit none{0, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  (void)network->run_until(network->clock().now() + milliseconds(150));
+  const int accepted_without = acceptor.accepted_count;
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(accepted_without == 0);
+  CHECK(run(*network, [&] { return acceptor.accepted_count == 1; }));
+  close(peer);
+}
+
+TEST_CASE("no descriptors, no event loop: a named error", "[unit]") {
+  need_all_descriptors();
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit none{0, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  const auto network = AsioNetwork::create();
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+  REQUIRE_FALSE(network.has_value());
+  CHECK(network.error().code == Errc::limit_exceeded);
+}
+
+TEST_CASE("a busy connection does not starve another", "[unit]") {
+  PlainAcceptor acceptor;
+  acceptor.is_echo = true;
+  const auto network = make_network({.event_bytes_max = 64U << 10U});
+  const auto address = network->listen(loopback(), acceptor);
+  REQUIRE(address.has_value());
+  PlainEndpoint busy;
+  busy.is_echo = true;  // two echoes: these bytes go round for ever
+  busy.left_bytes = 1U << 20U;
+  PlainEndpoint quiet;
+  const ConnectionId busy_id = network->connect(*address, busy);
+  const ConnectionId quiet_id = network->connect(*address, quiet);
+  REQUIRE(run(*network, [&] { return busy.received_bytes > (4U << 20U) && quiet.is_connected; }));
+  quiet.left_bytes = 100;
+  network->kick(quiet_id);
+  CHECK(run(*network, [&] { return quiet.received_bytes == 100; }));
+  network->close(busy_id);
+  network->close(quiet_id);
+}
+
+TEST_CASE("a warm connection moves bytes without allocating", "[unit]") {
+  PlainAcceptor acceptor;
+  acceptor.is_echo = true;
+  const auto network = make_network();
+  const auto address = network->listen(loopback(), acceptor);
+  REQUIRE(address.has_value());
+  PlainEndpoint client;
+  const ConnectionId id = network->connect(*address, client);
+  const auto exchange = [&](int rounds) {
+    for (int i = 0; i < rounds; ++i) {
+      const std::size_t wanted = client.received_bytes + 3000;
+      client.left_bytes = 3000;
+      client.deadline = network->clock().now() + std::chrono::hours(1);
+      network->kick(id);
+      while (client.received_bytes < wanted) {
+        (void)network->run_until(kNever);
+      }
+    }
+  };
+  exchange(50);
+  const std::uint64_t before = test::allocation_count();
+  exchange(500);
+  CHECK(test::allocation_count() - before == 0);
+  network->close(id);
+}
+
+}  // namespace
+}  // namespace godbox::driver
