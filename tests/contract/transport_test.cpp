@@ -1,52 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "transport_contract.h"
-#include <godbox/app/box_server.h>
+
+#include "src/served_box.h"
 #include <godbox/connect.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 
 namespace godbox::test {
 namespace {
-
-class ServedFolder {
- public:
-  ServedFolder() : path_(std::filesystem::temp_directory_path() / "godbox-box-XXXXXX") {
-    REQUIRE(mkdtemp(path_.data()) != nullptr);
-  }
-  ~ServedFolder() { std::filesystem::remove_all(path_); }
-  ServedFolder(const ServedFolder&) = delete;
-  ServedFolder& operator=(const ServedFolder&) = delete;
-  [[nodiscard]] std::string socket() const { return path_ + "/control.sock"; }
-
- private:
-  std::string path_;
-};
-
-emulator::BoxConfig small_box(const std::string& control_socket) {
-  emulator::BoxConfig config;
-  config.super_nics = 3;
-  config.dram_channels_per_super_nic = 2;
-  config.eth_ports_per_super_nic = 1;
-  config.dram_channel_size = SizeBytes(std::uint64_t{64} << 20U);
-  config.tcp_port_base = 0;
-  config.control_socket = control_socket;
-  config.backing_limit = SizeBytes(std::uint64_t{512} << 20U);
-  config.server_threads = 2;
-  return config;
-}
 
 // A box with its threads in this process, and a client of it. Room comes from the client's calls;
 // the transport is driven by hand between them.
 class ServedWorld final : public TransportWorld {
  public:
   ServedWorld(const std::string& scheme, const ConnectOptions& options) {
-    auto server = app::BoxServer::start(small_box(folder_.socket()));
-    if (!server.has_value()) {
-      FAIL(server.error().message());
-    }
-    server_ = std::move(*server);
+    server_ = serve(small_box(folder_.socket()));
     auto connection = connect(scheme + folder_.socket(), options);
     if (!connection.has_value()) {
       FAIL(connection.error().message());

@@ -16,13 +16,15 @@ bool Backing::over_limit_with_one_more() const {
   return backed_bytes_ > limit_bytes_ || limit_bytes_ - backed_bytes_ < chunk;
 }
 
-bool Backing::has_room() const { return !kept_.empty() || !over_limit_with_one_more(); }
+bool Backing::has_room() const {
+  return !idle_.empty() || fixed_idle_ > 0 || !over_limit_with_one_more();
+}
 
 Errc Backing::acquire(std::uint32_t slot, std::uint64_t chunk_index) {
   Slab& slab = table_.slab(slot);
   Chunk& chunk = slab.chunks[chunk_index];
   GODBOX_ASSERT(!chunk.is_backed);
-  while (over_limit_with_one_more() && !kept_.empty()) {
+  while (over_limit_with_one_more() && !idle_.empty()) {
     give_back_oldest();
   }
   if (over_limit_with_one_more()) {
@@ -30,8 +32,8 @@ Errc Backing::acquire(std::uint32_t slot, std::uint64_t chunk_index) {
   }
   const ChunkRef ref{slot, chunk_index};
   Errc status = back_members(ref);
-  // The machine is short of memory before the limit is reached: what is kept goes first.
-  while (status == Errc::backing_full && !kept_.empty()) {
+  // The machine is short of memory before the limit is reached: what is idle goes first.
+  while (status == Errc::backing_full && !idle_.empty()) {
     give_back_oldest();
     status = back_members(ref);
   }
@@ -48,37 +50,49 @@ Errc Backing::acquire(std::uint32_t slot, std::uint64_t chunk_index) {
 
 void Backing::release(std::uint32_t slot, std::uint64_t chunk_index) {
   Chunk& chunk = table_.slab(slot).chunks[chunk_index];
-  GODBOX_ASSERT(chunk.is_backed && chunk.live_strips == 0 && !chunk.is_kept);
-  chunk.is_kept = true;
-  kept_.push_back({slot, chunk_index});
-  if (kept_.size() > kChunksKeptMax) {
+  GODBOX_ASSERT(chunk.is_backed && chunk.live_strips == 0 && !chunk.is_idle);
+  chunk.is_idle = true;
+  if (chunk.is_fixed) {
+    ++fixed_idle_;
+  } else {
+    idle_.push_back({slot, chunk_index});
+  }
+}
+
+void Backing::reuse(std::uint32_t slot, std::uint64_t chunk_index, std::uint32_t tenant) {
+  Chunk& chunk = table_.slab(slot).chunks[chunk_index];
+  GODBOX_ASSERT(chunk.is_idle);
+  chunk.is_idle = false;
+  if (chunk.is_fixed) {
+    --fixed_idle_;
+  } else {
+    std::erase(idle_, ChunkRef{slot, chunk_index});
+  }
+  if (chunk.last_tenant != kChunkClean && chunk.last_tenant != tenant) {
+    for (MemoryTarget* target : targets_) {
+      std::memset(target->data() + offset_of({slot, chunk_index}).count(), 0,
+                  table_.geometry().chunk_bytes);
+    }
+    chunk.last_tenant = kChunkClean;
+  }
+}
+
+void Backing::trim() {
+  const std::size_t excess = idle_.size() - std::min(idle_.size(), kIdleChunksMin);
+  const std::size_t count = std::min((excess + 7) / 8, kTrimChunksMax);
+  for (std::size_t i = 0; i < count; ++i) {
     give_back_oldest();
   }
 }
 
-void Backing::unkeep(std::uint32_t slot, std::uint64_t chunk_index) {
-  Chunk& chunk = table_.slab(slot).chunks[chunk_index];
-  GODBOX_ASSERT(chunk.is_kept);
-  chunk.is_kept = false;
-  std::erase(kept_, ChunkRef{slot, chunk_index});
-}
-
-void Backing::forget_slab(std::uint32_t slot) {
-  for (std::size_t i = 0; i < kept_.size();) {
-    if (kept_[i].slot == slot) {
-      const ChunkRef ref = kept_[i];
-      kept_.erase(kept_.begin() + static_cast<std::ptrdiff_t>(i));
-      give_back(ref);
-    } else {
-      ++i;
-    }
-  }
+DramOffset Backing::offset_of(ChunkRef ref) const {
+  const SpaceGeometry& geometry = table_.geometry();
+  return DramOffset(ref.slot * geometry.piece_bytes + ref.index * geometry.chunk_bytes);
 }
 
 Errc Backing::back_members(ChunkRef ref) {
-  const SpaceGeometry& geometry = table_.geometry();
-  const DramOffset offset(ref.slot * geometry.piece_bytes + ref.index * geometry.chunk_bytes);
-  const SizeBytes size(geometry.chunk_bytes);
+  const DramOffset offset = offset_of(ref);
+  const SizeBytes size(table_.geometry().chunk_bytes);
   const bool is_stale = table_.slab(ref.slot).chunks[ref.index].last_tenant != kChunkClean;
   for (std::size_t member = 0; member < targets_.size(); ++member) {
     MemoryTarget& target = *targets_[member];
@@ -96,37 +110,36 @@ Errc Backing::back_members(ChunkRef ref) {
 }
 
 std::size_t Backing::discard_members(ChunkRef ref, std::size_t count) {
-  const SpaceGeometry& geometry = table_.geometry();
-  const DramOffset offset(ref.slot * geometry.piece_bytes + ref.index * geometry.chunk_bytes);
+  const SizeBytes size(table_.geometry().chunk_bytes);
   std::size_t discarded = 0;
   for (std::size_t member = 0; member < count; ++member) {
-    discarded += targets_[member]->discard(offset, SizeBytes(geometry.chunk_bytes)) ? 1U : 0U;
+    discarded += targets_[member]->discard(offset_of(ref), size) ? 1U : 0U;
   }
   return discarded;
 }
 
-void Backing::give_back(ChunkRef ref) {
+void Backing::give_back_oldest() {
   const SpaceGeometry& geometry = table_.geometry();
+  const ChunkRef ref = idle_.front();
+  idle_.pop_front();
   Slab& slab = table_.slab(ref.slot);
   Chunk& chunk = slab.chunks[ref.index];
-  GODBOX_ASSERT(chunk.is_kept && chunk.live_strips == 0);
-  chunk.is_kept = false;
+  GODBOX_ASSERT(chunk.is_idle && chunk.live_strips == 0);
   const std::size_t discarded = discard_members(ref, targets_.size());
   if (discarded == 0) {
     // Memory that cannot be given back (a device) stays backed and counted, with its bytes.
+    chunk.is_fixed = true;
+    ++fixed_idle_;
     return;
   }
+  chunk.is_idle = false;
+  chunk.is_backed = false;
   // Members that refused keep their bytes: the next acquire() has to scrub.
   chunk.last_tenant = discarded == targets_.size() ? kChunkClean : kChunkMixed;
-  chunk.is_backed = false;
   backed_bytes_ -= geometry.chunk_total_bytes();
-  slab.backed_free_strips -= geometry.strips_per_chunk(slab.kind) - chunk.taken_strips;
-}
-
-void Backing::give_back_oldest() {
-  const ChunkRef oldest = kept_.front();
-  kept_.pop_front();
-  give_back(oldest);
+  if (slab.id != SlabId()) {
+    slab.backed_free_strips -= geometry.strips_per_chunk(slab.kind) - chunk.taken_strips;
+  }
 }
 
 }  // namespace godbox::emulator

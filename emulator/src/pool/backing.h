@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which chunks of the pool are present memory, within the backing limit. A chunk whose last live
-// byte is gone is kept for a while, because the next put will want it; a few of them, the oldest
-// goes first. Thread-safety: none of its own (PoolService's lock). Ownership: table and targets
-// outlive it. Errors: backing_full (limit or machine), io_error.
+// byte is gone stays backed for a while, because a pool that evicts wants it again at once, and
+// fresh pages cost more than the copy into them; trim() gives back what nobody wanted.
+// Thread-safety: none of its own (PoolService's lock). Ownership: table and targets outlive it.
+// Errors: backing_full (limit or machine), io_error.
 #pragma once
 
 #include "pool/slab_table.h"
@@ -13,7 +14,10 @@
 
 namespace godbox::emulator {
 
-inline constexpr std::size_t kChunksKeptMax = 4;
+// Idle chunks that are never given back, so that a put and a remove in turn stay in warm memory;
+// and most that one trim() gives back, so that it does not take long.
+inline constexpr std::size_t kIdleChunksMin = 4;
+inline constexpr std::size_t kTrimChunksMax = 8;
 
 class Backing {
  public:
@@ -22,17 +26,21 @@ class Backing {
   [[nodiscard]] std::uint64_t limit_bytes() const { return limit_bytes_; }
   [[nodiscard]] std::uint64_t backed_bytes() const { return backed_bytes_; }
   [[nodiscard]] MemoryTarget& dram_channel(DramChannelId id) { return *targets_[id.value()]; }
-  // True if one more chunk may be backed, counting those kept for later as room.
+  // True if one more chunk may be backed, counting idle ones as room.
   [[nodiscard]] bool has_room() const;
+  // True if there are idle chunks that will stay backed.
+  [[nodiscard]] bool has_fixed_room() const { return fixed_idle_ > 0; }
 
   // Makes a chunk present. Nothing is left behind when it fails.
   [[nodiscard]] Errc acquire(std::uint32_t slot, std::uint64_t chunk_index);
   // The chunk's last live strip is gone.
   void release(std::uint32_t slot, std::uint64_t chunk_index);
-  // A strip of a kept chunk is live again.
-  void unkeep(std::uint32_t slot, std::uint64_t chunk_index);
-  // Gives back all kept chunks of a slab that is about to be dissolved.
-  void forget_slab(std::uint32_t slot);
+  // A strip of an idle chunk will be live again, for this tenant. Another tenant's bytes are
+  // scrubbed from the whole chunk, so that it belongs to one tenant again.
+  void reuse(std::uint32_t slot, std::uint64_t chunk_index, std::uint32_t tenant);
+  // Gives back an eighth of the idle chunks beyond kIdleChunksMin, the longest idle first. Called a
+  // few times per second, it empties a pool that nobody uses in seconds.
+  void trim();
 
  private:
   struct ChunkRef {
@@ -42,17 +50,18 @@ class Backing {
   };
 
   [[nodiscard]] bool over_limit_with_one_more() const;
+  [[nodiscard]] DramOffset offset_of(ChunkRef ref) const;
   [[nodiscard]] Errc back_members(ChunkRef ref);
   // Of the first `count` members; returns how many agreed.
   std::size_t discard_members(ChunkRef ref, std::size_t count);
-  void give_back(ChunkRef ref);
   void give_back_oldest();
 
   SlabTable& table_;
   std::vector<MemoryTarget*> targets_;
   std::uint64_t limit_bytes_;
   std::uint64_t backed_bytes_ = 0;
-  std::deque<ChunkRef> kept_;
+  std::deque<ChunkRef> idle_;  // without fixed ones
+  std::size_t fixed_idle_ = 0;
 };
 
 }  // namespace godbox::emulator

@@ -41,7 +41,9 @@ std::uint32_t ObjectIndex::create(const NewObject& object) {
     at += sizeof(packed);
   }
   at += slot.crc_blocks * sizeof(std::uint32_t);
-  std::memcpy(at, object.name.data(), object.name.size());
+  if (!object.name.empty()) {  // a region's: an empty view may point nowhere
+    std::memcpy(at, object.name.data(), object.name.size());
+  }
   return index;
 }
 

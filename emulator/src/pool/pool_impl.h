@@ -29,6 +29,7 @@ inline constexpr std::uint32_t kListNamesMax = wire::kBatchItemsMax;
 // Work done under the lock at a time by what may touch millions of objects.
 inline constexpr std::size_t kEvictionsPerStepMax = 256;
 inline constexpr std::size_t kExpiriesPerStepMax = 1024;
+inline constexpr std::size_t kLeasedObjectsPerStepMax = 16384;
 
 struct PoolService::Impl {
   Impl(const BoxConfig& box_config, std::vector<MemoryTarget*> dram_channels,
@@ -66,7 +67,8 @@ struct PoolService::Impl {
   [[nodiscard]] bool may_lease(const ObjectSlot& slot) const;
   void answer_found(const ObjectSlot& slot, wire::LookupReply& reply);
   void lease_object(std::uint32_t index);
-  void end_lease(std::uint32_t lease);
+  // Returns how many objects it covered.
+  std::size_t end_lease(std::uint32_t lease);
   [[nodiscard]] Errc remove_item(const Session& session, std::string_view name);
 
   // --- Data path (service_access.cpp) ---

@@ -214,6 +214,8 @@ void PoolService::on_timer() {
     impl_->keep_watermark(0, false);
     has_more = more_reservations || more_leases || more_sessions || impl_->is_evicting;
   }
+  const std::lock_guard lock(impl_->mutex);
+  impl_->backing.trim();
 }
 
 PoolUsage PoolService::usage() const {

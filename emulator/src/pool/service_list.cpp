@@ -9,7 +9,7 @@
 namespace godbox::emulator {
 namespace {
 
-constexpr std::uint32_t kSlotsPerStep = 4096;
+constexpr std::uint32_t kSlotsPerStep = 1024;
 constexpr std::uint32_t kPrefetchAhead = 16;
 
 bool by_name(const wire::ListEntry& a, const wire::ListEntry& b) { return a.name < b.name; }

@@ -94,7 +94,7 @@ void PoolService::Impl::lease_object(std::uint32_t slot_index) {
   }
 }
 
-void PoolService::Impl::end_lease(std::uint32_t lease) {
+std::size_t PoolService::Impl::end_lease(std::uint32_t lease) {
   Session& session = sessions.at(leases.session_of(lease));
   --session.lease_count;
   const std::vector<std::uint32_t> objects = leases.close(lease, session.first_lease);
@@ -112,6 +112,7 @@ void PoolService::Impl::end_lease(std::uint32_t lease) {
       free_if_unused(*slot_index);
     }
   }
+  return objects.size();
 }
 
 Errc PoolService::Impl::remove_item(const Session& session, std::string_view name) {

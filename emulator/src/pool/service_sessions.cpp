@@ -74,7 +74,9 @@ bool PoolService::Impl::expire_reservations(TimePoint now) {
 }
 
 bool PoolService::Impl::expire_leases(TimePoint now) {
-  for (std::size_t ended = 0; ended < kExpiriesPerStepMax; ++ended) {
+  std::size_t objects = 0;
+  for (std::size_t ended = 0; ended < kExpiriesPerStepMax && objects < kLeasedObjectsPerStepMax;
+       ++ended) {
     const std::uint32_t lease = leases.first_overdue(now);
     if (lease == kNoIndex) {
       return false;
@@ -82,7 +84,7 @@ bool PoolService::Impl::expire_leases(TimePoint now) {
     if (sessions.at(leases.session_of(lease)).is_mapped) {
       leases.hold(lease);
     } else {
-      end_lease(lease);
+      objects += end_lease(lease);
     }
   }
   return true;

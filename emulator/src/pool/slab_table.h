@@ -29,7 +29,8 @@ struct Chunk {
   std::uint32_t run_bound_strips = UINT32_MAX;  // no longer run is free in it; a hint for searches
   std::uint32_t last_tenant = kChunkClean;
   bool is_backed = false;
-  bool is_kept = false;  // backed, no live strip, in Backing's list of spare chunks
+  bool is_idle = false;   // backed, without a live strip
+  bool is_fixed = false;  // backed for good: its memory cannot be given back
 };
 
 struct Slab {

@@ -143,7 +143,8 @@ bool SpaceAllocator::place_contiguous(const Part& part, Output& out) {
   } else {
     out.backing_denied = true;
   }
-  return place_run(part, ChunkFilter::backed, out);
+  return place_run(part, ChunkFilter::backed, out) ||
+         (backing_.has_fixed_room() && place_in_new_slab(part, ChunkFilter::backed, out));
 }
 
 bool SpaceAllocator::place_run(const Part& part, ChunkFilter filter, Output& out) {
@@ -241,7 +242,6 @@ std::uint32_t SpaceAllocator::cut_slab(StripKind kind) {
   std::uint32_t slot = table_.cut(kind);
   for (std::size_t other = 0; slot == kNoSlot && other < kStripKinds; ++other) {
     if (other != index_of(kind) && spare_slab_[other] != kNoSlot) {
-      backing_.forget_slab(spare_slab_[other]);
       table_.dissolve(spare_slab_[other]);
       spare_slab_[other] = kNoSlot;
       slot = table_.cut(kind);
@@ -392,8 +392,8 @@ void SpaceAllocator::mark_taken(const Part& part, const Run& run) {
                    slab.backed_free_strips -= chunk.is_backed ? strips : 0;
                    if (!part.is_sparse) {
                      chunk.live_strips += static_cast<std::uint32_t>(strips);
-                     if (chunk.is_kept) {
-                       backing_.unkeep(run.slot, index);
+                     if (chunk.is_idle) {
+                       backing_.reuse(run.slot, index, part.tenant);
                      }
                    }
                  });
@@ -427,7 +427,6 @@ void SpaceAllocator::mark_free(const Run& run, bool is_sparse) {
   if (spare_slab_[kind] == kNoSlot) {
     spare_slab_[kind] = run.slot;
   } else {
-    backing_.forget_slab(run.slot);
     table_.dissolve(run.slot);
   }
 }

@@ -12,7 +12,7 @@ namespace godbox {
 
 }  // namespace godbox
 
-#define GODBOX_ASSERT(condition)                                          \
-  (__builtin_expect(static_cast<bool>(condition), 1)                      \
-       ? static_cast<void>(0)                                             \
+#define GODBOX_ASSERT(condition)                     \
+  (__builtin_expect(static_cast<bool>(condition), 1) \
+       ? static_cast<void>(0)                        \
        : ::godbox::assertion_failed(#condition, __FILE__, __LINE__))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How an object or region lies in the pool: a short list of extents, whose bytes in order are the
-// object's bytes. CRC blocks are cut per extent: each extent is divided into kCrcBlockBytes from its
-// own start, the last block of an extent may be shorter. A block is also the smallest piece that the
-// planner gives to one lane, so no CRC straddles two lanes.
-// Thread-safety: plain values and pure functions. Units: bytes. Errors: none.
+// object's bytes. CRC blocks are cut per extent: each extent is divided into kCrcBlockBytes from
+// its own start, the last block of an extent may be shorter. A block is also the smallest piece
+// that the planner gives to one lane, so no CRC straddles two lanes. Thread-safety: plain values
+// and pure functions. Units: bytes. Errors: none.
 #pragma once
 
 #include <godbox/units.h>

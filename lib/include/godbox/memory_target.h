@@ -4,8 +4,9 @@
 // device, a NUMA node. The emulator and the local transport see only this interface; driver/mem
 // implements it.
 // Thread-safety: all calls are concurrent on disjoint ranges; data() is constant for life.
-// Ownership: the target owns its mapping and descriptor. Units: bytes from the start of the channel.
-// Errors: named at each call. Nothing here raises SIGBUS: only backed ranges may be touched.
+// Ownership: the target owns its mapping and descriptor. Units: bytes from the start of the
+// channel. Errors: named at each call. Nothing here raises SIGBUS: only backed ranges may be
+// touched.
 #pragma once
 
 #include <godbox/result.h>
@@ -15,16 +16,17 @@
 
 namespace godbox {
 
-// Who sees a store when (DESIGN section 5): `coherent` memory is coherent between all its users (one
-// host, or CXL 3 hardware coherence); `software` memory needs flush() before data is
-// announced and invalidate() before it is read (several hosts on CXL 2.0 memory).
+// Who sees a store when (DESIGN section 5): `coherent` memory is coherent between all its users
+// (one host, or CXL 3 hardware coherence); `software` memory needs flush() before data is announced
+// and invalidate() before it is read (several hosts on CXL 2.0 memory).
 enum class Coherence : std::uint8_t { coherent, software };
 
 class MemoryTarget {
  public:
   virtual ~MemoryTarget() = default;
 
-  [[nodiscard]] virtual std::string_view kind() const = 0;  // "memfd", "file", "hugetlbfs", "device"
+  [[nodiscard]] virtual std::string_view kind()
+      const = 0;  // "memfd", "file", "hugetlbfs", "device"
   [[nodiscard]] virtual SizeBytes size() const = 0;
   [[nodiscard]] virtual Coherence coherence() const = 0;
   // First byte of the mapping. Only ranges made present by back() may be read or written.

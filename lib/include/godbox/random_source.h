@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where random bits come from: keys, session identifiers and secrets. The product wires the kernel's
-// generator (driver/mem), the simulator a seeded one, so that a seed replays exactly.
+// Where random bits come from: keys, session identifiers and secrets. The product wires the
+// kernel's generator (driver/mem), the simulator a seeded one, so that a seed replays exactly.
 // Thread-safety: implementations are safe to call from any thread.
 #pragma once
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <boost/system/result.hpp>
+
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -83,7 +84,7 @@ struct [[nodiscard]] Error {
   Errc code = Errc::ok;
   std::string detail;  // one sentence for a person; may be empty
 
-  Error() = default;  // boost::system::result wants one; means "no error"
+  Error() = default;                            // boost::system::result wants one; means "no error"
   Error(Errc error_code) : code(error_code) {}  // NOLINT(google-explicit-constructor)
   Error(Errc error_code, std::string text) : code(error_code), detail(std::move(text)) {}
   // "backing_full: the box has 12884901888 of 12884901888 bytes in use"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Byte-stream connections without I/O. A StreamEndpoint is one end of a protocol as a state machine:
-// it says where received bytes go and which bytes to send, and is told what happened and what time
-// it is. A StreamNetwork pumps endpoints: Boost.Asio in driver/net, virtual time in the simulator.
-// Payload therefore moves between socket and its final place with no copy in between.
+// Byte-stream connections without I/O. A StreamEndpoint is one end of a protocol as a state
+// machine: it says where received bytes go and which bytes to send, and is told what happened and
+// what time it is. A StreamNetwork pumps endpoints: Boost.Asio in driver/net, virtual time in the
+// simulator. Payload therefore moves between socket and its final place with no copy in between.
 // Thread-safety: a network and all its endpoints belong to one thread; only wake() is for others.
 // Ownership: see each call. Units: bytes and TimePoints of the network's clock.
 #pragma once
@@ -83,23 +83,25 @@ class StreamNetwork {
   virtual ~StreamNetwork() = default;
 
   [[nodiscard]] virtual const Clock& clock() const = 0;
-  // Begins to connect; `endpoint` (the caller's, alive until its on_closed or until close() returns)
-  // hears on_connected, or on_closed(connect_failed). Neither is called from inside connect().
+  // Begins to connect; `endpoint` (the caller's, alive until its on_closed or until close()
+  // returns) hears on_connected, or on_closed(connect_failed). Neither is called from inside
+  // connect().
   [[nodiscard]] virtual ConnectionId connect(const StreamAddress& to, StreamEndpoint& endpoint) = 0;
   // Closes now, calls on_closed(cancelled) before it returns if it was not called yet. Unknown and
   // closed ids are ignored. May be called from inside the endpoint's own callbacks of this network.
   virtual void close(ConnectionId connection) = 0;
-  // Tells the network that the endpoint's spans, deadline or wish to close changed outside a callback.
+  // Tells the network that the endpoint's spans, deadline or wish to close changed outside a
+  // callback.
   virtual void kick(ConnectionId connection) = 0;
-  // Accepts on an address; endpoints made by `acceptor` (which outlives the network) are owned by the
-  // network. tcp_port 0 takes a free one. Returns the address in use.
-  // Errors: address_in_use, address_not_loopback, permission_denied, invalid_argument, io_error.
+  // Accepts on an address; endpoints made by `acceptor` (which outlives the network) are owned by
+  // the network. tcp_port 0 takes a free one. Returns the address in use. Errors: address_in_use,
+  // address_not_loopback, permission_denied, invalid_argument, io_error.
   [[nodiscard]] virtual Result<StreamAddress> listen(const StreamAddress& at,
                                                      StreamAcceptor& acceptor) = 0;
   // Calls `tick(now)` about every `period` while run_until is running.
   virtual void add_tick(Duration period, std::function<void(TimePoint)> tick) = 0;
-  // Handles events until at least one was handled or `until` is reached; kNever waits for an event, a
-  // time in the past polls. Returns the number of events handled.
+  // Handles events until at least one was handled or `until` is reached; kNever waits for an event,
+  // a time in the past polls. Returns the number of events handled.
   virtual std::size_t run_until(TimePoint until) = 0;
   // Makes a run_until in progress return soon. From any thread.
   virtual void wake() = 0;

@@ -10,9 +10,10 @@
 // in; a read compares them and completes with crc_mismatch when one differs. Because the transport
 // does it while the block is in the cache, it costs no second pass over memory.
 //
-// Fencing (DESIGN section 5): a posted request owns its lists and its local bytes until it completes.
-// fence() ends that at once for all requests of a lane: when it returns, no byte of them is read or
-// written by this side any more, and the far side refuses or quarantines what is still under way.
+// Fencing (DESIGN section 5): a posted request owns its lists and its local bytes until it
+// completes. fence() ends that at once for all requests of a lane: when it returns, no byte of them
+// is read or written by this side any more, and the far side refuses or quarantines what is still
+// under way.
 //
 // Thread-safety: one thread, that of the StreamNetwork or caller that drives progress().
 // Errors: a completion's status; see Errc's groups for what each means.
@@ -41,7 +42,7 @@ struct CrcBlock {
 
 enum class WorkOp : std::uint8_t { read, write };
 
-inline constexpr std::size_t kWorkSegmentsMax = 4096;          // remote segments in one request
+inline constexpr std::size_t kWorkSegmentsMax = 4096;  // remote segments in one request
 inline constexpr std::size_t kWorkBytesMax = std::size_t{16} << 20U;  // payload of one request
 
 struct WorkRequest {

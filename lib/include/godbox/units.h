@@ -98,7 +98,9 @@ class Offset {
   [[nodiscard]] constexpr std::uint64_t count() const { return bytes_; }
   constexpr auto operator<=>(const Offset&) const = default;
   friend constexpr Offset operator+(Offset a, SizeBytes b) { return Offset(a.bytes_ + b.count()); }
-  friend constexpr SizeBytes operator-(Offset a, Offset b) { return SizeBytes(a.bytes_ - b.bytes_); }
+  friend constexpr SizeBytes operator-(Offset a, Offset b) {
+    return SizeBytes(a.bytes_ - b.bytes_);
+  }
   constexpr Offset& operator+=(SizeBytes b) {
     bytes_ += b.count();
     return *this;

@@ -103,8 +103,8 @@ std::span<const MutableSpan> ControlClient::receive_spans() {
   if (!is_reading()) {
     return {};
   }
-  receive_span_ = (have_header_ ? MutableSpan(body_) : MutableSpan(header_bytes_))
-                      .subspan(received_bytes_);
+  receive_span_ =
+      (have_header_ ? MutableSpan(body_) : MutableSpan(header_bytes_)).subspan(received_bytes_);
   return {&receive_span_, 1};
 }
 
@@ -136,8 +136,7 @@ void ControlClient::handle_header() {
   header_ = *decoded;
   const bool greeting = state_ == State::greeting;
   if (!header_.is_response || header_.payload_bytes > 0 ||
-      (header_.op == wire::Op::hello) != greeting ||
-      (!greeting && header_.epoch != hello_.epoch)) {
+      (header_.op == wire::Op::hello) != greeting || (!greeting && header_.epoch != hello_.epoch)) {
     return break_connection(Errc::protocol_error);
   }
   body_.resize(header_.body_bytes);  // decode_header bounds it

@@ -51,8 +51,7 @@ Errc LaneClient::check(const WorkRequest& request) const {
       (!request.crc.empty() && total_of(request.crc) != request.total_bytes)) {
     return Errc::invalid_argument;
   }
-  if (requests_in_flight_ >= hello_.requests_in_flight_max ||
-      requests_in_flight_ >= kRequestsMax ||
+  if (requests_in_flight_ >= hello_.requests_in_flight_max || requests_in_flight_ >= kRequestsMax ||
       (requests_in_flight_ > 0 &&
        bytes_in_flight_ + request.total_bytes > hello_.bytes_in_flight_max)) {
     return Errc::queue_full;
@@ -380,8 +379,7 @@ LaneClient::Work* LaneClient::find(std::uint64_t request_id) {
 }
 
 void LaneClient::finish_work(Work& work, Errc status) {
-  const std::uint32_t slot =
-      static_cast<std::uint32_t>(work.request_id & ((1U << kSlotBits) - 1));
+  const std::uint32_t slot = static_cast<std::uint32_t>(work.request_id & ((1U << kSlotBits) - 1));
   const Completion completion{work.request.id, options_.lane, status};
   --requests_in_flight_;
   bytes_in_flight_ -= work.request.total_bytes;
@@ -399,8 +397,8 @@ void LaneClient::break_lane(Errc reason) {
 }
 
 TimePoint LaneClient::next_deadline() const {
-  const bool waiting = state_ == State::greeting ||
-                       (state_ == State::open && requests_in_flight_ > 0);
+  const bool waiting =
+      state_ == State::greeting || (state_ == State::open && requests_in_flight_ > 0);
   return waiting ? last_progress_ + options_.reply_timeout : kNever;
 }
 

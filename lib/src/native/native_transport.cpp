@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <godbox/native/native_transport.h>
-
 #include <godbox/assert.h>
+#include <godbox/native/native_transport.h>
 
 namespace godbox::native {
 

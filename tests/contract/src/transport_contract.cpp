@@ -384,7 +384,7 @@ void wrong_totals(TransportWorld& world) {
   bad.local = {&short_local, 1};
   CHECK(transport.post(kLane, bad) == Errc::invalid_argument);
   bad = good;
-  const CrcBlock short_crc{999, 0};
+  CrcBlock short_crc{999, 0};
   bad.crc = {&short_crc, 1};
   CHECK(transport.post(kLane, bad) == Errc::invalid_argument);
   bad = good;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/crc32c.h>
 #include <godbox/wire.h>
+#include <godbox_test/allocation_count.h>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -229,6 +230,22 @@ TEST_CASE("a count that the body cannot hold is refused, however large", "[unit]
   }
 }
 
+TEST_CASE("nothing is allocated for items that a body announces and does not hold", "[unit]") {
+  const auto allocations_of = [](ConstSpan body) {
+    const std::uint64_t before = test::allocation_count();
+    CHECK(is_refused<LookupReply>(body));
+    return test::allocation_count() - before;
+  };
+  const std::uint64_t for_the_error = allocations_of({});
+  Body body(24);
+  for (const std::size_t field : {12U, 16U, 20U}) {
+    CAPTURE(field);
+    put_le32(body, field, 16384);
+    CHECK(allocations_of(body) == for_the_error);
+    put_le32(body, field, 0);
+  }
+}
+
 TEST_CASE("names and authentication are as long as the protocol allows, and no longer", "[unit]") {
   const std::string longest(512, 'n');
   Body names = encode(NamesRequest{{longest}});
@@ -323,6 +340,27 @@ TEST_CASE("objects and slabs have bounded lists", "[unit]") {
   slabs.resize(slabs.size() + 16);
   put_le32(slabs, 4 + 20, 65);
   CHECK(is_refused<SlabsReply>(slabs));
+}
+
+TEST_CASE("a box describes as many ports and channels as the protocol allows", "[unit]") {
+  InfoReply info;
+  info.eth_ports.resize(1024);
+  info.dram_channel_super_nic.resize(1024);
+  const Body largest = encode(info);
+  REQUIRE(decode<InfoReply>(largest).has_value());
+  constexpr std::size_t kPortCount = 3 * 8 + 2 + 2;
+  constexpr std::size_t kPorts = kPortCount + 4;
+  constexpr std::size_t kChannelCount = kPorts + 1024 * 6;
+
+  Body channels = largest;
+  put_le32(channels, kChannelCount, 1025);
+  channels.resize(channels.size() + 2);
+  CHECK(is_refused<InfoReply>(channels));
+
+  Body ports = largest;
+  put_le32(ports, kPortCount, 1025);
+  ports.insert(ports.begin() + kPorts, 6, std::byte{0});
+  CHECK(is_refused<InfoReply>(ports));
 }
 
 TEST_CASE("a lookup's objects own its extents and CRCs exactly", "[unit]") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A whole box: DRAM channels, pool service, timing and one native door per Ethernet port plus one for
-// the local control socket. It owns no thread and no socket: give its doors to StreamNetworks.
+// A whole box: DRAM channels, pool service, timing and one native door per Ethernet port plus one
+// for the local control socket. It owns no thread and no socket: give its doors to StreamNetworks.
 // Thread-safety: all members from any thread. Ownership: clock and random source outlive the box.
 // Units: bytes. Errors: config_invalid; those of the memory targets.
 #pragma once
@@ -35,8 +35,8 @@ class Box {
   void set_eth_port_address(EthPortId id, const StreamAddress& address);
   // Calls service().on_timer(); give it to StreamNetwork::add_tick.
   void on_timer();
-  // {"name", "mode", "epoch", "capacity_bytes", ..., "dram_channels": [...], "eth_ports": [...]}: see
-  // docs/status.md for every field.
+  // {"name", "mode", "epoch", "capacity_bytes", ..., "dram_channels": [...], "eth_ports": [...]}:
+  // see docs/status.md for every field.
   [[nodiscard]] std::string status_json() const;
 
  private:

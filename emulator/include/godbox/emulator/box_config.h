@@ -39,7 +39,7 @@ struct BoxConfig {
   std::string control_socket;  // empty: default_control_socket()
 
   MemoryKind memory = MemoryKind::memfd;
-  std::string memory_path;                // directory (tmpfs, hugetlbfs) or device, "{}" = index
+  std::string memory_path;                 // directory (tmpfs, hugetlbfs) or device, "{}" = index
   std::optional<SizeBytes> backing_limit;  // unset: half of the machine's memory
 
   EvictionPolicy eviction = EvictionPolicy::lru;
@@ -68,8 +68,9 @@ struct BoxConfig {
   }
 };
 
-// Names of the presets: emfasys18, emfasys28, acf1, laptop (DESIGN section 9). Their paced rates come
-// from published figures (DDR5-5600 channel, Gen5 x8 link, 100 to 800 GbE ports; sources at each).
+// Names of the presets: emfasys18, emfasys28, acf1, laptop (DESIGN section 9). Their paced rates
+// come from published figures (DDR5-5600 channel, Gen5 x8 link, 100 to 800 GbE ports; sources at
+// each).
 [[nodiscard]] std::vector<std::string_view> preset_names();
 [[nodiscard]] Result<BoxConfig> preset(std::string_view name);
 // Applies a TOML document over `base` ("preset" in it replaces the base first). `where` names it in
@@ -79,8 +80,9 @@ struct BoxConfig {
 // "64KiB", "256 MiB", "1TiB", "4096"; "44.8GB/s", "100Gbit/s" for rates.
 [[nodiscard]] Result<SizeBytes> parse_size(std::string_view text);
 [[nodiscard]] Result<Rate> parse_rate(std::string_view text);
-// All relations between keys: 1..64 DRAM channels, sizes in multiples of 256 MiB (1 MiB in tests through
-// `dram_channel_granularity`), watermarks 0 < low <= high <= 1, loopback only, port range fits ...
+// All relations between keys: 1..64 DRAM channels, sizes in multiples of 256 MiB (1 MiB in tests
+// through `dram_channel_granularity`), watermarks 0 < low <= high <= 1, loopback only, port range
+// fits ...
 [[nodiscard]] Result<void> validate(const BoxConfig& config,
                                     SizeBytes dram_channel_granularity = SizeBytes(256U << 20U));
 // $XDG_RUNTIME_DIR/godbox/control.sock, or /tmp/godbox-<uid>/control.sock.

@@ -31,8 +31,8 @@ struct EthPortCounters {
 };
 
 struct NativeDoorOptions {
-  std::uint32_t requests_in_flight_max = 64;                       // per lane
-  std::uint64_t bytes_in_flight_max = std::uint64_t{32} << 20U;    // per lane
+  std::uint32_t requests_in_flight_max = 64;                     // per lane
+  std::uint64_t bytes_in_flight_max = std::uint64_t{32} << 20U;  // per lane
   std::uint32_t connections_max = 4096;
   Duration hello_timeout = std::chrono::seconds(5);
   Duration stall_timeout = std::chrono::seconds(15);  // a peer that stops reading or mid-frame
@@ -52,7 +52,8 @@ struct DoorContext {
 
 class NativeDoor final : public StreamAcceptor {
  public:
-  // `eth_port` empty: the control socket's door, which carries control connections and MAP_MEMORY only.
+  // `eth_port` empty: the control socket's door, which carries control connections and MAP_MEMORY
+  // only.
   NativeDoor(DoorContext& context, std::optional<EthPortId> eth_port, NativeDoorOptions options);
   ~NativeDoor() override;
 

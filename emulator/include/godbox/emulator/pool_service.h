@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The pool: slabs and their space, objects by name, leases, reservations, regions, sessions, and the
-// protection table that every data access passes. Knows no protocol and no socket.
+// The pool: slabs and their space, objects by name, leases, reservations, regions, sessions, and
+// the protection table that every data access passes. Knows no protocol and no socket.
 //
 // Space. Slabs are cut from all DRAM channels on demand, one strip size each: kLargeStrip for whole
-// stripes of large objects, kSmallStrip for small objects and tails, kFineStrip for the last bytes of
-// an object that spans a stripe, so that every DRAM channel carries the same share of each block
+// stripes of large objects, kSmallStrip for small objects and tails, kFineStrip for the last bytes
+// of an object that spans a stripe, so that every DRAM channel carries the same share of each block
 // within 5 % whatever its size. An object is therefore up to three kinds of extents, in that order.
 // Backing (MemoryTarget::back) is taken chunk by chunk when space in it is first reserved and given
 // back when a chunk has no live byte.
 //
-// Life of an object: reserve (space, write key; invisible) -> writes -> commit (write key dies, read key
-// born, visible) -> lookups lease it -> remove or eviction (invisible at once; space returns when its
-// last lease and last pin are gone, the read key dies then). A reservation ends with its session or at
-// its deadline; space under an access in flight, or mapped by a local session, is quarantined until that ends.
+// Life of an object: reserve (space, write key; invisible) -> writes -> commit (write key dies,
+// read key born, visible) -> lookups lease it -> remove or eviction (invisible at once; space
+// returns when its last lease and last pin are gone, the read key dies then). A reservation ends
+// with its session or at its deadline; space under an access in flight, or mapped by a local
+// session, is quarantined until that ends.
 //
 // Thread-safety: all members from any thread (one internal lock, held once per call, never per
 // strip). Ownership: the DRAM channels, clock and random source outlive the service.
@@ -43,21 +44,21 @@ struct SessionInfo {
   wire::SessionSecret secret;
 };
 
-// A data access in progress: where its bytes are, and what keeps them there. Reused, so that a warm ticket
-// allocates nothing.
+// A data access in progress: where its bytes are, and what keeps them there. Reused, so that a warm
+// ticket allocates nothing.
 struct AccessTicket {
-  std::vector<MutableSpan> spans;               // in request order, neighbours merged
-  std::vector<DramChannelLoad> dram_channels;   // bytes per DRAM channel
+  std::vector<MutableSpan> spans;              // in request order, neighbours merged
+  std::vector<DramChannelLoad> dram_channels;  // bytes per DRAM channel
   std::uint64_t total_bytes = 0;
-  std::vector<std::uint32_t> pinned;            // private to the service
+  std::vector<std::uint32_t> pinned;  // private to the service
 };
 
 struct PoolUsage {
-  SizeBytes capacity;          // address space
-  SizeBytes reserved;          // given to objects, regions and reservations
-  SizeBytes backed;            // present memory
+  SizeBytes capacity;  // address space
+  SizeBytes reserved;  // given to objects, regions and reservations
+  SizeBytes backed;    // present memory
   SizeBytes backing_limit;
-  SizeBytes index_memory;      // estimate of the service's own memory for names, slots and tables
+  SizeBytes index_memory;  // estimate of the service's own memory for names, slots and tables
   std::uint64_t objects = 0;
   std::uint64_t reservations = 0;
   std::uint64_t regions = 0;
@@ -76,7 +77,8 @@ struct DramChannelUsage {
 
 class PoolService {
  public:
-  // One target per DRAM channel, all of config.dram_channel_size. `config` must have passed validate().
+  // One target per DRAM channel, all of config.dram_channel_size. `config` must have passed
+  // validate().
   PoolService(const BoxConfig& config, std::vector<MemoryTarget*> dram_channels,
               SizeBytes backing_limit, const Clock& clock, RandomSource& random);
   ~PoolService();
@@ -98,10 +100,11 @@ class PoolService {
   void close_session(SessionId session);
 
   // --- KV. Answers are appended to `reply` in order. ---
-  // Per item: ok, already_exists, invalid_argument (empty or long name), too_large, pool_full, backing_full.
+  // Per item: ok, already_exists, invalid_argument (empty or long name), too_large, pool_full,
+  // backing_full.
   void reserve(SessionId session, const wire::ReserveRequest& request, wire::ReserveReply& reply);
-  // Per item: ok, not_found, reservation_expired, write_in_flight (try again), already_exists (another
-  // put of this name committed first), invalid_argument (CRC count).
+  // Per item: ok, not_found, reservation_expired, write_in_flight (try again), already_exists
+  // (another put of this name committed first), invalid_argument (CRC count).
   void commit(SessionId session, const wire::CommitRequest& request, wire::StatusesReply& reply);
   void abort(SessionId session, const wire::ReservationsRequest& request,
              wire::StatusesReply& reply);
@@ -118,9 +121,9 @@ class PoolService {
   void describe_slabs(const wire::SlabIdsRequest& request, wire::SlabsReply& reply) const;
 
   // --- Data path. ---
-  // Checks session, keys, bounds and rights of all segments, fills the ticket and pins what it covers until
-  // end_access. Errors: key_revoked, access_denied, out_of_range, not_backed (sparse), session_lost.
-  // On an error nothing is pinned.
+  // Checks session, keys, bounds and rights of all segments, fills the ticket and pins what it
+  // covers until end_access. Errors: key_revoked, access_denied, out_of_range, not_backed (sparse),
+  // session_lost. On an error nothing is pinned.
   [[nodiscard]] Errc begin_access(SessionId session, WorkOp op,
                                   std::span<const RemoteSegment> segments, AccessTicket& ticket);
   void end_access(AccessTicket& ticket);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // When a transfer through the box is done. The door asks once per request and holds the answer
-// back until then; `free` answers "now", `paced` keeps each DRAM channel, CXL link and Ethernet port
-// at its rate. The full model (DESIGN section 7) takes this interface's place later.
+// back until then; `free` answers "now", `paced` keeps each DRAM channel, CXL link and Ethernet
+// port at its rate. The full model (DESIGN section 7) takes this interface's place later.
 // Thread-safety: admit() is called from every server thread. Units: bytes, TimePoints.
 // Errors: none.
 #pragma once
@@ -35,15 +35,15 @@ class TimingModel {
  public:
   virtual ~TimingModel() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
-  // Books the transfer on every stage it crosses and returns when the last one is done (>= now); beyond
-  // transfer.latest: when it would have been.
+  // Books the transfer on every stage it crosses and returns when the last one is done (>= now);
+  // beyond transfer.latest: when it would have been.
   [[nodiscard]] virtual TimePoint admit(const TimedTransfer& transfer, TimePoint now) = 0;
 };
 
 // Every transfer is done at once.
 [[nodiscard]] std::unique_ptr<TimingModel> make_free_timing();
-// Each DRAM channel, CXL link direction and Ethernet port direction is a queue served at its rate divided
-// by time_scale, without bursts.
+// Each DRAM channel, CXL link direction and Ethernet port direction is a queue served at its rate
+// divided by time_scale, without bursts.
 [[nodiscard]] std::unique_ptr<TimingModel> make_paced_timing(const BoxConfig& config);
 
 }  // namespace godbox::emulator

@@ -36,8 +36,8 @@ class ControlClient final : public StreamEndpoint {
   [[nodiscard]] Errc close_reason() const { return reason_; }
   [[nodiscard]] const wire::HelloReply& session() const { return hello_; }
 
-  // Queues a request; the caller kicks the network afterwards. `on_reply` may run before this returns
-  // only with queue_full or session_lost.
+  // Queues a request; the caller kicks the network afterwards. `on_reply` may run before this
+  // returns only with queue_full or session_lost.
   void request(wire::Op op, ConstSpan body, TimePoint now, TimePoint deadline, OnReply on_reply);
   // Descriptors that came with MAP_MEMORY; the caller owns them from here on.
   [[nodiscard]] std::vector<int> take_descriptors() { return std::exchange(descriptors_, {}); }

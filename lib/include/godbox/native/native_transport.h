@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Transport over lanes of the native protocol: one LaneClient per lane on any StreamNetwork (TCP in the
-// product, virtual time in the simulator).
-// Thread-safety: the network's thread. Ownership: the network outlives the transport.
-// Units: bytes. Errors: see godbox/transport.h; a lane that cannot be opened is down with its reason.
+// Transport over lanes of the native protocol: one LaneClient per lane on any StreamNetwork (TCP in
+// the product, virtual time in the simulator). Thread-safety: the network's thread. Ownership: the
+// network outlives the transport. Units: bytes. Errors: see godbox/transport.h; a lane that cannot
+// be opened is down with its reason.
 #pragma once
 
 #include <godbox/native/lane_client.h>

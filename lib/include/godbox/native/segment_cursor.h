@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Walking a scatter/gather list as one byte stream, and checking or computing the CRC32C of that stream
-// block by block on the way.
-// Thread-safety: one thread. Ownership: points into the caller's lists. Units: bytes.
-// Errors: none; walking past the end is a programming mistake (asserted).
+// Walking a scatter/gather list as one byte stream, and checking or computing the CRC32C of that
+// stream block by block on the way. Thread-safety: one thread. Ownership: points into the caller's
+// lists. Units: bytes. Errors: none; walking past the end is a programming mistake (asserted).
 #pragma once
 
 #include <godbox/assert.h>
@@ -41,8 +40,8 @@ class SegmentCursor {
     }
   }
 
-  // Appends the next bytes as spans, `bytes_max` bytes and `spans_max` spans at most; returns how many
-  // bytes. Does not move.
+  // Appends the next bytes as spans, `bytes_max` bytes and `spans_max` spans at most; returns how
+  // many bytes. Does not move.
   template <class Span>
   std::size_t append_spans(std::vector<Span>& out, std::size_t bytes_max,
                            std::size_t spans_max) const {
@@ -74,8 +73,8 @@ class SegmentCursor {
   std::size_t inside_ = 0;
 };
 
-// CRC32C of a stream of local bytes cut into blocks: fills the blocks of a write, compares those of a
-// read. No blocks: does nothing.
+// CRC32C of a stream of local bytes cut into blocks: fills the blocks of a write, compares those of
+// a read. No blocks: does nothing.
 class BlockCrc {
  public:
   BlockCrc() = default;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The client that users link: remote memory and KV objects in a box's pool, striped over all its DRAM
-// channels and Ethernet ports. Calls come in two forms: submit_* takes a callback and returns at
-// once; the plain form drives the network until the answer is there.
-// A miss, a fault and a dead box end in an Errc within the deadline; wrong bytes are never returned
-// and, after a get that failed, the destination's contents are unspecified.
+// The client that users link: remote memory and KV objects in a box's pool, striped over all its
+// DRAM channels and Ethernet ports. Calls come in two forms: submit_* takes a callback and returns
+// at once; the plain form drives the network until the answer is there. A miss, a fault and a dead
+// box end in an Errc within the deadline; wrong bytes are never returned and, after a get that
+// failed, the destination's contents are unspecified.
 //
 // Thread-safety: one thread; any number of clients per process. Callbacks run inside progress().
-// Ownership: names are copied; data memory given to a submit_* stays the caller's to keep alive until
-// its callback. Units: bytes, Durations. Errors: per key, in the order of the keys; see each call.
+// Ownership: names are copied; data memory given to a submit_* stays the caller's to keep alive
+// until its callback. Units: bytes, Durations. Errors: per key, in the order of the keys; see each
+// call.
 #pragma once
 
 #include <godbox/extent.h>
@@ -82,7 +83,7 @@ class Client {
     StreamNetwork& network;
     const wire::HelloReply& session;
     const wire::InfoReply& box;
-    native::ControlClient& control;  // for MAP_MEMORY
+    native::ControlClient& control;   // for MAP_MEMORY
     ConnectionId control_connection;  // to kick after a request to `control`
     // Layouts learned so far. Each slab of a request is known before the request is posted.
     std::function<Result<SlabLayout>(SlabId)> layout_of;
@@ -108,14 +109,15 @@ class Client {
   [[nodiscard]] bool is_open() const;
 
   // KV. Statuses per item.
-  // put: ok, already_exists, pool_full, backing_full, too_large, invalid_argument (empty or long name),
-  // deadline_exceeded, session_lost, ... Only ok means that the object is there; after
+  // put: ok, already_exists, pool_full, backing_full, too_large, invalid_argument (empty or long
+  // name), deadline_exceeded, session_lost, ... Only ok means that the object is there; after
   // deadline_exceeded it may be. Each object is there as a whole or not at all.
   void submit_put(std::span<const PutItem> items, OnStatuses on_done);
   // get: ok, not_found, present_unleased (the box grants no more leases), invalid_argument (size
   // differs), crc_mismatch, not_backed (sparse), lease_expired, deadline_exceeded, ...
   void submit_get(std::span<const GetItem> items, OnStatuses on_done);
-  // get of objects already found: `into[i]` is for objects[i], one for each. lease_expired: look up again.
+  // get of objects already found: `into[i]` is for objects[i], one for each. lease_expired: look up
+  // again.
   void submit_get_found(const Lookup& found, std::span<const std::span<const LocalSegment>> into,
                         OnStatuses on_done);
   void submit_lookup(std::span<const std::string_view> names, bool prefix, OnLookup on_done);

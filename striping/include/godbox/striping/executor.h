@@ -29,7 +29,7 @@ inline constexpr std::uint64_t kLaneBytesInFlight = std::uint64_t{4} << 20U;
 struct ExecutorOptions {
   LanePolicy policy = LanePolicy::any;
   std::function<Result<SuperNicId>(PoolAddress)> super_nic_of{};  // affine
-  Duration reopen_delay_min = std::chrono::milliseconds(10);    // doubled per failure up to max
+  Duration reopen_delay_min = std::chrono::milliseconds(10);      // doubled per failure up to max
   Duration reopen_delay_max = std::chrono::seconds(1);
   // What a lane holds at most while it is measured (two requests always): 4 ms at 1 GB/s.
   std::uint64_t lane_bytes_in_flight = kLaneBytesInFlight;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// KV cache geometry of real models: how many bytes a token, a page (one block of one layer) and a block
-// (one token block of all layers) take. Terms as in vLLM's KVCacheSpec: block_size is a number of
-// tokens, page_size_bytes the bytes of that block in one layer.
+// KV cache geometry of real models: how many bytes a token, a page (one block of one layer) and a
+// block (one token block of all layers) take. Terms as in vLLM's KVCacheSpec: block_size is a
+// number of tokens, page_size_bytes the bytes of that block in one layer.
 //   attention with K and V:  page = tokens * 2 * kv_heads / tp * head_dim * dtype
 //   MLA (DeepSeek):          page = tokens * (kv_lora_rank + qk_rope_head_dim) * dtype, whatever tp
 // Thread-safety: constants and pure functions. Units: bytes, tokens.
-// Errors: invalid_argument naming the parameter (tp that does not divide the KV heads and is no multiple
-// of them, block of 0 tokens), not_found for an unknown model.
-// Sources: the models' config.json files.
+// Errors: invalid_argument naming the parameter (tp that does not divide the KV heads and is no
+// multiple of them, block of 0 tokens), not_found for an unknown model. Sources: the models'
+// config.json files.
 #pragma once
 
 #include <godbox/result.h>

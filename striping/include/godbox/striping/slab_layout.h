@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a slab's bytes lie: strips go round-robin over the slab's members, any number of them from 1
-// to 64. Pure, O(1), bijective and balanced (tests/unit/striping/slab_layout_test.cpp).
+// Where a slab's bytes lie: strips go round-robin over the slab's members, any number of them from
+// 1 to 64. Pure, O(1), bijective and balanced (tests/unit/striping/slab_layout_test.cpp).
 //   strip = offset / strip_size; member = (strip + rotation) % members;
 //   offset in the member's piece = (strip / members) * strip_size + offset % strip_size
 // Thread-safety: immutable after construction. Units: bytes. Errors: out_of_range, config_invalid.
-// Source: DESIGN section 4. Not to be confused with CXL interleave, whose ways are fixed by hardware.
+// Source: DESIGN section 4. Not to be confused with CXL interleave, whose ways are fixed by
+// hardware.
 #pragma once
 
 #include <godbox/result.h>
@@ -29,8 +30,8 @@ struct DramRun {
 
 class SlabLayout {
  public:
-  // Checks the record: 1..64 members, no DRAM channel twice, strip a power of two >= 64 that divides
-  // the piece, rotation < members. Errors: config_invalid naming the field.
+  // Checks the record: 1..64 members, no DRAM channel twice, strip a power of two >= 64 that
+  // divides the piece, rotation < members. Errors: config_invalid naming the field.
   [[nodiscard]] static Result<SlabLayout> create(const wire::SlabRecord& record);
 
   [[nodiscard]] SlabId id() const { return record_.id; }
@@ -45,8 +46,8 @@ class SlabLayout {
   // Inverse of locate; nullopt when the byte is not of this slab.
   [[nodiscard]] std::optional<SlabOffset> offset_of(DramChannelId dram_channel,
                                                     DramOffset offset) const;
-  // Calls visit(const DramRun&) for [offset, offset + length) in pool order, neighbouring strips on the
-  // same DRAM channel merged where they touch. The range must lie in the slab (asserted).
+  // Calls visit(const DramRun&) for [offset, offset + length) in pool order, neighbouring strips on
+  // the same DRAM channel merged where they touch. The range must lie in the slab (asserted).
   template <class Visit>
   void for_each_run(SlabOffset offset, std::uint64_t length_bytes, Visit&& visit) const {
     DramRun pending{};

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A box that serves: its DRAM channels made from the machine's memory, its Ethernet ports listening on
-// TCP, its control socket open, its threads running. What `godbox serve` runs, and what the demo,
-// the benches and the tests run in their own process.
-// Threads: config.server_threads, or one per two cores, at most one per Ethernet port. The ports are
-// dealt out to them in turn; the first one also has the control socket and the box's timer.
-// Thread-safety: all members from any thread; stop() and the destructor from one.
-// Ownership: owns everything it made; nothing of it may be used after stop().
-// Units: bytes. Errors: config_invalid, address_in_use and the others of StreamNetwork::listen naming
-// the port or socket, and those of the memory targets naming the DRAM channel.
+// A box that serves: its DRAM channels made from the machine's memory, its Ethernet ports listening
+// on TCP, its control socket open, its threads running. What `godbox serve` runs, and what the
+// demo, the benches and the tests run in their own process. Threads: config.server_threads, or one
+// per two cores, at most one per Ethernet port. The ports are dealt out to them in turn; the first
+// one also has the control socket and the box's timer. Thread-safety: all members from any thread;
+// stop() and the destructor from one. Ownership: owns everything it made; nothing of it may be used
+// after stop(). Units: bytes. Errors: config_invalid, address_in_use and the others of
+// StreamNetwork::listen naming the port or socket, and those of the memory targets naming the DRAM
+// channel.
 #pragma once
 
 #include <godbox/emulator/box.h>
@@ -23,8 +23,8 @@ class BoxServer {
  public:
   static constexpr std::uint32_t kThreadsMax = 64;
 
-  // Returns when every port listens. An empty config.control_socket means the default path; an unset
-  // config.backing_limit half of the machine's memory.
+  // Returns when every port listens. An empty config.control_socket means the default path; an
+  // unset config.backing_limit half of the machine's memory.
   [[nodiscard]] static Result<std::unique_ptr<BoxServer>> start(
       emulator::BoxConfig config, emulator::NativeDoorOptions door_options = {});
   ~BoxServer();

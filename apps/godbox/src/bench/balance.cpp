@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/balance.h"
+
+#include <godbox/striping/slab_layout.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace godbox::app {
+namespace {
+
+Result<striping::SlabLayout> layout_of(emulator::Box& box, SlabId slab) {
+  wire::SlabIdsRequest request;
+  request.ids.push_back(slab);
+  wire::SlabsReply reply;
+  box.service().describe_slabs(request, reply);
+  if (reply.slabs.empty()) {
+    return Error(Errc::not_found, "the box does not know a slab that it gave out");
+  }
+  return striping::SlabLayout::create(reply.slabs.front());
+}
+
+}  // namespace
+
+double imbalance(std::span<const std::uint64_t> bytes_per_dram_channel) {
+  const auto total = static_cast<double>(std::accumulate(
+      bytes_per_dram_channel.begin(), bytes_per_dram_channel.end(), std::uint64_t{0}));
+  if (total == 0) {
+    return 0;
+  }
+  const std::uint64_t most =
+      *std::max_element(bytes_per_dram_channel.begin(), bytes_per_dram_channel.end());
+  return static_cast<double>(most) * static_cast<double>(bytes_per_dram_channel.size()) / total;
+}
+
+std::vector<std::uint64_t> counted_bytes(emulator::Box& box) {
+  std::vector<std::uint64_t> bytes;
+  for (std::uint16_t i = 0; i < box.config().dram_channels(); ++i) {
+    const emulator::DramChannelUsage usage = box.service().dram_channel_usage(DramChannelId(i));
+    bytes.push_back(usage.bytes_read + usage.bytes_written);
+  }
+  return bytes;
+}
+
+std::vector<std::uint64_t> difference(std::span<const std::uint64_t> after,
+                                      std::span<const std::uint64_t> before) {
+  std::vector<std::uint64_t> result(after.begin(), after.end());
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    result[i] -= before[i];
+  }
+  return result;
+}
+
+Result<std::vector<std::uint64_t>> bytes_by_layout(emulator::Box& box,
+                                                   std::span<const Extent> extents) {
+  std::vector<std::uint64_t> bytes(box.config().dram_channels());
+  for (const Extent& extent : extents) {
+    const Result<striping::SlabLayout> layout = layout_of(box, extent.address.slab);
+    if (!layout) {
+      return layout.error();
+    }
+    layout->for_each_run(
+        extent.address.offset, extent.length_bytes,
+        [&](const striping::DramRun& run) { bytes[run.dram_channel.value()] += run.length_bytes; });
+  }
+  return bytes;
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How evenly bytes lie over a box's DRAM channels: max / mean of the bytes per channel, 1 is
+// perfect.
+#pragma once
+
+#include <godbox/emulator/box.h>
+#include <godbox/extent.h>
+
+#include <vector>
+
+namespace godbox::app {
+
+// 0 when there are no bytes at all.
+[[nodiscard]] double imbalance(std::span<const std::uint64_t> bytes_per_dram_channel);
+
+// Bytes read and written per DRAM channel since the box started, as the box counted them. The local
+// transport copies past the box, so it does not appear here.
+[[nodiscard]] std::vector<std::uint64_t> counted_bytes(emulator::Box& box);
+[[nodiscard]] std::vector<std::uint64_t> difference(std::span<const std::uint64_t> after,
+                                                    std::span<const std::uint64_t> before);
+
+// Where an object's bytes lie, by the layouts of its slabs. Errors: not_found for an unknown slab.
+[[nodiscard]] Result<std::vector<std::uint64_t>> bytes_by_layout(emulator::Box& box,
+                                                                 std::span<const Extent> extents);
+
+}  // namespace godbox::app

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/bench_options.h"
+
+#include "cli/lists.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace godbox::app {
+namespace {
+
+constexpr std::uint32_t kDramChannelsMax = 64;
+constexpr std::uint32_t kEthPortsMax = 64;
+constexpr std::uint32_t kLanesPerEthPortMax = 16;
+constexpr std::uint32_t kObjectsMax = 100'000'000;
+constexpr SizeBytes kQuickWorkingSet{std::uint64_t{64} << 20U};
+constexpr std::uint32_t kQuickRepeats = 3;
+
+const std::vector<std::string> kWorkloads{"block", "page", "lookup", "one-channel", "scaling"};
+const std::vector<std::string> kTransports{"local", "tcp"};
+const std::vector<std::string> kOps{"read", "write"};
+const std::vector<std::string> kCrc{"on", "off"};
+
+// The lists of a plan, before they are multiplied out.
+struct Axes {
+  std::vector<std::string> workloads, transports, ops, crc;
+  std::vector<SizeBytes> sizes;
+  std::vector<std::uint32_t> channels, ports, lanes, objects;
+};
+
+template <class T>
+bool take(Result<std::vector<T>> from, std::vector<T>& to, Error& error) {
+  if (!from) {
+    error = from.error();
+    return false;
+  }
+  to = std::move(*from);
+  return true;
+}
+
+Result<Axes> parse_axes(const BenchOptions& options) {
+  Axes axes;
+  Error error(Errc::ok);
+  const bool ok =
+      take(parse_words("--workload", options.workloads, kWorkloads, ""), axes.workloads, error) &&
+      take(parse_words("--transport", options.transports, kTransports, "both"), axes.transports,
+           error) &&
+      take(parse_words("--op", options.ops, kOps, "both"), axes.ops, error) &&
+      take(parse_words("--crc", options.crc, kCrc, "both"), axes.crc, error) &&
+      take(parse_counts("--channels", options.channels, {1, kDramChannelsMax}), axes.channels,
+           error) &&
+      take(parse_counts("--ports", options.ports, {1, kEthPortsMax}), axes.ports, error) &&
+      take(parse_counts("--lanes", options.lanes, {1, kLanesPerEthPortMax}), axes.lanes, error) &&
+      take(parse_counts("--objects", options.objects, {1, kObjectsMax}), axes.objects, error) &&
+      (options.sizes.empty() || take(parse_sizes("--sizes", options.sizes), axes.sizes, error));
+  if (!ok) {
+    return error;
+  }
+  return axes;
+}
+
+std::vector<SizeBytes> default_sizes(Workload workload) {
+  switch (workload) {
+    case Workload::page:
+      return {4_KiB, 64_KiB, 256_KiB};
+    case Workload::one_channel:
+    case Workload::scaling:
+      return {1_MiB};
+    default:
+      return {1_MiB, 4_MiB, 20_MiB};
+  }
+}
+
+std::vector<std::uint32_t> first_of(const std::vector<std::uint32_t>& counts) {
+  return {counts.front()};
+}
+
+// The page and block workloads: everything times everything. The local transport uses no Ethernet
+// port and has no lanes to vary.
+void add_transfer_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
+  const std::vector<SizeBytes> sizes = axes.sizes.empty() ? default_sizes(workload) : axes.sizes;
+  BenchCase one;
+  one.workload = workload;
+  for (const std::string& transport : axes.transports) {
+    const bool is_local = transport == "local";
+    one.transport = is_local ? TransportKind::local : TransportKind::tcp;
+    for (const std::uint32_t channels : axes.channels) {
+      one.dram_channels = channels;
+      for (const std::uint32_t ports : is_local ? first_of(axes.ports) : axes.ports) {
+        one.eth_ports = ports;
+        for (const std::uint32_t lanes : is_local ? first_of(axes.lanes) : axes.lanes) {
+          one.lanes_per_eth_port = lanes;
+          for (const std::string& crc : axes.crc) {
+            one.crc = crc == "on";
+            for (const SizeBytes size : sizes) {
+              one.size = size;
+              plan.cases.push_back(one);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+void add_scaling_cases(BenchCase one, BenchPlan& plan) {
+  one.sweep = Sweep::dram_channels;
+  one.eth_ports = 9;
+  for (const std::uint32_t channels : {1U, 2U, 4U, 9U, 18U, 28U}) {
+    one.dram_channels = channels;
+    plan.cases.push_back(one);
+  }
+  one.sweep = Sweep::eth_ports;
+  one.dram_channels = 18;
+  for (std::uint32_t ports = 1; ports <= 9; ++ports) {
+    one.eth_ports = ports;
+    plan.cases.push_back(one);
+  }
+}
+
+void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
+  BenchCase one;
+  one.workload = workload;
+  one.size = axes.sizes.empty() ? default_sizes(workload).front() : axes.sizes.front();
+  one.dram_channels = axes.channels.front();
+  one.eth_ports = axes.ports.front();
+  one.lanes_per_eth_port = axes.lanes.front();
+  one.crc = axes.crc.front() == "on";
+  switch (workload) {
+    case Workload::block:
+    case Workload::page:
+      return add_transfer_cases(axes, workload, plan);
+    case Workload::lookup:
+      for (const std::uint32_t objects : axes.objects) {
+        one.size = SizeBytes();
+        one.objects = objects;
+        plan.cases.push_back(one);
+      }
+      return;
+    case Workload::one_channel:
+      one.crc = false;  // regions carry none
+      plan.cases.push_back(one);
+      return;
+    case Workload::scaling:
+      return add_scaling_cases(one, plan);
+  }
+}
+
+Result<void> apply_timing(const BenchOptions& options, BenchPlan& plan) {
+  const Result<emulator::TimingMode> mode = parse_mode(options.mode);
+  if (!mode) {
+    return mode.error();
+  }
+  plan.mode = *mode;
+  const Result<emulator::BoxConfig> preset = emulator::preset("emfasys18");
+  if (!preset) {
+    return preset.error();
+  }
+  plan.rates = preset->rates;
+  if (auto done = apply_rates(options.pacing, plan.rates); !done) {
+    return done;
+  }
+  if (options.time_scale == "auto") {
+    return {};
+  }
+  const std::string& text = options.time_scale;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), plan.time_scale);
+  if (error != std::errc() || end != text.data() + text.size() || plan.time_scale <= 0) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("--time-scale: \"{}\" is not allowed; give a number above 0, or auto", text));
+  }
+  return {};
+}
+
+Result<void> check_sizes(const BenchPlan& plan) {
+  for (const BenchCase& one : plan.cases) {
+    const bool has_blocks = one.workload == Workload::block || one.workload == Workload::page;
+    if (has_blocks && one.size * plan.batch > plan.working_set) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--working-set: {} bytes hold no batch of {} blocks of {} bytes",
+                               plan.working_set.count(), plan.batch, one.size.count()));
+    }
+  }
+  return {};
+}
+
+Result<void> apply_amounts(const BenchOptions& options, BenchPlan& plan) {
+  const Result<std::vector<SizeBytes>> working_set =
+      parse_sizes("--working-set", options.working_set);
+  if (!working_set) {
+    return working_set.error();
+  }
+  plan.working_set = options.quick ? kQuickWorkingSet : working_set->front();
+  plan.repeats = options.quick ? kQuickRepeats : options.repeats;
+  plan.depth = options.depth;
+  plan.batch = options.batch;
+  plan.copy_threads = options.threads;
+  plan.server_threads = options.server_threads;
+  plan.keys = options.keys;
+  plan.seed = options.seed;
+  plan.verify = options.verify;
+  return check_sizes(plan);
+}
+
+}  // namespace
+
+std::string_view to_string(Workload workload) {
+  return kWorkloads[static_cast<std::size_t>(workload)];
+}
+
+std::string_view to_string(WorkOp op) { return op == WorkOp::read ? "read" : "write"; }
+
+Result<BenchPlan> make_plan(const BenchOptions& options) {
+  const Result<Axes> axes = parse_axes(options);
+  if (!axes) {
+    return axes.error();
+  }
+  BenchPlan plan;
+  for (const std::string& word : axes->workloads) {
+    const auto found = std::find(kWorkloads.begin(), kWorkloads.end(), word);
+    add_cases(*axes, static_cast<Workload>(found - kWorkloads.begin()), plan);
+  }
+  for (const std::string& op : axes->ops) {
+    plan.ops.push_back(op == "read" ? WorkOp::read : WorkOp::write);
+  }
+  if (const Result<void> done = apply_timing(options, plan); !done) {
+    return done.error();
+  }
+  if (const Result<void> done = apply_amounts(options, plan); !done) {
+    return done.error();
+  }
+  return plan;
+}
+
+namespace {
+
+void add_box_axes(CLI::App& command, BenchOptions& options) {
+  command.add_option("--channels", options.channels, "DRAM channels of the box: 18 or 1,9,18")
+      ->capture_default_str();
+  command.add_option("--ports", options.ports, "Ethernet ports of the box: 9 or 1,2,4,9 or 1..9")
+      ->capture_default_str();
+  command.add_option("--lanes", options.lanes, "Connections per Ethernet port")
+      ->capture_default_str();
+  command.add_option("--mode", options.mode, "free (real figures) or paced (emulated figures)")
+      ->capture_default_str();
+  command
+      .add_option("--time-scale", options.time_scale,
+                  "paced: rates are divided by it; auto: the largest box needs half of what "
+                  "this machine can do")
+      ->capture_default_str();
+  command.add_option("--rate-dram", options.pacing.rate_dram, "paced: of one DRAM channel");
+  command.add_option("--rate-cxl", options.pacing.rate_cxl, "paced: of one CXL link");
+  command.add_option("--rate-eth", options.pacing.rate_eth, "paced: of one Ethernet port");
+  command.add_option("--threads", options.threads, "local: threads that copy")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  command.add_option("--server-threads", options.server_threads, "Threads of the box's server")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+}
+
+void add_amounts(CLI::App& command, BenchOptions& options) {
+  command
+      .add_option("--working-set", options.working_set,
+                  "Bytes in the pool that each pass walks through; cold when above the L3 cache")
+      ->capture_default_str();
+  command.add_option("--repeats", options.repeats, "Passes, each beside one of its ceiling")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  command.add_option("--depth", options.depth, "Operations in flight; 0 chooses by size")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
+  command.add_option("--batch", options.batch, "Blocks or pages per operation")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  command.add_option("--objects", options.objects, "lookup: objects in the pool")
+      ->capture_default_str();
+  command.add_option("--keys", options.keys, "lookup: names per call")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 16384));
+  command.add_option("--seed", options.seed, "Of names, bytes and orders")->capture_default_str();
+  command.add_flag("--verify", options.verify,
+                   "Compare every byte of every pass, outside the timed part (one pass of each "
+                   "row is compared in any case)");
+  command.add_flag("--quick", options.quick, "64 MiB and 3 repeats: to see that it works");
+  command.add_flag("--json", options.json, "Print one JSON object (docs/bench.md)");
+}
+
+}  // namespace
+
+void add_bench_options(CLI::App& command, BenchOptions& options) {
+  command
+      .add_option("--workload", options.workloads,
+                  "block, page, lookup, one-channel, scaling; several with commas")
+      ->capture_default_str();
+  command.add_option("--transport", options.transports, "local, tcp or both")
+      ->capture_default_str();
+  command.add_option("--op", options.ops, "read, write or both")->capture_default_str();
+  command.add_option("--sizes", options.sizes, "Of blocks or pages, like 1MiB,4MiB,20MiB");
+  command.add_option("--crc", options.crc, "The client's CRC32C: on, off or both")
+      ->capture_default_str();
+  add_box_axes(command, options);
+  add_amounts(command, options);
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What `godbox bench` is asked to measure: the command line, and the plan that it means.
+#pragma once
+
+#include "box/box_options.h"
+#include "box/rig.h"
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+#include <vector>
+
+namespace godbox::app {
+
+enum class Workload : std::uint8_t { block, page, lookup, one_channel, scaling };
+[[nodiscard]] std::string_view to_string(Workload workload);
+[[nodiscard]] std::string_view to_string(WorkOp op);
+
+struct BenchOptions {
+  std::string workloads = "block";
+  std::string transports = "both";
+  std::string ops = "both";
+  std::string sizes;  // empty: the workload's own
+  std::string channels = "18";
+  std::string ports = "9";
+  std::string lanes = "1";
+  std::string crc = "on";
+  std::string working_set = "1GiB";
+  std::string mode = "free";
+  std::string time_scale = "auto";
+  PacingOptions pacing;
+  std::uint32_t repeats = 9;
+  std::uint32_t depth = 0;  // 0: chosen by size
+  std::uint32_t batch = 1;
+  std::uint32_t threads = 1;
+  std::uint32_t server_threads = 1;
+  std::uint32_t keys = 1000;
+  std::string objects = "10000";
+  std::uint64_t seed = 1;
+  bool verify = false;
+  bool quick = false;
+  bool json = false;
+};
+
+void add_bench_options(CLI::App& command, BenchOptions& options);
+
+// scaling: which resource grows; the other is then unlimited.
+enum class Sweep : std::uint8_t { none, dram_channels, eth_ports };
+
+// One box and client to measure on; each of the plan's ops gives one row.
+struct BenchCase {
+  Workload workload = Workload::block;
+  TransportKind transport = TransportKind::tcp;
+  SizeBytes size;
+  std::uint32_t dram_channels = 18;
+  std::uint32_t eth_ports = 9;
+  std::uint32_t lanes_per_eth_port = 1;
+  bool crc = true;
+  std::uint64_t objects = 0;  // lookup
+  Sweep sweep = Sweep::none;
+  double time_scale = 1;  // paced; settled before the first case runs
+};
+
+struct BenchPlan {
+  std::vector<BenchCase> cases;
+  std::vector<WorkOp> ops;
+  SizeBytes working_set;
+  emulator::TimingMode mode = emulator::TimingMode::free;
+  double time_scale =
+      0;  // 0: chosen so that the largest case needs half of what the machine can do
+  emulator::PacedRates rates;
+  std::uint32_t repeats = 9;
+  std::uint32_t depth = 0;
+  std::uint32_t batch = 1;
+  std::uint32_t copy_threads = 1;
+  std::uint32_t server_threads = 1;
+  std::uint32_t keys = 1000;
+  std::uint64_t seed = 1;
+  bool verify = false;
+};
+
+// Errors: invalid_argument, config_invalid; both name option, value and what is allowed.
+[[nodiscard]] Result<BenchPlan> make_plan(const BenchOptions& options);
+
+}  // namespace godbox::app

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/bench_row.h"
+
+#include "cli/format.h"
+#include "cli/json.h"
+#include "measure/statistics.h"
+
+#include <fmt/format.h>
+
+namespace godbox::app {
+namespace {
+
+boost::json::value or_null(const std::optional<double>& value) {
+  return value ? boost::json::value(rounded(*value)) : boost::json::value(nullptr);
+}
+
+boost::json::value or_null(bool present, double value) {
+  return present ? boost::json::value(rounded(value)) : boost::json::value(nullptr);
+}
+
+void add_subject(const BenchRow& row, boost::json::object& object) {
+  object["workload"] = to_string(row.subject.workload);
+  object["kind"] = row.is_emulated() ? "emulated" : "real";
+  object["transport"] = to_string(row.subject.transport);
+  object["mode"] = row.is_emulated() ? "paced" : "free";
+  object["op"] = to_string(row.op);
+  object["size_bytes"] = row.subject.size.count();
+  object["channels"] = row.subject.dram_channels;
+  object["ports"] = row.subject.eth_ports;
+  object["lanes"] = row.subject.lanes_per_eth_port;
+  object["crc"] = row.subject.crc;
+  object["working_set_bytes"] = row.working_set.count();
+  object["temperature"] = row.is_cold ? "cold" : "hot";
+  object["depth"] = row.depth;
+  object["batch"] = row.batch;
+  object["copy_threads"] = row.copy_threads;
+  object["server_threads"] = row.server_threads;
+  object["time_scale"] = rounded(row.time_scale);
+  object["seed"] = row.seed;
+}
+
+void add_rates(const BenchRow& row, boost::json::object& object) {
+  const Summary rate = summarise(row.gb_per_s);
+  const Summary ceiling = summarise(row.ceiling_gb_per_s);
+  const bool has_rate = rate.count > 0;
+  object["repeats"] = rate.count;
+  object["gb_per_s_median"] = or_null(has_rate, rate.median);
+  object["gb_per_s_min"] = or_null(has_rate, rate.min);
+  object["gb_per_s_max"] = or_null(has_rate, rate.max);
+  object["gb_per_s_mad"] = or_null(has_rate, rate.mad);
+  object["ceiling"] = row.ceiling_kind;
+  object["ceiling_variant"] = row.ceiling_variant;
+  object["ceiling_gb_per_s"] = or_null(ceiling.count > 0, ceiling.median);
+  object["ceiling_gb_per_s_min"] = or_null(ceiling.count > 0, ceiling.min);
+  object["ceiling_gb_per_s_max"] = or_null(ceiling.count > 0, ceiling.max);
+  object["sendfile_ceiling_gb_per_s"] = or_null(row.sendfile_gb_per_s);
+  object["efficiency"] = or_null(efficiency(row));
+  object["unscaled_gb_per_s"] =
+      or_null(row.is_emulated() && has_rate, rate.median * row.time_scale);
+}
+
+void add_costs(const BenchRow& row, boost::json::object& object) {
+  const double gb = static_cast<double>(row.bytes_moved) / 1e9;
+  object["cpu_seconds_per_gb"] = or_null(gb > 0, gb > 0 ? row.cpu_seconds / gb : 0);
+  object["ceiling_cpu_seconds_per_gb"] =
+      or_null(gb > 0 && row.ceiling_cpu_seconds > 0, gb > 0 ? row.ceiling_cpu_seconds / gb : 0);
+  object["cpu_efficiency"] = or_null(cpu_efficiency(row));
+  object["operations"] = row.latencies_us.size();
+  object["p50_us"] = or_null(!row.latencies_us.empty(), percentile(row.latencies_us, 50));
+  object["p99_us"] = or_null(!row.latencies_us.empty(), percentile(row.latencies_us, 99));
+  object["channel_imbalance"] = or_null(row.dram_imbalance);
+  object["block_imbalance_max"] = or_null(row.block_imbalance_max);
+  object["bytes_checked"] = row.verification.bytes_checked;
+  object["wrong_bytes"] = row.verification.wrong_bytes;
+  object["result_hash"] = fmt::format("{:08x}", row.verification.crc32c);
+}
+
+std::string or_dash(const std::optional<double>& value, const char* format) {
+  return value ? fmt::format(fmt::runtime(format), *value) : "-";
+}
+
+}  // namespace
+
+std::optional<double> efficiency(const BenchRow& row) {
+  if (row.gb_per_s.empty() || row.gb_per_s.size() != row.ceiling_gb_per_s.size()) {
+    return std::nullopt;
+  }
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < row.gb_per_s.size(); ++i) {
+    ratios.push_back(row.gb_per_s[i] / row.ceiling_gb_per_s[i]);
+  }
+  return summarise(ratios).median;
+}
+
+std::optional<double> cpu_efficiency(const BenchRow& row) {
+  if (row.ceiling_cpu_seconds <= 0 || row.cpu_seconds <= 0) {
+    return std::nullopt;
+  }
+  return row.ceiling_cpu_seconds / row.cpu_seconds;
+}
+
+boost::json::object to_json(const BenchRow& row) {
+  boost::json::object object;
+  add_subject(row, object);
+  add_rates(row, object);
+  add_costs(row, object);
+  for (const auto& item : row.extra) {
+    object[item.key()] = item.value();
+  }
+  return object;
+}
+
+Table make_bench_table() {
+  using enum Table::Align;
+  return Table({{"workload", left},
+                {"transport", left},
+                {"op", left},
+                {"size", right},
+                {"channels", right},
+                {"ports", right},
+                {"crc", left},
+                {"median", right},
+                {"ceiling", right},
+                {"efficiency", right},
+                {"by CPU", right},
+                {"p50", right},
+                {"p99", right},
+                {"imbalance", right},
+                {"cpu s/GB", right},
+                {"kind", left}});
+}
+
+void add_row(Table& table, const BenchRow& row) {
+  const Summary rate = summarise(row.gb_per_s);
+  const Summary ceiling = summarise(row.ceiling_gb_per_s);
+  const auto ratio = efficiency(row);
+  const double gb = static_cast<double>(row.bytes_moved) / 1e9;
+  const bool has_lanes = row.subject.transport == TransportKind::tcp;
+  const auto imbalance = row.dram_imbalance ? row.dram_imbalance : row.block_imbalance_max;
+  table.add({std::string(to_string(row.subject.workload)),
+             std::string(to_string(row.subject.transport)), std::string(to_string(row.op)),
+             row.subject.size.is_zero() ? "-" : format_size(row.subject.size),
+             std::to_string(row.subject.dram_channels),
+             has_lanes ? std::to_string(row.subject.eth_ports) : "-",
+             row.subject.crc ? "on" : "off", rate.count > 0 ? format_rate(rate.median) : "-",
+             ceiling.count > 0 ? format_rate(ceiling.median) : "-", or_dash(ratio, "{:.2f}"),
+             or_dash(cpu_efficiency(row), "{:.2f}"),
+             format_duration(percentile(row.latencies_us, 50) * 1e-6),
+             format_duration(percentile(row.latencies_us, 99) * 1e-6), or_dash(imbalance, "{:.3f}"),
+             gb > 0 ? fmt::format("{:.2f}", row.cpu_seconds / gb) : "-",
+             row.is_emulated() ? "emulated" : "real"});
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all cases of one bench run share: the user's memory, the ceilings and the progress bar.
+// Thread-safety: one thread. Units: GB/s.
+#pragma once
+
+#include "bench/bench_options.h"
+#include "cli/progress.h"
+#include <godbox/perf/ceiling.h>
+#include <godbox/perf/mapped_buffer.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+namespace godbox::app {
+
+[[nodiscard]] perf::Direction direction_of(WorkOp op);
+
+class Environment {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Environment>> create(BenchPlan plan);
+
+  [[nodiscard]] const BenchPlan& plan() const { return plan_; }
+  [[nodiscard]] MutableSpan user_memory() const { return user_.bytes(); }
+  [[nodiscard]] Progress& progress() { return progress_; }
+  [[nodiscard]] bool is_cold() const { return is_cold_; }
+
+  // The ceiling that belongs to a case, calibrated for the direction; made once and kept.
+  [[nodiscard]] Result<perf::Ceiling*> ceiling_for(const BenchCase& subject, WorkOp op);
+  // Reads over TCP when the server sends by sendfile; the better of a few passes.
+  [[nodiscard]] Result<double> sendfile_rate(const BenchCase& subject);
+  // What the raw sockets of this case do, once: for choosing a time scale.
+  [[nodiscard]] Result<double> machine_rate(const BenchCase& subject);
+
+ private:
+  explicit Environment(BenchPlan plan);
+  [[nodiscard]] perf::CeilingBuffers buffers() const;
+
+  BenchPlan plan_;
+  perf::MappedBuffer pool_;
+  perf::MappedBuffer user_;
+  bool is_cold_ = false;
+  std::map<std::string, std::unique_ptr<perf::Ceiling>> ceilings_;
+  Progress progress_;
+};
+
+}  // namespace godbox::app

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The workloads of `godbox bench`. Each starts a box for its case, measures and gives its rows.
+// Errors: of the box, the client and its operations (a failed operation ends the run).
+#pragma once
+
+#include "bench/bench_row.h"
+#include "bench/environment.h"
+
+#include <vector>
+
+namespace godbox::app {
+
+using Rows = std::vector<BenchRow>;
+
+// KV blocks or pages put and got through the client: block, page, scaling.
+[[nodiscard]] Result<Rows> run_block_case(Environment& environment, const BenchCase& subject);
+// Pieces of a region that all lie on one DRAM channel.
+[[nodiscard]] Result<Rows> run_one_channel_case(Environment& environment, const BenchCase& subject);
+// lookup_prefix over many objects.
+[[nodiscard]] Result<Rows> run_lookup_case(Environment& environment, const BenchCase& subject);
+
+// Adds how far each row of `scaling` is from n times its sweep's row of one, in per cent.
+void add_proportionality(Rows& rows);
+
+// --- Shared by the workloads. ---
+[[nodiscard]] Result<emulator::BoxConfig> config_for(const BenchPlan& plan,
+                                                     const BenchCase& subject);
+[[nodiscard]] BenchRow row_for(const Environment& environment, const BenchCase& subject, WorkOp op);
+// Operations in flight when the plan does not say: enough bytes to fill the lanes.
+[[nodiscard]] std::uint32_t depth_for(const BenchPlan& plan, SizeBytes bytes_per_operation);
+
+// Runs the plan's repeats: ceiling, then pass, then ceiling, ... `pass` moves `bytes_per_pass`.
+using Pass = std::function<Result<LoopResult>(std::uint32_t repeat)>;
+[[nodiscard]] Result<void> run_repeats(Environment& environment, SizeBytes bytes_per_pass,
+                                       const Pass& pass, BenchRow& row);
+
+}  // namespace godbox::app

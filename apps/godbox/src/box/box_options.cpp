@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "box/box_options.h"
+
+#include "box/shape.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <fstream>
+#include <sstream>
+
+namespace godbox::app {
+namespace {
+
+constexpr std::uint32_t kTcpPortMax = 65535;
+
+Error not_allowed(std::string_view option, std::string_view value, std::string_view allowed) {
+  return {Errc::config_invalid,
+          fmt::format("{}: \"{}\" is not allowed; allowed: {}", option, value, allowed)};
+}
+
+Result<std::string> read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) {
+    return Error(Errc::config_invalid, fmt::format("--config: cannot read \"{}\"", path));
+  }
+  return text.str();
+}
+
+Result<emulator::BoxConfig> base_config(const BoxOptions& options) {
+  Result<emulator::BoxConfig> config = emulator::preset(options.preset);
+  if (!config) {
+    return not_allowed("--preset", options.preset,
+                       fmt::format("{}", fmt::join(emulator::preset_names(), ", ")));
+  }
+  if (options.config_file.empty()) {
+    return config;
+  }
+  const Result<std::string> text = read_text(options.config_file);
+  if (!text) {
+    return text.error();
+  }
+  return emulator::apply_toml(*config, *text, options.config_file);
+}
+
+Result<void> apply_size(std::string_view option, const std::optional<std::string>& text,
+                        SizeBytes& size) {
+  if (!text) {
+    return {};
+  }
+  const Result<SizeBytes> parsed = emulator::parse_size(*text);
+  if (!parsed) {
+    return not_allowed(option, *text, "a size like 256MiB, 16GiB or 1TiB");
+  }
+  size = *parsed;
+  return {};
+}
+
+Result<void> apply_rate(std::string_view option, const std::optional<std::string>& text,
+                        Rate& rate) {
+  if (!text) {
+    return {};
+  }
+  if (*text == "0") {
+    rate = Rate();
+    return {};
+  }
+  const Result<Rate> parsed = emulator::parse_rate(*text);
+  if (!parsed) {
+    return not_allowed(option, *text, "a rate like 44.8GB/s or 100Gbit/s, or 0 for unlimited");
+  }
+  rate = *parsed;
+  return {};
+}
+
+Result<void> apply_counts(const BoxOptions& options, emulator::BoxConfig& config) {
+  if (options.eth_ports && options.eth_ports_per_super_nic) {
+    return Error(Errc::config_invalid,
+                 "--ports and --ports-per-super-nic say the same in two ways; give one of them");
+  }
+  if (const auto shaped =
+          apply_shape({options.super_nics, options.dram_channels, options.eth_ports}, config);
+      !shaped) {
+    return shaped;
+  }
+  if (options.eth_ports_per_super_nic) {
+    config.eth_ports_per_super_nic = *options.eth_ports_per_super_nic;
+  }
+  if (options.tcp_port_base) {
+    if (*options.tcp_port_base > kTcpPortMax) {
+      return not_allowed("--tcp-port-base", std::to_string(*options.tcp_port_base),
+                         "0 (any free ports) to 65535");
+    }
+    config.tcp_port_base = static_cast<std::uint16_t>(*options.tcp_port_base);
+  }
+  config.server_threads = options.server_threads.value_or(config.server_threads);
+  return {};
+}
+
+Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& config) {
+  if (options.eviction == "none") {
+    config.eviction = emulator::EvictionPolicy::none;
+  } else if (options.eviction == "lru") {
+    config.eviction = emulator::EvictionPolicy::lru;
+  } else if (options.eviction) {
+    return not_allowed("--eviction", *options.eviction, "lru, none");
+  }
+  if (options.mode) {
+    const Result<emulator::TimingMode> mode = parse_mode(*options.mode);
+    if (!mode) {
+      return mode.error();
+    }
+    config.mode = *mode;
+  }
+  config.time_scale = options.time_scale.value_or(config.time_scale);
+  config.control_socket = options.control_socket.value_or(config.control_socket);
+  return apply_rates({options.rate_dram, options.rate_cxl, options.rate_eth}, config.rates);
+}
+
+void add_speed_options(CLI::App& command, BoxOptions& options) {
+  command.add_option("--mode", options.mode,
+                     "free: as fast as this machine's memory; paced: held to the modelled rates");
+  command.add_option("--time-scale", options.time_scale,
+                     "paced: rates are divided by it, so that a large box fits a small machine");
+  command.add_option("--rate-dram", options.rate_dram, "paced: of one DRAM channel, like 44.8GB/s");
+  command.add_option("--rate-cxl", options.rate_cxl, "paced: of one CXL link, each direction");
+  command.add_option("--rate-eth", options.rate_eth,
+                     "paced: of one Ethernet port, each direction, like 100Gbit/s");
+}
+
+}  // namespace
+
+Result<emulator::TimingMode> parse_mode(const std::string& text) {
+  if (text == "free") {
+    return emulator::TimingMode::free;
+  }
+  if (text == "paced") {
+    return emulator::TimingMode::paced;
+  }
+  return not_allowed("--mode", text, "free, paced");
+}
+
+Result<void> apply_rates(const PacingOptions& options, emulator::PacedRates& rates) {
+  if (auto done = apply_rate("--rate-dram", options.rate_dram, rates.dram_channel); !done) {
+    return done;
+  }
+  if (auto done = apply_rate("--rate-cxl", options.rate_cxl, rates.cxl_link); !done) {
+    return done;
+  }
+  return apply_rate("--rate-eth", options.rate_eth, rates.eth_port);
+}
+
+void add_box_options(CLI::App& command, BoxOptions& options) {
+  command
+      .add_option(
+          "--preset", options.preset,
+          fmt::format("The box to start from: {}", fmt::join(emulator::preset_names(), ", ")))
+      ->capture_default_str();
+  command.add_option("--config", options.config_file, "TOML file, applied over the preset");
+  command.add_option("--super-nics", options.super_nics, "SuperNICs in the box");
+  command.add_option("--channels", options.dram_channels, "DRAM channels of the whole box");
+  command.add_option("--channel-size", options.dram_channel_size,
+                     "Capacity of one DRAM channel, in multiples of 256MiB");
+  command.add_option("--ports", options.eth_ports, "Ethernet ports of the whole box");
+  command.add_option("--ports-per-super-nic", options.eth_ports_per_super_nic,
+                     "Ethernet ports of each SuperNIC");
+  command.add_option("--tcp-port-base", options.tcp_port_base,
+                     "Ethernet port i listens on TCP port base + i; 0 takes free ones");
+  command.add_option("--control-socket", options.control_socket,
+                     "Path of the local control socket");
+  command.add_option("--backing-limit", options.backing_limit,
+                     "Memory that the box may really use (default: half of this machine's)");
+  command.add_option("--eviction", options.eviction, "What a full pool does: lru, none");
+  command.add_option("--threads", options.server_threads, "Server threads; 0 chooses");
+  add_speed_options(command, options);
+}
+
+Result<emulator::BoxConfig> build_config(const BoxOptions& options) {
+  Result<emulator::BoxConfig> config = base_config(options);
+  if (!config) {
+    return config;
+  }
+  SizeBytes backing_limit = config->backing_limit.value_or(SizeBytes());
+  for (const Result<void>& applied :
+       {apply_counts(options, *config), apply_policies(options, *config),
+        apply_size("--channel-size", options.dram_channel_size, config->dram_channel_size),
+        apply_size("--backing-limit", options.backing_limit, backing_limit)}) {
+    if (!applied) {
+      return applied.error();
+    }
+  }
+  if (options.backing_limit) {
+    config->backing_limit = backing_limit;
+  }
+  if (const Result<void> valid = emulator::validate(*config); !valid) {
+    return valid.error();
+  }
+  return config;
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The options of `godbox serve` that describe a box, and the configuration that they make:
+// preset, then configuration file, then options; checked as one.
+#pragma once
+
+#include <godbox/emulator/box_config.h>
+
+#include <CLI/CLI.hpp>
+
+#include <optional>
+#include <string>
+
+namespace godbox::app {
+
+struct BoxOptions {
+  std::string preset = "emfasys18";
+  std::string config_file;
+  std::optional<std::uint32_t> super_nics;
+  std::optional<std::uint32_t> dram_channels;
+  std::optional<std::uint32_t> eth_ports;
+  std::optional<std::uint32_t> eth_ports_per_super_nic;
+  std::optional<std::string> dram_channel_size;
+  std::optional<std::uint32_t> tcp_port_base;
+  std::optional<std::string> control_socket;
+  std::optional<std::string> backing_limit;
+  std::optional<std::string> eviction;
+  std::optional<std::string> mode;
+  std::optional<double> time_scale;
+  std::optional<std::string> rate_dram;
+  std::optional<std::string> rate_cxl;
+  std::optional<std::string> rate_eth;
+  std::optional<std::uint32_t> server_threads;
+};
+
+void add_box_options(CLI::App& command, BoxOptions& options);
+// Errors: config_invalid naming option, value and what is allowed; io_error for the file.
+[[nodiscard]] Result<emulator::BoxConfig> build_config(const BoxOptions& options);
+
+// --mode, --time-scale and --rate-*: shared with `bench`.
+struct PacingOptions {
+  std::optional<std::string> rate_dram;
+  std::optional<std::string> rate_cxl;
+  std::optional<std::string> rate_eth;
+};
+// Sets the rates that were given; "0" means unlimited. Errors: config_invalid.
+[[nodiscard]] Result<void> apply_rates(const PacingOptions& options, emulator::PacedRates& rates);
+[[nodiscard]] Result<emulator::TimingMode> parse_mode(const std::string& text);
+
+}  // namespace godbox::app

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A box in this process, on free TCP ports and a control socket of its own, with one client
+// connected to it: what `bench` and `demo` measure. Thread-safety: the client belongs to the thread
+// that made the rig; the box serves in its own threads. Errors: those of the box's start and of the
+// client's connect.
+#pragma once
+
+#include <godbox/emulator/box.h>
+#include <godbox/striping/client.h>
+
+#include <memory>
+#include <string_view>
+
+namespace godbox::app {
+
+enum class TransportKind : std::uint8_t { local, tcp };
+[[nodiscard]] std::string_view to_string(TransportKind kind);
+
+struct RigClientOptions {
+  TransportKind transport = TransportKind::tcp;
+  std::uint32_t lanes_per_eth_port = 1;
+  std::size_t copy_threads = 1;  // local
+  bool crc = true;
+};
+
+class Rig {
+ public:
+  // TCP ports and control socket of `config` are replaced.
+  [[nodiscard]] static Result<std::unique_ptr<Rig>> start(emulator::BoxConfig config,
+                                                          const RigClientOptions& options);
+  ~Rig();
+  Rig(const Rig&) = delete;
+  Rig& operator=(const Rig&) = delete;
+
+  [[nodiscard]] emulator::Box& box();
+  [[nodiscard]] striping::Client& client();
+  [[nodiscard]] const Clock& clock() const;
+  // Ends the client's session and opens another: a mapped session keeps the space of what it
+  // removed.
+  [[nodiscard]] Result<void> reconnect();
+
+ private:
+  struct Impl;
+  explicit Rig(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace godbox::app

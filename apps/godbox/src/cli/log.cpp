@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/log.h"
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+
+namespace godbox::app {
+
+void set_up_log(bool verbose) {
+  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+  auto logger = std::make_shared<spdlog::logger>("godbox", std::move(sink));
+  logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
+  logger->set_pattern(verbose ? "%H:%M:%S.%e godbox: %^%l%$: %v" : "godbox: %^%l%$: %v");
+  spdlog::set_default_logger(std::move(logger));
+}
+
+ExitCode fail(std::string_view what, const Error& error) {
+  spdlog::error("{}: {}", what, error.message());
+  return exit_code_for(error.code);
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/bench_options.h"
+#include "bench/environment.h"
+#include "bench/workloads.h"
+#include "box/model_rate.h"
+#include "cli/json.h"
+#include "cli/log.h"
+#include "commands/commands.h"
+#include "measure/machine.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <map>
+#include <memory>
+
+namespace godbox::app {
+namespace {
+
+constexpr std::string_view kSchema = "godbox-bench-1";
+// Half of what the raw sockets do leaves room for frames, CRC and the neighbours' noise.
+constexpr double kMachineShare = 0.5;
+
+constexpr std::string_view kFooter = R"(Examples:
+  godbox bench                                    KV blocks, both transports, real figures
+  godbox bench --transport local --sizes 20MiB --crc both
+  godbox bench --transport tcp --ports 1,2,4,9 --sizes 4MiB
+  godbox bench --workload page --sizes 4KiB,64KiB --depth 1      latency of single pages
+  godbox bench --workload lookup --objects 10000,1000000         lookup_prefix of 1,000 names
+  godbox bench --workload scaling --mode paced --repeats 3       emulated: 1 to 28 channels
+  godbox bench --workload one-channel --mode paced               emulated: what striping avoids
+  godbox bench --quick --json                                    64 MiB: does it work?
+
+"real" figures are this machine's and stand beside a ceiling measured in the same minute (memcpy,
+raw sockets); "emulated" figures come from the paced box and stand beside its model.
+docs/bench.md explains every field and how it is measured.)";
+
+std::string now_as_text() {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+}
+
+// A paced plan without a time scale gets one per sweep: its largest case needs a fixed share of
+// what this machine can do.
+Result<void> settle_time_scales(Environment& environment, std::vector<BenchCase>& cases) {
+  const BenchPlan& plan = environment.plan();
+  if (plan.mode == emulator::TimingMode::free) {
+    return {};
+  }
+  std::map<Sweep, double> scales;
+  double machine = 0;
+  for (const BenchCase& one : cases) {
+    if (plan.time_scale > 0) {
+      scales[one.sweep] = plan.time_scale;
+      continue;
+    }
+    const Result<emulator::BoxConfig> config = config_for(plan, one);
+    if (!config) {
+      return config.error();
+    }
+    const double model = model_gb_per_s(*config);
+    if (!std::isfinite(model)) {
+      continue;  // unlimited: there is nothing to scale
+    }
+    if (machine == 0) {
+      const Result<double> rate = environment.machine_rate(one);
+      if (!rate) {
+        return rate.error();
+      }
+      machine = *rate;
+    }
+    scales[one.sweep] = std::max(scales[one.sweep], std::ceil(model / (machine * kMachineShare)));
+  }
+  for (BenchCase& one : cases) {
+    one.time_scale = std::max(1.0, scales[one.sweep]);
+  }
+  return {};
+}
+
+Result<Rows> run_case(Environment& environment, const BenchCase& subject) {
+  switch (subject.workload) {
+    case Workload::lookup:
+      return run_lookup_case(environment, subject);
+    case Workload::one_channel:
+      return run_one_channel_case(environment, subject);
+    default:
+      return run_block_case(environment, subject);
+  }
+}
+
+Result<Rows> run_cases(Environment& environment) {
+  std::vector<BenchCase> cases = environment.plan().cases;
+  if (const auto settled = settle_time_scales(environment, cases); !settled) {
+    return settled.error();
+  }
+  Rows rows;
+  for (const BenchCase& one : cases) {
+    environment.progress().say(
+        fmt::format("{} over {}", to_string(one.workload), to_string(one.transport)));
+    Result<Rows> more = run_case(environment, one);
+    if (!more) {
+      return more.error();
+    }
+    std::move(more->begin(), more->end(), std::back_inserter(rows));
+  }
+  environment.progress().clear();
+  add_proportionality(rows);
+  return rows;
+}
+
+void print_document(const Rows& rows, const Machine& machine, const std::string& begun) {
+  boost::json::object document;
+  document["schema"] = kSchema;
+  document["version"] = version();
+  document["commit"] = build_commit();
+  document["build_type"] = build_type();
+  document["begun"] = begun;
+  document["ended"] = now_as_text();
+  document["machine"] = to_json(machine);
+  boost::json::array list;
+  for (const BenchRow& row : rows) {
+    list.push_back(to_json(row));
+  }
+  document["rows"] = std::move(list);
+  print_json(stdout, document, false);
+}
+
+void print_table(const Rows& rows, const Machine& machine) {
+  Table table = make_bench_table();
+  for (const BenchRow& row : rows) {
+    add_row(table, row);
+  }
+  fmt::print("{}\n{} on {} cores, commit {} ({})\n", table.render(), machine.cpu_model,
+             machine.cores, build_commit(), build_type());
+  for (const BenchRow& row : rows) {
+    if (!row.extra.empty()) {
+      fmt::print("{} {}: {}\n", to_string(row.subject.workload), to_string(row.op),
+                 boost::json::serialize(row.extra));
+    }
+  }
+}
+
+ExitCode run_bench(const BenchOptions& options) {
+  Result<BenchPlan> plan = make_plan(options);
+  if (!plan) {
+    return fail("bench", plan.error());
+  }
+  const std::string begun = now_as_text();
+  const Machine machine = describe_machine();
+  if (machine.load_average > machine.cores * 0.5) {
+    spdlog::warn("this machine is busy (load {:.1f}): figures will be noisy", machine.load_average);
+  }
+  const auto environment = Environment::create(std::move(*plan));
+  if (!environment) {
+    return fail("bench", environment.error());
+  }
+  const Result<Rows> rows = run_cases(**environment);
+  if (!rows) {
+    return fail("bench", rows.error());
+  }
+  options.json ? print_document(*rows, machine, begun) : print_table(*rows, machine);
+  const bool all_right = std::all_of(rows->begin(), rows->end(), [](const BenchRow& row) {
+    return row.verification.wrong_bytes == 0;
+  });
+  if (!all_right) {
+    spdlog::error("bench: wrong bytes were read; see wrong_bytes of each row (--json)");
+  }
+  return all_right ? ExitCode::ok : ExitCode::failure;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& program, Action& chosen) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* const command = program.add_subcommand(
+      "bench", "Measure a box in this process beside this machine's ceilings");
+  add_bench_options(*command, *options);
+  command->footer(std::string(kFooter));
+  command->callback([options, &chosen] { chosen = [options] { return run_bench(*options); }; });
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The subcommands. Each add_* registers one with its options and, when the command line chooses it,
+// sets `chosen` to what has to run.
+#pragma once
+
+#include "cli/exit_code.h"
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+
+namespace godbox::app {
+
+using Action = std::function<ExitCode()>;
+
+void add_serve(CLI::App& program, Action& chosen);
+void add_status(CLI::App& program, Action& chosen);
+void add_object_commands(CLI::App& program, Action& chosen);  // put, get, ls, rm
+void add_demo(CLI::App& program, Action& chosen);
+void add_bench(CLI::App& program, Action& chosen);
+
+}  // namespace godbox::app

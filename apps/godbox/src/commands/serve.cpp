@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "box/box_options.h"
+#include "cli/format.h"
+#include "cli/json.h"
+#include "cli/log.h"
+#include "cli/table.h"
+#include "commands/commands.h"
+#include <godbox/app/box_server.h>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+#include <string>
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+namespace godbox::app {
+namespace {
+
+struct ServeOptions {
+  BoxOptions box;
+  bool json = false;
+};
+
+constexpr std::string_view kFooter = R"(Examples:
+  godbox serve                                   18 TiB: 9 SuperNICs, 18 DRAM channels, 36 ports
+  godbox serve --preset laptop                   18 x 256 MiB, 9 ports
+  godbox serve --channels 28 --ports 14          totals of the box
+  godbox serve --mode paced --time-scale 1000    held to 1/1000 of the modelled rates
+  godbox serve --config box.toml --tcp-port-base 0
+Capacity is sparse: memory is taken as objects come, up to --backing-limit. The box serves loopback
+addresses only, until Ctrl-C or SIGTERM. A second server on the same port or socket ends with exit
+code 7.)";
+
+// SIGINT and SIGTERM are taken by sigwait() in the main thread; the server's threads inherit the
+// mask.
+class StopSignals {
+ public:
+  StopSignals() {
+    ::sigemptyset(&set_);
+    ::sigaddset(&set_, SIGINT);
+    ::sigaddset(&set_, SIGTERM);
+    ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  }
+  void wait() const {
+    int received = 0;
+    ::sigwait(&set_, &received);
+  }
+
+ private:
+  sigset_t set_{};
+};
+
+std::string_view mode_name(const emulator::BoxConfig& config) {
+  return config.mode == emulator::TimingMode::paced ? "paced" : "free";
+}
+
+void print_ready_line(BoxServer& server) {
+  const emulator::BoxConfig& config = server.box().config();
+  boost::json::array ports;
+  for (const StreamAddress& address : server.eth_port_addresses()) {
+    ports.push_back(boost::json::string(address.to_string()));
+  }
+  print_json(stdout,
+             boost::json::object{{"ready", true},
+                                 {"name", config.name},
+                                 {"mode", mode_name(config)},
+                                 {"time_scale", config.time_scale},
+                                 {"super_nics", config.super_nics},
+                                 {"dram_channels", config.dram_channels()},
+                                 {"eth_ports", std::move(ports)},
+                                 {"control_socket", server.control_address().host},
+                                 {"capacity_bytes", config.capacity().count()},
+                                 {"backing_limit_bytes", server.backing_limit().count()},
+                                 {"pid", ::getpid()}},
+             true);
+}
+
+void print_ready_table(BoxServer& server) {
+  const emulator::BoxConfig& config = server.box().config();
+  const auto& ports = server.eth_port_addresses();
+  Table table({{config.name, Table::Align::left}, {"", Table::Align::left}});
+  table.add({"capacity",
+             fmt::format("{}, of which {} real memory at most", format_size(config.capacity()),
+                         format_size(server.backing_limit()))});
+  table.add({"SuperNICs", std::to_string(config.super_nics)});
+  table.add({"DRAM channels", fmt::format("{} x {}", config.dram_channels(),
+                                          format_size(config.dram_channel_size))});
+  table.add(
+      {"Ethernet ports", fmt::format("{}: {}{}", ports.size(), ports.front().to_string(),
+                                     ports.size() > 1 ? " to " + ports.back().to_string() : "")});
+  table.add({"control socket", server.control_address().host});
+  table.add({"timing", config.mode == emulator::TimingMode::paced
+                           ? fmt::format("paced at 1/{:g} speed (emulated)", config.time_scale)
+                           : "free: as fast as this machine"});
+  table.add({"server threads", std::to_string(server.thread_count())});
+  fmt::print("{}Serving until Ctrl-C.\n", table.render());
+  std::fflush(stdout);
+}
+
+ExitCode run_serve(const ServeOptions& options) {
+  Result<emulator::BoxConfig> config = build_config(options.box);
+  if (!config) {
+    return fail("serve", config.error());
+  }
+  const StopSignals stop_signals;
+  const Result<std::unique_ptr<BoxServer>> server = BoxServer::start(std::move(*config));
+  if (!server) {
+    return fail("serve", server.error());
+  }
+  options.json ? print_ready_line(**server) : print_ready_table(**server);
+  stop_signals.wait();
+  spdlog::debug("stopping");
+  (*server)->stop();
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+void add_serve(CLI::App& program, Action& chosen) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App* const command = program.add_subcommand("serve", "Run a box until it is told to stop");
+  add_box_options(*command, options->box);
+  command->add_flag("--json", options->json, "When ready, print one line of JSON (docs/cli.md)");
+  command->footer(std::string(kFooter));
+  command->callback([options, &chosen] { chosen = [options] { return run_serve(*options); }; });
+}
+
+}  // namespace godbox::app

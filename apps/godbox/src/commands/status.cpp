@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "box/open_box.h"
+#include "cli/format.h"
+#include "cli/json.h"
+#include "cli/log.h"
+#include "cli/table.h"
+#include "commands/commands.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <string>
+
+namespace godbox::app {
+namespace {
+
+struct StatusOptions {
+  std::string address;
+  bool json = false;
+};
+
+constexpr std::string_view kFooter = R"(Examples:
+  godbox status                                  the box of the default control socket
+  godbox status --json | jq .dram_channels       every counter; docs/status.md has the fields
+  godbox status --connect unix:/tmp/a.sock)";
+
+// A number of the status document; 0 where a box of another version does not have it.
+std::uint64_t number(const boost::json::object& from, std::string_view key) {
+  const boost::json::value* const value = from.if_contains(key);
+  return value != nullptr && value->is_number() ? value->to_number<std::uint64_t>() : 0;
+}
+
+std::string text(const boost::json::object& from, std::string_view key) {
+  const boost::json::value* const value = from.if_contains(key);
+  return value != nullptr && value->is_string() ? std::string(value->get_string()) : "";
+}
+
+const boost::json::array& list(const boost::json::object& from, std::string_view key) {
+  static const boost::json::array kNone;
+  const boost::json::value* const value = from.if_contains(key);
+  return value != nullptr && value->is_array() ? value->get_array() : kNone;
+}
+
+std::string size_text(const boost::json::object& from, std::string_view key) {
+  return format_size(SizeBytes(number(from, key)));
+}
+
+void print_summary(const boost::json::object& status) {
+  fmt::print("{} ({} mode), up {}\n", text(status, "name"), text(status, "mode"),
+             format_duration(static_cast<double>(number(status, "uptime_ms")) / 1e3));
+  Table table({{"pool", Table::Align::left}, {"", Table::Align::right}});
+  table.add({"capacity", size_text(status, "capacity_bytes")});
+  table.add({"given out", size_text(status, "reserved_bytes")});
+  table.add({"real memory", size_text(status, "backed_bytes") + " of " +
+                                size_text(status, "backing_limit_bytes")});
+  for (const std::string_view key :
+       {"objects", "regions", "leases", "sessions", "evictions", "quarantined"}) {
+    table.add({std::string(key), format_count(number(status, key))});
+  }
+  fmt::print("{}", table.render("  "));
+}
+
+void print_channels(const boost::json::object& status) {
+  Table table({{"DRAM channel", Table::Align::right},
+               {"SuperNIC", Table::Align::right},
+               {"size", Table::Align::right},
+               {"read", Table::Align::right},
+               {"written", Table::Align::right}});
+  for (const boost::json::value& item : list(status, "dram_channels")) {
+    const boost::json::object& channel = item.as_object();
+    table.add({std::to_string(number(channel, "id")), std::to_string(number(channel, "super_nic")),
+               size_text(channel, "size_bytes"), size_text(channel, "bytes_read"),
+               size_text(channel, "bytes_written")});
+  }
+  fmt::print("\n{}", table.render("  "));
+}
+
+void print_ports(const boost::json::object& status) {
+  Table table({{"Ethernet port", Table::Align::right},
+               {"SuperNIC", Table::Align::right},
+               {"address", Table::Align::left},
+               {"lanes", Table::Align::right},
+               {"received", Table::Align::right},
+               {"sent", Table::Align::right}});
+  for (const boost::json::value& item : list(status, "eth_ports")) {
+    const boost::json::object& port = item.as_object();
+    table.add({std::to_string(number(port, "id")), std::to_string(number(port, "super_nic")),
+               text(port, "address"), std::to_string(number(port, "connections_open")),
+               size_text(port, "bytes_received"), size_text(port, "bytes_sent")});
+  }
+  fmt::print("\n{}", table.render("  "));
+}
+
+ExitCode run_status(const StatusOptions& options) {
+  const auto session = open_box(options.address);
+  if (!session) {
+    return fail("status", session.error());
+  }
+  const Result<std::string> answer = (*session)->client().status_json();
+  if (!answer) {
+    return fail("status", answer.error());
+  }
+  boost::system::error_code error;
+  const boost::json::value status = boost::json::parse(*answer, error);
+  if (error || !status.is_object()) {
+    return fail("status", Error(Errc::protocol_error, "the box's answer is no JSON object"));
+  }
+  if (options.json) {
+    print_json(stdout, status, false);
+    return ExitCode::ok;
+  }
+  print_summary(status.get_object());
+  print_channels(status.get_object());
+  print_ports(status.get_object());
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+void add_status(CLI::App& program, Action& chosen) {
+  auto options = std::make_shared<StatusOptions>();
+  CLI::App* const command =
+      program.add_subcommand("status", "Show what a running box holds and what it has moved");
+  add_connect_option(*command, options->address);
+  command->add_flag("--json", options->json, "Print the box's whole status as JSON");
+  command->footer(std::string(kFooter));
+  command->callback([options, &chosen] { chosen = [options] { return run_status(*options); }; });
+}
+
+}  // namespace godbox::app

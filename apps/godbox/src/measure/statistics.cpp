@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "measure/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace godbox::app {
+namespace {
+
+double median_of_sorted(const std::vector<double>& sorted) {
+  const std::size_t half = sorted.size() / 2;
+  return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+std::vector<double> sorted_copy(std::span<const double> values) {
+  std::vector<double> sorted(values.begin(), values.end());
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
+}
+
+}  // namespace
+
+Summary summarise(std::span<const double> values) {
+  if (values.empty()) {
+    return {};
+  }
+  std::vector<double> sorted = sorted_copy(values);
+  Summary summary;
+  summary.count = sorted.size();
+  summary.min = sorted.front();
+  summary.max = sorted.back();
+  summary.median = median_of_sorted(sorted);
+  for (double& value : sorted) {
+    value = std::fabs(value - summary.median);
+  }
+  std::sort(sorted.begin(), sorted.end());
+  summary.mad = median_of_sorted(sorted);
+  return summary;
+}
+
+double percentile(std::span<const double> values, double percent) {
+  if (values.empty()) {
+    return 0;
+  }
+  const std::vector<double> sorted = sorted_copy(values);
+  const double rank = std::ceil(percent / 100 * static_cast<double>(sorted.size()));
+  const auto index = static_cast<std::size_t>(std::max(rank, 1.0)) - 1;
+  return sorted[std::min(index, sorted.size() - 1)];
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory for measurements: mapped, and touched page by page before it is handed out, so that no
+// page fault falls into a timed part. `memfd` is what a box's DRAM channel is made of, `anonymous`
+// what a program's own buffers are made of. Thread-safety: none needed; the bytes are the users' to
+// share. Ownership: the buffer owns mapping and descriptor. Units: bytes. Errors: invalid_argument
+// (size 0), io_error with the system's reason.
+#pragma once
+
+#include <godbox/result.h>
+#include <godbox/units.h>
+
+namespace godbox::perf {
+
+class MappedBuffer {
+ public:
+  [[nodiscard]] static Result<MappedBuffer> anonymous(SizeBytes size);
+  [[nodiscard]] static Result<MappedBuffer> memfd(SizeBytes size);
+
+  MappedBuffer() = default;
+  ~MappedBuffer();
+  MappedBuffer(MappedBuffer&& other) noexcept;
+  MappedBuffer& operator=(MappedBuffer&& other) noexcept;
+  MappedBuffer(const MappedBuffer&) = delete;
+  MappedBuffer& operator=(const MappedBuffer&) = delete;
+
+  [[nodiscard]] MutableSpan bytes() const { return bytes_; }
+  [[nodiscard]] int descriptor() const { return descriptor_; }  // -1: anonymous
+
+ private:
+  [[nodiscard]] static Result<MappedBuffer> map(SizeBytes size, int descriptor);
+
+  MutableSpan bytes_;
+  int descriptor_ = -1;
+};
+
+}  // namespace godbox::perf

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+import unittest
+
+from program import OK, ProgramTest
+
+SMALL = ["bench", "--working-set", "8MiB", "--sizes", "1MiB", "--repeats", "2"]
+
+# Fields that every row has; scripts and perf/compare rely on them.
+FIELDS = (
+    "workload transport mode op size_bytes channels ports lanes crc working_set_bytes "
+    "gb_per_s_median gb_per_s_min gb_per_s_max ceiling_gb_per_s efficiency cpu_seconds_per_gb "
+    "p50_us p99_us channel_imbalance kind seed result_hash bytes_checked wrong_bytes"
+).split()
+
+
+class BenchTest(ProgramTest):
+    def rows(self, *options):
+        document = self.run_json(*SMALL, *options)
+        self.assertEqual(document["schema"], "godbox-bench-1")
+        for key in ("commit", "machine", "build_type", "begun"):
+            self.assertIn(key, document)
+        for row in document["rows"]:
+            for field in FIELDS:
+                self.assertIn(field, row)
+            self.assertEqual(row["wrong_bytes"], 0)
+        return document["rows"]
+
+    def test_blocks_over_both_transports(self):
+        rows = self.rows("--crc", "both", "--verify")
+        self.assertEqual(len(rows), 8)
+        for row in rows:
+            self.assertEqual(row["kind"], "real")
+            self.assertEqual(row["temperature"], "hot")
+            self.assertGreater(row["gb_per_s_min"], 0)
+            self.assertLessEqual(row["gb_per_s_min"], row["gb_per_s_median"])
+            self.assertLessEqual(row["gb_per_s_median"], row["gb_per_s_max"])
+            self.assertGreater(row["efficiency"], 0)
+            self.assertGreaterEqual(row["bytes_checked"], 8 << 20)
+            self.assertLessEqual(row["block_imbalance_max"], 1.05)
+            ceiling = {"local": "memcpy", "tcp": "sockets"}[row["transport"]]
+            self.assertEqual(row["ceiling"], ceiling)
+        for row in rows:
+            if row["transport"] == "tcp":
+                self.assertLessEqual(row["channel_imbalance"], 1.05)
+
+    def test_the_same_seed_gives_the_same_result_hash(self):
+        options = ("--transport", "tcp", "--op", "read")
+        first = self.rows(*options, "--seed", "5")[0]["result_hash"]
+        self.assertEqual(self.rows(*options, "--seed", "5")[0]["result_hash"], first)
+        self.assertNotEqual(self.rows(*options, "--seed", "6")[0]["result_hash"], first)
+
+    def test_pages_in_batches(self):
+        rows = self.rows("--workload", "page", "--sizes", "4KiB,64KiB", "--batch", "8",
+                         "--transport", "tcp", "--op", "read")
+        self.assertEqual([row["size_bytes"] for row in rows], [4096, 65536])
+        self.assertEqual(rows[0]["batch"], 8)
+
+    def test_lookups(self):
+        rows = self.rows("--workload", "lookup", "--objects", "2000", "--keys", "100")
+        self.assertEqual([row["pattern"] for row in rows],
+                         ["all_present", "miss_at_half", "random_order"])
+        for row in rows:
+            self.assertEqual(row["objects"], 2000)
+            self.assertGreater(row["p50_us"], 0)
+            self.assertGreater(row["index_bytes_per_object"], 0)
+
+    def test_one_channel_gets_the_rate_of_one(self):
+        row, = self.rows("--workload", "one-channel", "--mode", "paced", "--time-scale", "1000",
+                         "--op", "read", "--channels", "4", "--working-set", "256MiB")
+        self.assertEqual(row["kind"], "emulated")
+        self.assertAlmostEqual(row["channel_imbalance"], 4, places=3)
+        self.assertAlmostEqual(row["efficiency"], 1, delta=0.15)
+
+    def test_paced_rows_say_that_they_are_emulated(self):
+        row, = self.rows("--mode", "paced", "--time-scale", "5000", "--transport", "tcp", "--op",
+                         "read")
+        self.assertEqual((row["kind"], row["ceiling"]), ("emulated", "model"))
+        self.assertAlmostEqual(row["unscaled_gb_per_s"], row["gb_per_s_median"] * 5000, delta=1)
+
+    def test_without_json_it_prints_a_table(self):
+        text = self.run_program(*SMALL, "--transport", "local", status=OK).stdout.decode()
+        for word in ("efficiency", "local", "1 MiB", "real"):
+            self.assertIn(word, text)
+
+
+if __name__ == "__main__":
+    unittest.main()

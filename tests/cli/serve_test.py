@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import signal
+import socket
+import subprocess
+import time
+import unittest
+
+import program
+from program import IN_USE, OK, ProgramTest
+
+
+class ServeTest(ProgramTest):
+    def test_the_ready_line_describes_the_box(self):
+        with self.server("--channels", "9", "--ports", "3") as server:
+            ready = server.ready
+            self.assertIs(ready["ready"], True)
+            self.assertEqual(ready["dram_channels"], 9)
+            self.assertEqual(len(ready["eth_ports"]), 3)
+            self.assertTrue(all(a.startswith("tcp:127.0.0.1:") for a in ready["eth_ports"]))
+            self.assertEqual(ready["control_socket"], str(server.socket))
+            self.assertEqual(ready["capacity_bytes"], 9 * (256 << 20))
+            self.assertEqual(ready["backing_limit_bytes"], 256 << 20)
+            self.assertEqual(ready["mode"], "free")
+            self.assertEqual(ready["pid"], server.process.pid)
+
+    def test_sigterm_and_sigint_stop_it_cleanly(self):
+        for with_signal in (signal.SIGTERM, signal.SIGINT):
+            with self.server() as server:
+                self.assertTrue(server.socket.exists())
+                self.assertEqual(server.stop(with_signal), OK)
+                self.assertFalse(server.socket.exists())
+                self.assertEqual(server.errors, "")
+
+    def test_it_stops_with_clients_connected(self):
+        with self.server() as server:
+            host, port = server.ready["eth_ports"][0].split(":")[1:]
+            with socket.create_connection((host, int(port))):
+                self.assertEqual(server.stop(), OK)
+
+    def test_a_full_size_box_starts_in_seconds(self):
+        begin = time.monotonic()
+        with self.server("--preset", "emfasys18") as server:
+            took = time.monotonic() - begin
+            self.assertEqual(server.ready["capacity_bytes"], 18 << 40)
+            self.assertLess(took, 5)
+
+    def test_a_second_server_on_the_socket_is_refused_by_name(self):
+        with self.server() as server:
+            self.assert_fails(
+                ["serve", *program.SMALL_BOX, "--control-socket", server.socket], IN_USE,
+                str(server.socket))
+            self.run_program("status", "--connect", server.address)  # the first one still serves
+
+    def test_a_second_server_on_the_tcp_port_is_refused_by_name(self):
+        with self.server() as server:
+            port = server.ready["eth_ports"][0].rsplit(":", 1)[1]
+            self.assert_fails(
+                ["serve", *program.SMALL_BOX, "--control-socket", self.folder / "other.sock",
+                 "--tcp-port-base", port], IN_USE, port)
+            self.assertFalse((self.folder / "other.sock").exists())
+
+    def test_a_socket_left_by_a_killed_server_is_taken_over(self):
+        with self.server() as server:
+            server.process.kill()
+            server.process.wait()
+            self.assertTrue(server.socket.exists())
+        with self.server() as server:
+            self.assertEqual(server.stop(), OK)
+
+    def test_without_json_it_prints_a_table(self):
+        process = subprocess.Popen(
+            [program.PROGRAM, "serve", *program.SMALL_BOX, "--control-socket",
+             str(self.folder / "control.sock")], stdout=subprocess.PIPE, text=True)
+        try:
+            lines = [process.stdout.readline()]
+            while "Ctrl-C" not in lines[-1] and lines[-1]:
+                lines.append(process.stdout.readline())
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=program.STOP_SECONDS_MAX)
+        text = "".join(lines)
+        for word in ("DRAM channels", "18 x 256 MiB", "Ethernet ports", "control.sock"):
+            self.assertIn(word, text)
+        self.assertEqual(process.returncode, OK)
+
+    def test_a_configuration_file_makes_the_box(self):
+        config = self.folder / "box.toml"
+        config.write_text('preset = "laptop"\nname = "from-file"\nsuper_nics = 2\n')
+        with self.server("--config", str(config)) as server:
+            self.assertEqual(server.ready["name"], "from-file")
+            self.assertEqual(server.ready["super_nics"], 2)
+            self.assertEqual(server.ready["dram_channels"], 4)
+
+    def test_paced_mode_and_time_scale_are_told(self):
+        with self.server("--mode", "paced", "--time-scale", "1000") as server:
+            self.assertEqual(server.ready["mode"], "paced")
+            self.assertEqual(server.ready["time_scale"], 1000)
+
+    @unittest.skipIf(os.geteuid() == 0, "needs a user who may not write everywhere")
+    def test_a_socket_path_that_may_not_be_written_is_named(self):
+        self.assert_fails(["serve", *program.SMALL_BOX, "--control-socket", "/proc/x.sock"],
+                          program.FAILURE, "/proc/x.sock")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+import unittest
+
+from program import OK, USAGE, ProgramTest
+
+COMMANDS = ("serve", "status", "put", "get", "ls", "rm", "demo", "bench")
+
+# Command lines that are wrong, and words that the answer has to hold.
+WRONG = [
+    ([], "subcommand"),
+    (["fly"], "fly"),
+    (["--fly"], "--fly"),
+    (["serve", "--fly"], "--fly"),
+    (["serve", "extra"], "extra"),
+    (["serve", "--preset", "toaster"], "--preset", "toaster", "emfasys18, emfasys28"),
+    (["serve", "--channels", "many"], "--channels"),
+    (["serve", "--channels", "0"], "1 DRAM channel"),
+    (["serve", "--channels", "65", "--super-nics", "1"], "65", "64"),
+    (["serve", "--super-nics", "4", "--channels", "18"], "--channels: 18", "--super-nics 4"),
+    (["serve", "--ports", "9", "--ports-per-super-nic", "1"], "--ports-per-super-nic"),
+    (["serve", "--channel-size", "much"], "--channel-size", "much"),
+    (["serve", "--channel-size", "100MiB"], "104857600", "268435456"),
+    (["serve", "--channel-size", "0"], "0"),
+    (["serve", "--tcp-port-base", "65536"], "--tcp-port-base", "65535"),
+    (["serve", "--tcp-port-base", "-1"], "--tcp-port-base"),
+    (["serve", "--tcp-port-base", "65530"], "65530"),
+    (["serve", "--backing-limit", "lots"], "--backing-limit", "lots"),
+    (["serve", "--mode", "fast"], "--mode", "fast", "free, paced"),
+    (["serve", "--mode", "paced", "--time-scale", "0"], "time_scale"),
+    (["serve", "--mode", "paced", "--time-scale", "nan"], "time_scale"),
+    (["serve", "--rate-dram", "quick"], "--rate-dram", "quick", "GB/s"),
+    (["serve", "--rate-cxl", "-1GB/s"], "--rate-cxl"),
+    (["serve", "--rate-eth", "100"], "--rate-eth", "100"),
+    (["serve", "--eviction", "random"], "--eviction", "random", "lru, none"),
+    (["serve", "--threads", "-1"], "--threads"),
+    (["serve", "--config", "/not/there.toml"], "--config", "/not/there.toml"),
+    (["status", "extra"], "extra"),
+    (["status", "--connect", "carrier pigeon"], "carrier pigeon"),
+    (["status", "--connect", "tcp:127.0.0.1"], "tcp:127.0.0.1"),
+    (["status", "--connect", "tcp:127.0.0.1:99999"], "99999"),
+    (["status", "--connect", "tcp:192.0.2.1:7400"], "192.0.2.1", "loopback"),
+    (["put"], "NAME"),
+    (["put", "x"], "FILE"),
+    (["put", "x", "y", "z"], "z"),
+    (["get"], "NAME"),
+    (["ls", "a", "b"], "b"),
+    (["rm"], "NAME"),
+    (["demo", "extra"], "extra"),
+    (["demo", "--seed", "x"], "--seed"),
+    (["bench", "--workload", "dance"], "--workload", "dance", "one-channel"),
+    (["bench", "--transport", "pigeon"], "--transport", "local, tcp, both"),
+    (["bench", "--op", "erase"], "--op", "erase"),
+    (["bench", "--sizes", "big"], "--sizes", "big"),
+    (["bench", "--sizes", "1MiB,,4MiB"], "--sizes", "empty"),
+    (["bench", "--channels", "0"], "--channels", "1 to 64"),
+    (["bench", "--ports", "1..99"], "--ports"),
+    (["bench", "--lanes", "17"], "--lanes", "16"),
+    (["bench", "--crc", "maybe"], "--crc"),
+    (["bench", "--working-set", "none"], "--working-set"),
+    (["bench", "--working-set", "1MiB", "--sizes", "4MiB"], "--working-set"),
+    (["bench", "--repeats", "0"], "--repeats"),
+    (["bench", "--mode", "virtual"], "--mode", "virtual"),
+    (["bench", "--time-scale", "fast"], "--time-scale"),
+    (["bench", "--rate-dram", "quick"], "--rate-dram"),
+    (["bench", "--depth", "-1"], "--depth"),
+    (["bench", "--objects", "0"], "--objects"),
+    (["bench", "--keys", "1"], "--keys"),
+]
+
+
+class UsageTest(ProgramTest):
+    def test_every_wrong_command_line_is_answered_with_what_is_wrong(self):
+        for arguments, *words in WRONG:
+            with self.subTest(arguments=arguments):
+                self.assert_fails(arguments, USAGE, *words)
+
+    def test_a_wrong_configuration_file_names_file_key_and_value(self):
+        for text, *words in (
+            ("speed = 3\n", "speed"),
+            ('eviction = "random"\n', "eviction", "random"),
+            ("super_nics = -1\n", "super_nics"),
+            ("super_nics = \n", "box.toml"),
+        ):
+            with self.subTest(text=text):
+                config = self.folder / "box.toml"
+                config.write_text(text)
+                self.assert_fails(["serve", "--config", config], USAGE, "box.toml", *words)
+
+    def test_help_teaches_with_examples(self):
+        text = self.run_program("--help", status=OK).stdout.decode()
+        for command in COMMANDS:
+            self.assertIn(command, text)
+        self.assertIn("Exit codes", text)
+        for command in COMMANDS:
+            with self.subTest(command=command):
+                text = self.run_program(command, "--help", status=OK).stdout.decode()
+                self.assertIn("--json", text)
+                self.assertTrue("Examples:" in text or command == "demo", command)
+                self.assertLess(max(map(len, text.splitlines())), 160)
+
+    def test_the_version_names_the_build(self):
+        text = self.run_program("--version", status=OK).stdout.decode()
+        self.assertRegex(text, r"^godbox \d+\.\d+\.\d+ \(")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What goes wrong on purpose while clients work.
+#include "world.h"
+
+#include <algorithm>
+
+namespace godbox::sim {
+
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::array<Duration, 4> kNotices{Duration(0), microseconds(500), milliseconds(30),
+                                           milliseconds(800)};
+
+Duration draw_notice(SimRandom& dice) { return kNotices[dice.below(kNotices.size())]; }
+
+std::vector<ConnectionView> established(const World& world) {
+  std::vector<ConnectionView> views = world.network.connections();
+  std::erase_if(views, [](const ConnectionView& view) { return !view.established; });
+  return views;
+}
+
+// One to all of the connections there are.
+std::vector<ConnectionView> draw_connections(const World& world, SimRandom& dice) {
+  std::vector<ConnectionView> views = established(world);
+  const std::size_t keep = dice.one_in(2) ? 1 : dice.below(views.size() + 1);
+  while (views.size() > std::max<std::size_t>(keep, 1)) {
+    views.erase(views.begin() + static_cast<std::ptrdiff_t>(dice.below(views.size())));
+  }
+  return views;
+}
+
+void cut_connections(World& world, SimRandom& dice) {
+  const Duration notice = draw_notice(dice);
+  const std::vector<ConnectionView> views = draw_connections(world, dice);
+  world.logf("FAULT cut {} connections, noticed within {} us", views.size(), notice.count() / 1000);
+  for (const ConnectionView& view : views) {
+    world.network.cut(view.id, notice);
+  }
+}
+
+void half_kill_connections(World& world, SimRandom& dice) {
+  const std::vector<ConnectionView> views = draw_connections(world, dice);
+  world.logf("FAULT {} connections deliver nothing any more", views.size());
+  for (const ConnectionView& view : views) {
+    world.network.half_dead(view.id);
+  }
+}
+
+void stall_connections(World& world, SimRandom& dice) {
+  const Duration time = dice.duration(milliseconds(1), 2 * world.shape.client.timeout);
+  const std::vector<ConnectionView> views = draw_connections(world, dice);
+  world.logf("FAULT {} connections stall for {} ms", views.size(), time.count() / 1'000'000);
+  for (const ConnectionView& view : views) {
+    world.network.stall(view.id, time);
+  }
+}
+
+void take_port_down(World& world, SimRandom& dice) {
+  const EthPortId port(static_cast<std::uint16_t>(dice.below(world.box.config().eth_ports())));
+  const StreamAddress address = world.box.eth_port_address(port);
+  const Duration time = dice.duration(milliseconds(5), seconds(3));
+  const bool silent = dice.one_in(2);
+  world.logf("FAULT Ethernet port {} is down for {} ms{}", port.value(), time.count() / 1'000'000,
+             silent ? ", silently" : "");
+  world.network.set_down(address, true, silent);
+  for (const ConnectionView& view : established(world)) {
+    if (view.address == address.to_string() && silent) {
+      world.network.half_dead(view.id);
+    } else if (view.address == address.to_string()) {
+      world.network.cut(view.id, draw_notice(dice));
+    }
+  }
+  world.network.schedule(world.now() + time,
+                         [&world, address] { world.network.set_down(address, false); });
+}
+
+void take_door_down(World& world, SimRandom& dice) {
+  if (!world.box.is_running()) {
+    return;
+  }
+  const EthPortId port(static_cast<std::uint16_t>(dice.below(world.box.config().eth_ports())));
+  const Duration time = dice.duration(milliseconds(5), seconds(2));
+  world.logf("FAULT the door of Ethernet port {} is down for {} ms", port.value(),
+             time.count() / 1'000'000);
+  world.box.box().eth_port_door(port).set_down(true);
+  world.network.schedule(world.now() + time, [&world, port] {
+    if (world.box.is_running()) {
+      world.box.box().eth_port_door(port).set_down(false);
+    }
+  });
+}
+
+void end_some_client(World& world, SimRandom& dice) {
+  Actor& actor = world.actors[dice.below(world.actors.size())];
+  if (actor.client == nullptr) {
+    return;
+  }
+  world.saw("FAULT client ended");
+  const std::uint64_t reservations =
+      world.box.is_running() ? world.box.service().usage().reservations : 0;
+  world.saw("client ended while something was reserved", reservations > 0 ? 1 : 0);
+  constexpr std::array<World::Death, 4> kDeaths{World::Death::orderly, World::Death::killed,
+                                                World::Death::killed, World::Death::power_loss};
+  world.end_client(actor, kDeaths[dice.below(kDeaths.size())]);
+}
+
+void restart_box(World& world, SimRandom& dice) {
+  if (!world.box.is_running()) {
+    return;
+  }
+  world.logf("FAULT the box restarts");
+  world.box.stop(draw_notice(dice));
+  if (world.bits_flipped_until == kNever) {
+    world.bits_flipped_until = world.now() + world.shape.client.timeout + World::kSlack;
+  }
+  for (ObjectModel& model : world.models) {
+    model.restart(ObjectModel::Moment{world.now(), 0});
+  }
+  world.advance(dice.duration(Duration(0), milliseconds(300)));
+  world.box.start();
+}
+
+// Whether a byte of a DRAM channel is part of a region that a client still has.
+bool is_in_region(World& world, DramChannelId dram_channel, DramOffset offset) {
+  for (const Actor& actor : world.actors) {
+    for (const std::shared_ptr<LiveRegion>& live : actor.regions) {
+      wire::SlabIdsRequest ids;
+      for (const Extent& extent : live->region.extents) {
+        ids.ids.push_back(extent.address.slab);
+      }
+      wire::SlabsReply slabs;
+      world.box.service().describe_slabs(ids, slabs);
+      for (const wire::SlabRecord& record : slabs.slabs) {
+        const auto layout = striping::SlabLayout::create(record);
+        if (!layout) {
+          continue;
+        }
+        const SlabOffset nowhere(UINT64_MAX);
+        const SlabOffset place = layout->offset_of(dram_channel, offset).value_or(nowhere);
+        for (const Extent& extent : live->region.extents) {
+          if (extent.address.slab == record.id && extent.address.offset <= place &&
+              place < extent.address.offset + SizeBytes(extent.length_bytes)) {
+            return true;
+          }
+        }
+      }
+    }
+  }
+  return false;
+}
+
+void flip_bits(World& world, SimRandom& dice) {
+  if (!world.box.is_running()) {
+    return;
+  }
+  std::size_t flipped = 0;
+  for (std::size_t attempt = 0; attempt < 4000 && flipped < 200; ++attempt) {
+    const DramChannelId id(
+        static_cast<std::uint16_t>(dice.below(world.box.config().dram_channels())));
+    GuardedMemory& memory = world.box.dram_channel(id);
+    const DramOffset offset(dice.below(memory.size().count()));
+    if (memory.is_backed(offset) && !is_in_region(world, id, offset)) {
+      memory.data()[offset.count()] ^= static_cast<std::byte>(1U << dice.below(8));
+      ++flipped;
+    }
+  }
+  world.logf("FAULT {} bits flip in DRAM", flipped);
+  if (flipped > 0) {
+    world.bits_flipped_until = kNever;
+  }
+}
+
+void refuse_backing(World& world, SimRandom& dice) {
+  if (!world.box.is_running()) {
+    return;
+  }
+  const std::uint64_t times = dice.between(1, 20);
+  world.logf("FAULT the machine refuses memory {} times", times);
+  for (std::uint16_t i = 0; i < world.box.config().dram_channels(); ++i) {
+    if (dice.one_in(3)) {
+      world.box.dram_channel(DramChannelId(i)).refuse_backing(times);
+    }
+  }
+}
+
+struct Fault {
+  const char* name;
+  void (*apply)(World& world, SimRandom& dice);
+};
+constexpr std::array<Fault, 12> kFaults{{{"cut", cut_connections},
+                                         {"cut", cut_connections},
+                                         {"half dead", half_kill_connections},
+                                         {"stall", stall_connections},
+                                         {"stall", stall_connections},
+                                         {"port down", take_port_down},
+                                         {"door down", take_door_down},
+                                         {"client end", end_some_client},
+                                         {"client end", end_some_client},
+                                         {"restart", restart_box},
+                                         {"flip", flip_bits},
+                                         {"refuse backing", refuse_backing}}};
+
+}  // namespace
+
+void apply_fault(World& world, SimRandom& dice) {
+  const Fault& fault = kFaults[dice.below(kFaults.size())];
+  world.disturbed = true;
+  world.saw(std::string("fault: ") + fault.name);
+  fault.apply(world, dice);
+}
+
+void heal(World& world) {
+  for (std::uint16_t i = 0; i < world.box.config().eth_ports(); ++i) {
+    world.network.set_down(world.box.eth_port_address(EthPortId(i)), false);
+    if (world.box.is_running()) {
+      world.box.box().eth_port_door(EthPortId(i)).set_down(false);
+    }
+  }
+  for (std::uint16_t i = 0; world.box.is_running() && i < world.box.config().dram_channels(); ++i) {
+    world.box.dram_channel(DramChannelId(i)).refuse_backing(0);
+  }
+  if (!world.box.is_running()) {
+    world.box.start();
+  }
+}
+
+}  // namespace godbox::sim

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "world_shape.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace godbox::sim {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+struct BoxForm {
+  std::uint32_t super_nics, dram_channels_each, eth_ports_each;
+};
+constexpr std::array<BoxForm, 11> kForms{{{2, 2, 1},
+                                          {4, 1, 1},
+                                          {1, 5, 3},
+                                          {7, 1, 1},
+                                          {3, 4, 2},
+                                          {9, 2, 1},
+                                          {1, 18, 9},
+                                          {3, 6, 1},
+                                          {1, 28, 4},
+                                          {2, 14, 2},
+                                          {7, 4, 1}}};
+
+constexpr std::size_t kLargeStrip = std::size_t{64} << 10U;
+constexpr std::size_t kSmallStrip = std::size_t{4} << 10U;
+
+std::size_t draw_size(SimRandom& random, std::size_t members, bool large) {
+  const std::size_t wiggle = random.below(3);  // one less, equal, one more
+  const auto around = [&](std::size_t size) { return size - 1 + wiggle; };
+  switch (random.below(large ? 12 : 9)) {
+    case 0:
+      return random.below(2);
+    case 1:
+      return around(128);
+    case 2:
+      return around(kSmallStrip);
+    case 3:
+      return around(kLargeStrip);
+    case 4:
+      return around(kSmallStrip * members);
+    case 5:
+    case 6:
+      return random.between(1, 9000);
+    case 7:
+      return random.between(1, 100'000);
+    case 8:
+      return kSmallStrip * random.between(1, 16);
+    case 9:
+      return around(std::min<std::size_t>(kLargeStrip * members, std::size_t{2} << 20U));
+    case 10:
+      return random.between(kLargeStrip, std::size_t{2} << 20U);
+    default:
+      return random.between(1, 400'000);
+  }
+}
+
+void draw_names(WorldShape& shape, SimRandom& random, bool large) {
+  const std::size_t count = random.between(24, 96);
+  for (std::size_t i = 0; i < count; ++i) {
+    NameShape name;
+    name.name = fmt::format("kv/{:03}", i);
+    if (random.one_in(16)) {
+      name.name += std::string(512 - name.name.size(), 'x');  // the longest there is
+    }
+    name.size_bytes = draw_size(random, shape.box.config.dram_channels(), large);
+    name.sparse = name.size_bytes > 0 && random.one_in(16);
+    shape.names.push_back(std::move(name));
+  }
+}
+
+void draw_box(WorldShape& shape, SimRandom& random, bool pressed) {
+  emulator::BoxConfig& config = shape.box.config;
+  const BoxForm form = kForms[random.below(kForms.size())];
+  config.name = "sim";
+  config.super_nics = form.super_nics;
+  config.dram_channels_per_super_nic = form.dram_channels_each;
+  config.eth_ports_per_super_nic = form.eth_ports_each;
+  const std::uint64_t mib =
+      pressed ? random.between(1, 2) : std::uint64_t{1} << random.between(1, 3);
+  config.dram_channel_size = SizeBytes(mib << 20U);
+  config.eviction =
+      random.one_in(3) ? emulator::EvictionPolicy::none : emulator::EvictionPolicy::lru;
+  config.lease_max = milliseconds(random.between(300, 2000));
+  config.reservation_max = milliseconds(random.between(1000, 4000));
+  config.session_timeout = milliseconds(random.between(1000, 4000));
+  if (random.one_in(8)) {
+    config.reservation_max = milliseconds(random.between(10, 40));
+    shape.slow = true;
+  }
+  if (random.one_in(6)) {
+    config.mode = emulator::TimingMode::paced;
+    config.rates.dram_channel = Rate(1e9);
+    config.rates.cxl_link = Rate(2e9);
+    config.rates.eth_port = Rate(2e9);
+    config.time_scale = 4;
+    shape.slow = true;
+  }
+  shape.box.backing_limit =
+      pressed ? config.capacity() * random.between(3, 8) / 8 : config.capacity();
+  shape.box.backing_granularity = SizeBytes(std::uint64_t{4096} << (4 * random.below(2)));
+  shape.box.control_over_tcp = random.one_in(4);
+  shape.box.door.requests_in_flight_max = static_cast<std::uint32_t>(1U << random.between(0, 6));
+  shape.box.door.bytes_in_flight_max = std::uint64_t{64} << random.between(10, 16);
+  shape.box.door.hello_timeout = milliseconds(random.between(300, 1000));
+  shape.box.door.stall_timeout = milliseconds(random.between(500, 2000));
+  shape.box.door.sweep_period = milliseconds(random.between(20, 200));
+}
+
+}  // namespace
+
+WorldShape draw_shape(const SimWorldOptions& options, SimRandom& random) {
+  WorldShape shape;
+  const bool pressed = random.one_in(3);
+  draw_box(shape, random, pressed);
+  draw_names(shape, random, pressed || random.one_in(8));
+  shape.clients = random.between(1, 4);
+  shape.tenants = random.one_in(3) ? 2 : 1;
+  shape.lanes_per_port = random.between(1, 2);
+  shape.batch_items_max = pressed ? 3 : random.between(1, 8);
+  shape.operations_in_flight_max = random.between(1, 6);
+  shape.client.timeout = milliseconds(random.between(1500, 4000));
+  shape.client.lease = milliseconds(random.between(20, 1500));
+  shape.client.lease_margin = milliseconds(random.between(1, 50));
+  if (random.one_in(8)) {
+    shape.client.timeout = milliseconds(random.between(2, 60));
+    shape.slow = true;
+  }
+  shape.client.lane_policy =
+      random.one_in(3) ? striping::LanePolicy::affine : striping::LanePolicy::any;
+  shape.lane_reply_timeout = milliseconds(random.between(200, 1200));
+  shape.network.pipe_bytes_min = std::size_t{32} << 10U;
+  if (random.one_in(5)) {
+    shape.network.pipe_bytes_min = 600;
+    shape.slow = true;
+  }
+  shape.hostile_bits = options.bug == InjectedBug::none && random.one_in(8);
+  if (shape.hostile_bits || options.bug == InjectedBug::drop_crc_check) {
+    shape.network.corrupt_packet_one_in = options.bug == InjectedBug::none ? 150 : 20;
+    shape.network.corrupt_both_directions = options.bug == InjectedBug::none;
+    shape.regions = false;
+  }
+  shape.client.crc = options.bug != InjectedBug::drop_crc_check;
+  return shape;
+}
+
+std::string describe(const WorldShape& shape) {
+  const emulator::BoxConfig& config = shape.box.config;
+  std::size_t bytes = 0;
+  for (const NameShape& name : shape.names) {
+    bytes += name.size_bytes;
+  }
+  return fmt::format(
+      "{} SuperNICs x {} DRAM channels of {} MiB, {} Ethernet ports, backing {} KiB, eviction {}, "
+      "{}{}, {} clients of {} tenants, {} lanes per port, {} names of {} KiB together, {}{}",
+      config.super_nics, config.dram_channels_per_super_nic,
+      config.dram_channel_size.count() >> 20U, config.eth_ports(),
+      shape.box.backing_limit.count() >> 10U,
+      config.eviction == emulator::EvictionPolicy::lru ? "lru" : "none",
+      config.mode == emulator::TimingMode::paced ? "paced" : "free",
+      shape.box.control_over_tcp ? ", control over TCP" : "", shape.clients, shape.tenants,
+      shape.lanes_per_port, shape.names.size(), bytes >> 10U,
+      shape.client.lane_policy == striping::LanePolicy::affine ? "affine" : "any",
+      shape.hostile_bits ? ", bits flip" : "");
+}
+
+}  // namespace godbox::sim

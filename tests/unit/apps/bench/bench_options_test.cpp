@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/bench_options.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <string>
+#include <vector>
+
+using namespace godbox;
+using namespace godbox::app;
+using Catch::Matchers::ContainsSubstring;
+
+TEST_CASE("the default plan is KV blocks of three sizes over both transports", "[unit]") {
+  const auto plan = make_plan({});
+  REQUIRE(plan.has_value());
+  REQUIRE(plan->cases.size() == 6);
+  CHECK(plan->cases[0].transport == TransportKind::local);
+  CHECK(plan->cases[3].transport == TransportKind::tcp);
+  CHECK(plan->cases[2].size == 20_MiB);
+  CHECK(plan->cases[2].dram_channels == 18);
+  CHECK(plan->cases[2].eth_ports == 9);
+  CHECK(plan->ops == std::vector{WorkOp::read, WorkOp::write});
+  CHECK(plan->working_set == 1_GiB);
+  CHECK(plan->repeats == 9);
+}
+
+TEST_CASE("lists are multiplied, but the local transport has no ports and lanes", "[unit]") {
+  BenchOptions options;
+  options.sizes = "1MiB,4MiB";
+  options.ports = "1,2,4,9";
+  options.lanes = "1,2";
+  options.crc = "both";
+  options.transports = "tcp";
+  CHECK(make_plan(options).value().cases.size() == 2 * 4 * 2 * 2);
+  options.transports = "local";
+  CHECK(make_plan(options).value().cases.size() == 2 * 2);
+}
+
+TEST_CASE("the scaling plan sweeps channels, then ports", "[unit]") {
+  BenchOptions options;
+  options.workloads = "scaling";
+  options.mode = "paced";
+  const auto plan = make_plan(options).value();
+  REQUIRE(plan.cases.size() == 6 + 9);
+  CHECK(plan.cases[5].dram_channels == 28);
+  CHECK(plan.cases[5].sweep == Sweep::dram_channels);
+  CHECK(plan.cases[14].eth_ports == 9);
+  CHECK(plan.cases[14].sweep == Sweep::eth_ports);
+}
+
+TEST_CASE("quick makes the plan small", "[unit]") {
+  BenchOptions options;
+  options.quick = true;
+  const auto plan = make_plan(options).value();
+  CHECK(plan.working_set == 64_MiB);
+  CHECK(plan.repeats == 3);
+}
+
+TEST_CASE("each wrong option of a plan is answered with its name and value", "[unit]") {
+  struct Wrong {
+    std::string BenchOptions::*field;
+    std::string value, option;
+  };
+  const Wrong cases[] = {
+      {&BenchOptions::workloads, "dance", "--workload"},
+      {&BenchOptions::transports, "pigeon", "--transport"},
+      {&BenchOptions::ops, "erase", "--op"},
+      {&BenchOptions::sizes, "big", "--sizes"},
+      {&BenchOptions::channels, "0", "--channels"},
+      {&BenchOptions::channels, "65", "--channels"},
+      {&BenchOptions::ports, "x", "--ports"},
+      {&BenchOptions::lanes, "17", "--lanes"},
+      {&BenchOptions::crc, "maybe", "--crc"},
+      {&BenchOptions::working_set, "-1", "--working-set"},
+      {&BenchOptions::mode, "virtual", "--mode"},
+      {&BenchOptions::time_scale, "0", "--time-scale"},
+      {&BenchOptions::time_scale, "1x", "--time-scale"},
+      {&BenchOptions::objects, "0", "--objects"},
+  };
+  for (const Wrong& wrong : cases) {
+    BenchOptions options;
+    options.*wrong.field = wrong.value;
+    const auto plan = make_plan(options);
+    INFO(wrong.option << " " << wrong.value);
+    REQUIRE_FALSE(plan.has_value());
+    CHECK_THAT(plan.error().detail, ContainsSubstring(wrong.option));
+    CHECK_THAT(plan.error().detail, ContainsSubstring(wrong.value));
+  }
+}
+
+TEST_CASE("a working set that holds no block is refused", "[unit]") {
+  BenchOptions options;
+  options.working_set = "16MiB";
+  options.sizes = "20MiB";
+  CHECK_FALSE(make_plan(options).has_value());
+  options.sizes = "4MiB";
+  options.batch = 5;
+  CHECK_FALSE(make_plan(options).has_value());
+  options.batch = 4;
+  CHECK(make_plan(options).has_value());
+}

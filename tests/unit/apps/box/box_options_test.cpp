@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "box/box_options.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <string>
+
+#include <unistd.h>
+
+using namespace godbox;
+using namespace godbox::app;
+using Catch::Matchers::ContainsSubstring;
+
+TEST_CASE("without options the box is the full emfasys18", "[unit]") {
+  const auto config = build_config({});
+  REQUIRE(config.has_value());
+  CHECK(config->dram_channels() == 18);
+  CHECK(config->capacity() == 18_TiB);
+  CHECK(config->eth_ports() == 36);
+}
+
+TEST_CASE("options are applied over the preset", "[unit]") {
+  BoxOptions options;
+  options.preset = "laptop";
+  options.dram_channels = 9;
+  options.dram_channel_size = "512MiB";
+  options.tcp_port_base = 0;
+  options.control_socket = "/tmp/x.sock";
+  options.backing_limit = "1GiB";
+  options.eviction = "none";
+  options.mode = "paced";
+  options.time_scale = 100;
+  options.rate_dram = "10GB/s";
+  options.rate_eth = "0";
+  options.server_threads = 2;
+  const auto config = build_config(options);
+  REQUIRE(config.has_value());
+  CHECK(config->dram_channels() == 9);
+  CHECK(config->dram_channel_size == 512_MiB);
+  CHECK(config->tcp_port_base == 0);
+  CHECK(config->control_socket == "/tmp/x.sock");
+  CHECK(config->backing_limit == 1_GiB);
+  CHECK(config->eviction == emulator::EvictionPolicy::none);
+  CHECK(config->mode == emulator::TimingMode::paced);
+  CHECK(config->time_scale == 100);
+  CHECK(config->rates.dram_channel == Rate(10e9));
+  CHECK(config->rates.eth_port == Rate());
+  CHECK(config->server_threads == 2);
+}
+
+TEST_CASE("each wrong option is answered with its name, its value and what is allowed", "[unit]") {
+  struct Wrong {
+    std::string option, value;
+    std::function<void(BoxOptions&)> set;
+  };
+  const Wrong cases[] = {
+      {"--preset", "toaster", [](BoxOptions& o) { o.preset = "toaster"; }},
+      {"--channel-size", "much", [](BoxOptions& o) { o.dram_channel_size = "much"; }},
+      {"--backing-limit", "lots", [](BoxOptions& o) { o.backing_limit = "lots"; }},
+      {"--mode", "fast", [](BoxOptions& o) { o.mode = "fast"; }},
+      {"--eviction", "random", [](BoxOptions& o) { o.eviction = "random"; }},
+      {"--rate-dram", "quick", [](BoxOptions& o) { o.rate_dram = "quick"; }},
+      {"--rate-cxl", "-1GB/s", [](BoxOptions& o) { o.rate_cxl = "-1GB/s"; }},
+      {"--rate-eth", "100", [](BoxOptions& o) { o.rate_eth = "100"; }},
+      {"--tcp-port-base", "65536", [](BoxOptions& o) { o.tcp_port_base = 65536; }},
+      {"--config", "/not/there.toml", [](BoxOptions& o) { o.config_file = "/not/there.toml"; }},
+  };
+  for (const Wrong& wrong : cases) {
+    BoxOptions options;
+    wrong.set(options);
+    const auto config = build_config(options);
+    INFO(wrong.option);
+    REQUIRE_FALSE(config.has_value());
+    CHECK(config.error().code == Errc::config_invalid);
+    CHECK_THAT(config.error().detail, ContainsSubstring(wrong.option));
+    CHECK_THAT(config.error().detail, ContainsSubstring(wrong.value));
+  }
+}
+
+TEST_CASE("ports may be given in total or per SuperNIC but not both", "[unit]") {
+  BoxOptions options;
+  options.eth_ports_per_super_nic = 2;
+  CHECK(build_config(options).value().eth_ports() == 18);
+  options.eth_ports = 9;
+  CHECK_FALSE(build_config(options).has_value());
+}
+
+TEST_CASE("a channel size that is no multiple of 256 MiB is refused", "[unit]") {
+  BoxOptions options;
+  options.dram_channel_size = "100MiB";
+  CHECK_FALSE(build_config(options).has_value());
+}
+
+TEST_CASE("options win over the configuration file, the file over the preset", "[unit]") {
+  const std::string path = "/tmp/godbox-box-options-" + std::to_string(::getpid()) + ".toml";
+  std::ofstream(path) << "super_nics = 3\ndram_channel_size = \"1GiB\"\n";
+  BoxOptions options;
+  options.config_file = path;
+  options.dram_channel_size = "512MiB";
+  const auto config = build_config(options);
+  std::remove(path.c_str());
+  if (!config) {
+    FAIL(config.error().message());
+  }
+  CHECK(config->super_nics == 3);
+  CHECK(config->dram_channel_size == 512_MiB);
+}
