@@ -41,16 +41,13 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
     if (found_.objects.size() != statuses_.size()) {
       return fail(Errc::invalid_argument);
     }
-    const bool too_late = is_lease_over();
     for (std::size_t i = 0; i < statuses_.size(); ++i) {
       statuses_[i] = check(i);
-      if (statuses_[i] != Errc::ok || found_.objects[i].size.is_zero()) {
-        continue;
-      }
-      if (too_late) {
-        statuses_[i] = Errc::lease_expired;
-      } else {
-        wanted_.push_back(i);
+      if (statuses_[i] == Errc::ok && !found_.objects[i].size.is_zero()) {
+        statuses_[i] = check_lease(found_.objects[i]);
+        if (statuses_[i] == Errc::ok) {
+          wanted_.push_back(i);
+        }
       }
     }
     if (wanted_.empty()) {
@@ -67,13 +64,19 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
 
  private:
   [[nodiscard]] bool is_local() { return core_.transport().name() == "local"; }
-  // A mapped reader has nothing but the lease between it and the next owner of the memory;
-  // elsewhere the read key dies first, so a lookup without a lease may be tried.
-  [[nodiscard]] bool is_lease_over() {
-    if (found_.lease == LeaseId()) {
-      return is_local();
+  [[nodiscard]] bool is_lease_over() const { return core_.now() >= found_.lease_until; }
+
+  // A mapped reader has nothing but the lease between it and the next owner of the memory.
+  // Elsewhere the read key dies before that, so what is not leased may be tried: key_revoked if it
+  // has gone.
+  [[nodiscard]] Errc check_lease(const FoundObject& object) {
+    if (object.status == Errc::ok && found_.lease != LeaseId()) {
+      return is_lease_over() ? Errc::lease_expired : Errc::ok;
     }
-    return core_.now() >= found_.lease_until;
+    if (!is_local()) {
+      return Errc::ok;
+    }
+    return object.status == Errc::ok ? Errc::lease_expired : object.status;
   }
 
   [[nodiscard]] std::span<const Extent> extents_of(const FoundObject& object) const {
@@ -82,7 +85,7 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
 
   [[nodiscard]] Errc check(std::size_t index) const {
     const FoundObject& object = found_.objects[index];
-    if (object.status != Errc::ok) {
+    if (object.status != Errc::ok && object.status != Errc::present_unleased) {
       return object.status;
     }
     if (object.sparse) {

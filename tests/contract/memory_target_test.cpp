@@ -39,14 +39,20 @@ std::string unique_path(const std::string& folder) {
   return fmt::format("{}/godbox-contract-{}-{}", folder, getpid(), ++count);
 }
 
-// A mounted hugetlbfs with enough free pages for one target, or none.
+// A mounted hugetlbfs with enough free pages for one target, or none. statfs(2) does not count the
+// pages of a mount without a limit of its own; sysfs does.
 std::string hugetlbfs_folder() {
   std::ifstream mounts("/proc/mounts");
   for (std::string device, folder, kind, rest; mounts >> device >> folder >> kind;
        std::getline(mounts, rest)) {
     struct statfs status {};
-    if (kind == "hugetlbfs" && statfs(folder.c_str(), &status) == 0 &&
-        status.f_bfree >= MemoryWorld::kGranules) {
+    if (kind != "hugetlbfs" || statfs(folder.c_str(), &status) != 0) {
+      continue;
+    }
+    std::ifstream file(fmt::format("/sys/kernel/mm/hugepages/hugepages-{}kB/free_hugepages",
+                                   status.f_bsize / 1024));
+    std::uint64_t free_pages = 0;
+    if (file >> free_pages && free_pages >= MemoryWorld::kGranules) {
       return folder;
     }
   }

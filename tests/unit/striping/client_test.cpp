@@ -256,6 +256,21 @@ TEST_CASE("an expired lease is not read under, before or after the copy", "[unit
   CHECK(get_one(*client, "a", back) == Errc::lease_expired);
 }
 
+TEST_CASE("what cannot be leased is read where a key guards it, and not from a mapping", "[unit]") {
+  ScriptedBox box;
+  const std::unique_ptr<Client> mapped = connect(box);
+  std::vector<std::byte> bytes = random_bytes(5000, 1);
+  REQUIRE(put_one(*mapped, "a", bytes) == Errc::ok);
+  box.unleased.insert("a");
+  std::vector<std::byte> back(5000);
+  CHECK(get_one(*mapped, "a", back) == Errc::present_unleased);
+  FakeTransport* fake = nullptr;
+  const std::unique_ptr<Client> keyed = connect_fake(box, fake);
+  CHECK(get_one(*keyed, "a", back) == Errc::ok);
+  fake->outcome = [](const FakeTransport::Posted&) { return Errc::key_revoked; };
+  CHECK(get_one(*keyed, "a", back) == Errc::key_revoked);
+}
+
 TEST_CASE("an answer that would be too large is asked for in halves", "[unit]") {
   ScriptedBox box;
   const std::unique_ptr<Client> client = connect(box);

@@ -125,6 +125,7 @@ class ScriptedBox final : public StreamNetwork {
   std::deque<Errc> commit_statuses;         // the next items' statuses, before the usual
   std::size_t lookup_names_max = SIZE_MAX;  // more: too_large
   std::uint32_t lease_ms_max = 5000;
+  std::set<std::string> unleased;  // found, but never leased
   std::vector<std::uint64_t> leases_open;
   std::function<void(wire::Op)> on_request;
   std::function<TimePoint()> next_event;  // of a transport that lives on the same clock
@@ -404,7 +405,11 @@ class ScriptedBox final : public StreamNetwork {
                              found->second.extents.end());
         reply.crc32c.insert(reply.crc32c.end(), found->second.crc32c.begin(),
                             found->second.crc32c.end());
-        reply.lease_ms = std::min(request.lease_ms, lease_ms_max);
+        if (unleased.contains(found->first)) {
+          object.status = Errc::present_unleased;
+        } else {
+          reply.lease_ms = std::min(request.lease_ms, lease_ms_max);
+        }
       }
       reply.objects.push_back(object);
     }

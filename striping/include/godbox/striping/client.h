@@ -50,7 +50,9 @@ struct FoundObject {
   std::uint32_t extent_begin = 0, extent_count = 0;
   std::uint32_t crc_begin = 0, crc_count = 0;
   bool sparse = false;
-  Errc status = Errc::ok;  // ok; not_found and present_unleased only in per-key lookups
+  // ok; present_unleased: found, but the box grants no more leases; not_found and invalid_argument
+  // (a name that is empty or too long) only in per-key lookups.
+  Errc status = Errc::ok;
 };
 class LeaseHold;  // private to the client
 
@@ -113,8 +115,9 @@ class Client {
   // name), deadline_exceeded, session_lost, ... Only ok means that the object is there; after
   // deadline_exceeded it may be. Each object is there as a whole or not at all.
   void submit_put(std::span<const PutItem> items, OnStatuses on_done);
-  // get: ok, not_found, present_unleased (the box grants no more leases), invalid_argument (size
-  // differs), crc_mismatch, not_backed (sparse), lease_expired, deadline_exceeded, ...
+  // get: ok, not_found, invalid_argument (size differs), crc_mismatch, not_backed (sparse),
+  // lease_expired, deadline_exceeded, ... Where the box grants no more leases: key_revoked when the
+  // object went away meanwhile; present_unleased, unread, when the transport is a mapping.
   void submit_get(std::span<const GetItem> items, OnStatuses on_done);
   // get of objects already found: `into[i]` is for objects[i], one for each. lease_expired: look up
   // again.

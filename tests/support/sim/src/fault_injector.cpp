@@ -215,6 +215,7 @@ void apply_fault(World& world, SimRandom& dice) {
 }
 
 void heal(World& world) {
+  world.network.stop_corruption();
   for (std::uint16_t i = 0; i < world.box.config().eth_ports(); ++i) {
     world.network.set_down(world.box.eth_port_address(EthPortId(i)), false);
     if (world.box.is_running()) {

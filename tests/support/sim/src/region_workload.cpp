@@ -17,10 +17,15 @@ struct RegionCall {
   std::shared_ptr<Operation> operation;
   std::shared_ptr<LiveRegion> live;
   std::uint64_t in_model = 0;
-  std::uint64_t lanes_fenced = 0;  // by the client, when it began
+  std::uint64_t lanes_given_up = 0;  // by the client, when it began
   std::vector<std::unique_ptr<ScatteredBuffer>> buffers;
   std::vector<striping::RegionPiece> pieces;
 };
+
+std::uint64_t lanes_given_up(const Actor& actor) {
+  const striping::ExecutorCounters& counters = actor.client->counters();
+  return counters.lanes_fenced + counters.runs_resent;
+}
 
 void allocate(World& world, Actor& actor) {
   const SizeBytes size(world.dice.one_in(4) ? world.dice.between(1, 300)
@@ -28,7 +33,8 @@ void allocate(World& world, Actor& actor) {
   auto made = world.drive(actor, "allocate", [&] { return actor.client->allocate(size); });
   const Errc status = made ? Errc::ok : made.error().code;
   world.answered("allocate", status);
-  world.logf("client {} allocate {} bytes: {}", actor.index, size.count(), to_string(status));
+  world.logf("client {} allocate {} bytes: {} {:#x}", actor.index, size.count(), to_string(status),
+             made ? made->key.value() : 0);
   if (made) {
     if (made->size != size) {
       world.fail("allocate gave a region of another size");
@@ -94,8 +100,8 @@ void finish(World& world, RegionCall& call, WorkOp op, Errc status) {
   if (op == WorkOp::write) {
     // Whatever it had under way on a lane that was given up may land later: nobody tells the client
     // when the box has read that lane to its end.
-    const bool ghost = status != Errc::ok ||
-                       call.operation->actor->client->counters().lanes_fenced != call.lanes_fenced;
+    const bool ghost =
+        status != Errc::ok || lanes_given_up(*call.operation->actor) != call.lanes_given_up;
     const bool tolerated = ghost && !world.options.strict_regions;
     call.live->model.end_write(call.in_model, status,
                                tolerated ? world.now() + World::kSettleTime : TimePoint());
@@ -130,9 +136,13 @@ void submit_access(World& world, Actor& actor, const std::shared_ptr<LiveRegion>
     call->pieces.push_back({RegionOffset(piece.offset), buffer->segments().front()});
     call->buffers.push_back(std::move(buffer));
   }
-  world.logf("client {} {} #{} of {} pieces", actor.index, call->operation->kind,
-             call->operation->id, pieces.size());
-  call->lanes_fenced = actor.client->counters().lanes_fenced;
+  std::string places;
+  for (const RegionModel::Piece& piece : pieces) {
+    places += fmt::format(" {}+{}", piece.offset, piece.bytes.size());
+  }
+  world.logf("client {} {} #{} of region {:#x}:{}", actor.index, call->operation->kind,
+             call->operation->id, live->region.key.value(), places);
+  call->lanes_given_up = lanes_given_up(actor);
   call->in_model = op == WorkOp::write ? live->model.begin_write(std::move(pieces), world.now())
                                        : live->model.begin_read(std::move(pieces));
   actor.client->submit_region(op, live->region, call->pieces, [&world, call, op](Errc status) {

@@ -140,13 +140,15 @@ WorldShape draw_shape(const SimWorldOptions& options, SimRandom& random) {
     shape.network.pipe_bytes_min = 600;
     shape.slow = true;
   }
-  shape.hostile_bits = options.bug == InjectedBug::none && random.one_in(8);
-  if (shape.hostile_bits || options.bug == InjectedBug::drop_crc_check) {
-    shape.network.corrupt_packet_one_in = options.bug == InjectedBug::none ? 150 : 20;
-    shape.network.corrupt_both_directions = options.bug == InjectedBug::none;
+  // In a world whose clients check no CRC, flipped bits have to be found by the model.
+  const bool unchecked = options.bug == InjectedBug::drop_crc_check;
+  shape.hostile_bits = unchecked || random.one_in(8);
+  if (shape.hostile_bits) {
+    shape.network.corrupt_packet_one_in = unchecked ? 60 : 150;
+    shape.network.corrupt_both_directions = !unchecked;
     shape.regions = false;
   }
-  shape.client.crc = options.bug != InjectedBug::drop_crc_check;
+  shape.client.crc = !unchecked;
   return shape;
 }
 

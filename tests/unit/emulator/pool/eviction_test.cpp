@@ -193,4 +193,70 @@ TEST_CASE("memory held by small objects comes back for large ones", "[unit][pool
   }
 }
 
+TEST_CASE("a pool that evicts goes on in the memory that it has", "[unit][pool]") {
+  Pool pool(hundred_mib());
+  const SessionId session = pool.open();
+  for (int i = 0; i < 200; ++i) {
+    REQUIRE(pool.put(session, name_of(i), kMib) == Errc::ok);
+  }
+  const std::uint64_t backs = pool.channels[0]->back_calls;
+  for (int i = 200; i < 2000; ++i) {
+    REQUIRE(pool.put(session, name_of(i), kMib) == Errc::ok);
+  }
+  CHECK(pool.service->usage().evictions > 1800);
+  CHECK(pool.channels[0]->back_calls == backs);
+}
+
+TEST_CASE("freed memory goes back to the machine within seconds, all but a little",
+          "[unit][pool]") {
+  Pool pool({.dram_channels = 2,
+             .channel_size = SizeBytes(256 * kMib),
+             .backing_limit = SizeBytes(256 * kMib),
+             .has_memory = false});
+  const SessionId session = pool.open();
+  for (int i = 0; i < 100; ++i) {
+    REQUIRE(pool.put(session, name_of(i), 2 * kMib) == Errc::ok);
+  }
+  const SizeBytes full = pool.service->usage().backed;
+  CHECK(full >= SizeBytes(200 * kMib));
+  for (int i = 0; i < 100; ++i) {
+    REQUIRE(pool.remove(session, name_of(i)) == Errc::ok);
+  }
+  for (int i = 0; i < 25; ++i) {
+    pool.advance(200ms);
+  }
+  CHECK(pool.service->usage().backed <= SizeBytes(16 * kMib));
+  CHECK(pool.backed_in_channels() == pool.service->usage().backed.count());
+  REQUIRE(pool.put(session, "again", 100 * kMib) == Errc::ok);
+}
+
+TEST_CASE("memory that cannot be given back is used again for strips of another size",
+          "[unit][pool]") {
+  Pool pool({.dram_channels = 2,
+             .channel_size = SizeBytes(4 * kMib),
+             .backing_limit = SizeBytes(8 * kMib),
+             .eviction = EvictionPolicy::none});
+  for (const auto& channel : pool.channels) {
+    channel->discard_status = Errc::unsupported;
+  }
+  for (int round = 0; round < 6; ++round) {
+    // Of another tenant each time, large and small in turn, and all of the memory.
+    const SessionId session = pool.open("tenant" + std::to_string(round));
+    const std::uint64_t size = round % 2 == 0 ? 2 * 65536 : 4096;
+    std::uint64_t stored = 0;
+    Errc status = Errc::ok;
+    while (status == Errc::ok) {
+      status = pool.reserve(session, "x", size).status;
+      stored += status == Errc::ok ? size : 0;
+    }
+    INFO("round " << round);
+    CHECK(stored == 8 * kMib);
+    CHECK(pool.service->usage().backed == SizeBytes(8 * kMib));
+    pool.service->close_session(session);
+    for (int i = 0; i < 100; ++i) {
+      pool.advance(1ms);
+    }
+  }
+}
+
 }  // namespace godbox::emulator

@@ -109,6 +109,8 @@ class SimNetwork final : public StreamNetwork {
   // Runs `action` at that time as an event of its own.
   void schedule(TimePoint at, std::function<void()> action);
 
+  void stop_corruption() { options_.corrupt_packet_one_in = 0; }
+
   // --- Faults. Connections are picked by the caller from connections(). ---
   [[nodiscard]] std::vector<ConnectionView> connections() const;
   // Both ends hear on_closed, each after a part of what was under way to it and at most
