@@ -36,6 +36,7 @@ struct BenchRow {
   std::optional<double> sendfile_gb_per_s;
   std::vector<double> latencies_us;           // of all repeats
   double cpu_seconds = 0;                     // of all repeats
+  double ceiling_cpu_seconds = 0;             // of the ceiling for as many bytes
   std::uint64_t bytes_moved = 0;              // of all repeats
   std::optional<double> dram_imbalance;       // of the row's traffic
   std::optional<double> block_imbalance_max;  // of single blocks, by layout
