@@ -341,6 +341,12 @@ bool ClientCore::progress(TimePoint until) {
   }
 }
 
+bool are_valid(std::span<const LocalSegment> pieces) {
+  return std::all_of(pieces.begin(), pieces.end(), [](const LocalSegment& piece) {
+    return piece.size_bytes == 0 || piece.data != nullptr;
+  });
+}
+
 std::uint64_t total_bytes(std::span<const LocalSegment> pieces) {
   std::uint64_t total = 0;
   for (const LocalSegment& piece : pieces) {

@@ -202,6 +202,8 @@ std::vector<ItemRange> split_items(std::size_t count, Cost&& cost_of) {
 [[nodiscard]] inline bool is_valid_name(std::string_view name) {
   return !name.empty() && name.size() <= wire::kNameBytesMax;
 }
+// Every piece that has a size has memory.
+[[nodiscard]] bool are_valid(std::span<const LocalSegment> pieces);
 [[nodiscard]] std::uint64_t total_bytes(std::span<const LocalSegment> pieces);
 [[nodiscard]] std::uint64_t total_bytes(std::span<const Extent> extents);
 

@@ -91,7 +91,7 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
     if (object.sparse) {
       return Errc::not_backed;
     }
-    if (total_bytes(into_.of(index)) != object.size.count()) {
+    if (total_bytes(into_.of(index)) != object.size.count() || !are_valid(into_.of(index))) {
       return Errc::invalid_argument;
     }
     if (std::uint64_t{object.extent_begin} + object.extent_count > found_.extents.size() ||

@@ -79,7 +79,7 @@ class PutPart : public std::enable_shared_from_this<PutPart> {
     item.local_begin = locals_.size();
     item.local_count = from.data.size();
     locals_.insert(locals_.end(), from.data.begin(), from.data.end());
-    if (!is_valid_name(from.name)) {
+    if (!is_valid_name(from.name) || !are_valid(from.data)) {
       status_of(index) = Errc::invalid_argument;
     } else if (!item.sparse && body_cost(from) > wire::kBodyBytesMax) {
       status_of(index) = Errc::too_large;  // its CRCs do not fit into a COMMIT

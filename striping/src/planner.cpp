@@ -149,7 +149,7 @@ class Builder {
         cut_evenly(i);
         continue;
       }
-      const Result<void> done = cut_by_super_nic(i);
+      Result<void> done = cut_by_super_nic(i);
       if (!done) {
         return done;
       }
@@ -398,7 +398,7 @@ Result<void> make_plan(std::span<const Transfer> transfers, const PlannerOptions
   plan.clear();
   Totals totals;
   for (std::size_t i = 0; i < transfers.size(); ++i) {
-    const Result<void> checked = check(transfers[i], i, totals);
+    Result<void> checked = check(transfers[i], i, totals);
     if (!checked) {
       return checked;
     }

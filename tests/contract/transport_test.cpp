@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "transport_contract.h"
-
 #include "src/served_box.h"
+#include "transport_contract.h"
 #include <godbox/connect.h>
 
 #include <string>

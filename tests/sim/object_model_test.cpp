@@ -157,9 +157,10 @@ TEST_CASE("what was never written, failed or overlapped in a region is not judge
   const std::vector<std::byte> one(10, std::byte{1});
   const std::vector<std::byte> two(10, std::byte{2});
   const std::vector<std::byte> other(10, std::byte{9});
-  const auto judge = [&](std::uint64_t offset) {
-    const std::uint64_t id = model.begin_read({{offset, std::vector<std::byte>(10)}});
-    const std::vector<std::vector<std::byte>> pieces{other};
+  const auto judge = [&](std::uint64_t offset, std::size_t size = 10) {
+    const std::uint64_t id = model.begin_read({{offset, std::vector<std::byte>(size)}});
+    const std::vector<std::vector<std::byte>> pieces{
+        {other.begin(), other.begin() + static_cast<std::ptrdiff_t>(size)}};
     return model.end_read(id, Errc::ok, pieces).has_value();
   };
   CHECK_FALSE(judge(0));  // never written
@@ -171,7 +172,9 @@ TEST_CASE("what was never written, failed or overlapped in a region is not judge
   const std::uint64_t second = model.begin_write({{25, two}});
   model.end_write(first, Errc::ok);
   model.end_write(second, Errc::ok);
-  CHECK_FALSE(judge(25 - 5 + 5));  // 25 to 34: the first half is anybody's
+  CHECK_FALSE(judge(25, 5));  // both wrote there
+  CHECK(judge(20, 5));
+  CHECK(judge(30, 5));
   model.end_write(model.begin_write({{20, one}}), Errc::ok);
   CHECK(judge(20));
   // A write under way while a read is.
@@ -181,6 +184,26 @@ TEST_CASE("what was never written, failed or overlapped in a region is not judge
   CHECK_FALSE(model.end_read(read, Errc::ok, pieces).has_value());
 }
 
+TEST_CASE("a write that was given up may still land for a while", "[sim]") {
+  const std::vector<std::byte> one(10, std::byte{1});
+  const std::vector<std::byte> two(10, std::byte{2});
+  const auto now = [](int second) { return TimePoint(seconds(second)); };
+  RegionModel model(SizeBytes(10));
+  const auto judge = [&](const std::vector<std::byte>& seen) {
+    const std::uint64_t id = model.begin_read({{0, std::vector<std::byte>(10)}});
+    const std::vector<std::vector<std::byte>> pieces{seen};
+    return model.end_read(id, Errc::ok, pieces).has_value();
+  };
+  model.end_write(model.begin_write({{0, one}}, now(1)), Errc::ok, now(20));
+  CHECK_FALSE(judge(one));  // the copy would write the same
+  CHECK(judge(two));
+  model.end_write(model.begin_write({{0, two}}, now(5)), Errc::ok);
+  CHECK_FALSE(judge(one));
+  CHECK_FALSE(judge(two));
+  model.end_write(model.begin_write({{0, two}}, now(21)), Errc::ok);
+  CHECK(judge(one));
+}
+
 TEST_CASE("contents of different seeds, places and lengths differ", "[sim]") {
   const std::vector<std::byte> bytes = bytes_of(1, 1001);
   CHECK_FALSE(find_difference(bytes, 1).has_value());
@@ -188,8 +211,13 @@ TEST_CASE("contents of different seeds, places and lengths differ", "[sim]") {
   std::vector<std::byte> changed = bytes;
   changed[1000] ^= std::byte{4};
   CHECK(find_difference(changed, 1) == 1000U);
-  CHECK(find_difference(ConstSpan(bytes).subspan(8), 1) == 0U);
+  CHECK(find_difference(ConstSpan(bytes).subspan(8), 1) == 1U);  // behind the tag
   CHECK_FALSE(find_difference({}, 1).has_value());
+
+  const std::vector<std::byte> tagged = bytes_of(tagged_seed(0x1234, 0x77), 800);
+  CHECK(count_tagged(tagged, 0x77).tagged == 100);
+  CHECK(count_tagged(tagged, 0x78).tagged == 0);
+  CHECK(count_tagged(std::vector<std::byte>(800), 0x77).nonzero == 0);
 }
 
 TEST_CASE("a scattered buffer keeps the order of its bytes and shows what strays", "[sim]") {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace godbox::emulator {
 
@@ -11,41 +12,89 @@ Backing::Backing(SlabTable& table, std::vector<MemoryTarget*> dram_channels, Siz
   GODBOX_ASSERT(targets_.size() == table.geometry().members);
 }
 
-bool Backing::over_limit_with_one_more() const {
-  const std::uint64_t chunk = table_.geometry().chunk_total_bytes();
-  return backed_bytes_ > limit_bytes_ || limit_bytes_ - backed_bytes_ < chunk;
+std::size_t Backing::free_chunks() const {
+  const std::uint64_t free_bytes = limit_bytes_ - std::min(limit_bytes_, backed_bytes_);
+  return free_bytes / table_.geometry().chunk_total_bytes();
 }
 
-bool Backing::has_room() const {
-  return !idle_.empty() || fixed_idle_ > 0 || !over_limit_with_one_more();
+bool Backing::plan(std::span<const ChunkRef> wanted, BackingWork& work) {
+  GODBOX_ASSERT(work.empty());
+  if (wanted.size() > room_chunks()) {
+    return false;
+  }
+  plan_release(wanted.size() - std::min(wanted.size(), free_chunks()), work);
+  for (const ChunkRef ref : wanted) {
+    Chunk& chunk = chunk_of(ref);
+    GODBOX_ASSERT(!chunk.is_backed && !chunk.is_busy);
+    chunk.is_busy = true;
+    work.to_back.push_back({ref, chunk.last_tenant != kChunkClean});
+    backed_bytes_ += table_.geometry().chunk_total_bytes();
+  }
+  return true;
 }
 
-Errc Backing::acquire(std::uint32_t slot, std::uint64_t chunk_index) {
-  Slab& slab = table_.slab(slot);
-  Chunk& chunk = slab.chunks[chunk_index];
-  GODBOX_ASSERT(!chunk.is_backed);
-  while (over_limit_with_one_more() && !idle_.empty()) {
-    give_back_oldest();
+void Backing::plan_release(std::size_t most, BackingWork& work) {
+  for (std::size_t count = std::min(most, idle_.size()); count > 0; --count) {
+    const ChunkRef ref = idle_.front();
+    idle_.pop_front();
+    chunk_of(ref).is_idle = false;
+    chunk_of(ref).is_busy = true;
+    set_backed(ref, false);
+    work.to_discard.push_back({ref});
   }
-  if (over_limit_with_one_more()) {
-    return Errc::backing_full;
+}
+
+void Backing::plan_trim(BackingWork& work) {
+  const std::size_t excess = idle_.size() - std::min(idle_.size(), kIdleChunksMin);
+  plan_release(std::min((excess + 7) / 8, kTrimChunksMax), work);
+}
+
+void Backing::run(BackingWork& work) const {
+  bool is_refused = false;
+  for (BackingWork::Item& item : work.to_discard) {
+    item.discarded = discard_members(item.chunk, targets_.size());
+    is_refused = is_refused || item.discarded == 0;
   }
-  const ChunkRef ref{slot, chunk_index};
-  Errc status = back_members(ref);
-  // The machine is short of memory before the limit is reached: what is idle goes first.
-  while (status == Errc::backing_full && !idle_.empty()) {
-    give_back_oldest();
-    status = back_members(ref);
+  // What was not given back is no room for others.
+  work.status = is_refused && !work.to_back.empty() ? Errc::backing_full : Errc::ok;
+  while (work.status == Errc::ok && work.backed < work.to_back.size()) {
+    work.status = back_members(work.to_back[work.backed]);
+    work.backed += work.status == Errc::ok ? 1U : 0U;
   }
-  if (status != Errc::ok) {
-    return status;
+}
+
+Errc Backing::finish(BackingWork& work) {
+  for (const BackingWork::Item& item : work.to_discard) {
+    finish_discard(item);
   }
-  chunk.is_backed = true;
-  chunk.last_tenant = kChunkClean;
-  backed_bytes_ += table_.geometry().chunk_total_bytes();
-  slab.backed_free_strips += table_.geometry().strips_per_chunk(slab.kind) - chunk.taken_strips;
-  slab.backed_run_bound_strips = kRunUnbounded;
-  return Errc::ok;
+  for (std::size_t i = 0; i < work.to_back.size(); ++i) {
+    const ChunkRef ref = work.to_back[i].chunk;
+    Chunk& chunk = chunk_of(ref);
+    chunk.is_busy = false;
+    if (i < work.backed) {
+      chunk.last_tenant = kChunkClean;
+      set_backed(ref, true);
+      release(ref.slot, ref.index);
+    } else {
+      backed_bytes_ -= table_.geometry().chunk_total_bytes();
+    }
+  }
+  return std::exchange(work, {}).status;
+}
+
+void Backing::finish_discard(const BackingWork::Item& item) {
+  Chunk& chunk = chunk_of(item.chunk);
+  chunk.is_busy = false;
+  if (item.discarded == 0) {
+    // Memory that cannot be given back (a device) stays backed and counted, with its bytes.
+    chunk.is_fixed = true;
+    set_backed(item.chunk, true);
+    release(item.chunk.slot, item.chunk.index);
+    return;
+  }
+  // Members that refused keep their bytes: who backs the chunk next has to scrub.
+  chunk.last_tenant = item.discarded == targets_.size() ? kChunkClean : kChunkMixed;
+  backed_bytes_ -= table_.geometry().chunk_total_bytes();
 }
 
 void Backing::release(std::uint32_t slot, std::uint64_t chunk_index) {
@@ -60,28 +109,20 @@ void Backing::release(std::uint32_t slot, std::uint64_t chunk_index) {
 }
 
 void Backing::reuse(std::uint32_t slot, std::uint64_t chunk_index, std::uint32_t tenant) {
-  Chunk& chunk = table_.slab(slot).chunks[chunk_index];
+  const ChunkRef ref{slot, chunk_index};
+  Chunk& chunk = chunk_of(ref);
   GODBOX_ASSERT(chunk.is_idle);
   chunk.is_idle = false;
   if (chunk.is_fixed) {
     --fixed_idle_;
   } else {
-    std::erase(idle_, ChunkRef{slot, chunk_index});
+    std::erase(idle_, ref);
   }
   if (chunk.last_tenant != kChunkClean && chunk.last_tenant != tenant) {
     for (MemoryTarget* target : targets_) {
-      std::memset(target->data() + offset_of({slot, chunk_index}).count(), 0,
-                  table_.geometry().chunk_bytes);
+      std::memset(target->data() + offset_of(ref).count(), 0, table_.geometry().chunk_bytes);
     }
     chunk.last_tenant = kChunkClean;
-  }
-}
-
-void Backing::trim() {
-  const std::size_t excess = idle_.size() - std::min(idle_.size(), kIdleChunksMin);
-  const std::size_t count = std::min((excess + 7) / 8, kTrimChunksMax);
-  for (std::size_t i = 0; i < count; ++i) {
-    give_back_oldest();
   }
 }
 
@@ -90,26 +131,25 @@ DramOffset Backing::offset_of(ChunkRef ref) const {
   return DramOffset(ref.slot * geometry.piece_bytes + ref.index * geometry.chunk_bytes);
 }
 
-Errc Backing::back_members(ChunkRef ref) {
-  const DramOffset offset = offset_of(ref);
+Errc Backing::back_members(const BackingWork::Item& item) const {
+  const DramOffset offset = offset_of(item.chunk);
   const SizeBytes size(table_.geometry().chunk_bytes);
-  const bool is_stale = table_.slab(ref.slot).chunks[ref.index].last_tenant != kChunkClean;
   for (std::size_t member = 0; member < targets_.size(); ++member) {
     MemoryTarget& target = *targets_[member];
     if (const Result<void> backed = target.back(offset, size); !backed) {
       // The failed member may be backed in part.
-      (void)discard_members(ref, member + 1);
+      (void)discard_members(item.chunk, member + 1);
       return backed.error().code;
     }
     // Device memory is always present and holds what somebody left there.
-    if (is_stale || target.kind() == "device") {
+    if (item.is_stale || target.kind() == "device") {
       std::memset(target.data() + offset.count(), 0, size.count());
     }
   }
   return Errc::ok;
 }
 
-std::size_t Backing::discard_members(ChunkRef ref, std::size_t count) {
+std::size_t Backing::discard_members(ChunkRef ref, std::size_t count) const {
   const SizeBytes size(table_.geometry().chunk_bytes);
   std::size_t discarded = 0;
   for (std::size_t member = 0; member < count; ++member) {
@@ -118,27 +158,21 @@ std::size_t Backing::discard_members(ChunkRef ref, std::size_t count) {
   return discarded;
 }
 
-void Backing::give_back_oldest() {
-  const SpaceGeometry& geometry = table_.geometry();
-  const ChunkRef ref = idle_.front();
-  idle_.pop_front();
+// The slab in the chunk's slot may be another one than when the work was planned, or none.
+void Backing::set_backed(ChunkRef ref, bool is_backed) {
   Slab& slab = table_.slab(ref.slot);
-  Chunk& chunk = slab.chunks[ref.index];
-  GODBOX_ASSERT(chunk.is_idle && chunk.live_strips == 0);
-  const std::size_t discarded = discard_members(ref, targets_.size());
-  if (discarded == 0) {
-    // Memory that cannot be given back (a device) stays backed and counted, with its bytes.
-    chunk.is_fixed = true;
-    ++fixed_idle_;
+  Chunk& chunk = chunk_of(ref);
+  chunk.is_backed = is_backed;
+  if (slab.id == SlabId()) {
     return;
   }
-  chunk.is_idle = false;
-  chunk.is_backed = false;
-  // Members that refused keep their bytes: the next acquire() has to scrub.
-  chunk.last_tenant = discarded == targets_.size() ? kChunkClean : kChunkMixed;
-  backed_bytes_ -= geometry.chunk_total_bytes();
-  if (slab.id != SlabId()) {
-    slab.backed_free_strips -= geometry.strips_per_chunk(slab.kind) - chunk.taken_strips;
+  const std::uint64_t free_strips =
+      table_.geometry().strips_per_chunk(slab.kind) - chunk.taken_strips;
+  if (is_backed) {
+    slab.backed_free_strips += free_strips;
+    slab.backed_run_bound_strips = kRunUnbounded;
+  } else {
+    slab.backed_free_strips -= free_strips;
   }
 }
 

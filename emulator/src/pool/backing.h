@@ -2,8 +2,10 @@
 //
 // Which chunks of the pool are present memory, within the backing limit. A chunk whose last live
 // byte is gone stays backed for a while, because a pool that evicts wants it again at once, and
-// fresh pages cost more than the copy into them; trim() gives back what nobody wanted.
-// Thread-safety: none of its own (PoolService's lock). Ownership: table and targets outlive it.
+// fresh pages cost more than the copy into them; plan_trim() gives back what nobody wanted. Backing
+// a chunk and giving one back take milliseconds, so neither is done under the pool's lock: plan_*()
+// marks chunks busy, run() does the work, finish() puts the outcome in the books. Thread-safety:
+// none of its own (PoolService's lock), except run(). Ownership: table and targets outlive it.
 // Errors: backing_full (limit or machine), io_error.
 #pragma once
 
@@ -11,13 +13,35 @@
 #include <godbox/memory_target.h>
 
 #include <deque>
+#include <span>
 
 namespace godbox::emulator {
 
 // Idle chunks that are never given back, so that a put and a remove in turn stay in warm memory;
-// and most that one trim() gives back, so that it does not take long.
+// and most that one trim gives back, so that it does not take long.
 inline constexpr std::size_t kIdleChunksMin = 4;
 inline constexpr std::size_t kTrimChunksMax = 8;
+
+struct ChunkRef {
+  std::uint32_t slot = kNoSlot;
+  std::uint64_t index = 0;
+  bool operator==(const ChunkRef&) const = default;
+};
+
+// What has to be done without the lock.
+struct BackingWork {
+  struct Item {
+    ChunkRef chunk;
+    bool is_stale = false;      // to_back: holds bytes that nobody may see
+    std::size_t discarded = 0;  // to_discard: how many members agreed
+  };
+  std::vector<Item> to_discard;
+  std::vector<Item> to_back;
+  std::size_t backed = 0;  // the first so many of to_back
+  Errc status = Errc::ok;
+
+  [[nodiscard]] bool empty() const { return to_discard.empty() && to_back.empty(); }
+};
 
 class Backing {
  public:
@@ -26,41 +50,43 @@ class Backing {
   [[nodiscard]] std::uint64_t limit_bytes() const { return limit_bytes_; }
   [[nodiscard]] std::uint64_t backed_bytes() const { return backed_bytes_; }
   [[nodiscard]] MemoryTarget& dram_channel(DramChannelId id) { return *targets_[id.value()]; }
-  // True if one more chunk may be backed, counting idle ones as room.
-  [[nodiscard]] bool has_room() const;
+  // Chunks that plan() can back now, counting idle ones that would be given back for them.
+  [[nodiscard]] std::size_t room_chunks() const { return free_chunks() + idle_.size(); }
   // True if there are idle chunks that will stay backed.
   [[nodiscard]] bool has_fixed_room() const { return fixed_idle_ > 0; }
 
-  // Makes a chunk present. Nothing is left behind when it fails.
-  [[nodiscard]] Errc acquire(std::uint32_t slot, std::uint64_t chunk_index);
+  // Plans to back these chunks; false (and no work) when there is no room.
+  [[nodiscard]] bool plan(std::span<const ChunkRef> wanted, BackingWork& work);
+  // Plans to give back the longest idle chunks: up to `most`, or an eighth of those beyond
+  // kIdleChunksMin. Called a few times per second, the latter empties an unused pool in seconds.
+  void plan_release(std::size_t most, BackingWork& work);
+  void plan_trim(BackingWork& work);
+  // Without the lock. What fails leaves nothing behind.
+  void run(BackingWork& work) const;
+  // Fully backed chunks are idle afterwards. Returns why others are not; the work is empty again.
+  [[nodiscard]] Errc finish(BackingWork& work);
+
   // The chunk's last live strip is gone.
   void release(std::uint32_t slot, std::uint64_t chunk_index);
   // A strip of an idle chunk will be live again, for this tenant. Another tenant's bytes are
   // scrubbed from the whole chunk, so that it belongs to one tenant again.
   void reuse(std::uint32_t slot, std::uint64_t chunk_index, std::uint32_t tenant);
-  // Gives back an eighth of the idle chunks beyond kIdleChunksMin, the longest idle first. Called a
-  // few times per second, it empties a pool that nobody uses in seconds.
-  void trim();
 
  private:
-  struct ChunkRef {
-    std::uint32_t slot;
-    std::uint64_t index;
-    bool operator==(const ChunkRef&) const = default;
-  };
-
-  [[nodiscard]] bool over_limit_with_one_more() const;
+  [[nodiscard]] Chunk& chunk_of(ChunkRef ref) { return table_.slab(ref.slot).chunks[ref.index]; }
   [[nodiscard]] DramOffset offset_of(ChunkRef ref) const;
-  [[nodiscard]] Errc back_members(ChunkRef ref);
+  [[nodiscard]] std::size_t free_chunks() const;
+  [[nodiscard]] Errc back_members(const BackingWork::Item& item) const;
   // Of the first `count` members; returns how many agreed.
-  std::size_t discard_members(ChunkRef ref, std::size_t count);
-  void give_back_oldest();
+  std::size_t discard_members(ChunkRef ref, std::size_t count) const;
+  void set_backed(ChunkRef ref, bool is_backed);
+  void finish_discard(const BackingWork::Item& item);
 
   SlabTable& table_;
   std::vector<MemoryTarget*> targets_;
   std::uint64_t limit_bytes_;
-  std::uint64_t backed_bytes_ = 0;
-  std::deque<ChunkRef> idle_;  // without fixed ones
+  std::uint64_t backed_bytes_ = 0;  // with busy chunks
+  std::deque<ChunkRef> idle_;       // without fixed ones
   std::size_t fixed_idle_ = 0;
 };
 

@@ -30,6 +30,8 @@ inline constexpr std::uint32_t kListNamesMax = wire::kBatchItemsMax;
 inline constexpr std::size_t kEvictionsPerStepMax = 256;
 inline constexpr std::size_t kExpiriesPerStepMax = 1024;
 inline constexpr std::size_t kLeasedObjectsPerStepMax = 16384;
+// Times that a put backs memory only to find it taken by others.
+inline constexpr int kBackingRoundsMax = 8;
 
 struct PoolService::Impl {
   Impl(const BoxConfig& box_config, std::vector<MemoryTarget*> dram_channels,
@@ -48,19 +50,43 @@ struct PoolService::Impl {
   [[nodiscard]] bool expire_sessions(TimePoint now);
 
   // --- Put (service_put.cpp) ---
-  // Space and slot for an object or region; the slot's index in `index`.
+  // What one call that takes space has to do without the lock.
+  struct Pending {
+    BackingWork backing;
+    bool may_back = true;  // false once the machine has no more memory
+    std::vector<Extent> scrub;
+    std::vector<std::uint32_t> scrub_slots;  // pinned until they are scrubbed
+  };
+  // Space and slot for an object or region. With work left in `pending.backing` nothing is held: do
+  // it, and call again.
   struct Placed {
     Errc status = Errc::ok;
     std::uint32_t index = kNoIndex;
   };
-  [[nodiscard]] Placed place_object(const Session& session, SlotState state, std::string_view name,
-                                    std::uint64_t size_bytes, bool is_sparse);
+  [[nodiscard]] Placed place_object(const Session& session, const NewObject& object,
+                                    Pending& pending);
   void reserve_item(Session& session, const wire::ReserveItem& item, TimePoint deadline,
-                    wire::ReserveAnswer& answer);
+                    wire::ReserveAnswer& answer, Pending& pending);
+  [[nodiscard]] Errc allocate_region(Session& session, SizeBytes size, wire::RegionReply& reply,
+                                     Pending& pending);
   [[nodiscard]] Errc commit_item(Session& session, const wire::CommitItem& item, TimePoint now);
   [[nodiscard]] Errc abort_item(Session& session, ReservationId id);
+  // Calls attempt() until it leaves no work behind, and does that work with `lock` open. After many
+  // rounds, in which others were faster, with it closed.
+  template <class Attempt>
+  void with_backing(std::unique_lock<std::mutex>& lock, Pending& pending, Attempt&& attempt) {
+    for (int round = 0;; ++round) {
+      attempt();
+      if (pending.backing.empty()) {
+        return;
+      }
+      do_backing(lock, pending, round < kBackingRoundsMax);
+      pending.may_back = pending.may_back && round < 2 * kBackingRoundsMax;
+    }
+  }
+  void do_backing(std::unique_lock<std::mutex>& lock, Pending& pending, bool open_lock);
   // Zeroes what place_object() found to hold another tenant's bytes, with `lock` open meanwhile.
-  void scrub(std::unique_lock<std::mutex>& lock);
+  void do_scrub(std::unique_lock<std::mutex>& lock, Pending& pending);
 
   // --- Lookup (service_lookup.cpp) ---
   void lookup(Session& session, const wire::LookupRequest& request, wire::LookupReply& reply);
@@ -136,8 +162,6 @@ struct PoolService::Impl {
   std::vector<DramChannelUsage> dram_channel_usage;
   // Of the call in progress; kept for their capacity.
   std::vector<Extent> new_extents;
-  std::vector<Extent> to_scrub;
-  std::vector<std::uint32_t> scrub_slots;
   std::vector<std::uint32_t> found_slots;
 };
 

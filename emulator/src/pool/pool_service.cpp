@@ -68,7 +68,7 @@ void PoolService::close_session(SessionId session_id) {
 void PoolService::reserve(SessionId session_id, const wire::ReserveRequest& request,
                           wire::ReserveReply& reply) {
   std::unique_lock lock(impl_->mutex);
-  Session* session = impl_->session_of(session_id);
+  Impl::Pending pending;
   const auto longest = impl_->config.reservation_max;
   const Duration wanted =
       request.deadline_ms == 0 ? longest : Duration(std::chrono::milliseconds(request.deadline_ms));
@@ -76,15 +76,21 @@ void PoolService::reserve(SessionId session_id, const wire::ReserveRequest& requ
   reply.answers.reserve(reply.answers.size() + request.items.size());
   for (std::size_t i = 0; i < request.items.size(); ++i) {
     wire::ReserveAnswer& answer = reply.answers.emplace_back();
-    if (session == nullptr) {
-      answer.status = Errc::session_lost;
-    } else if (i >= wire::kBatchItemsMax) {
+    if (i >= wire::kBatchItemsMax) {
       answer.status = Errc::limit_exceeded;
-    } else {
-      impl_->reserve_item(*session, request.items[i], deadline, answer);
+      continue;
     }
+    impl_->with_backing(lock, pending, [&] {
+      // Looked up each time: it may have ended while the lock was open.
+      Session* session = impl_->session_of(session_id);
+      if (session == nullptr) {
+        answer.status = Errc::session_lost;
+        return;
+      }
+      impl_->reserve_item(*session, request.items[i], deadline, answer, pending);
+    });
   }
-  impl_->scrub(lock);
+  impl_->do_scrub(lock, pending);
 }
 
 void PoolService::commit(SessionId session_id, const wire::CommitRequest& request,
@@ -149,27 +155,18 @@ void PoolService::remove(SessionId session_id, const wire::NamesRequest& request
 
 Result<wire::RegionReply> PoolService::allocate_region(SessionId session_id, SizeBytes size) {
   std::unique_lock lock(impl_->mutex);
-  Session* session = impl_->session_of(session_id);
-  if (session == nullptr) {
-    return Errc::session_lost;
+  Impl::Pending pending;
+  Errc status = Errc::ok;
+  wire::RegionReply reply;
+  impl_->with_backing(lock, pending, [&] {
+    Session* session = impl_->session_of(session_id);
+    status = session == nullptr ? Errc::session_lost
+                                : impl_->allocate_region(*session, size, reply, pending);
+  });
+  impl_->do_scrub(lock, pending);
+  if (status != Errc::ok) {
+    return status;
   }
-  if (size.is_zero()) {
-    return Errc::invalid_argument;
-  }
-  if (session->regions.size() >= kRegionsPerSessionMax) {
-    return Errc::limit_exceeded;
-  }
-  const Impl::Placed placed =
-      impl_->place_object(*session, SlotState::region, {}, size.count(), false);
-  if (placed.status != Errc::ok) {
-    return placed.status;
-  }
-  ObjectSlot& slot = impl_->index.slot(placed.index);
-  slot.holder = session->index;
-  session->regions.push_front(placed.index);
-  ++impl_->regions;
-  wire::RegionReply reply{RKey(slot.key), impl_->new_extents};
-  impl_->scrub(lock);
   return reply;
 }
 
@@ -214,8 +211,12 @@ void PoolService::on_timer() {
     impl_->keep_watermark(0, false);
     has_more = more_reservations || more_leases || more_sessions || impl_->is_evicting;
   }
-  const std::lock_guard lock(impl_->mutex);
-  impl_->backing.trim();
+  std::unique_lock lock(impl_->mutex);
+  Impl::Pending pending;
+  impl_->backing.plan_trim(pending.backing);
+  if (!pending.backing.empty()) {
+    impl_->do_backing(lock, pending, true);
+  }
 }
 
 PoolUsage PoolService::usage() const {

@@ -6,47 +6,50 @@
 
 namespace godbox::emulator {
 
-PoolService::Impl::Placed PoolService::Impl::place_object(const Session& session, SlotState state,
-                                                          std::string_view name,
-                                                          std::uint64_t size_bytes,
-                                                          bool is_sparse) {
-  const SpaceRequest request{size_bytes, tenants.number_of(session.tenant), is_sparse};
-  if (const Errc possible = space.check_size(size_bytes, is_sparse); possible != Errc::ok) {
+PoolService::Impl::Placed PoolService::Impl::place_object(const Session& session,
+                                                          const NewObject& object,
+                                                          Pending& pending) {
+  const SpaceRequest request{object.size_bytes, tenants.number_of(session.tenant), object.is_sparse,
+                             pending.may_back};
+  if (const Errc possible = space.check_size(object.size_bytes, object.is_sparse);
+      possible != Errc::ok) {
     return {possible, kNoIndex};
   }
-  if (const Errc room = check_room(size_bytes, is_sparse); room != Errc::ok) {
+  if (const Errc room = check_room(object.size_bytes, object.is_sparse); room != Errc::ok) {
     return {room, kNoIndex};
   }
-  keep_watermark(reserved_bytes_for(size_bytes), is_sparse);
-  const std::size_t scrub_before = to_scrub.size();
+  keep_watermark(reserved_bytes_for(object.size_bytes), object.is_sparse);
+  const std::size_t scrub_before = pending.scrub.size();
   Errc status = Errc::ok;
   do {
     new_extents.clear();
-    status = space.allocate(request, new_extents, to_scrub);
+    status = space.allocate(request, new_extents, pending.scrub, pending.backing);
     // Each round evicts at least one object, so the rounds end.
-  } while (status != Errc::ok && evict_for(size_bytes, status));
-  if (status != Errc::ok) {
+  } while (status != Errc::ok && evict_for(object.size_bytes, status));
+  if (status != Errc::ok || !pending.backing.empty()) {
     return {status, kNoIndex};
   }
-  const std::uint32_t slot_index =
-      index.create({state, session.tenant, name, size_bytes, new_extents, is_sparse});
+  NewObject placed = object;
+  placed.extents = new_extents;
+  const std::uint32_t slot_index = index.create(placed);
   if (slot_index == kNoIndex) {
-    space.free(new_extents, is_sparse);
-    to_scrub.resize(scrub_before);
+    space.free(new_extents, object.is_sparse);
+    pending.scrub.resize(scrub_before);
     return {Errc::limit_exceeded, kNoIndex};
   }
   tenants.add_user(session.tenant);
   ObjectSlot& slot = index.slot(slot_index);
   slot.key = keys.create(slot_index);
-  if (to_scrub.size() > scrub_before) {
-    ++slot.write_pins;  // until it is scrubbed
-    scrub_slots.push_back(slot_index);
+  if (pending.scrub.size() > scrub_before) {
+    ++slot.write_pins;
+    pending.scrub_slots.push_back(slot_index);
   }
   return {Errc::ok, slot_index};
 }
 
 void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& item,
-                                     TimePoint deadline, wire::ReserveAnswer& answer) {
+                                     TimePoint deadline, wire::ReserveAnswer& answer,
+                                     Pending& pending) {
   if (item.name.empty() || item.name.size() > wire::kNameBytesMax || item.size.is_zero()) {
     answer.status = Errc::invalid_argument;
     return;
@@ -59,10 +62,11 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
     answer.status = Errc::already_exists;
     return;
   }
-  const Placed placed =
-      place_object(session, SlotState::reserved, item.name, item.size.count(), item.sparse);
+  const Placed placed = place_object(
+      session, {SlotState::reserved, session.tenant, item.name, item.size.count(), {}, item.sparse},
+      pending);
   answer.status = placed.status;
-  if (placed.status != Errc::ok) {
+  if (placed.index == kNoIndex) {
     return;
   }
   ObjectSlot& slot = index.slot(placed.index);
@@ -116,27 +120,67 @@ Errc PoolService::Impl::abort_item(Session& session, ReservationId id) {
   return Errc::ok;
 }
 
-void PoolService::Impl::scrub(std::unique_lock<std::mutex>& lock) {
-  if (to_scrub.empty()) {
+Errc PoolService::Impl::allocate_region(Session& session, SizeBytes size, wire::RegionReply& reply,
+                                        Pending& pending) {
+  if (size.is_zero()) {
+    return Errc::invalid_argument;
+  }
+  if (session.regions.size() >= kRegionsPerSessionMax) {
+    return Errc::limit_exceeded;
+  }
+  const Placed placed = place_object(
+      session, {SlotState::region, session.tenant, {}, size.count(), {}, false}, pending);
+  if (placed.index == kNoIndex) {
+    return placed.status;
+  }
+  ObjectSlot& slot = index.slot(placed.index);
+  slot.holder = session.index;
+  session.regions.push_front(placed.index);
+  ++regions;
+  reply = {RKey(slot.key), new_extents};
+  return Errc::ok;
+}
+
+void PoolService::Impl::do_backing(std::unique_lock<std::mutex>& lock, Pending& pending,
+                                   bool open_lock) {
+  if (open_lock) {
+    lock.unlock();
+  }
+  backing.run(pending.backing);
+  if (open_lock) {
+    lock.lock();
+  }
+  const std::size_t wanted = pending.backing.to_back.size();
+  if (backing.finish(pending.backing) == Errc::ok) {
     return;
   }
-  // Ours alone: their slots are pinned, and slabs with live strips neither move nor go.
-  const std::vector<Extent> extents = std::exchange(to_scrub, {});
-  const std::vector<std::uint32_t> pinned = std::exchange(scrub_slots, {});
+  // The machine has less memory than the limit allows. What lies idle may be enough for another
+  // try, and otherwise what is backed has to do.
+  backing.plan_release(wanted, pending.backing);
+  pending.may_back = !pending.backing.empty();
+  backing.run(pending.backing);
+  (void)backing.finish(pending.backing);
+}
+
+void PoolService::Impl::do_scrub(std::unique_lock<std::mutex>& lock, Pending& pending) {
+  if (pending.scrub.empty()) {
+    return;
+  }
+  // Ours alone: their slots are pinned, and slabs with taken strips neither move nor go.
   std::vector<const striping::SlabLayout*> layouts;
-  for (const Extent& extent : extents) {
+  for (const Extent& extent : pending.scrub) {
     layouts.push_back(&*slabs.slab(slabs.find(extent.address.slab)).layout);
   }
   lock.unlock();
-  for (std::size_t i = 0; i < extents.size(); ++i) {
-    layouts[i]->for_each_run(extents[i].address.offset, extents[i].length_bytes,
+  for (std::size_t i = 0; i < layouts.size(); ++i) {
+    layouts[i]->for_each_run(pending.scrub[i].address.offset, pending.scrub[i].length_bytes,
                              [this](const striping::DramRun& run) {
                                MemoryTarget& target = backing.dram_channel(run.dram_channel);
                                std::memset(target.data() + run.offset.count(), 0, run.length_bytes);
                              });
   }
   lock.lock();
-  for (const std::uint32_t slot_index : pinned) {
+  for (const std::uint32_t slot_index : pending.scrub_slots) {
     --index.slot(slot_index).write_pins;
     free_if_unused(slot_index);
   }

@@ -31,6 +31,7 @@ struct Chunk {
   bool is_backed = false;
   bool is_idle = false;   // backed, without a live strip
   bool is_fixed = false;  // backed for good: its memory cannot be given back
+  bool is_busy = false;   // being backed or given back just now, without the lock
 };
 
 struct Slab {

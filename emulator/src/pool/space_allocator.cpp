@@ -11,6 +11,10 @@ namespace {
 
 // A part that finds no single run is gathered from runs of at least 1/2, 1/8, ... of it, down to
 // its unit: few extents where the space allows.
+// Empty slabs of each kind that stay whole, so that a put and a remove in turn do not cut and
+// dissolve one each time.
+constexpr std::uint32_t kEmptySlabsMax = 1;
+
 // Objects of two strips on 18 members would always begin at an even one, and their short second
 // strips pile up on the odd ones. So one strip is left out after so many stripes of such objects.
 constexpr std::uint64_t kStripesPerSkip = 8;
@@ -65,12 +69,39 @@ Errc SpaceAllocator::check_size(std::uint64_t size_bytes, bool is_sparse) const 
 }
 
 Errc SpaceAllocator::allocate(const SpaceRequest& request, std::vector<Extent>& extents,
-                              std::vector<Extent>& scrub) {
+                              std::vector<Extent>& scrub, BackingWork& work) {
   if (const Errc possible = check_size(request.size_bytes, request.is_sparse);
       possible != Errc::ok) {
     return possible;
   }
-  Output out{extents, extents.size()};
+  const Cursors cursors = cursors_;
+  Output out{extents, extents.size(), request.may_back, {}, false};
+  Errc status = allocate_parts(request, out);
+  if (status == Errc::ok && !out.unbacked.empty() && !backing_.plan(out.unbacked, work)) {
+    // One part took the idle chunk that was to make room for another.
+    undo(out, request.is_sparse, cursors);
+    out.may_back = false;
+    status = allocate_parts(request, out);
+  }
+  if (status != Errc::ok || !work.empty()) {
+    // Once they are backed, the same places are found again.
+    undo(out, request.is_sparse, cursors);
+    return status;
+  }
+  for (std::size_t i = out.first_extent; i < extents.size() && !request.is_sparse; ++i) {
+    note_scrub(extents[i], request.tenant, scrub);
+  }
+  return Errc::ok;
+}
+
+void SpaceAllocator::undo(Output& out, bool is_sparse, const Cursors& cursors) {
+  free_from(out.first_extent, is_sparse, out);
+  out.unbacked.clear();
+  cursors_ = cursors;
+}
+
+// On an error the extents placed so far are left to the caller to free.
+Errc SpaceAllocator::allocate_parts(const SpaceRequest& request, Output& out) {
   for (const PlacementPart& wanted : place(request.size_bytes, table_.geometry().members)) {
     if (wanted.strips == 0) {
       continue;
@@ -81,32 +112,30 @@ Errc SpaceAllocator::allocate(const SpaceRequest& request, std::vector<Extent>& 
                     wanted.unit_strips, extent_max / wanted.unit_strips * wanted.unit_strips,
                     request.tenant,     request.is_sparse};
     if (const Errc status = allocate_part(part, out); status != Errc::ok) {
-      free_from(out.first_extent, request.is_sparse, out);
       return status;
     }
     // The last strip is not full: the extent ends where the bytes do.
     const std::uint64_t slack = wanted.strips * strip_bytes - wanted.bytes;
-    extents.back().length_bytes -= static_cast<std::uint32_t>(slack);
+    out.extents.back().length_bytes -= static_cast<std::uint32_t>(slack);
   }
-  if (extents.size() - out.first_extent > wire::kExtentsPerObjectMax) {
-    free_from(out.first_extent, request.is_sparse, out);
-    return Errc::pool_full;  // there is room, but in more pieces than an object may have
-  }
-  for (std::size_t i = out.first_extent; i < extents.size() && !request.is_sparse; ++i) {
-    note_scrub(extents[i], request.tenant, scrub);
-  }
-  return Errc::ok;
+  // Room, but in more pieces than an object may have.
+  const bool is_cut_up = out.extents.size() - out.first_extent > wire::kExtentsPerObjectMax;
+  return is_cut_up ? Errc::pool_full : Errc::ok;
 }
 
 Errc SpaceAllocator::allocate_part(const Part& part, Output& out) {
   out.backing_denied = false;
   rotate_start(part);
-  if (place_contiguous(part, out) ||
-      ((part.is_sparse || backing_.has_room()) && gather(part, ChunkFilter::any, out)) ||
+  if (place_contiguous(part, out) || (!part.is_sparse && gather(part, ChunkFilter::mine, out)) ||
+      (may_back_more(part, out) && gather(part, ChunkFilter::any, out)) ||
       (!part.is_sparse && gather(part, ChunkFilter::backed, out))) {
     return Errc::ok;
   }
   return out.backing_denied ? Errc::backing_full : Errc::pool_full;
+}
+
+bool SpaceAllocator::may_back_more(const Part& part, const Output& out) const {
+  return part.is_sparse || (out.may_back && backing_.room_chunks() > out.unbacked.size());
 }
 
 void SpaceAllocator::rotate_start(const Part& part) {
@@ -135,7 +164,7 @@ bool SpaceAllocator::place_contiguous(const Part& part, Output& out) {
   if (place_run(part, ChunkFilter::mine, out)) {
     return true;
   }
-  if (backing_.has_room()) {
+  if (may_back_more(part, out)) {
     if (place_run(part, ChunkFilter::mine_or_unbacked, out) ||
         place_in_new_slab(part, ChunkFilter::mine_or_unbacked, out)) {
       return true;
@@ -153,33 +182,35 @@ bool SpaceAllocator::place_run(const Part& part, ChunkFilter filter, Output& out
 }
 
 bool SpaceAllocator::place_in_new_slab(const Part& part, ChunkFilter filter, Output& out) {
-  const std::uint32_t slot = cut_slab(part.kind);
-  if (slot == kNoSlot) {
-    return false;
-  }
-  const std::optional<Run> run = find_in_slab(part, filter, {part.strips, part.strips}, slot, 0);
-  if (!run) {  // chunks that could not be given back and hold another tenant's bytes
-    table_.dissolve(slot);
-    return false;
-  }
-  return take(part, *run, out);
+  const std::optional<Run> run = find_in_new_slab(part, filter, {part.strips, part.strips});
+  return run && take(part, *run, out);
 }
 
 bool SpaceAllocator::gather(const Part& part, ChunkFilter filter, Output& out) {
-  const std::size_t first = out.extents.size();
+  const std::size_t first_extent = out.extents.size();
+  const std::size_t first_unbacked = out.unbacked.size();
+  if (gather_runs(part, filter, out)) {
+    return true;
+  }
+  free_from(first_extent, part.is_sparse, out);
+  out.unbacked.resize(first_unbacked);
+  return false;
+}
+
+// Leaves what it has found so far when it fails.
+bool SpaceAllocator::gather_runs(const Part& part, ChunkFilter filter, Output& out) {
   std::uint64_t remaining = part.strips;
   for (const std::uint64_t divisor : kGatherDivisors) {
-    // A whole slab is always long enough, so cutting one ends the search below.
     const std::uint64_t least =
         std::clamp(round_up(part.strips / divisor, part.unit_strips), part.unit_strips,
                    std::min(part.extent_strips_max, table_.geometry().strips_per_slab(part.kind)));
     while (remaining > 0) {
-      std::optional<Run> run = find(
-          part, filter, {std::min(least, remaining), std::min(remaining, part.extent_strips_max)});
+      const RunSize wanted{std::min(least, remaining), std::min(remaining, part.extent_strips_max)};
+      std::optional<Run> run = find(part, filter, wanted);
+      if (!run && filter == ChunkFilter::any) {
+        run = find_in_new_slab(part, filter, wanted);
+      }
       if (!run) {
-        if (filter == ChunkFilter::any && cut_slab(part.kind) != kNoSlot) {
-          continue;
-        }
         break;
       }
       if (run->strips < remaining) {
@@ -187,23 +218,22 @@ bool SpaceAllocator::gather(const Part& part, ChunkFilter filter, Output& out) {
       }
       if (!take(part, *run, out) ||
           out.extents.size() - out.first_extent > wire::kExtentsPerObjectMax) {
-        free_from(first, part.is_sparse, out);
         return false;
       }
       remaining -= run->strips;
     }
   }
-  if (remaining > 0) {
-    free_from(first, part.is_sparse, out);
-    return false;
-  }
-  return true;
+  return remaining == 0;
 }
 
 bool SpaceAllocator::take(const Part& part, const Run& run, Output& out) {
   mark_taken(part, run);
+  const std::size_t unbacked_before = out.unbacked.size();
   if (!part.is_sparse) {
-    if (back_run(run) != Errc::ok) {
+    note_unbacked(run, out);
+    if (out.unbacked.size() > unbacked_before &&
+        (!out.may_back || out.unbacked.size() > backing_.room_chunks())) {
+      out.unbacked.resize(unbacked_before);
       mark_free(run, part.is_sparse);
       out.backing_denied = true;
       return false;
@@ -238,16 +268,26 @@ void SpaceAllocator::append(const Part& part, const Run& run, Output& out) {
   out.extents.push_back(extent);
 }
 
+// An empty slab of another kind makes place where there is no free slot.
 std::uint32_t SpaceAllocator::cut_slab(StripKind kind) {
   std::uint32_t slot = table_.cut(kind);
   for (std::size_t other = 0; slot == kNoSlot && other < kStripKinds; ++other) {
-    if (other != index_of(kind) && spare_slab_[other] != kNoSlot) {
-      table_.dissolve(spare_slab_[other]);
-      spare_slab_[other] = kNoSlot;
-      slot = table_.cut(kind);
+    if (other == index_of(kind) || empty_slabs_[other] == 0) {
+      continue;
     }
+    const std::vector<std::uint32_t>& slabs = table_.of_kind(static_cast<StripKind>(other));
+    dissolve(*std::find_if(slabs.begin(), slabs.end(), [this](std::uint32_t candidate) {
+      return table_.slab(candidate).taken_strips == 0;
+    }));
+    slot = table_.cut(kind);
   }
+  empty_slabs_[index_of(kind)] += slot == kNoSlot ? 0U : 1U;
   return slot;
+}
+
+void SpaceAllocator::dissolve(std::uint32_t slot) {
+  --empty_slabs_[index_of(table_.slab(slot).kind)];
+  table_.dissolve(slot);
 }
 
 void SpaceAllocator::free(std::span<const Extent> extents, bool is_sparse) {
@@ -279,6 +319,9 @@ std::uint64_t SpaceAllocator::reserved_bytes_of(std::span<const Extent> extents)
 bool SpaceAllocator::may_use(const Chunk& chunk, const Part& part, ChunkFilter filter) {
   const bool is_mine =
       chunk.is_backed && (chunk.last_tenant == kChunkClean || chunk.last_tenant == part.tenant);
+  if (chunk.is_busy) {
+    return false;
+  }
   switch (filter) {
     case ChunkFilter::mine:
       return is_mine;
@@ -320,6 +363,20 @@ std::optional<SpaceAllocator::Run> SpaceAllocator::find(const Part& part, ChunkF
     }
   }
   return std::nullopt;
+}
+
+std::optional<SpaceAllocator::Run> SpaceAllocator::find_in_new_slab(const Part& part,
+                                                                    ChunkFilter filter,
+                                                                    RunSize size) {
+  const std::uint32_t slot = cut_slab(part.kind);
+  if (slot == kNoSlot) {
+    return std::nullopt;
+  }
+  const std::optional<Run> run = find_in_slab(part, filter, size, slot, 0);
+  if (!run) {  // its chunks are busy or hold another tenant's bytes
+    dissolve(slot);
+  }
+  return run;
 }
 
 // Looks in each range of neighbouring chunks that may be used. What was searched in vain is noted
@@ -380,9 +437,7 @@ std::optional<SpaceAllocator::Run> SpaceAllocator::find_in_slab(const Part& part
 void SpaceAllocator::mark_taken(const Part& part, const Run& run) {
   Slab& slab = table_.slab(run.slot);
   const std::uint64_t per_chunk = table_.geometry().strips_per_chunk(slab.kind);
-  if (slab.taken_strips == 0 && spare_slab_[index_of(slab.kind)] == run.slot) {
-    spare_slab_[index_of(slab.kind)] = kNoSlot;
-  }
+  empty_slabs_[index_of(slab.kind)] -= slab.taken_strips == 0 ? 1U : 0U;
   slab.bitmap.take(run.begin, run.strips);
   slab.taken_strips += run.strips;
   for_each_chunk(run.begin, run.strips, per_chunk,
@@ -421,26 +476,23 @@ void SpaceAllocator::mark_free(const Run& run, bool is_sparse) {
                      }
                    }
                  });
-  if (slab.taken_strips > 0) {
-    return;
-  }
-  if (spare_slab_[kind] == kNoSlot) {
-    spare_slab_[kind] = run.slot;
-  } else {
-    table_.dissolve(run.slot);
+  if (slab.taken_strips == 0 && ++empty_slabs_[kind] > kEmptySlabsMax) {
+    dissolve(run.slot);
   }
 }
 
-Errc SpaceAllocator::back_run(const Run& run) {
-  Slab& slab = table_.slab(run.slot);
-  Errc status = Errc::ok;
-  for_each_chunk(run.begin, run.strips, table_.geometry().strips_per_chunk(slab.kind),
-                 [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t /*strips*/) {
-                   if (status == Errc::ok && !slab.chunks[index].is_backed) {
-                     status = backing_.acquire(run.slot, index);
-                   }
-                 });
-  return status;
+void SpaceAllocator::note_unbacked(const Run& run, Output& out) const {
+  const Slab& slab = table_.slab(run.slot);
+  for_each_chunk(
+      run.begin, run.strips, table_.geometry().strips_per_chunk(slab.kind),
+      [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t /*strips*/) {
+        const ChunkRef ref{run.slot, index};
+        // Parts of one object may share a chunk.
+        if (!slab.chunks[index].is_backed &&
+            std::find(out.unbacked.begin(), out.unbacked.end(), ref) == out.unbacked.end()) {
+          out.unbacked.push_back(ref);
+        }
+      });
 }
 
 void SpaceAllocator::note_scrub(const Extent& extent, std::uint32_t tenant,

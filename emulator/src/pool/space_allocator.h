@@ -19,6 +19,7 @@ struct SpaceRequest {
   std::uint64_t size_bytes = 0;
   std::uint32_t tenant = 0;  // number of the tenant (never reused); decides about scrubbing
   bool is_sparse = false;    // address space only
+  bool may_back = true;      // false: in chunks that are backed already
 };
 
 class SpaceAllocator {
@@ -26,9 +27,10 @@ class SpaceAllocator {
   SpaceAllocator(SlabTable& table, Backing& backing);
 
   // Appends the object's extents to `extents`, and to `scrub` those ranges which still hold another
-  // tenant's bytes and have to be zeroed before anybody may read them.
+  // tenant's bytes and have to be zeroed before anybody may read them. Or it fills `work` with what
+  // has to be backed first and holds nothing: do that, and call again.
   [[nodiscard]] Errc allocate(const SpaceRequest& request, std::vector<Extent>& extents,
-                              std::vector<Extent>& scrub);
+                              std::vector<Extent>& scrub, BackingWork& work);
   void free(std::span<const Extent> extents, bool is_sparse);
   // Bytes that the extents take, whole strips.
   [[nodiscard]] std::uint64_t reserved_bytes_of(std::span<const Extent> extents) const;
@@ -61,40 +63,48 @@ class SpaceAllocator {
     std::size_t position = 0;  // in SlabTable::of_kind
     std::uint64_t strip = 0;
   };
+  using Cursors = std::array<Cursor, kStripKinds>;
   // What a call of allocate() appends to.
   struct Output {
     std::vector<Extent>& extents;
     std::size_t first_extent;
-    bool backing_denied = false;
+    bool may_back;
+    std::vector<ChunkRef> unbacked;  // chunks that the extents need
+    bool backing_denied;             // by limit or request
   };
 
+  [[nodiscard]] Errc allocate_parts(const SpaceRequest& request, Output& out);
+  [[nodiscard]] bool may_back_more(const Part& part, const Output& out) const;
   [[nodiscard]] Errc allocate_part(const Part& part, Output& out);
   void rotate_start(const Part& part);
   [[nodiscard]] bool place_contiguous(const Part& part, Output& out);
   [[nodiscard]] bool place_run(const Part& part, ChunkFilter filter, Output& out);
   [[nodiscard]] bool place_in_new_slab(const Part& part, ChunkFilter filter, Output& out);
+  void undo(Output& out, bool is_sparse, const Cursors& cursors);
+  [[nodiscard]] bool gather_runs(const Part& part, ChunkFilter filter, Output& out);
   [[nodiscard]] bool gather(const Part& part, ChunkFilter filter, Output& out);
   [[nodiscard]] bool take(const Part& part, const Run& run, Output& out);
   void append(const Part& part, const Run& run, Output& out);
   [[nodiscard]] std::uint32_t cut_slab(StripKind kind);
+  void dissolve(std::uint32_t slot);
   void free_from(std::size_t first_extent, bool is_sparse, Output& out);
 
   [[nodiscard]] std::optional<Run> find(const Part& part, ChunkFilter filter, RunSize size);
   [[nodiscard]] std::optional<Run> find_in_slab(const Part& part, ChunkFilter filter, RunSize size,
                                                 std::uint32_t slot, std::uint64_t from);
+  [[nodiscard]] std::optional<Run> find_in_new_slab(const Part& part, ChunkFilter filter,
+                                                    RunSize size);
   [[nodiscard]] static bool may_use(const Chunk& chunk, const Part& part, ChunkFilter filter);
 
   void mark_taken(const Part& part, const Run& run);
   void mark_free(const Run& run, bool is_sparse);
-  [[nodiscard]] Errc back_run(const Run& run);
+  void note_unbacked(const Run& run, Output& out) const;
   void note_scrub(const Extent& extent, std::uint32_t tenant, std::vector<Extent>& scrub);
 
   SlabTable& table_;
   Backing& backing_;
-  std::array<Cursor, kStripKinds> cursors_{};
-  // One empty slab of each kind is kept whole, so that a put and a remove in turn do not cut and
-  // dissolve one each time.
-  std::array<std::uint32_t, kStripKinds> spare_slab_{kNoSlot, kNoSlot, kNoSlot};
+  Cursors cursors_{};
+  std::array<std::uint32_t, kStripKinds> empty_slabs_{};
   std::uint64_t strips_since_skip_ = 0;
   std::uint64_t live_bytes_ = 0;
   std::uint64_t sparse_bytes_ = 0;

@@ -49,6 +49,8 @@ class ScriptedEndpoint : public StreamEndpoint {
   ScriptedEndpoint(const ScriptedEndpoint&) = delete;
   ScriptedEndpoint& operator=(const ScriptedEndpoint&) = delete;
 
+  static constexpr std::size_t kEchoBytesMax = std::size_t{4} << 20U;
+
   // --- The script. ---
   std::vector<std::byte> to_send;
   bool is_echo = false;      // sends what it receives
@@ -67,6 +69,9 @@ class ScriptedEndpoint : public StreamEndpoint {
   void on_connected(TimePoint) override {
     alive();
     ++record.connected_count;
+    if (is_echo) {
+      to_send.reserve(kEchoBytesMax);  // spans handed out stay where they are while more comes in
+    }
     call(at_connected);
   }
 

@@ -2,6 +2,7 @@
 #include <godbox/native/control_client.h>
 
 #include <catch2/catch_test_macros.hpp>
+
 #include <cstring>
 
 namespace godbox::native {

@@ -2,9 +2,10 @@
 #include <godbox/crc32c.h>
 #include <godbox/native/lane_client.h>
 
-#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+
+#include <algorithm>
 #include <cstring>
 #include <random>
 

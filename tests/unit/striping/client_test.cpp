@@ -120,26 +120,28 @@ TEST_CASE("each key of a batch has its own status", "[unit]") {
   const std::string long_name(513, 'x');
   REQUIRE(put_one(*client, "there", bytes) == Errc::ok);
   const LocalSegment piece{.data = bytes.data(), .size_bytes = bytes.size()};
+  const LocalSegment nowhere{.data = nullptr, .size_bytes = bytes.size()};
   const PutItem puts[] = {{.name = "there", .data = {&piece, 1}},
                           {.name = "new", .data = {&piece, 1}},
                           {.name = "", .data = {&piece, 1}},
                           {.name = long_name, .data = {&piece, 1}},
+                          {.name = "no memory", .data = {&nowhere, 1}},
                           {.name = "sparse", .data = {}, .sparse_size = SizeBytes(1'000'000)}};
   CHECK(client->put(puts) == std::vector<Errc>{Errc::already_exists, Errc::ok,
                                                Errc::invalid_argument, Errc::invalid_argument,
-                                               Errc::ok});
+                                               Errc::invalid_argument, Errc::ok});
   CHECK(box.objects.at("sparse").sparse);
   std::vector<std::byte> other(4999);
   const LocalSegment shorter{.data = other.data(), .size_bytes = other.size()};
   std::vector<std::byte> back(5000);
   const LocalSegment right{.data = back.data(), .size_bytes = back.size()};
-  const GetItem gets[] = {{.name = "there", .into = {&right, 1}},
-                          {.name = "absent", .into = {&right, 1}},
-                          {.name = "new", .into = {&shorter, 1}},
-                          {.name = "sparse", .into = {&right, 1}},
-                          {.name = long_name, .into = {&right, 1}}};
+  const GetItem gets[] = {
+      {.name = "there", .into = {&right, 1}},   {.name = "absent", .into = {&right, 1}},
+      {.name = "new", .into = {&shorter, 1}},   {.name = "sparse", .into = {&right, 1}},
+      {.name = long_name, .into = {&right, 1}}, {.name = "new", .into = {&nowhere, 1}}};
   CHECK(client->get(gets) == std::vector<Errc>{Errc::ok, Errc::not_found, Errc::invalid_argument,
-                                               Errc::not_backed, Errc::invalid_argument});
+                                               Errc::not_backed, Errc::invalid_argument,
+                                               Errc::invalid_argument});
   CHECK(back == bytes);
 }
 
@@ -254,6 +256,21 @@ TEST_CASE("an expired lease is not read under, before or after the copy", "[unit
     }
   };
   CHECK(get_one(*client, "a", back) == Errc::lease_expired);
+}
+
+TEST_CASE("a copy from a mapping that outlasts its lease is not trusted", "[unit]") {
+  ScriptedBox box;
+  box.lease_ms_max = 1000;
+  FakeTransport* fake = nullptr;
+  const std::unique_ptr<Client> client = connect_fake(box, fake);
+  std::vector<std::byte> bytes = random_bytes(5000, 1);
+  REQUIRE(put_one(*client, "a", bytes) == Errc::ok);
+  fake->lanes[0].delay = fake->lanes[1].delay = 951ms;
+  CHECK(get_one(*client, "a", bytes) == Errc::ok);  // a key guards the bytes
+  fake->shown_name = "local";
+  CHECK(get_one(*client, "a", bytes) == Errc::lease_expired);
+  fake->lanes[0].delay = fake->lanes[1].delay = 949ms;
+  CHECK(get_one(*client, "a", bytes) == Errc::ok);
 }
 
 TEST_CASE("what cannot be leased is read where a key guards it, and not from a mapping", "[unit]") {

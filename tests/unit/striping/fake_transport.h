@@ -41,7 +41,7 @@ class FakeTransport final : public Transport {
     }
   }
 
-  [[nodiscard]] std::string_view name() const override { return "fake"; }
+  [[nodiscard]] std::string_view name() const override { return shown_name; }
   [[nodiscard]] std::size_t lane_count() const override { return lanes.size(); }
   [[nodiscard]] LaneStatus lane_status(LaneId lane) const override {
     return lanes.at(lane.value()).status;
@@ -135,6 +135,7 @@ class FakeTransport final : public Transport {
   ManualClock& clock_;
 
  public:
+  std::string_view shown_name = "fake";
   std::vector<Lane> lanes;
   std::vector<std::byte> pool;  // offset in any slab: index. Empty: no bytes move
   std::function<Errc(const Posted&)> outcome;

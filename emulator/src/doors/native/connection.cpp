@@ -32,13 +32,7 @@ bool Connection::is_reading() const {
 }
 
 std::span<const MutableSpan> Connection::receive_spans() {
-  // What was read ahead is handled before more is read, so a payload being received is always read
-  // on: its request was counted when it began.
-  if (writing_ == nullptr && !is_reading()) {
-    return {};
-  }
-  return state_ == State::greeting || state_ == State::open ? reader_.spans()
-                                                            : std::span<const MutableSpan>();
+  return is_reading() ? reader_.spans() : std::span<const MutableSpan>();
 }
 
 void Connection::on_received(std::size_t size_bytes, TimePoint now) {

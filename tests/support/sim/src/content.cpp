@@ -2,6 +2,7 @@
 #include <godbox/sim/content.h>
 
 #include <algorithm>
+#include <bit>
 
 namespace godbox::sim {
 
@@ -10,7 +11,12 @@ namespace {
 constexpr std::size_t kWord = sizeof(std::uint64_t);
 constexpr std::size_t kGapBytesMax = 32;
 
-std::uint64_t word_of(std::uint64_t seed, std::size_t index) { return mix64(seed + index); }
+constexpr std::uint64_t kTagMask = 0xff;  // the first byte of a word in memory
+static_assert(std::endian::native == std::endian::little);
+
+std::uint64_t word_of(std::uint64_t seed, std::size_t index) {
+  return (mix64(seed + (std::uint64_t{index} << 8U)) & ~kTagMask) | (seed & kTagMask);
+}
 
 }  // namespace
 
@@ -39,6 +45,17 @@ std::optional<std::size_t> find_difference(ConstSpan bytes, std::uint64_t seed) 
     }
   }
   return std::nullopt;
+}
+
+TaggedWords count_tagged(ConstSpan bytes, std::uint8_t tag) {
+  TaggedWords words;
+  for (std::size_t at = 0; at + kWord <= bytes.size(); at += kWord) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + at, kWord);
+    words.nonzero += word != 0 ? 1U : 0U;
+    words.tagged += word != 0 && (word & kTagMask) == tag ? 1U : 0U;
+  }
+  return words;
 }
 
 ScatteredBuffer::ScatteredBuffer(std::size_t size_bytes, std::size_t pieces_max, SimRandom& random)

@@ -53,7 +53,8 @@ bool is_session_trouble(Errc status) {
 
 // What faults of network, clients and box may lead to, whatever was asked.
 bool may_answer_anything(const World& world, Errc status) {
-  if (world.shape.slow && status == Errc::deadline_exceeded) {
+  // A batch that is overdue takes its lanes with it, and the next one may find none.
+  if (world.shape.slow && (status == Errc::deadline_exceeded || status == Errc::lane_closed)) {
     return true;
   }
   if (world.shape.hostile_bits && is_lane_trouble(status)) {
@@ -113,7 +114,7 @@ void submit_put(World& world, Actor& actor) {
     const std::size_t index = world.dice.below(world.shape.names.size());
     const NameShape& name = name_of(world, index);
     ObjectModel::Content content;
-    content.seed = world.dice.next();
+    content.seed = tagged_seed(world.dice.next(), actor.tag());
     content.size = SizeBytes(name.size_bytes);
     content.sparse = name.sparse;
     auto buffer = make_buffer(world, name.sparse ? 0 : name.size_bytes);

@@ -27,6 +27,28 @@ std::uint64_t lanes_given_up(const Actor& actor) {
   return counters.lanes_fenced + counters.runs_resent;
 }
 
+// Memory that another tenant used has been scrubbed before it is handed on. A tag comes up by
+// chance once in 256 words.
+void look_for_others(World& world, Actor& actor, const striping::Region& region) {
+  constexpr std::size_t kWordsMin = 64;
+  std::vector<std::byte> bytes(region.size.count());
+  const striping::RegionPiece piece{RegionOffset(0), {bytes.data(), bytes.size()}};
+  const Errc status = world.drive(actor, "first read", [&] {
+    return actor.client->read(region, {&piece, 1});
+  });
+  if (status != Errc::ok) {
+    return;  // faults are judged where the workload reads
+  }
+  for (std::size_t tenant = 0; tenant < world.shape.tenants; ++tenant) {
+    const TaggedWords words = count_tagged(bytes, Actor::tag_of(tenant));
+    if (tenant != actor.tenant && words.nonzero >= kWordsMin && words.tagged > words.nonzero / 8) {
+      world.fail(fmt::format("a new region of {} bytes shows {} words of another tenant",
+                             bytes.size(), words.tagged));
+    }
+    world.saw("words of the same tenant in new regions", tenant == actor.tenant ? words.tagged : 0);
+  }
+}
+
 void allocate(World& world, Actor& actor) {
   const SizeBytes size(world.dice.one_in(4) ? world.dice.between(1, 300)
                                             : world.dice.between(1, kRegionBytesMax));
@@ -40,6 +62,9 @@ void allocate(World& world, Actor& actor) {
       world.fail("allocate gave a region of another size");
     }
     actor.regions.push_back(std::make_shared<LiveRegion>(std::move(*made)));
+    if (world.shape.tenants > 1 && world.dice.one_in(2)) {
+      look_for_others(world, actor, actor.regions.back()->region);
+    }
   } else if (status != Errc::pool_full && status != Errc::backing_full &&
              !may_answer_control(world, status)) {
     world.fail("allocate: " + made.error().message());
@@ -130,7 +155,7 @@ void submit_access(World& world, Actor& actor, const std::shared_ptr<LiveRegion>
     // One piece of the region is one piece of local memory.
     auto buffer = std::make_unique<ScatteredBuffer>(piece.bytes.size(), 1, world.dice);
     if (op == WorkOp::write) {
-      fill_content(piece.bytes, world.dice.next());
+      fill_content(piece.bytes, tagged_seed(world.dice.next(), actor.tag()));
       buffer->copy_from(piece.bytes);
     }
     call->pieces.push_back({RegionOffset(piece.offset), buffer->segments().front()});

@@ -53,6 +53,10 @@ struct Actor {
   SimHost& host;
   std::size_t index;
   std::size_t tenant = 0;
+  [[nodiscard]] std::uint8_t tag() const { return tag_of(tenant); }
+  [[nodiscard]] static std::uint8_t tag_of(std::size_t its_tenant) {
+    return static_cast<std::uint8_t>(0x51 + 0x20 * its_tenant);
+  }
   std::unique_ptr<striping::Client> client;
   TimePoint connect_at{};
   bool driving = false;    // inside a call that drives the network by itself

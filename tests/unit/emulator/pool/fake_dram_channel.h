@@ -29,12 +29,13 @@ class FakeDramChannel final : public MemoryTarget {
   // What the next calls of back() and discard() answer.
   Errc back_status = Errc::ok;
   Errc discard_status = Errc::ok;
-  int backs_before_failure = -1;  // -1: none fails for this reason
+  std::atomic<int> backs_before_failure{-1};  // -1: none fails for this reason
+  std::atomic<int> failing_period{0};         // every so many calls of back() fail; 0: none
   std::string_view kind_name = "memfd";
   SizeBytes granularity{4096};
   std::atomic<std::uint64_t> backed_bytes{0};
-  std::uint64_t back_calls = 0;
-  std::uint64_t discard_calls = 0;
+  std::atomic<std::uint64_t> back_calls{0};
+  std::atomic<std::uint64_t> discard_calls{0};
   // False: nothing is made accessible, for tests of tables that never touch the bytes.
   bool has_memory = true;
 
@@ -50,7 +51,8 @@ class FakeDramChannel final : public MemoryTarget {
     if (back_status != Errc::ok) {
       return back_status;
     }
-    if (backs_before_failure == 0) {
+    if (backs_before_failure == 0 ||
+        (failing_period > 0 && back_calls % static_cast<std::uint64_t>(failing_period) == 0)) {
       return Errc::backing_full;
     }
     backs_before_failure -= backs_before_failure > 0 ? 1 : 0;

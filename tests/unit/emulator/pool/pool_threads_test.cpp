@@ -5,6 +5,7 @@
 #include "pool_fixture.h"
 
 #include <atomic>
+#include <random>
 #include <thread>
 
 namespace godbox::emulator {
@@ -124,6 +125,70 @@ TEST_CASE("threads that put, look up, read, list and expire find each other's by
   service.close_session(stranger);
   CHECK(service.usage().quarantined == 0);
   CHECK(service.usage().leases == 0);
+}
+
+TEST_CASE("threads that want memory at once stay within the limit and lose none of it",
+          "[unit][pool]") {
+  // Three tenants in room for about one, and a machine that refuses now and then.
+  constexpr std::uint64_t kLimit = 6U << 20U;
+  Pool pool({.dram_channels = 3,
+             .channel_size = SizeBytes(8U << 20U),
+             .backing_limit = SizeBytes(kLimit)});
+  PoolService& service = *pool.service;
+  pool.channels[1]->failing_period = 7;
+  std::atomic<std::uint64_t> wrong{0};
+  std::atomic<int> stored{0};
+  const auto run = [&](std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    const SessionId session = service.open_session("tenant" + std::to_string(seed))->id;
+    AccessTicket ticket;
+    std::vector<RKey> regions;
+    for (int i = 0; i < 400; ++i) {
+      const Result<wire::RegionReply> region =
+          service.allocate_region(session, SizeBytes(1 + random() % (1U << random() % 22)));
+      if (region) {
+        stored += 1;
+        std::vector<RemoteSegment> segments;
+        for (const Extent& extent : region->extents) {
+          segments.push_back({region->key, extent.address, extent.length_bytes});
+        }
+        if (service.begin_access(session, WorkOp::write, segments, ticket) == Errc::ok) {
+          for (const MutableSpan span : ticket.spans) {
+            // Own bytes or zeros, and present: never another tenant's.
+            const auto mine = static_cast<std::byte>(seed);
+            wrong += span.front() == std::byte{0} || span.front() == mine ? 0U : 1U;
+            std::memset(span.data(), static_cast<int>(seed), span.size());
+          }
+          service.end_access(ticket);
+        }
+        regions.push_back(region->key);
+      }
+      if (!region || regions.size() > 3) {
+        for (const RKey key : regions) {
+          static_cast<void>(service.free_region(session, key));
+        }
+        regions.clear();
+      }
+      if (i % 16 == 0) {
+        service.on_timer();
+      }
+      wrong += service.usage().backed.count() > kLimit ? 1U : 0U;
+    }
+    service.close_session(session);
+  };
+  std::thread first([&] { run(1); });
+  std::thread second([&] { run(2); });
+  run(3);
+  first.join();
+  second.join();
+  CHECK(wrong == 0);
+  CHECK(stored > 100);
+  CHECK(service.usage().reserved.is_zero());
+  CHECK(service.usage().quarantined == 0);
+  for (int i = 0; i < 200; ++i) {
+    service.on_timer();
+  }
+  CHECK(service.usage().backed <= SizeBytes(4 * 3 * 65536));
 }
 
 }  // namespace godbox::emulator

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Bytes that tell where they come from: word i of a content is a mix of its seed and i, so that a
-// byte of another object, of another place or of another time shows.
+// byte of another object, of another place or of another time shows. The first byte of each word is
+// the seed's lowest byte, the owner's tag, so that whose bytes they are shows without the seed.
 // Thread-safety: pure functions. Units: bytes. Errors: none.
 #pragma once
 
@@ -14,6 +15,15 @@
 namespace godbox::sim {
 
 void fill_content(MutableSpan out, std::uint64_t seed);
+[[nodiscard]] constexpr std::uint64_t tagged_seed(std::uint64_t seed, std::uint8_t tag) {
+  return (seed & ~std::uint64_t{0xff}) | tag;
+}
+// Words of `bytes` whose first byte is `tag`, and words that are not zero.
+struct TaggedWords {
+  std::size_t tagged = 0;
+  std::size_t nonzero = 0;
+};
+[[nodiscard]] TaggedWords count_tagged(ConstSpan bytes, std::uint8_t tag);
 // Where `bytes` first differs from the content of `seed`; nothing when it does not.
 [[nodiscard]] std::optional<std::size_t> find_difference(ConstSpan bytes, std::uint64_t seed);
 
