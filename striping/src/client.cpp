@@ -42,7 +42,7 @@ Client::~Client() = default;
 Result<std::unique_ptr<Client>> Client::connect(StreamNetwork& network,
                                                 const StreamAddress& control_address,
                                                 ClientOptions options,
-                                                TransportFactory make_transport) {
+                                                const TransportFactory& make_transport) {
   auto impl = std::make_unique<Impl>(network, std::move(options));
   const Result<void> opened = impl->core.open(control_address, make_transport);
   if (!opened) {

@@ -40,8 +40,9 @@ class StreamEndpoint {
   virtual void on_timer(TimePoint now) = 0;
   // True when the connection is to be closed as soon as send_spans() is empty.
   [[nodiscard]] virtual bool wants_close() const = 0;
-  // The connection is gone (also after close()). No span handed out before is touched any more, and
-  // no member is called again. Last call.
+  // The connection is gone (also after close()): connect_failed or address_not_loopback when it
+  // never stood, lane_closed when the other side ended it, cancelled when this side did. No span
+  // handed out before is touched any more, and no member is called again. Last call.
   virtual void on_closed(Errc reason, TimePoint now) = 0;
 
   // File descriptors that ride on the next bytes sent (Unix sockets only); the pump duplicates none
@@ -101,7 +102,8 @@ class StreamNetwork {
   // Calls `tick(now)` about every `period` while run_until is running.
   virtual void add_tick(Duration period, std::function<void(TimePoint)> tick) = 0;
   // Handles events until at least one was handled or `until` is reached; kNever waits for an event,
-  // a time in the past polls. Returns the number of events handled.
+  // a time in the past polls. Returns the number of events handled; ticks are none. Called from
+  // inside a callback it handles nothing.
   virtual std::size_t run_until(TimePoint until) = 0;
   // Makes a run_until in progress return soon. From any thread.
   virtual void wake() = 0;

@@ -95,10 +95,9 @@ class Client {
 
   // Opens a session at `control_address`, learns the box, makes the transport. Drives the network.
   // Errors: connect_failed, bad_version, deadline_exceeded, those of the factory.
-  [[nodiscard]] static Result<std::unique_ptr<Client>> connect(StreamNetwork& network,
-                                                               const StreamAddress& control_address,
-                                                               ClientOptions options,
-                                                               TransportFactory make_transport);
+  [[nodiscard]] static Result<std::unique_ptr<Client>> connect(
+      StreamNetwork& network, const StreamAddress& control_address, ClientOptions options,
+      const TransportFactory& make_transport);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
