@@ -5,8 +5,8 @@
 //   with: a third of the traffic of a copy between memories. They lose where both sides already lie
 //   in the L2 cache, so copies under kStreamBytesMin, one strip of a small slab, are memcpy's.
 // - The CRC goes first, in chunks that stay in the L1 cache until the copy reads them again.
-// Software
-//   prefetch of the next chunk costs more than it brings: the hardware's already runs ahead.
+//   Software prefetch of the next chunk costs more than it brings: the hardware's already runs
+//   ahead.
 // - AVX-512 stores are no faster than AVX2's; both fill one line buffer after the other.
 #include <godbox/assert.h>
 #include <godbox/crc32c.h>
@@ -67,9 +67,6 @@ CopyLines line_copier() noexcept {
   return function;
 }
 
-// Non-temporal stores are ordered with nothing; after this they are ordered before what follows.
-void order_stores() noexcept { _mm_sfence(); }
-
 #else
 
 CopyLines line_copier() noexcept {
@@ -77,8 +74,6 @@ CopyLines line_copier() noexcept {
     std::memcpy(dst, src, size_bytes);
   };
 }
-
-void order_stores() noexcept {}
 
 #endif
 
@@ -118,7 +113,6 @@ void copy_bytes(MutableSpan dst, ConstSpan src) noexcept {
   std::memcpy(dst.data(), src.data(), cut.head_bytes);
   line_copier()(dst.data() + cut.head_bytes, src.data() + cut.head_bytes, cut.lines_bytes);
   std::memcpy(dst.data() + tail, src.data() + tail, src.size() - tail);
-  order_stores();
 }
 
 std::uint32_t copy_bytes_crc32c(MutableSpan dst, ConstSpan src, std::uint32_t crc) noexcept {
@@ -136,8 +130,15 @@ std::uint32_t copy_bytes_crc32c(MutableSpan dst, ConstSpan src, std::uint32_t cr
     copy_lines(dst.data() + at, src.data() + at, size);
   }
   crc = copy_piece_crc32c(dst.subspan(tail), src.subspan(tail), crc);
-  order_stores();
   return crc;
+}
+
+// Non-temporal stores are ordered with nothing; after this they are ordered before what follows. It
+// waits until they have left the processor, so once a request and not once a strip.
+void publish_copies() noexcept {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
 }
 
 }  // namespace godbox

@@ -89,9 +89,12 @@ Result<void> report_all(const Run& run) {
   const perf::CeilingBuffers buffers{pool->bytes(), pool->descriptor(), user->bytes()};
   for (const Direction direction : {Direction::read, Direction::write}) {
     for (std::size_t threads = 1; threads <= std::thread::hardware_concurrency(); threads *= 2) {
-      const auto copies = perf::make_copy_ceiling(buffers, {threads, std::size_t{64} << 10U});
-      if (auto done = report(*copies, direction, run); !done) {
-        return done;
+      for (const bool streaming : {false, true}) {
+        const auto copies =
+            perf::make_copy_ceiling(buffers, {threads, std::size_t{64} << 10U, streaming});
+        if (auto done = report(*copies, direction, run); !done) {
+          return done;
+        }
       }
     }
     if (auto done = report_sockets(buffers, direction, run); !done) {

@@ -4,6 +4,7 @@
 #include <godbox/striping/local_transport.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -23,6 +24,14 @@ struct Work {
   Errc refused = Errc::ok;                 // found wrong before any copy
 };
 
+// Strips of up to kAheadBytes end before the hardware's prefetch has run ahead in them, so a get
+// asks for their beginnings so long before they are copied. `godbox bench --transport local --sizes
+// 1MiB --op read`, alternating with a build without, six pairs: 0.90 to 0.96 of the processor time.
+constexpr std::size_t kAheadBytes = 4096;
+constexpr std::size_t kAheadRunsMax = 32;
+constexpr std::size_t kPrefetchBytes = 2048;
+constexpr std::size_t kLineBytes = 64;
+
 // One request's copy: walks the pool side, the local side and the CRC blocks together.
 class Copy {
  public:
@@ -35,12 +44,51 @@ class Copy {
     for (std::size_t i = 0; i < request.remote.size() && status_ == Errc::ok; ++i) {
       const RemoteSegment& segment = request.remote[i];
       work_.layouts[i]->for_each_run(segment.address.offset, segment.length_bytes,
-                                     [this](const DramRun& run) { copy_run(run); });
+                                     [this](const DramRun& run) { add_run(run); });
     }
+    while (ahead_count_ > 0) {
+      copy_first();
+    }
+    publish_copies();
     return status_;
   }
 
  private:
+  void add_run(const DramRun& run) {
+    if (ahead_count_ == kAheadRunsMax) {
+      copy_first();
+    }
+    if (work_.request.op == WorkOp::read && run.length_bytes <= kAheadBytes) {
+      prefetch(run);
+    }
+    ahead_[(ahead_begin_ + ahead_count_) % kAheadRunsMax] = run;
+    ahead_count_ += 1;
+    ahead_bytes_ += run.length_bytes;
+    while (ahead_bytes_ - ahead_[ahead_begin_].length_bytes >= kAheadBytes) {
+      copy_first();
+    }
+  }
+
+  void copy_first() {
+    const DramRun run = ahead_[ahead_begin_];
+    ahead_begin_ = (ahead_begin_ + 1) % kAheadRunsMax;
+    ahead_count_ -= 1;
+    ahead_bytes_ -= run.length_bytes;
+    copy_run(run);
+  }
+
+  void prefetch(const DramRun& run) const {
+    const MemoryTarget& target = *dram_channels_[run.dram_channel.value()];
+    if (target.coherence() == Coherence::software) {
+      return;  // its lines are dropped before they are read
+    }
+    const std::byte* const begin = target.data() + run.offset.count();
+    const std::size_t bytes = std::min<std::size_t>(run.length_bytes, kPrefetchBytes);
+    for (std::size_t at = 0; at < bytes; at += kLineBytes) {
+      __builtin_prefetch(begin + at);
+    }
+  }
+
   void copy_run(const DramRun& run) {
     if (status_ != Errc::ok) {
       return;
@@ -111,6 +159,9 @@ class Copy {
   std::span<const std::unique_ptr<MemoryTarget>> dram_channels_;
   const std::atomic<bool>& stop_;
   Errc status_ = Errc::ok;
+  std::array<DramRun, kAheadRunsMax> ahead_;  // ring of runs that are still to be copied
+  std::size_t ahead_begin_ = 0, ahead_count_ = 0;
+  std::size_t ahead_bytes_ = 0;
   std::size_t local_index_ = 0, local_inside_ = 0;
   std::size_t crc_index_ = 0;
   std::uint32_t crc_inside_ = 0;

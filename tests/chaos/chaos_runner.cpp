@@ -99,6 +99,7 @@ class Chaos {
     }
     audit();
     stop_server();
+    fmt::print("calls are those of clients that lived to tell:\n");
     for (const auto& [what, times] : seen_) {
       fmt::print("  {:8}  {}\n", times, what);
     }
@@ -128,7 +129,9 @@ class Chaos {
       throw Wrong("the box has another number of Ethernet ports");
     }
     relay_.set_targets(tcp_ports);
-    descriptors_at_start_ = server_.descriptor_count();
+    if (descriptors_at_start_ == 0) {
+      descriptors_at_start_ = server_.descriptor_count();  // before there is any client
+    }
     server_started_ = Clock::now();
     ++seen_["box starts"];
   }

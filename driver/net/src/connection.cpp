@@ -15,7 +15,6 @@ namespace {
 // A Unix socket whose listener has its queue full answers EAGAIN at once.
 constexpr int kConnectRetriesMax = 200;
 constexpr Duration kConnectRetryDelay = std::chrono::milliseconds(5);
-constexpr std::size_t kStreamingReadBytes = std::size_t{32} << 10U;
 // What is still read from a connection that can no longer be written: the other side's last words.
 constexpr std::size_t kLastWordsBytesMax = std::size_t{1} << 20U;
 
@@ -174,9 +173,8 @@ bool Connection::receive_some(std::size_t& budget_bytes) {
     return false;
   }
   const auto size_bytes = static_cast<std::size_t>(received.size_bytes);
-  // A short read has emptied the socket. In a stream there is more by now, and asking is cheaper
-  // than waiting; after a message there is not.
-  is_readable_ = size_bytes == buffer.offered_bytes() || size_bytes >= kStreamingReadBytes;
+  // A short read has emptied the socket; the next wait looks again whether that is still so.
+  is_readable_ = size_bytes == buffer.offered_bytes();
   budget_bytes -= std::min(budget_bytes, size_bytes);
   loop_.count_event();
   if (with_descriptors && (received.descriptors_lost || !buffer.descriptors().empty())) {

@@ -182,7 +182,8 @@ void set_stream_options(int socket, int family, const SocketOptions& options) {
   if (family != AF_UNIX) {
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     // Loopback only, so far: there is no path to probe, and what a system default like bbr adds to
-    // that (pacing timers) halves the throughput. Reno is in every kernel and open to every user.
+    // that (pacing timers) cost a third to a half of the throughput (measured: 1.3 GB/s with
+    // bbr, 1.9 to 3.0 with reno). Reno is in every kernel and open to every user.
     (void)setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, kLoopbackCongestionControl.data(),
                      kLoopbackCongestionControl.size());
   }

@@ -7,8 +7,12 @@
 
 namespace godbox::emulator {
 
-Backing::Backing(SlabTable& table, std::vector<MemoryTarget*> dram_channels, SizeBytes limit)
-    : table_(table), targets_(std::move(dram_channels)), limit_bytes_(limit.count()) {
+Backing::Backing(SlabTable& table, std::vector<MemoryTarget*> dram_channels, SizeBytes limit,
+                 const Clock& clock)
+    : table_(table),
+      targets_(std::move(dram_channels)),
+      limit_bytes_(limit.count()),
+      clock_(clock) {
   GODBOX_ASSERT(targets_.size() == table.geometry().members);
 }
 
@@ -35,7 +39,7 @@ bool Backing::plan(std::span<const ChunkRef> wanted, BackingWork& work) {
 
 void Backing::plan_release(std::size_t most, BackingWork& work) {
   for (std::size_t count = std::min(most, idle_.size()); count > 0; --count) {
-    const ChunkRef ref = idle_.front();
+    const ChunkRef ref = idle_.front().chunk;
     idle_.pop_front();
     chunk_of(ref).is_idle = false;
     chunk_of(ref).is_busy = true;
@@ -45,7 +49,11 @@ void Backing::plan_release(std::size_t most, BackingWork& work) {
 }
 
 void Backing::plan_trim(BackingWork& work) {
-  const std::size_t excess = idle_.size() - std::min(idle_.size(), kIdleChunksMin);
+  const TimePoint idle_by = clock_.now() - kIdleTimeMin;
+  const auto is_young = [idle_by](const IdleChunk& idle) { return idle.since > idle_by; };
+  const auto old =
+      static_cast<std::size_t>(std::find_if(idle_.begin(), idle_.end(), is_young) - idle_.begin());
+  const std::size_t excess = std::min(old, idle_.size() - std::min(idle_.size(), kIdleChunksMin));
   plan_release(std::min((excess + 7) / 8, kTrimChunksMax), work);
 }
 
@@ -104,7 +112,7 @@ void Backing::release(std::uint32_t slot, std::uint64_t chunk_index) {
   if (chunk.is_fixed) {
     ++fixed_idle_;
   } else {
-    idle_.push_back({slot, chunk_index});
+    idle_.push_back({{slot, chunk_index}, clock_.now()});
   }
 }
 
@@ -116,7 +124,7 @@ void Backing::reuse(std::uint32_t slot, std::uint64_t chunk_index, std::uint32_t
   if (chunk.is_fixed) {
     --fixed_idle_;
   } else {
-    std::erase(idle_, ref);
+    std::erase_if(idle_, [ref](const IdleChunk& idle) { return idle.chunk == ref; });
   }
   if (chunk.last_tenant != kChunkClean && chunk.last_tenant != tenant) {
     for (MemoryTarget* target : targets_) {

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which chunks of the pool are present memory, within the backing limit. A chunk whose last live
-// byte is gone stays backed for a while, because a pool that evicts wants it again at once, and
-// fresh pages cost more than the copy into them; plan_trim() gives back what nobody wanted. Backing
-// a chunk and giving one back take milliseconds, so neither is done under the pool's lock: plan_*()
-// marks chunks busy, run() does the work, finish() puts the outcome in the books. Thread-safety:
-// none of its own (PoolService's lock), except run(). Ownership: table and targets outlive it.
-// Errors: backing_full (limit or machine), io_error.
+// byte is gone stays backed for kIdleTimeMin, because a pool that evicts or replaces wants it again
+// soon, and fresh pages cost more than the copy into them; plan_trim() gives back what nobody
+// wanted. Backing a chunk and giving one back take milliseconds, so neither is done under the
+// pool's lock: plan_*() marks chunks busy, run() does the work, finish() puts the outcome in the
+// books. Thread-safety: none of its own (PoolService's lock), except run(). Ownership: table,
+// targets and clock outlive it. Errors: backing_full (limit or machine), io_error.
 #pragma once
 
 #include "pool/slab_table.h"
+#include <godbox/clock.h>
 #include <godbox/memory_target.h>
 
 #include <deque>
@@ -18,8 +19,9 @@
 namespace godbox::emulator {
 
 // Idle chunks that are never given back, so that a put and a remove in turn stay in warm memory;
-// and most that one trim gives back, so that it does not take long.
+// how long the others stay; and most that one trim gives back, so that it does not take long.
 inline constexpr std::size_t kIdleChunksMin = 4;
+inline constexpr Duration kIdleTimeMin = std::chrono::seconds(5);
 inline constexpr std::size_t kTrimChunksMax = 8;
 
 struct ChunkRef {
@@ -45,7 +47,8 @@ struct BackingWork {
 
 class Backing {
  public:
-  Backing(SlabTable& table, std::vector<MemoryTarget*> dram_channels, SizeBytes limit);
+  Backing(SlabTable& table, std::vector<MemoryTarget*> dram_channels, SizeBytes limit,
+          const Clock& clock);
 
   [[nodiscard]] std::uint64_t limit_bytes() const { return limit_bytes_; }
   [[nodiscard]] std::uint64_t backed_bytes() const { return backed_bytes_; }
@@ -57,8 +60,9 @@ class Backing {
 
   // Plans to back these chunks; false (and no work) when there is no room.
   [[nodiscard]] bool plan(std::span<const ChunkRef> wanted, BackingWork& work);
-  // Plans to give back the longest idle chunks: up to `most`, or an eighth of those beyond
-  // kIdleChunksMin. Called a few times per second, the latter empties an unused pool in seconds.
+  // Plans to give back the longest idle chunks: up to `most`; or an eighth of those that were idle
+  // for kIdleTimeMin, beyond kIdleChunksMin. Called a few times per second, the latter empties an
+  // unused pool in seconds.
   void plan_release(std::size_t most, BackingWork& work);
   void plan_trim(BackingWork& work);
   // Without the lock. What fails leaves nothing behind.
@@ -73,6 +77,10 @@ class Backing {
   void reuse(std::uint32_t slot, std::uint64_t chunk_index, std::uint32_t tenant);
 
  private:
+  struct IdleChunk {
+    ChunkRef chunk;
+    TimePoint since{};
+  };
   [[nodiscard]] Chunk& chunk_of(ChunkRef ref) { return table_.slab(ref.slot).chunks[ref.index]; }
   [[nodiscard]] DramOffset offset_of(ChunkRef ref) const;
   [[nodiscard]] std::size_t free_chunks() const;
@@ -86,7 +94,8 @@ class Backing {
   std::vector<MemoryTarget*> targets_;
   std::uint64_t limit_bytes_;
   std::uint64_t backed_bytes_ = 0;  // with busy chunks
-  std::deque<ChunkRef> idle_;       // without fixed ones
+  const Clock& clock_;
+  std::deque<IdleChunk> idle_;  // the longest idle in front; without fixed ones
   std::size_t fixed_idle_ = 0;
 };
 

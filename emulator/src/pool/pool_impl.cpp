@@ -31,7 +31,7 @@ PoolService::Impl::Impl(const BoxConfig& box_config, std::vector<MemoryTarget*> 
       epoch(make_epoch(random)),
       slabs(make_geometry(dram_channels.size(), box_config.dram_channel_size, backing_limit,
                           largest_granularity(dram_channels))),
-      backing(slabs, dram_channels, backing_limit),
+      backing(slabs, dram_channels, backing_limit, box_clock),
       space(slabs, backing),
       index(make_seed(random)),
       keys(random),

@@ -20,10 +20,13 @@ namespace godbox {
 [[nodiscard]] std::string_view crc32c_implementation() noexcept;
 
 // Copies src to dst (equal sizes, no overlap). Large copies use non-temporal stores where the CPU
-// has them, because a block that leaves for another consumer only pollutes the caches.
+// has them, because a block that leaves for another consumer only pollutes the caches. Such stores
+// may reach memory after later ones: call publish_copies() before another thread is told of them.
 void copy_bytes(MutableSpan dst, ConstSpan src) noexcept;
 // Copies and returns crc32c(src, crc), reading the source from memory once.
 [[nodiscard]] std::uint32_t copy_bytes_crc32c(MutableSpan dst, ConstSpan src,
                                               std::uint32_t crc = 0) noexcept;
+// Orders all copies of this thread before its later stores.
+void publish_copies() noexcept;
 
 }  // namespace godbox

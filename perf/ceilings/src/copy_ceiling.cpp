@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -39,36 +38,27 @@ void copy_non_temporal(std::byte* to, const std::byte* from, std::size_t size) {
 #endif
 }
 
-struct Variant {
-  bool non_temporal = false;
-  std::size_t piece_bytes = kChunkBytes;
-};
-
 class CopyCeiling final : public Ceiling {
  public:
   CopyCeiling(const CeilingBuffers& buffers, const CopyCeilingOptions& options)
       : buffers_(buffers), options_(options) {}
 
-  std::string_view name() const override { return "memcpy"; }
+  std::string_view name() const override { return options_.streaming ? "streaming" : "memcpy"; }
 
   std::string variant() const override {
     return fmt::format("{}, pieces of {} KiB, {} threads",
-                       best_.non_temporal ? "non-temporal stores" : "memcpy",
-                       best_.piece_bytes >> 10U, options_.threads);
+                       options_.streaming ? "non-temporal stores" : "memcpy", piece_bytes_ >> 10U,
+                       options_.threads);
   }
 
   Result<void> calibrate(Direction direction, SizeBytes bytes) override {
-    const std::array<Variant, 4> variants{{{false, kChunkBytes},
-                                           {false, options_.strip_bytes},
-                                           {true, kChunkBytes},
-                                           {true, options_.strip_bytes}}};
     double best_rate = 0;
-    for (const Variant& candidate : variants) {
+    for (const std::size_t piece_bytes : {kChunkBytes, options_.strip_bytes}) {
       for (int round = 0; round < kCalibrationRounds; ++round) {
-        const double rate = run(candidate, direction, bytes);
+        const double rate = run(piece_bytes, direction, bytes);
         if (rate > best_rate) {
           best_rate = rate;
-          best_ = candidate;
+          piece_bytes_ = piece_bytes;
         }
       }
     }
@@ -76,16 +66,16 @@ class CopyCeiling final : public Ceiling {
   }
 
   Result<double> measure(Direction direction, SizeBytes bytes) override {
-    return run(best_, direction, bytes);
+    return run(piece_bytes_, direction, bytes);
   }
 
  private:
-  double run(const Variant& variant, Direction direction, SizeBytes bytes) {
+  double run(std::size_t piece_bytes, Direction direction, SizeBytes bytes) {
     const std::size_t chunks = std::max<std::size_t>(1, bytes.count() / chunk_bytes());
     std::atomic<std::size_t> next{0};
     const auto work = [&] {
       for (std::size_t i = next.fetch_add(1); i < chunks; i = next.fetch_add(1)) {
-        copy_chunk(variant, direction, position_ + i);
+        copy_chunk(piece_bytes, direction, position_ + i);
       }
     };
     const auto begin = std::chrono::steady_clock::now();
@@ -106,16 +96,16 @@ class CopyCeiling final : public Ceiling {
     return std::min({kChunkBytes, buffers_.pool_side.size(), buffers_.user_side.size()});
   }
 
-  void copy_chunk(const Variant& variant, Direction direction, std::size_t index) const {
+  void copy_chunk(std::size_t piece_bytes, Direction direction, std::size_t index) const {
     std::byte* pool = place(buffers_.pool_side, index);
     std::byte* user = place(buffers_.user_side, index);
     std::byte* to = direction == Direction::read ? user : pool;
     const std::byte* from = direction == Direction::read ? pool : user;
     const std::size_t size = chunk_bytes();
-    const std::size_t piece = std::min(variant.piece_bytes, size);
+    const std::size_t piece = std::min(piece_bytes, size);
     for (std::size_t at = 0; at < size; at += piece) {
       const std::size_t length = std::min(piece, size - at);
-      if (variant.non_temporal) {
+      if (options_.streaming) {
         copy_non_temporal(to + at, from + at, length);
       } else {
         std::memcpy(to + at, from + at, length);
@@ -129,7 +119,7 @@ class CopyCeiling final : public Ceiling {
 
   CeilingBuffers buffers_;
   CopyCeilingOptions options_;
-  Variant best_;
+  std::size_t piece_bytes_ = kChunkBytes;
   std::size_t position_ = 0;  // chunks copied so far
 };
 

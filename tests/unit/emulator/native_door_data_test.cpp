@@ -303,6 +303,49 @@ TEST_CASE("one call offers about 1 MiB, however much is waiting", "[unit][native
   CHECK(offered == 1U << 20U);
 }
 
+TEST_CASE("a large payload is received straight into the DRAM channels", "[unit][native_door]") {
+  DoorFixture fixture;
+  const wire::RegionReply region = fixture.allocate(100000);
+  const std::unique_ptr<DoorPeer> lane = fixture.open_lane();
+  lane->send_write(slice(region, 0, 100000), Bytes(100000));
+  REQUIRE(take_status(*lane) == Errc::ok);
+
+  // Between two large WRITEs no more is read ahead than the next one's header and first segment.
+  std::size_t offered = 0;
+  for (const MutableSpan span : lane->endpoint().receive_spans()) {
+    offered += span.size();
+  }
+  CHECK(offered == 64 + 24);
+
+  wire::Header header = lane->request(wire::Op::write);
+  header.payload_bytes = 100000;
+  lane->send(wire::encode_frame(header, test::segments_body(slice(region, 0, 100000))));
+  std::size_t in_dram = 0;
+  std::size_t elsewhere = 0;
+  for (const MutableSpan span : lane->endpoint().receive_spans()) {
+    bool is_in_dram = false;
+    for (std::size_t i = 0; i < fixture.box.dram_channel_count(); ++i) {
+      const test::HeapMemoryTarget& channel = fixture.box.dram_channel(i);
+      is_in_dram = is_in_dram || (span.data() >= channel.data() &&
+                                  span.data() < channel.data() + channel.size().count());
+    }
+    (is_in_dram ? in_dram : elsewhere) += span.size();
+  }
+  CHECK(in_dram == 100000);
+  CHECK(elsewhere == 64 + 24);
+
+  // Nor anything behind a body that payload follows.
+  lane->send(Bytes(100000));
+  REQUIRE(take_status(*lane) == Errc::ok);
+  const std::vector<RemoteSegment> three{slice(region, 0, 9000)[0], slice(region, 20000, 9000)[0],
+                                         slice(region, 40000, 9000)[0]};
+  header.payload_bytes = 27000;
+  const Bytes frame = wire::encode_frame(header, test::segments_body(three));
+  lane->send(ConstSpan(frame).first(64 + 24));
+  REQUIRE(lane->endpoint().receive_spans().size() == 1);
+  CHECK(lane->endpoint().receive_spans()[0].size() == 2 * 24);
+}
+
 TEST_CASE("a warm lane moves bytes without allocating", "[unit][native_door]") {
   DoorFixture fixture;
   const wire::RegionReply region = fixture.allocate(70000);
@@ -460,6 +503,25 @@ TEST_CASE("a READ that would wait longer than its client is answered at once, an
   REQUIRE(frame.has_value());
   CHECK(frame->header.request_id == 3);
   CHECK(frame->payload.size() == 3000);
+}
+
+TEST_CASE("a WRITE whose payload has come is done, whatever its deadline, and pins nothing more",
+          "[unit][native_door][paced]") {
+  test::TestBoxOptions options = paced_options();
+  options.rates.dram_channel = Rate(1e6);  // a byte per microsecond
+  DoorFixture fixture(options);
+  const wire::ReserveAnswer reserved = fixture.reserve("object", 4096);
+  const std::unique_ptr<DoorPeer> lane = fixture.open_lane();
+  wire::Header header = lane->request(wire::Op::write);
+  header.deadline_ms = 1;
+  lane->send_frame(header,
+                   test::segments_body(test::segments_of(reserved.write_key, reserved.extents)),
+                   Bytes(4096));
+  CHECK_FALSE(lane->take_frame());
+  CHECK(fixture.abort(reserved.reservation) == Errc::ok);
+  CHECK(fixture.box.service().usage().quarantined == 0);
+  lane->advance(4096us);
+  CHECK(take_status(*lane) == Errc::ok);
 }
 
 TEST_CASE("GOODBYE on a lane lets what is queued leave first", "[unit][native_door][paced]") {

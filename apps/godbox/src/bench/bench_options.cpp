@@ -177,6 +177,16 @@ Result<void> apply_timing(const BenchOptions& options, BenchPlan& plan) {
   return {};
 }
 
+// The local transport copies past the box, which therefore cannot pace it.
+Result<void> leave_local_out(Axes& axes) {
+  std::erase(axes.transports, "local");
+  if (axes.transports.empty()) {
+    return Error(Errc::invalid_argument,
+                 "--transport: \"local\" is not paced; choose tcp, or --mode free");
+  }
+  return {};
+}
+
 Result<void> check_sizes(const BenchPlan& plan) {
   for (const BenchCase& one : plan.cases) {
     const bool has_blocks = one.workload == Workload::block || one.workload == Workload::page;
@@ -216,20 +226,25 @@ std::string_view to_string(Workload workload) {
 std::string_view to_string(WorkOp op) { return op == WorkOp::read ? "read" : "write"; }
 
 Result<BenchPlan> make_plan(const BenchOptions& options) {
-  const Result<Axes> axes = parse_axes(options);
+  Result<Axes> axes = parse_axes(options);
   if (!axes) {
     return axes.error();
   }
   BenchPlan plan;
+  if (const Result<void> done = apply_timing(options, plan); !done) {
+    return done.error();
+  }
+  if (plan.mode == emulator::TimingMode::paced) {
+    if (const Result<void> done = leave_local_out(*axes); !done) {
+      return done.error();
+    }
+  }
   for (const std::string& word : axes->workloads) {
     const auto found = std::find(kWorkloads.begin(), kWorkloads.end(), word);
     add_cases(*axes, static_cast<Workload>(found - kWorkloads.begin()), plan);
   }
   for (const std::string& op : axes->ops) {
     plan.ops.push_back(op == "read" ? WorkOp::read : WorkOp::write);
-  }
-  if (const Result<void> done = apply_timing(options, plan); !done) {
-    return done.error();
   }
   if (const Result<void> done = apply_amounts(options, plan); !done) {
     return done.error();

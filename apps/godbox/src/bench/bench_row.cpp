@@ -54,6 +54,7 @@ void add_rates(const BenchRow& row, boost::json::object& object) {
   object["ceiling_gb_per_s_min"] = or_null(ceiling.count > 0, ceiling.min);
   object["ceiling_gb_per_s_max"] = or_null(ceiling.count > 0, ceiling.max);
   object["sendfile_ceiling_gb_per_s"] = or_null(row.sendfile_gb_per_s);
+  object["streaming_ceiling_gb_per_s"] = or_null(row.streaming_gb_per_s);
   object["efficiency"] = or_null(efficiency(row));
   object["unscaled_gb_per_s"] =
       or_null(row.is_emulated() && has_rate, rate.median * row.time_scale);

@@ -33,7 +33,8 @@ struct BenchRow {
   std::vector<double> ceiling_gb_per_s;  // one per repeat, measured just before it
   std::string ceiling_kind;              // "memcpy", "sockets", "model"; empty: none
   std::string ceiling_variant;
-  std::optional<double> sendfile_gb_per_s;
+  std::optional<double> sendfile_gb_per_s;    // beside it, TCP reads
+  std::optional<double> streaming_gb_per_s;   // beside it, local
   std::vector<double> latencies_us;           // of all repeats
   double cpu_seconds = 0;                     // of all repeats
   double ceiling_cpu_seconds = 0;             // of the ceiling for as many bytes

@@ -100,14 +100,24 @@ class BlockCase {
     if (auto checked = verify_all(row); !checked) {
       return checked;
     }
-    if (row.op == WorkOp::read && subject_.transport == TransportKind::tcp && !row.is_emulated()) {
-      const Result<double> rate = environment_.sendfile_rate(subject_);
-      if (!rate) {
-        return rate.error();
-      }
-      row.sendfile_gb_per_s = *rate;
+    if (auto done = add_other_rates(row); !done) {
+      return done;
     }
     return add_block_balance(row);
+  }
+
+  Result<void> add_other_rates(BenchRow& row) {
+    const bool is_local = subject_.transport == TransportKind::local;
+    if (row.is_emulated() || (!is_local && row.op == WorkOp::write)) {
+      return {};
+    }
+    const Result<double> rate =
+        is_local ? environment_.streaming_rate(row.op) : environment_.sendfile_rate(subject_);
+    if (!rate) {
+      return rate.error();
+    }
+    (is_local ? row.streaming_gb_per_s : row.sendfile_gb_per_s) = *rate;
+    return {};
   }
 
   std::uint64_t first_block(std::uint64_t operation) const {

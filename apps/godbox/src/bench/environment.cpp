@@ -14,7 +14,7 @@ namespace {
 
 constexpr SizeBytes kWorkingSetMin = 4_MiB;  // of the ceilings: a chunk of theirs
 constexpr std::uint64_t kCalibrationShare = 4;
-constexpr int kSendfilePasses = 3;
+constexpr int kBestOfPasses = 3;
 
 SizeBytes calibration_bytes(const BenchPlan& plan) {
   return std::max(plan.working_set / kCalibrationShare, kWorkingSetMin);
@@ -64,7 +64,8 @@ Result<perf::Ceiling*> Environment::ceiling_for(const BenchCase& subject, WorkOp
     return ceiling.get();
   }
   if (is_local) {
-    ceiling = perf::make_copy_ceiling(buffers(), {plan_.copy_threads, emulator::kLargeStripBytes});
+    ceiling =
+        perf::make_copy_ceiling(buffers(), {plan_.copy_threads, emulator::kLargeStripBytes, false});
   } else {
     auto sockets = perf::make_socket_ceiling(buffers(), {connections, plan_.server_threads, false});
     if (!sockets) {
@@ -85,13 +86,22 @@ Result<double> Environment::sendfile_rate(const BenchCase& subject) {
   if (!ceiling) {
     return ceiling.error();
   }
-  if (const auto done = (*ceiling)->calibrate(perf::Direction::read, calibration_bytes(plan_));
-      !done) {
+  return best_rate(**ceiling, perf::Direction::read);
+}
+
+Result<double> Environment::streaming_rate(WorkOp op) {
+  const auto ceiling =
+      perf::make_copy_ceiling(buffers(), {plan_.copy_threads, emulator::kLargeStripBytes, true});
+  return best_rate(*ceiling, direction_of(op));
+}
+
+Result<double> Environment::best_rate(perf::Ceiling& ceiling, perf::Direction direction) const {
+  if (const auto done = ceiling.calibrate(direction, calibration_bytes(plan_)); !done) {
     return done.error();
   }
   double best = 0;
-  for (int pass = 0; pass < kSendfilePasses; ++pass) {
-    const Result<double> rate = (*ceiling)->measure(perf::Direction::read, plan_.working_set);
+  for (int pass = 0; pass < kBestOfPasses; ++pass) {
+    const Result<double> rate = ceiling.measure(direction, plan_.working_set);
     if (!rate) {
       return rate.error();
     }

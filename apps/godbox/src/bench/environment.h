@@ -28,14 +28,17 @@ class Environment {
 
   // The ceiling that belongs to a case, calibrated for the direction; made once and kept.
   [[nodiscard]] Result<perf::Ceiling*> ceiling_for(const BenchCase& subject, WorkOp op);
-  // Reads over TCP when the server sends by sendfile; the better of a few passes.
+  // What stands beside the ceiling, the best of a few passes: reads over TCP when the server sends
+  // by sendfile; local copies by non-temporal stores.
   [[nodiscard]] Result<double> sendfile_rate(const BenchCase& subject);
+  [[nodiscard]] Result<double> streaming_rate(WorkOp op);
   // What the raw sockets of this case do, once: for choosing a time scale.
   [[nodiscard]] Result<double> machine_rate(const BenchCase& subject);
 
  private:
   explicit Environment(BenchPlan plan);
   [[nodiscard]] perf::CeilingBuffers buffers() const;
+  [[nodiscard]] Result<double> best_rate(perf::Ceiling& ceiling, perf::Direction direction) const;
 
   BenchPlan plan_;
   perf::MappedBuffer pool_;

@@ -2,7 +2,8 @@
 //
 // Configuration of a box: presets, a TOML file, overrides from the command line, checked as one.
 // Thread-safety: plain values. Units: bytes, bytes per second, in each name.
-// Errors: config_invalid with a sentence that names key, value and what is allowed.
+// Errors: config_invalid, or address_not_loopback for listen_host, with a sentence that names key,
+// value and what is allowed.
 #pragma once
 
 #include <godbox/result.h>
@@ -77,7 +78,7 @@ struct BoxConfig {
 // errors. Unknown keys are errors that suggest the nearest known one.
 [[nodiscard]] Result<BoxConfig> apply_toml(BoxConfig base, std::string_view text,
                                            std::string_view where);
-// "64KiB", "256 MiB", "1TiB", "4096"; "44.8GB/s", "100Gbit/s" for rates.
+// "64KiB", "256 MiB", "1TiB", "4096"; "44.8GB/s", "100Gbit/s", "unlimited" for rates.
 [[nodiscard]] Result<SizeBytes> parse_size(std::string_view text);
 [[nodiscard]] Result<Rate> parse_rate(std::string_view text);
 // All relations between keys: 1..64 DRAM channels, sizes in multiples of 256 MiB (1 MiB in tests

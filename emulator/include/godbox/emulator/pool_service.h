@@ -7,8 +7,9 @@
 // stripes of large objects, kSmallStrip for small objects and tails, kFineStrip for the last bytes
 // of an object that spans a stripe, so that every DRAM channel carries the same share of each block
 // within 5 % whatever its size. An object is therefore up to three kinds of extents, in that order.
-// Backing (MemoryTarget::back) is taken chunk by chunk when space in it is first reserved and given
-// back when a chunk has no live byte.
+// Backing (MemoryTarget::back) is taken chunk by chunk when space in it is first reserved. A chunk
+// without a live byte is given back by on_timer after a while, or at once when others need the
+// room.
 //
 // Life of an object: reserve (space, write key; invisible) -> writes -> commit (write key dies,
 // read key born, visible) -> lookups lease it -> remove or eviction (invisible at once; space
@@ -16,8 +17,9 @@
 // with its session or at its deadline; space under an access in flight, or mapped by a local
 // session, is quarantined until that ends.
 //
-// Thread-safety: all members from any thread (one internal lock, held once per call, never per
-// strip). Ownership: the DRAM channels, clock and random source outlive the service.
+// Thread-safety: all members from any thread. One internal lock, taken once per call and never per
+// strip, and not held while memory is backed, given back or, object by object, scrubbed. Ownership:
+// the DRAM channels, clock and random source outlive the service.
 // Units: bytes, TimePoints. Errors: named at each call; batch calls answer per item.
 // At most 300 bytes of memory per indexed object with names of up to 32 bytes.
 #pragma once
@@ -87,7 +89,8 @@ class PoolService {
 
   [[nodiscard]] Epoch epoch() const;
 
-  // --- Sessions. Errors: limit_exceeded; session_lost for an unknown or ended one. ---
+  // --- Sessions. Errors: limit_exceeded; invalid_argument for a tenant of more than
+  // wire::kNameBytesMax bytes; session_lost for an unknown or ended one. ---
   [[nodiscard]] Result<SessionInfo> open_session(std::string_view tenant);
   // Proof that a lane belongs to the session. Errors: session_lost, access_denied.
   [[nodiscard]] Errc join_session(SessionId session, const wire::SessionSecret& secret);
@@ -95,7 +98,8 @@ class PoolService {
   [[nodiscard]] Errc touch_session(SessionId session);
   // Asks without being heard: what watches a session must not keep it alive.
   [[nodiscard]] bool is_session_open(SessionId session) const;
-  // The session has the memory mapped: its reservations and leases hold their space until it ends.
+  // The session has the memory mapped: its reservations and leases hold their space until it is
+  // closed. Silence loses such a session but gives back nothing; close it when its door has gone.
   void mark_mapped(SessionId session);
   void close_session(SessionId session);
 
@@ -115,7 +119,8 @@ class PoolService {
   // Names of the session's tenant, sorted. Objects put or removed meanwhile may or may not be told.
   void list(SessionId session, const wire::ListRequest& request, wire::ListReply& reply) const;
 
-  // --- Remote memory. Errors: pool_full, backing_full, too_large; not_found. ---
+  // --- Remote memory. Errors: invalid_argument (size 0), pool_full, backing_full, too_large,
+  // limit_exceeded; not_found. ---
   [[nodiscard]] Result<wire::RegionReply> allocate_region(SessionId session, SizeBytes size);
   [[nodiscard]] Errc free_region(SessionId session, RKey key);
   void describe_slabs(const wire::SlabIdsRequest& request, wire::SlabsReply& reply) const;

@@ -49,6 +49,18 @@ TEST_CASE("the scaling plan sweeps channels, then ports", "[unit]") {
   CHECK(plan.cases[14].sweep == Sweep::eth_ports);
 }
 
+TEST_CASE("a paced plan leaves the local transport out, which the box cannot pace", "[unit]") {
+  BenchOptions options;
+  options.mode = "paced";
+  for (const BenchCase& one : make_plan(options).value().cases) {
+    CHECK(one.transport == TransportKind::tcp);
+  }
+  options.transports = "local";
+  const auto plan = make_plan(options);
+  REQUIRE_FALSE(plan.has_value());
+  CHECK_THAT(plan.error().detail, ContainsSubstring("--transport"));
+}
+
 TEST_CASE("quick makes the plan small", "[unit]") {
   BenchOptions options;
   options.quick = true;

@@ -76,6 +76,7 @@ TEST_CASE("a row in JSON has every documented field", "[unit]") {
                             "ceiling_gb_per_s_min",
                             "ceiling_gb_per_s_max",
                             "sendfile_ceiling_gb_per_s",
+                            "streaming_ceiling_gb_per_s",
                             "efficiency",
                             "unscaled_gb_per_s",
                             "cpu_seconds_per_gb",

@@ -3,6 +3,7 @@
 #include <godbox/perf/mapped_buffer.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -45,9 +46,10 @@ TEST_CASE("buffers are present memory of the size asked for, and nothing is refu
 
 TEST_CASE("the copy ceiling really copies, in both directions and with several threads", "[unit]") {
   const Buffers buffers;
+  const bool streaming = GENERATE(false, true);
   for (const std::size_t threads : {1U, 3U}) {
     for (const Direction direction : {Direction::read, Direction::write}) {
-      const auto ceiling = make_copy_ceiling(buffers.view(), {threads, 64U << 10U});
+      const auto ceiling = make_copy_ceiling(buffers.view(), {threads, 64U << 10U, streaming});
       REQUIRE(ceiling->calibrate(direction, kSize).has_value());
       CHECK_FALSE(ceiling->variant().empty());
       buffers.fill();
@@ -67,7 +69,7 @@ TEST_CASE("the copy ceiling takes buffers smaller than its chunks", "[unit]") {
   const MappedBuffer pool = MappedBuffer::memfd(64_KiB).value();
   const MappedBuffer user = MappedBuffer::anonymous(64_KiB).value();
   const auto ceiling =
-      make_copy_ceiling({pool.bytes(), pool.descriptor(), user.bytes()}, {1, 64U << 10U});
+      make_copy_ceiling({pool.bytes(), pool.descriptor(), user.bytes()}, {1, 64U << 10U, false});
   REQUIRE(ceiling->calibrate(Direction::read, 64_KiB).has_value());
   pool.bytes()[65535] = std::byte{42};
   REQUIRE(ceiling->measure(Direction::read, 64_KiB).has_value());

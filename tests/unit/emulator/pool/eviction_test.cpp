@@ -207,6 +207,23 @@ TEST_CASE("a pool that evicts goes on in the memory that it has", "[unit][pool]"
   CHECK(pool.channels[0]->back_calls == backs);
 }
 
+TEST_CASE("space that is freed after a vain search is found again", "[unit][pool]") {
+  PoolOptions options = hundred_mib();
+  options.eviction = EvictionPolicy::none;
+  options.backing_limit = SizeBytes(16 * kMib);
+  Pool pool(options);
+  const SessionId session = pool.open();
+  for (int i = 0; i < 16; ++i) {
+    REQUIRE(pool.put(session, name_of(i), kMib) == Errc::ok);
+  }
+  for (int i = 0; i < 16; ++i) {
+    INFO("object " << i);
+    REQUIRE(pool.put(session, "too many", kMib) == Errc::backing_full);
+    REQUIRE(pool.remove(session, name_of(i)) == Errc::ok);
+    REQUIRE(pool.put(session, "again" + std::to_string(i), kMib) == Errc::ok);
+  }
+}
+
 TEST_CASE("freed memory goes back to the machine within seconds, all but a little",
           "[unit][pool]") {
   Pool pool({.dram_channels = 2,
@@ -222,6 +239,11 @@ TEST_CASE("freed memory goes back to the machine within seconds, all but a littl
   for (int i = 0; i < 100; ++i) {
     REQUIRE(pool.remove(session, name_of(i)) == Errc::ok);
   }
+  // Who replaces what is there finds the memory warm.
+  for (int i = 0; i < 24; ++i) {
+    pool.advance(200ms);
+  }
+  CHECK(pool.service->usage().backed == full);
   for (int i = 0; i < 25; ++i) {
     pool.advance(200ms);
   }

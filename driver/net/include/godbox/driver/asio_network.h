@@ -26,8 +26,9 @@ namespace godbox::driver {
 struct AsioNetworkOptions {
   // What one connection may move before the others have their turn. A named limit, not a rate.
   std::size_t event_bytes_max = std::size_t{2} << 20U;
-  // SO_SNDBUF and SO_RCVBUF; 0 leaves them to the kernel's autotuning, which measured better (see
-  // docs of the choice in asio_network.cpp).
+  // SO_SNDBUF and SO_RCVBUF; 0 leaves them to the kernel's autotuning. Measured over loopback on
+  // two cores, 1 MiB messages, 512 MiB walked through on both sides: 0.35 CPU seconds per GB with
+  // autotuning and 0.36 with 4 MiB for one connection, 0.37 and 0.35 for nine; nothing to gain.
   int socket_buffer_bytes = 0;
 };
 

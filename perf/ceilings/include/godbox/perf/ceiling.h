@@ -39,9 +39,9 @@ class Ceiling {
 struct CopyCeilingOptions {
   std::size_t threads = 1;
   std::size_t strip_bytes = std::size_t{64} << 10U;
+  bool streaming = false;  // non-temporal stores instead of memcpy
 };
-// Copies between the buffers: memcpy and non-temporal stores, each in pieces of 4 MiB and of a
-// strip.
+// Copies between the buffers, in pieces of 4 MiB or of a strip.
 [[nodiscard]] std::unique_ptr<Ceiling> make_copy_ceiling(const CeilingBuffers& buffers,
                                                          const CopyCeilingOptions& options);
 
