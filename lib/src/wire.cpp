@@ -19,6 +19,7 @@ bool is_operation(std::uint8_t number) {
     case Op::goodbye:
     case Op::read:
     case Op::write:
+    case Op::fence:
     case Op::info:
     case Op::describe_slabs:
     case Op::map_memory:

@@ -52,6 +52,27 @@ std::size_t info_bytes(const InfoReply& message) {
   return size;
 }
 
+// A list of identifiers of 32 bits.
+template <class Number>
+Body encode_numbers(const std::vector<Number>& numbers) {
+  Body body(4 + 4 * numbers.size());
+  ByteWriter writer(body);
+  writer.put_count(numbers.size(), kBatchItemsMax);
+  for (const Number number : numbers) {
+    writer.put(number.value());
+  }
+  return body;
+}
+
+template <class Number>
+std::vector<Number> get_numbers(ByteReader& reader) {
+  std::vector<Number> numbers(reader.get_count(kBatchItemsMax, 4));
+  for (Number& number : numbers) {
+    number = Number(reader.get<std::uint32_t>());
+  }
+  return numbers;
+}
+
 }  // namespace
 
 template <>
@@ -112,7 +133,7 @@ Body encode(const HelloReply& message) {
   writer.put(message.requests_in_flight_max);
   writer.put(message.lease_ms_max);
   writer.put(message.session_timeout_ms);
-  writer.put(std::uint32_t{0});
+  writer.put(message.lane_token.value());
   return body;
 }
 
@@ -131,7 +152,7 @@ Result<HelloReply> decode(ConstSpan body) {
   message.requests_in_flight_max = reader.get<std::uint32_t>();
   message.lease_ms_max = reader.get<std::uint32_t>();
   message.session_timeout_ms = reader.get<std::uint32_t>();
-  reader.get_reserved<std::uint32_t>();
+  message.lane_token = LaneToken(reader.get<std::uint32_t>());
   if (!reader.is_complete()) {
     return malformed("HELLO reply");
   }
@@ -186,24 +207,26 @@ Result<InfoReply> decode(ConstSpan body) {
 }
 
 template <>
+Body encode(const FenceRequest& message) {
+  return encode_numbers(message.lanes);
+}
+
+template <>
+Result<FenceRequest> decode(ConstSpan body) {
+  ByteReader reader(body);
+  FenceRequest message{get_numbers<LaneToken>(reader)};
+  return finish(reader, std::move(message), "FENCE request");
+}
+
+template <>
 Body encode(const SlabIdsRequest& message) {
-  Body body(4 + 4 * message.ids.size());
-  ByteWriter writer(body);
-  writer.put_count(message.ids.size(), kBatchItemsMax);
-  for (const SlabId id : message.ids) {
-    writer.put(id.value());
-  }
-  return body;
+  return encode_numbers(message.ids);
 }
 
 template <>
 Result<SlabIdsRequest> decode(ConstSpan body) {
   ByteReader reader(body);
-  SlabIdsRequest message;
-  message.ids.resize(reader.get_count(kBatchItemsMax, 4));
-  for (SlabId& id : message.ids) {
-    id = SlabId(reader.get<std::uint32_t>());
-  }
+  SlabIdsRequest message{get_numbers<SlabId>(reader)};
   return finish(reader, std::move(message), "DESCRIBE_SLABS request");
 }
 

@@ -7,8 +7,8 @@
 // own way out; there is no second path for it. Thread-safety: the network's thread.
 #pragma once
 
-#include "ring_queue.h"
 #include <godbox/native/control_client.h>
+#include <godbox/ring_queue.h>
 #include <godbox/striping/client.h>
 
 #include <memory>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lane_table.h"
-#include "ring_queue.h"
 #include <godbox/assert.h>
+#include <godbox/ring_queue.h>
 #include <godbox/striping/executor.h>
 
 #include <algorithm>
@@ -549,8 +549,9 @@ bool Executor::Impl::post_front(Queue& queue, TimePoint now) {
     }
     const std::uint32_t flight = take_flight(*lane, ref);
     const WorkId id(pack(flight, flights[flight].generation));
-    const Errc posted =
-        transport.post(*lane, batch.plan.request(id, run.op, run.slice_begin, run.slice_count));
+    WorkRequest request = batch.plan.request(id, run.op, run.slice_begin, run.slice_count);
+    request.deadline = batch.deadline;
+    const Errc posted = transport.post(*lane, request);
     if (posted == Errc::ok) {
       run.state = RunState::in_flight;
       lanes.on_posted(*lane, run.bytes, now);

@@ -36,7 +36,6 @@ constexpr const char* kUsage =
     "  --faults N          faults per seed (default 5)\n"
     "  --inject-bug NAME   drop-crc-check, lose-callback, late-write, leak-space, forget-remove:\n"
     "                      a mistake of the harness that its own checks have to find\n"
-    "  --strict-regions    demand that a region's late writes are fenced at the box\n"
     "  --expect-violation TEXT  succeed when each seed breaks a rule and TEXT is in the finding\n"
     "  --twice             run each seed twice and compare\n"
     "  --need NAME         fail unless NAME was seen in some seed; may be given several times\n"
@@ -107,9 +106,7 @@ std::optional<Arguments> parse(int argc, char** argv) {
   Arguments arguments;
   for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i];
-    if (option == "--strict-regions") {
-      arguments.world.strict_regions = true;
-    } else if (option == "--twice") {
+    if (option == "--twice") {
       arguments.twice = true;
     } else if (option == "--verbose" || option == "--trace") {
       arguments.verbose = true;
@@ -144,7 +141,6 @@ void set_replay_line(const char* program, const Arguments& arguments) {
   if (arguments.world.bug != InjectedBug::none) {
     line += " --inject-bug " + arguments.bug;
   }
-  line += arguments.world.strict_regions ? " --strict-regions" : "";
   line += " --verbose\n";
   line.resize(std::min(line.size(), replay_line.size() - 1));
   replay_line.fill('\0');

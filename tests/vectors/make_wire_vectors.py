@@ -84,7 +84,7 @@ class Vector:
 
 
 OPS = {
-    "hello": 1, "ping": 2, "goodbye": 3, "read": 16, "write": 17, "info": 32, "describe_slabs": 33,
+    "hello": 1, "ping": 2, "goodbye": 3, "read": 16, "write": 17, "fence": 18, "info": 32, "describe_slabs": 33,
     "map_memory": 34, "reserve": 40, "commit": 41, "abort": 42, "lookup": 43, "release": 44,
     "remove": 45, "list": 46, "status": 47, "allocate_region": 48, "free_region": 49,
 }
@@ -137,7 +137,7 @@ def hello() -> dict[str, Vector]:
     reply.u64x(0x0123456789ABCDEF, "secret").u64x(0xFEDCBA9876543210, "secret")
     reply.u64x(EPOCH, "epoch").u64(33554432, "bytes_in_flight_max")
     reply.u32(64, "requests_in_flight_max").u32(30000, "lease_ms_max")
-    reply.u32(10000, "session_timeout_ms").reserved(4)
+    reply.u32(10000, "session_timeout_ms").u32(9, "lane_token")
     return {
         "hello_control_request": frame("hello", control, request_id=0, epoch=0),
         "hello_lane_request": frame("hello", lane, request_id=0, epoch=0),
@@ -152,6 +152,7 @@ def data() -> dict[str, Vector]:
     segments.u32(5, "length").reserved(4)
     segments.u32x(0x00000001, "segment 1: rkey").u32x(0xFFFFFFFE, "slab")
     segments.u64x(0x0000123456789ABC, "offset").u32(3, "length").reserved(4)
+    lanes = Vector().u32(2, "count").u32(9, "lane_token").u32x(0xFFFFFFFF, "lane_token")
     none = Vector()
     return {
         "ping_request": frame("ping", none, request_id=9),
@@ -163,6 +164,8 @@ def data() -> dict[str, Vector]:
         "write_request": frame("write", segments, request_id=12, payload=b"abcdefgh"),
         "write_response": frame("write", none, request_id=12, response=True),
         "write_error_response": frame("write", none, request_id=12, response=True, status=111),
+        "fence_request": frame("fence", lanes, request_id=13),
+        "fence_response": frame("fence", none, request_id=13, response=True, status=114),
     }
 
 

@@ -117,7 +117,8 @@ Transports make_lanes(const Client::TransportContext& context, const ConnectOpti
   native.session = context.session.session;
   native.secret = context.session.secret;
   native.epoch = context.session.epoch;
-  native.reply_timeout = options.lane_reply_timeout;
+  native.reply_timeout = options.lane_reply_timeout > Duration::zero() ? options.lane_reply_timeout
+                                                                       : options.client.timeout / 4;
   std::size_t ports = context.box.eth_ports.size();
   ports = options.eth_ports_max == 0 ? ports : std::min<std::size_t>(ports, options.eth_ports_max);
   for (std::uint32_t lane = 0; lane < options.lanes_per_eth_port; ++lane) {

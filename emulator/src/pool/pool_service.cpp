@@ -20,7 +20,8 @@ Result<SessionInfo> PoolService::open_session(std::string_view tenant) {
   return impl_->open_session(tenant);
 }
 
-Errc PoolService::join_session(SessionId session_id, const wire::SessionSecret& secret) {
+Result<wire::LaneToken> PoolService::join_session(SessionId session_id,
+                                                  const wire::SessionSecret& secret) {
   const std::lock_guard lock(impl_->mutex);
   Session* session = impl_->session_of(session_id);
   if (session == nullptr) {
@@ -33,7 +34,33 @@ Errc PoolService::join_session(SessionId session_id, const wire::SessionSecret& 
     return Errc::access_denied;
   }
   session->last_heard = impl_->clock.now();
-  return Errc::ok;
+  return session->lanes.join();
+}
+
+void PoolService::leave_lane(SessionId session_id, wire::LaneToken lane) {
+  const std::lock_guard lock(impl_->mutex);
+  if (Session* const session = impl_->sessions.find(session_id)) {
+    session->lanes.leave(lane);
+  }
+}
+
+Errc PoolService::fence_lanes(SessionId session_id, std::span<const wire::LaneToken> lanes) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* const session = impl_->session_of(session_id);
+  if (session == nullptr) {
+    return Errc::session_lost;
+  }
+  bool is_quiet = true;
+  for (const wire::LaneToken lane : lanes) {
+    is_quiet = session->lanes.fence(lane) && is_quiet;
+  }
+  return is_quiet ? Errc::ok : Errc::write_in_flight;
+}
+
+bool PoolService::is_lane_open(SessionId session_id, wire::LaneToken lane) const {
+  const std::lock_guard lock(impl_->mutex);
+  const Session* const session = impl_->session_of(session_id);
+  return session != nullptr && session->lanes.is_open(lane);
 }
 
 Errc PoolService::touch_session(SessionId session_id) {

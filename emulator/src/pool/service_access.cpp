@@ -91,7 +91,7 @@ void PoolService::Impl::unpin(std::uint32_t pinned) {
   free_if_unused(slot_index);
 }
 
-Errc PoolService::begin_access(SessionId session_id, WorkOp op,
+Errc PoolService::begin_access(const AccessBy& by, WorkOp op,
                                std::span<const RemoteSegment> segments, AccessTicket& ticket) {
   GODBOX_ASSERT(ticket.pinned.empty());
   ticket.spans.clear();
@@ -101,9 +101,12 @@ Errc PoolService::begin_access(SessionId session_id, WorkOp op,
 
   const std::lock_guard lock(impl_->mutex);
   Impl& pool = *impl_;
-  const Session* session = pool.session_of(session_id);
+  Session* const session = pool.session_of(by.session);
   if (session == nullptr) {
     return Errc::session_lost;
+  }
+  if (by.lane != wire::LaneToken() && !session->lanes.is_open(by.lane)) {
+    return Errc::lane_fenced;
   }
   const std::uint32_t pin_bit = op == WorkOp::write ? kWritePinBit : 0;
   std::uint32_t slot_index = kNoIndex;
@@ -116,6 +119,11 @@ Errc PoolService::begin_access(SessionId session_id, WorkOp op,
     if (ticket.pinned.empty() || ticket.pinned.back() != (slot_index | pin_bit)) {
       ticket.pinned.push_back(slot_index | pin_bit);
     }
+  }
+  if (op == WorkOp::write && by.lane != wire::LaneToken()) {
+    session->lanes.begin_write(by.lane);
+    ticket.writer = by.session;
+    ticket.writer_lane = by.lane;
   }
   for (const std::uint32_t pinned : ticket.pinned) {
     ObjectSlot& slot = pool.index.slot(pinned & ~kWritePinBit);
@@ -159,7 +167,14 @@ void PoolService::end_access(AccessTicket& ticket) {
     for (const std::uint32_t pinned : ticket.pinned) {
       impl_->unpin(pinned);
     }
+    Session* const writer =
+        ticket.writer_lane == wire::LaneToken() ? nullptr : impl_->sessions.find(ticket.writer);
+    if (writer != nullptr) {
+      writer->lanes.end_write(ticket.writer_lane);
+    }
   }
+  ticket.writer = SessionId();
+  ticket.writer_lane = wire::LaneToken();
   ticket.pinned.clear();
   ticket.spans.clear();
   ticket.dram_channels.clear();

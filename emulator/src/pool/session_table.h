@@ -4,6 +4,7 @@
 // Thread-safety: none of its own (PoolService's lock). Errors: nullptr for unknown sessions.
 #pragma once
 
+#include "pool/session_lanes.h"
 #include "pool/slot_array.h"
 #include <godbox/random_source.h>
 #include <godbox/wire.h>
@@ -26,6 +27,7 @@ struct Session {
   bool is_lost = false;    // silent for too long; only what its mapping can reach is still held
   SlotList reservations;   // reserved and expired slots
   SlotList regions;
+  SessionLanes lanes;
   std::uint32_t first_lease = kNoIndex;
   std::uint32_t lease_count = 0;
 };

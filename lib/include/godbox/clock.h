@@ -2,10 +2,12 @@
 //
 // Where time comes from. Everything that waits or expires takes a Clock, so the same code runs on
 // the machine's monotonic clock and on the simulator's virtual one.
-// Thread-safety: now() may be called from any thread; ManualClock is for one thread.
+// Thread-safety: now() may be called from any thread; ManualClock is moved by one.
 #pragma once
 
 #include <godbox/units.h>
+
+#include <atomic>
 
 namespace godbox {
 
@@ -27,12 +29,12 @@ class SteadyClock final : public Clock {
 // Moves only when told to; for tests and the virtual mode.
 class ManualClock final : public Clock {
  public:
-  [[nodiscard]] TimePoint now() const override { return now_; }
-  void advance(Duration by) { now_ += by; }
-  void set(TimePoint to) { now_ = to; }
+  [[nodiscard]] TimePoint now() const override { return now_.load(std::memory_order_relaxed); }
+  void advance(Duration by) { set(now() + by); }
+  void set(TimePoint to) { now_.store(to, std::memory_order_relaxed); }
 
  private:
-  TimePoint now_{Duration(0)};
+  std::atomic<TimePoint> now_{TimePoint(Duration(0))};
 };
 
 }  // namespace godbox

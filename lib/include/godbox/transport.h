@@ -52,6 +52,9 @@ struct WorkRequest {
   std::span<const RemoteSegment> remote;
   std::span<const LocalSegment> local;
   std::span<CrcBlock> crc;  // empty, or covering total_bytes
+  // After this nobody wants the answer: the far side need not begin, nor answer a read, any more.
+  // The request still ends with its completion or its lane.
+  TimePoint deadline = kNever;
 };
 
 struct Completion {

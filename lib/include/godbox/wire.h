@@ -61,6 +61,9 @@ struct SessionSecret {
   bool operator==(const SessionSecret&) const = default;
 };
 
+// One connection of a session, as its box numbers them; never used twice in a session. 0: none.
+using LaneToken = Id<struct LaneTokenTag, std::uint32_t>;
+
 struct HelloRequest {
   std::uint16_t version_min = kVersion;
   std::uint16_t version_max = kVersion;
@@ -83,6 +86,7 @@ struct HelloReply {
   std::uint64_t bytes_in_flight_max = 0;
   std::uint32_t lease_ms_max = 0;
   std::uint32_t session_timeout_ms = 0;  // the session ends when it hears nothing for so long
+  LaneToken lane_token;                  // kind lane: names this connection in FENCE; else 0
 };
 
 // --- INFO
@@ -114,6 +118,10 @@ struct SlabRecord {
   SizeBytes piece_size;        // per member
   std::vector<SlabMember> members;
 };
+struct FenceRequest {  // on a lane: other lanes of the session that are given up
+  std::vector<LaneToken> lanes;
+};
+
 struct SlabIdsRequest {
   std::vector<SlabId> ids;
 };
@@ -241,6 +249,10 @@ template <>
 [[nodiscard]] Body encode(const InfoReply& message);
 template <>
 [[nodiscard]] Result<InfoReply> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const FenceRequest& message);
+template <>
+[[nodiscard]] Result<FenceRequest> decode(ConstSpan body);
 template <>
 [[nodiscard]] Body encode(const SlabIdsRequest& message);
 template <>

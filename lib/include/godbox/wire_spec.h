@@ -31,6 +31,7 @@ enum class Op : std::uint8_t {
   goodbye = 3,
   read = 16,
   write = 17,
+  fence = 18,
   info = 32,
   describe_slabs = 33,
   map_memory = 34,

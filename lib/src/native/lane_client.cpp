@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/native/lane_client.h>
 
+#include <algorithm>
+#include <limits>
+
 namespace godbox::native {
 
 namespace {
@@ -34,10 +37,19 @@ std::uint64_t total_of(std::span<const CrcBlock> blocks) {
   return total;
 }
 
+// As it travels: milliseconds from now, 0 for none.
+std::uint32_t deadline_ms(TimePoint deadline, TimePoint now) {
+  if (deadline == kNever) {
+    return 0;
+  }
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - now).count();
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 1, UINT32_MAX));
+}
+
 }  // namespace
 
-LaneClient::LaneClient(Options options, OnComplete on_complete)
-    : options_(options), on_complete_(std::move(on_complete)) {}
+LaneClient::LaneClient(Options options, Events events)
+    : options_(options), events_(std::move(events)), last_progress_(options.opened) {}
 
 Errc LaneClient::check(const WorkRequest& request) const {
   if (state_ != State::open) {
@@ -87,12 +99,14 @@ Errc LaneClient::post(const WorkRequest& request, TimePoint now) {
   work.payload_summed = 0;
   work.crc = BlockCrc(request.local, request.crc, request.op);
   work.crc_ok = true;
+  work.is_fence = false;
 
   const bool write = request.op == WorkOp::write;
   wire::Header header;
   header.op = write ? wire::Op::write : wire::Op::read;
   header.request_id = work.request_id;
   header.epoch = options_.epoch;
+  header.deadline_ms = deadline_ms(request.deadline, now);
   header.body_bytes = static_cast<std::uint32_t>(request.remote.size() * sizeof(wire::Segment));
   header.payload_bytes = write ? static_cast<std::uint32_t>(request.total_bytes) : 0;
   work.frame.resize(wire::kHeaderBytes + header.body_bytes);
@@ -103,6 +117,31 @@ Errc LaneClient::post(const WorkRequest& request, TimePoint now) {
 
   ++requests_in_flight_;
   bytes_in_flight_ += request.total_bytes;
+  return Errc::ok;
+}
+
+Errc LaneClient::fence(std::span<const wire::LaneToken> lanes, TimePoint now) {
+  if (state_ != State::open) {
+    return Errc::lane_closed;
+  }
+  if (requests_in_flight_ >= hello_.requests_in_flight_max || requests_in_flight_ >= kRequestsMax) {
+    return Errc::queue_full;
+  }
+  if (requests_in_flight_ == 0) {
+    last_progress_ = now;
+  }
+  Work& work = take_slot();
+  work.request = WorkRequest{};
+  work.frame_sent = 0;
+  work.payload_moved = 0;
+  work.is_fence = true;
+  wire::Header header;
+  header.op = wire::Op::fence;
+  header.request_id = work.request_id;
+  header.epoch = options_.epoch;
+  work.frame =
+      wire::encode_frame(header, wire::encode(wire::FenceRequest{{lanes.begin(), lanes.end()}}));
+  ++requests_in_flight_;
   return Errc::ok;
 }
 
@@ -161,8 +200,8 @@ std::span<const ConstSpan> LaneClient::send_spans() {
     send_spans_.push_back(ConstSpan(hello_frame_).subspan(hello_sent_));
   }
   std::size_t budget = kWindowBytes;
-  for (const std::uint32_t slot : send_queue_) {
-    if (!append_send_spans(*slots_[slot], budget)) {
+  for (std::size_t i = 0; i < send_queue_.size(); ++i) {
+    if (!append_send_spans(*slots_[send_queue_[i]], budget)) {
       break;
     }
   }
@@ -328,9 +367,6 @@ void LaneClient::finish_frame() {
   if (state_ == State::greeting) {
     return finish_hello();
   }
-  if (header_.op == wire::Op::ping) {
-    return;
-  }
   Work* work = find(header_.request_id);
   if (work == nullptr) {
     return break_lane(Errc::protocol_error);
@@ -339,9 +375,10 @@ void LaneClient::finish_frame() {
   const bool sent = work->frame_sent == work->frame.size() &&
                     (read || work->payload_moved == work->request.total_bytes);
   const std::uint64_t payload_expected =
-      read && header_.status == Errc::ok ? work->request.total_bytes : 0;
-  if (!sent || header_.op != (read ? wire::Op::read : wire::Op::write) ||
-      header_.payload_bytes != payload_expected) {
+      read && !work->is_fence && header_.status == Errc::ok ? work->request.total_bytes : 0;
+  const wire::Op op = work->is_fence ? wire::Op::fence : read ? wire::Op::read : wire::Op::write;
+  const bool has_no_text = header_.status == Errc::ok && !body_.empty();
+  if (!sent || header_.op != op || has_no_text || header_.payload_bytes != payload_expected) {
     return break_lane(Errc::protocol_error);
   }
   if (payload_expected > 0) {
@@ -349,7 +386,11 @@ void LaneClient::finish_frame() {
     receiving_ = Receiving::payload;
     return;
   }
-  finish_work(*work, header_.status);
+  if (work->is_fence) {
+    finish_fence(*work, header_.status);
+  } else {
+    finish_work(*work, header_.status);
+  }
 }
 
 void LaneClient::finish_hello() {
@@ -379,14 +420,25 @@ LaneClient::Work* LaneClient::find(std::uint64_t request_id) {
 }
 
 void LaneClient::finish_work(Work& work, Errc status) {
-  const std::uint32_t slot = static_cast<std::uint32_t>(work.request_id & ((1U << kSlotBits) - 1));
   const Completion completion{work.request.id, options_.lane, status};
+  free_slot(work);
+  events_.on_complete(completion);
+}
+
+void LaneClient::finish_fence(Work& work, Errc status) {
+  free_slot(work);
+  if (events_.on_fenced) {
+    events_.on_fenced(status);
+  }
+}
+
+void LaneClient::free_slot(Work& work) {
+  free_slots_.push_back(
+      static_cast<std::uint32_t>(work.request_id & ((std::uint64_t{1} << kSlotBits) - 1)));
   --requests_in_flight_;
   bytes_in_flight_ -= work.request.total_bytes;
   work.request_id = 0;
   work.request = WorkRequest{};
-  free_slots_.push_back(slot);
-  on_complete_(completion);
 }
 
 void LaneClient::break_lane(Errc reason) {
@@ -397,8 +449,8 @@ void LaneClient::break_lane(Errc reason) {
 }
 
 TimePoint LaneClient::next_deadline() const {
-  const bool waiting =
-      state_ == State::greeting || (state_ == State::open && requests_in_flight_ > 0);
+  const bool waiting = state_ == State::connecting || state_ == State::greeting ||
+                       (state_ == State::open && requests_in_flight_ > 0);
   return waiting ? last_progress_ + options_.reply_timeout : kNever;
 }
 
@@ -412,16 +464,32 @@ bool LaneClient::wants_close() const { return state_ == State::broken; }
 
 void LaneClient::on_closed(Errc reason, TimePoint /*now*/) {
   if (state_ != State::broken) {
-    reason_ = reason == Errc::connect_failed ? reason : Errc::lane_closed;
+    reason_ = reason == Errc::cancelled ? Errc::lane_closed : reason;
   }
   state_ = State::closed;
-  send_queue_.clear();
+  if (has_unanswered_writes() && events_.on_writes_lost) {
+    events_.on_writes_lost(hello_.lane_token);
+  }
+  while (!send_queue_.empty()) {
+    send_queue_.pop_front();
+  }
   reading_ = nullptr;
   for (const std::unique_ptr<Work>& work : slots_) {
-    if (work->request_id != 0) {
+    if (work->request_id == 0) {
+      continue;
+    }
+    if (work->is_fence) {
+      finish_fence(*work, reason_);
+    } else {
       finish_work(*work, reason_);
     }
   }
+}
+
+bool LaneClient::has_unanswered_writes() const {
+  return std::any_of(slots_.begin(), slots_.end(), [](const std::unique_ptr<Work>& work) {
+    return work->request_id != 0 && work->request.op == WorkOp::write && work->frame_sent > 0;
+  });
 }
 
 }  // namespace godbox::native

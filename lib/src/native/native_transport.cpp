@@ -2,6 +2,8 @@
 #include <godbox/assert.h>
 #include <godbox/native/native_transport.h>
 
+#include <algorithm>
+
 namespace godbox::native {
 
 NativeTransport::NativeTransport(StreamNetwork& network, NativeTransportOptions options)
@@ -29,9 +31,13 @@ void NativeTransport::open(std::size_t index) {
   options.session = options_.session;
   options.secret = options_.secret;
   options.epoch = options_.epoch;
+  options.opened = network_.clock().now();
   options.reply_timeout = options_.reply_timeout;
-  lane.client = std::make_unique<LaneClient>(
-      options, [this](const Completion& completion) { completions_.push_back(completion); });
+  LaneClient::Events events;
+  events.on_complete = [this](const Completion& one) { completions_.push_back(one); };
+  events.on_writes_lost = [this](wire::LaneToken token) { unfenced_.push_back(token); };
+  events.on_fenced = [this](Errc status) { on_fenced(status); };
+  lane.client = std::make_unique<LaneClient>(options, std::move(events));
   lane.connection = network_.connect(lane.target.address, *lane.client);
 }
 
@@ -54,6 +60,9 @@ void NativeTransport::deregister_memory(MutableSpan /*memory*/) {}
 
 Errc NativeTransport::post(LaneId lane, const WorkRequest& request) {
   Lane& entry = lanes_.at(lane.value());
+  if (request.op == WorkOp::write && !unfenced_.empty()) {
+    return entry.client->status().state == LaneState::up ? Errc::queue_full : Errc::lane_closed;
+  }
   const Errc status = entry.client->post(request, network_.clock().now());
   if (status == Errc::ok) {
     network_.kick(entry.connection);
@@ -68,6 +77,33 @@ std::size_t NativeTransport::poll(std::span<Completion> out) {
     completions_.pop_front();
   }
   return count;
+}
+
+bool NativeTransport::progress() {
+  if (!unfenced_.empty() && being_fenced_ == 0) {
+    ask_for_fence();
+  }
+  return false;
+}
+
+void NativeTransport::ask_for_fence() {
+  const std::size_t count = std::min<std::size_t>(unfenced_.size(), wire::kBatchItemsMax);
+  const std::span<const wire::LaneToken> lost = std::span(unfenced_).first(count);
+  for (Lane& lane : lanes_) {
+    if (lane.client->fence(lost, network_.clock().now()) == Errc::ok) {
+      being_fenced_ = count;
+      network_.kick(lane.connection);
+      return;
+    }
+  }
+}
+
+void NativeTransport::on_fenced(Errc status) {
+  if (status == Errc::ok) {
+    unfenced_.erase(unfenced_.begin(),
+                    unfenced_.begin() + static_cast<std::ptrdiff_t>(being_fenced_));
+  }
+  being_fenced_ = 0;  // otherwise asked again by progress()
 }
 
 void NativeTransport::fence(LaneId lane) {

@@ -346,6 +346,52 @@ TEST_CASE("a large payload is received straight into the DRAM channels", "[unit]
   CHECK(lane->endpoint().receive_spans()[0].size() == 2 * 24);
 }
 
+TEST_CASE("a WRITE that arrives on a fenced lane touches nothing", "[unit][native_door]") {
+  DoorFixture fixture;
+  const wire::RegionReply region = fixture.allocate(4096);
+  const std::vector<RemoteSegment> segments = test::segments_of(region.key, region.extents);
+  const std::unique_ptr<DoorPeer> lost = fixture.connect();
+  const wire::LaneToken token = lost->open_lane(fixture.session).lane_token;
+  const std::unique_ptr<DoorPeer> lane = fixture.open_lane(0);
+
+  // Half of a payload is here: the box cannot know what becomes of the rest.
+  const Bytes early(4096, std::byte{1});
+  wire::Header header = lost->request(wire::Op::write);
+  header.payload_bytes = 4096;
+  lost->send(wire::encode_frame(header, test::segments_body(segments)));
+  lost->send(ConstSpan(early).first(1000));
+  const wire::FenceRequest fence{{token}};
+  CHECK(lane->call(wire::Op::fence, fence).header.status == Errc::write_in_flight);
+  SECTION("the box gives the fenced lane up itself") {
+    lost->advance(1s);
+    CHECK(lost->is_closed());
+  }
+  SECTION("its payload comes to an end") { lost->send(ConstSpan(early).subspan(1000)); }
+  SECTION("its client closes it") { lost->close(); }
+  CHECK(lane->call(wire::Op::fence, fence).header.status == Errc::ok);
+
+  lane->send_write(segments, Bytes(4096, std::byte{2}));
+  REQUIRE(take_status(*lane) == Errc::ok);
+  if (!lost->is_closed()) {
+    lost->send_write(segments, early);
+    CHECK(lost->is_closed());
+  }
+  lane->send_read(segments);
+  const auto frame = lane->take_frame();
+  REQUIRE(frame.has_value());
+  CHECK(frame->payload == Bytes(4096, std::byte{2}));
+}
+
+TEST_CASE("FENCE belongs to lanes, and a malformed one closes its lane", "[unit][native_door]") {
+  DoorFixture fixture;
+  const std::unique_ptr<DoorPeer> lane = fixture.open_lane();
+  lane->send_frame(lane->request(wire::Op::fence), Bytes(3));
+  CHECK(lane->is_closed());
+  fixture.control->send_frame(fixture.control->request(wire::Op::fence),
+                              wire::encode(wire::FenceRequest{}));
+  CHECK(fixture.control->is_closed());
+}
+
 TEST_CASE("a warm lane moves bytes without allocating", "[unit][native_door]") {
   DoorFixture fixture;
   const wire::RegionReply region = fixture.allocate(70000);

@@ -28,8 +28,19 @@ std::vector<std::byte> pattern(std::size_t size, unsigned seed) {
 // A lane whose far end is the test: what it sends lands in `sent`, what the test gives arrives.
 struct Harness {
   std::vector<Completion> completions;
+  std::vector<wire::LaneToken> writes_lost;
+  std::vector<Errc> fenced;
   std::vector<std::byte> sent;
-  LaneClient lane{options(), [this](const Completion& c) { completions.push_back(c); }};
+  LaneClient lane{options(), events()};
+
+  LaneClient::Events events() {
+    return {[this](const Completion& c) { completions.push_back(c); },
+            [this](wire::LaneToken token) {
+              CHECK(completions.empty());  // told before the writes end
+              writes_lost.push_back(token);
+            },
+            [this](Errc status) { fenced.push_back(status); }};
+  }
 
   static LaneClient::Options options() {
     LaneClient::Options o;
@@ -37,6 +48,7 @@ struct Harness {
     o.session = SessionId(77);
     o.secret = {{1, 2}};
     o.epoch = Epoch(9);
+    o.opened = kStart;
     o.reply_timeout = seconds(10);
     return o;
   }
@@ -86,6 +98,7 @@ struct Harness {
     hello.epoch = Epoch(9);
     hello.requests_in_flight_max = requests_max;
     hello.bytes_in_flight_max = bytes_max;
+    hello.lane_token = wire::LaneToken(42);
     deliver(reply(wire::Op::hello, 0, Errc::ok, wire::encode(hello)));
     REQUIRE(lane.status().state == LaneState::up);
     sent.clear();
@@ -377,6 +390,88 @@ TEST_CASE("an idle lane has no deadline and a refused hello has its reason", "[u
   Harness unreachable;
   unreachable.lane.on_closed(Errc::connect_failed, kStart);
   CHECK(unreachable.lane.status().last_error == Errc::connect_failed);
+}
+
+TEST_CASE("a lane that ends with writes unanswered says so before they end", "[unit][lane]") {
+  std::vector<std::byte> memory = pattern(5000, 1);
+  Request write(WorkOp::write, 1, memory);
+  Harness h;
+  h.open();
+  REQUIRE(h.lane.post(write.work, kStart) == Errc::ok);
+  SECTION("sent in part") {
+    h.lane.on_sent(h.lane.send_spans()[0].size(), kStart);
+    h.lane.on_closed(Errc::lane_closed, kStart);
+    CHECK(h.writes_lost == std::vector{wire::LaneToken(42)});
+  }
+  SECTION("not sent at all") {
+    h.lane.on_closed(Errc::lane_closed, kStart);
+    CHECK(h.writes_lost.empty());
+  }
+  SECTION("answered") {
+    h.drain();
+    h.deliver(Harness::reply(wire::Op::write, h.sent_header(0).request_id, Errc::ok));
+    h.completions.clear();
+    h.lane.on_closed(Errc::lane_closed, kStart);
+    CHECK(h.writes_lost.empty());
+    return;
+  }
+  REQUIRE(h.completions.size() == 1);
+  CHECK(h.completions[0].status == Errc::lane_closed);
+}
+
+TEST_CASE("a lane asks for a fence within its credits and gives the answer", "[unit][lane]") {
+  Harness h;
+  CHECK(h.lane.fence({}, kStart) == Errc::lane_closed);
+  h.open(1);
+  const std::vector<wire::LaneToken> lost{wire::LaneToken(7), wire::LaneToken(8)};
+  REQUIRE(h.lane.fence(lost, kStart) == Errc::ok);
+  CHECK(h.lane.fence(lost, kStart) == Errc::queue_full);
+  h.drain();
+  const wire::Header header = h.sent_header(0);
+  CHECK(header.op == wire::Op::fence);
+  const auto body = ConstSpan(h.sent).subspan(wire::kHeaderBytes);
+  CHECK(wire::decode<wire::FenceRequest>(body).value().lanes == lost);
+  SECTION("answered") {
+    const Errc status = GENERATE(Errc::ok, Errc::write_in_flight);
+    h.deliver(Harness::reply(wire::Op::fence, header.request_id, status));
+    CHECK(h.fenced == std::vector{status});
+    CHECK(h.lane.status().requests_in_flight == 0);
+  }
+  SECTION("not answered") {
+    CHECK(h.lane.next_deadline() == kStart + seconds(10));
+    h.lane.on_closed(Errc::lane_closed, kStart);
+    CHECK(h.fenced == std::vector{Errc::lane_closed});
+    CHECK(h.writes_lost.empty());
+  }
+  SECTION("answered as something else") {
+    h.deliver(Harness::reply(wire::Op::read, header.request_id, Errc::ok));
+    CHECK(h.lane.wants_close());
+  }
+  CHECK(h.completions.empty());
+}
+
+TEST_CASE("a request tells the box how long its answer is wanted", "[unit][lane]") {
+  std::vector<std::byte> memory(100);
+  Harness h;
+  h.open();
+  Request read(WorkOp::read, 1, memory);
+  read.work.deadline = kStart + std::chrono::microseconds(2500);
+  REQUIRE(h.lane.post(read.work, kStart) == Errc::ok);
+  h.drain();
+  CHECK(h.sent_header(0).deadline_ms == 3);
+  h.sent.clear();
+  read.work.deadline = kNever;
+  REQUIRE(h.lane.post(read.work, kStart) == Errc::ok);
+  h.drain();
+  CHECK(h.sent_header(0).deadline_ms == 0);
+}
+
+TEST_CASE("a lane that never connects is given up like a silent one", "[unit][lane]") {
+  Harness h;
+  CHECK(h.lane.next_deadline() == kStart + seconds(10));
+  h.lane.on_timer(kStart + seconds(10));
+  CHECK(h.lane.wants_close());
+  CHECK(h.lane.status().last_error == Errc::lane_timeout);
 }
 
 }  // namespace

@@ -46,6 +46,7 @@ inline constexpr BodyCodec kBodyCodecs[] = {
     {wire::Op::hello, true, reencode<wire::HelloReply>},
     {wire::Op::read, false, reencode_segments},
     {wire::Op::write, false, reencode_segments},
+    {wire::Op::fence, false, reencode<wire::FenceRequest>},
     {wire::Op::info, true, reencode<wire::InfoReply>},
     {wire::Op::describe_slabs, false, reencode<wire::SlabIdsRequest>},
     {wire::Op::describe_slabs, true, reencode<wire::SlabsReply>},

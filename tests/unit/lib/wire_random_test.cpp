@@ -124,14 +124,15 @@ TEST_CASE("HELLO survives the wire", "[unit]") {
                           dice.u32(),
                           dice.u64(),
                           dice.u32(),
-                          dice.u32()};
+                          dice.u32(),
+                          LaneToken(dice.u32())};
       },
       [](const HelloReply& a, const HelloReply& b) {
         return a.session == b.session && a.secret == b.secret && a.epoch == b.epoch &&
                a.eth_port == b.eth_port && a.super_nic == b.super_nic &&
                a.requests_in_flight_max == b.requests_in_flight_max &&
                a.bytes_in_flight_max == b.bytes_in_flight_max && a.lease_ms_max == b.lease_ms_max &&
-               a.session_timeout_ms == b.session_timeout_ms;
+               a.session_timeout_ms == b.session_timeout_ms && a.lane_token == b.lane_token;
       });
 }
 

@@ -93,7 +93,7 @@ TEST_CASE("a header whose CRC fits is refused for what it says", "[unit]") {
   const Header response = response_to(Op::ping);
   CHECK(decode_changed(request, 0, 0x31584247, 4) == Errc::ok);
   CHECK(decode_changed(request, 0, 0x32584247, 4) == Errc::bad_magic);
-  for (const unsigned op : {0U, 4U, 15U, 18U, 31U, 35U, 39U, 50U, 255U}) {
+  for (const unsigned op : {0U, 4U, 15U, 19U, 31U, 35U, 39U, 50U, 255U}) {
     CAPTURE(op);
     CHECK(decode_changed(request, 4, op, 1) == Errc::protocol_error);
   }
@@ -393,7 +393,7 @@ TEST_CASE("unknown bits and statuses are refused", "[unit]") {
   CHECK(is_refused<ReserveRequest>(changed(reserve, 16, 2)));
   CHECK(is_refused<ReserveRequest>(changed(reserve, 17, 1)));
   CHECK(is_refused<StatusesReply>(changed(encode(StatusesReply{{Errc::ok}}), 4, 1)));
-  for (const std::size_t reserved : {6U, 7U, 60U, 61U, 62U, 63U}) {
+  for (const std::size_t reserved : {6U, 7U}) {
     CAPTURE(reserved);
     CHECK(is_refused<HelloReply>(changed(encode(HelloReply()), reserved, 1)));
   }

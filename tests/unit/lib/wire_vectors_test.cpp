@@ -94,6 +94,7 @@ void check_hello() {
   reply.bytes_in_flight_max = 33554432;
   reply.lease_ms_max = 30000;
   reply.session_timeout_ms = 10000;
+  reply.lane_token = LaneToken(9);
   check_frame("hello_response", response_header(Op::hello, 0), encode(reply));
 }
 
@@ -113,6 +114,9 @@ void check_data() {
   check_frame("write_request", request_header(Op::write, 12), body, "abcdefgh");
   check_frame("write_response", response_header(Op::write, 12), {});
   check_frame("write_error_response", response_header(Op::write, 12, Errc::key_revoked), {});
+  check_frame("fence_request", request_header(Op::fence, 13),
+              encode(FenceRequest{{LaneToken(9), LaneToken(UINT32_MAX)}}));
+  check_frame("fence_response", response_header(Op::fence, 13, Errc::write_in_flight), {});
 }
 
 void check_box() {

@@ -37,7 +37,9 @@ struct ConnectOptions {
   std::uint32_t lanes_per_eth_port = 1;  // 1 to 16
   std::uint32_t eth_ports_max = 0;       // use only the first n Ethernet ports; 0: all
   std::size_t copy_threads = 1;          // local: threads that copy, the caller's included
-  Duration lane_reply_timeout = std::chrono::seconds(10);
+  // A lane that is silent for so long is given up and its work sent over the others; 0: a quarter
+  // of client.timeout.
+  Duration lane_reply_timeout{};
 };
 
 class Connection {

@@ -46,6 +46,14 @@ struct SessionInfo {
   wire::SessionSecret secret;
 };
 
+// Who wants to move bytes: a session, over one of its lanes. Lane 0: over none that can be fenced.
+struct AccessBy {
+  AccessBy(SessionId of) : session(of) {}  // NOLINT(google-explicit-constructor)
+  AccessBy(SessionId of, wire::LaneToken over) : session(of), lane(over) {}
+  SessionId session;
+  wire::LaneToken lane;
+};
+
 // A data access in progress: where its bytes are, and what keeps them there. Reused, so that a warm
 // ticket allocates nothing.
 struct AccessTicket {
@@ -53,6 +61,8 @@ struct AccessTicket {
   std::vector<DramChannelLoad> dram_channels;  // bytes per DRAM channel
   std::uint64_t total_bytes = 0;
   std::vector<std::uint32_t> pinned;  // private to the service
+  SessionId writer;                   // likewise: of a write over a lane
+  wire::LaneToken writer_lane;
 };
 
 struct PoolUsage {
@@ -92,8 +102,17 @@ class PoolService {
   // --- Sessions. Errors: limit_exceeded; invalid_argument for a tenant of more than
   // wire::kNameBytesMax bytes; session_lost for an unknown or ended one. ---
   [[nodiscard]] Result<SessionInfo> open_session(std::string_view tenant);
-  // Proof that a lane belongs to the session. Errors: session_lost, access_denied.
-  [[nodiscard]] Errc join_session(SessionId session, const wire::SessionSecret& secret);
+  // A lane joins with the proof that it belongs to the session. Errors: session_lost,
+  // access_denied, limit_exceeded.
+  [[nodiscard]] Result<wire::LaneToken> join_session(SessionId session,
+                                                     const wire::SessionSecret& secret);
+  // The lane is gone, with all its accesses.
+  void leave_lane(SessionId session, wire::LaneToken lane);
+  // From now on no access begins over these lanes. ok: none of their writes is in progress either,
+  // so nothing of them can touch the pool any more. write_in_flight: ask again.
+  [[nodiscard]] Errc fence_lanes(SessionId session, std::span<const wire::LaneToken> lanes);
+  // False for a lane that left or was fenced, or whose session ended.
+  [[nodiscard]] bool is_lane_open(SessionId session, wire::LaneToken lane) const;
   // Any frame heard from the session; it ends session_timeout after the last one.
   [[nodiscard]] Errc touch_session(SessionId session);
   // Asks without being heard: what watches a session must not keep it alive.
@@ -128,8 +147,8 @@ class PoolService {
   // --- Data path. ---
   // Checks session, keys, bounds and rights of all segments, fills the ticket and pins what it
   // covers until end_access. Errors: key_revoked, access_denied, out_of_range, not_backed (sparse),
-  // session_lost. On an error nothing is pinned.
-  [[nodiscard]] Errc begin_access(SessionId session, WorkOp op,
+  // session_lost, lane_fenced. On an error nothing is pinned.
+  [[nodiscard]] Errc begin_access(const AccessBy& by, WorkOp op,
                                   std::span<const RemoteSegment> segments, AccessTicket& ticket);
   void end_access(AccessTicket& ticket);
 

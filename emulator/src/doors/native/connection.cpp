@@ -119,9 +119,13 @@ void Connection::on_timer(TimePoint now) {
   advance(now);
 }
 
-// A session that ended takes its connections with it.
+// A session that ended takes its connections with it, a fence the lane that it is for.
 void Connection::sweep() {
-  if (has_session_ && !door_.context.service.is_session_open(session_.id)) {
+  const PoolService& service = door_.context.service;
+  const bool is_wanted = kind_ == wire::ConnectionKind::lane
+                             ? service.is_lane_open(session_.id, lane_)
+                             : service.is_session_open(session_.id);
+  if (has_session_ && !is_wanted) {
     break_off();
   }
 }
@@ -166,6 +170,8 @@ void Connection::end() {
 void Connection::leave_session() {
   if (has_session_ && kind_ == wire::ConnectionKind::control) {
     door_.context.service.close_session(session_.id);
+  } else if (has_session_) {
+    door_.context.service.leave_lane(session_.id, lane_);
   }
   has_session_ = false;
 }

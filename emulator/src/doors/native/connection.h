@@ -68,6 +68,7 @@ class Connection final : public StreamEndpoint {
   void handle_request(ConstSpan body, TimePoint now);
   void handle_control(Exchange& exchange, ConstSpan body, TimePoint now);
   [[nodiscard]] Result<Reply> map_memory(ConstSpan body);
+  void handle_fence(Exchange& exchange, ConstSpan body, TimePoint now);
   void handle_data(ConstSpan body, TimePoint now);
   void finish_transfer(Exchange& exchange, WorkOp op, TimePoint now);
   void answer(Exchange& exchange, Reply reply, TimePoint now);
@@ -80,6 +81,7 @@ class Connection final : public StreamEndpoint {
   wire::ConnectionKind kind_ = wire::ConnectionKind::control;
   SessionInfo session_;
   bool has_session_ = false;
+  wire::LaneToken lane_;  // kind lane
 
   FrameReader reader_;
   wire::Header header_;                  // of the frame being read

@@ -65,6 +65,7 @@ bool Connection::is_acceptable(const wire::Header& header) const {
       return header.body_bytes == 0;
     case wire::Op::read:
     case wire::Op::write:
+    case wire::Op::fence:
       return kind_ == wire::ConnectionKind::lane && header.body_bytes <= kLaneBodyBytesMax;
     default:
       return kind_ == wire::ConnectionKind::control;
@@ -110,10 +111,15 @@ Errc Connection::greet(const wire::HelloRequest& request) {
   }
   if (is_lane) {
     session_ = SessionInfo{request.session, request.secret};
-    const Errc status = door_.context.service.join_session(session_.id, session_.secret);
-    has_session_ = status == Errc::ok;
+    const Result<wire::LaneToken> lane =
+        door_.context.service.join_session(session_.id, session_.secret);
     kind_ = request.kind;
-    return status;
+    if (!lane) {
+      return lane.error().code;
+    }
+    has_session_ = true;
+    lane_ = *lane;
+    return Errc::ok;
   }
   const Result<SessionInfo> session = door_.context.service.open_session(request.tenant);
   if (!session) {
@@ -133,6 +139,7 @@ void Connection::send_greeting(TimePoint now) {
     reply.secret = session_.secret;
   }
   reply.epoch = door_.context.service.epoch();
+  reply.lane_token = lane_;
   if (door_.eth_port) {
     reply.eth_port = *door_.eth_port;
     reply.super_nic = config.super_nic_of(*door_.eth_port);
@@ -165,8 +172,21 @@ void Connection::handle_request(ConstSpan body, TimePoint now) {
     answer_status(exchange, session_status, now);
   } else {
     door_.counters.requests.fetch_add(1, std::memory_order_relaxed);
-    handle_control(exchange, body, now);
+    if (header_.op == wire::Op::fence) {
+      handle_fence(exchange, body, now);
+    } else {
+      handle_control(exchange, body, now);
+    }
   }
+}
+
+void Connection::handle_fence(Exchange& exchange, ConstSpan body, TimePoint now) {
+  const Result<wire::FenceRequest> request = wire::decode<wire::FenceRequest>(body);
+  if (!request) {
+    reject();
+    return;
+  }
+  answer_status(exchange, door_.context.service.fence_lanes(session_.id, request->lanes), now);
 }
 
 // A lane's requests are many, and the pool's lock is one: it is enough to be heard a few times per
@@ -229,7 +249,11 @@ void Connection::handle_data(ConstSpan body, TimePoint now) {
   }
   const WorkOp op = is_write ? WorkOp::write : WorkOp::read;
   const Errc status =
-      door_.context.service.begin_access(session_.id, op, segments_, exchange.ticket);
+      door_.context.service.begin_access({session_.id, lane_}, op, segments_, exchange.ticket);
+  if (status == Errc::lane_fenced) {
+    break_off();  // its client has moved on
+    return;
+  }
   if (status != Errc::ok) {
     refuse_data(exchange, status, now);
     return;

@@ -11,12 +11,12 @@
 #pragma once
 
 #include <godbox/native/segment_cursor.h>
+#include <godbox/ring_queue.h>
 #include <godbox/stream.h>
 #include <godbox/transport.h>
 #include <godbox/wire.h>
 
 #include <array>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -30,9 +30,18 @@ class LaneClient final : public StreamEndpoint {
     SessionId session;
     wire::SessionSecret secret;
     Epoch epoch;
-    Duration reply_timeout = std::chrono::seconds(10);  // no byte for so long: lane_timeout
+    TimePoint opened{};  // when the connection was begun
+    // Not connected, or no byte although there is something to hear, for so long: lane_timeout.
+    Duration reply_timeout = std::chrono::milliseconds(2500);
   };
-  using OnComplete = std::function<void(const Completion&)>;
+  struct Events {
+    std::function<void(const Completion&)> on_complete;
+    // The connection ended while the box had not answered writes that were sent, in whole or in
+    // part: it may still carry them out until this lane is fenced. Before their completions.
+    std::function<void(wire::LaneToken)> on_writes_lost{};
+    // The answer to fence(): ok, write_in_flight, or why there is none.
+    std::function<void(Errc)> on_fenced{};
+  };
 
   // Bytes of payload offered to the socket in one call: large enough to amortise the call, small
   // enough that a block whose CRC was just computed is still in the L2 cache when it is sent, and
@@ -40,10 +49,12 @@ class LaneClient final : public StreamEndpoint {
   static constexpr std::size_t kWindowBytes = std::size_t{256} << 10U;
   static constexpr std::size_t kRequestsMax = 4096;  // whatever the box grants
 
-  LaneClient(Options options, OnComplete on_complete);
+  LaneClient(Options options, Events events);
 
   // See Transport::post. The caller kicks the network afterwards.
   [[nodiscard]] Errc post(const WorkRequest& request, TimePoint now);
+  // Asks the box over this lane to fence others. Errors: lane_closed, queue_full (no credit).
+  [[nodiscard]] Errc fence(std::span<const wire::LaneToken> lanes, TimePoint now);
   // Ends all requests with `reason`, at the on_closed that the caller's close() brings about.
   void abandon(Errc reason);
   // State, credits and load; the port's identity is the transport's to add.
@@ -73,9 +84,11 @@ class LaneClient final : public StreamEndpoint {
     std::size_t payload_summed = 0;  // write: bytes that the CRC has taken in
     BlockCrc crc;
     bool crc_ok = true;
+    bool is_fence = false;
   };
 
   [[nodiscard]] Errc check(const WorkRequest& request) const;
+  [[nodiscard]] bool has_unanswered_writes() const;
   [[nodiscard]] Work& take_slot();
   [[nodiscard]] Work* find(std::uint64_t request_id);
   [[nodiscard]] bool append_send_spans(Work& work, std::size_t& budget);
@@ -86,17 +99,19 @@ class LaneClient final : public StreamEndpoint {
   void finish_frame();
   void finish_hello();
   void finish_work(Work& work, Errc status);
+  void finish_fence(Work& work, Errc status);
+  void free_slot(Work& work);
   void break_lane(Errc reason);
 
   Options options_;
-  OnComplete on_complete_;
+  Events events_;
   State state_ = State::connecting;
   Errc reason_ = Errc::ok;
   wire::HelloReply hello_;
 
   std::vector<std::unique_ptr<Work>> slots_;
   std::vector<std::uint32_t> free_slots_;
-  std::deque<std::uint32_t> send_queue_;  // slots not fully sent, oldest first
+  RingQueue<std::uint32_t> send_queue_;  // slots not fully sent, oldest first
   std::uint32_t requests_in_flight_ = 0;
   std::uint64_t bytes_in_flight_ = 0;
   std::uint64_t generation_ = 0;

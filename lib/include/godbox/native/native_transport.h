@@ -9,7 +9,6 @@
 #include <godbox/native/lane_client.h>
 #include <godbox/transport.h>
 
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -26,7 +25,7 @@ struct NativeTransportOptions {
   wire::SessionSecret secret;
   Epoch epoch;
   std::vector<LaneTarget> lanes;  // one entry per lane, kLanesMax at most
-  Duration reply_timeout = std::chrono::seconds(10);
+  Duration reply_timeout = std::chrono::milliseconds(2500);
 };
 
 class NativeTransport final : public Transport {
@@ -45,8 +44,8 @@ class NativeTransport final : public Transport {
   void deregister_memory(MutableSpan memory) override;
   [[nodiscard]] Errc post(LaneId lane, const WorkRequest& request) override;
   [[nodiscard]] std::size_t poll(std::span<Completion> out) override;
-  // The network's events do the work; there is nothing to do here.
-  bool progress() override { return false; }
+  // The network's events do the work; here is only what is left over of lost lanes.
+  bool progress() override;
   void fence(LaneId lane) override;
   void reopen(LaneId lane) override;
 
@@ -57,11 +56,17 @@ class NativeTransport final : public Transport {
     ConnectionId connection;
   };
   void open(std::size_t index);
+  void ask_for_fence();
+  void on_fenced(Errc status);
 
   StreamNetwork& network_;
   NativeTransportOptions options_;
   std::vector<Lane> lanes_;
-  std::deque<Completion> completions_;
+  RingQueue<Completion> completions_;
+  // Lanes that ended with writes unanswered. No write is posted until the box has fenced them, or a
+  // late one could overwrite it. In front: those of the request under way.
+  std::vector<wire::LaneToken> unfenced_;
+  std::size_t being_fenced_ = 0;
 };
 
 }  // namespace godbox::native

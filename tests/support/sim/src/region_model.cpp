@@ -9,10 +9,9 @@ RegionModel::RegionModel(SizeBytes size)
     : value_(size.count()),
       unsure_(size.count(), true),
       clash_(size.count(), false),
-      writers_(size.count(), 0),
-      ghost_until_(size.count()) {}
+      writers_(size.count(), 0) {}
 
-std::uint64_t RegionModel::begin_write(std::vector<Piece> pieces, TimePoint now) {
+std::uint64_t RegionModel::begin_write(std::vector<Piece> pieces) {
   for (const Piece& piece : pieces) {
     for (std::size_t i = piece.offset; i < piece.offset + piece.bytes.size(); ++i) {
       clash_[i] = clash_[i] || writers_[i] > 0;
@@ -30,19 +29,18 @@ std::uint64_t RegionModel::begin_write(std::vector<Piece> pieces, TimePoint now)
     }
   }
   const std::uint64_t id = next_id_++;
-  writes_.emplace(id, Write{std::move(pieces), now});
+  writes_.emplace(id, std::move(pieces));
   return id;
 }
 
-void RegionModel::end_write(std::uint64_t id, Errc status, TimePoint ghost_until) {
-  const Write write = std::move(writes_.at(id));
+void RegionModel::end_write(std::uint64_t id, Errc status) {
+  const std::vector<Piece> pieces = std::move(writes_.at(id));
   writes_.erase(id);
-  for (const Piece& piece : write.pieces) {
+  for (const Piece& piece : pieces) {
     for (std::size_t i = 0; i < piece.bytes.size(); ++i) {
       const std::size_t at = piece.offset + i;
       --writers_[at];
-      unsure_[at] = status != Errc::ok || clash_[at] || ghost_until_[at] > write.begin;
-      ghost_until_[at] = std::max(ghost_until_[at], ghost_until);
+      unsure_[at] = status != Errc::ok || clash_[at];
       value_[at] = piece.bytes[i];
       clash_[at] = clash_[at] && writers_[at] > 0;
     }

@@ -17,15 +17,9 @@ struct RegionCall {
   std::shared_ptr<Operation> operation;
   std::shared_ptr<LiveRegion> live;
   std::uint64_t in_model = 0;
-  std::uint64_t lanes_given_up = 0;  // by the client, when it began
   std::vector<std::unique_ptr<ScatteredBuffer>> buffers;
   std::vector<striping::RegionPiece> pieces;
 };
-
-std::uint64_t lanes_given_up(const Actor& actor) {
-  const striping::ExecutorCounters& counters = actor.client->counters();
-  return counters.lanes_fenced + counters.runs_resent;
-}
 
 // Memory that another tenant used has been scrubbed before it is handed on. A tag comes up by
 // chance once in 256 words.
@@ -123,13 +117,7 @@ void finish(World& world, RegionCall& call, WorkOp op, Errc status) {
     world.fail("the key of a region died although its session lives");
   }
   if (op == WorkOp::write) {
-    // Whatever it had under way on a lane that was given up may land later: nobody tells the client
-    // when the box has read that lane to its end.
-    const bool ghost =
-        status != Errc::ok || lanes_given_up(*call.operation->actor) != call.lanes_given_up;
-    const bool tolerated = ghost && !world.options.strict_regions;
-    call.live->model.end_write(call.in_model, status,
-                               tolerated ? world.now() + World::kSettleTime : TimePoint());
+    call.live->model.end_write(call.in_model, status);
   } else {
     std::vector<std::vector<std::byte>> bytes;
     for (const std::unique_ptr<ScatteredBuffer>& buffer : call.buffers) {
@@ -167,8 +155,7 @@ void submit_access(World& world, Actor& actor, const std::shared_ptr<LiveRegion>
   }
   world.logf("client {} {} #{} of region {:#x}:{}", actor.index, call->operation->kind,
              call->operation->id, live->region.key.value(), places);
-  call->lanes_given_up = lanes_given_up(actor);
-  call->in_model = op == WorkOp::write ? live->model.begin_write(std::move(pieces), world.now())
+  call->in_model = op == WorkOp::write ? live->model.begin_write(std::move(pieces))
                                        : live->model.begin_read(std::move(pieces));
   actor.client->submit_region(op, live->region, call->pieces, [&world, call, op](Errc status) {
     finish(world, *call, op, status);

@@ -14,16 +14,72 @@ TEST_CASE("a lane joins a session by its secret only", "[unit][pool]") {
   const Result<SessionInfo> session = pool.service->open_session("tenant");
   REQUIRE(session.has_value());
   CHECK(session->id != SessionId());
-  CHECK(pool.service->join_session(session->id, session->secret) == Errc::ok);
+  const Result<wire::LaneToken> lane = pool.service->join_session(session->id, session->secret);
+  REQUIRE(lane.has_value());
+  CHECK(pool.service->is_lane_open(session->id, *lane));
   for (int word = 0; word < 2; ++word) {
     wire::SessionSecret wrong = session->secret;
     wrong.words[word] ^= std::uint64_t{1} << 63U;
-    CHECK(pool.service->join_session(session->id, wrong) == Errc::access_denied);
+    CHECK(pool.service->join_session(session->id, wrong).error().code == Errc::access_denied);
   }
-  CHECK(pool.service->join_session(SessionId(12345), session->secret) == Errc::session_lost);
+  CHECK(pool.service->join_session(SessionId(12345), session->secret).error().code ==
+        Errc::session_lost);
   pool.service->close_session(session->id);
-  CHECK(pool.service->join_session(session->id, session->secret) == Errc::session_lost);
+  CHECK(pool.service->join_session(session->id, session->secret).error().code ==
+        Errc::session_lost);
+  CHECK_FALSE(pool.service->is_lane_open(session->id, *lane));
   pool.service->close_session(session->id);  // a second time: ignored
+}
+
+TEST_CASE("a fenced lane writes nothing more, and what it was writing is waited for",
+          "[unit][pool]") {
+  Pool pool;
+  const SessionInfo session = pool.service->open_session("tenant").value();
+  const wire::LaneToken lost = pool.service->join_session(session.id, session.secret).value();
+  const wire::LaneToken other = pool.service->join_session(session.id, session.secret).value();
+  const wire::RegionReply region =
+      pool.service->allocate_region(session.id, SizeBytes(8192)).value();
+  const auto segments = Pool::segments_of(region.key, region.extents);
+  AccessTicket under_way;
+  REQUIRE(pool.service->begin_access({session.id, lost}, WorkOp::write, segments, under_way) ==
+          Errc::ok);
+
+  CHECK(pool.service->fence_lanes(session.id, {&lost, 1}) == Errc::write_in_flight);
+  AccessTicket late;
+  CHECK(pool.service->begin_access({session.id, lost}, WorkOp::write, segments, late) ==
+        Errc::lane_fenced);
+  CHECK(pool.service->begin_access({session.id, lost}, WorkOp::read, segments, late) ==
+        Errc::lane_fenced);
+  CHECK_FALSE(pool.service->is_lane_open(session.id, lost));
+  REQUIRE(pool.service->begin_access({session.id, other}, WorkOp::write, segments, late) ==
+          Errc::ok);
+  pool.service->end_access(late);
+  pool.service->end_access(under_way);
+  CHECK(pool.service->fence_lanes(session.id, {&lost, 1}) == Errc::ok);
+
+  pool.service->leave_lane(session.id, lost);
+  const wire::LaneToken unknown(12345);
+  CHECK(pool.service->fence_lanes(session.id, {&lost, 1}) == Errc::ok);
+  CHECK(pool.service->fence_lanes(session.id, {&unknown, 1}) == Errc::ok);
+  CHECK(pool.service->fence_lanes(SessionId(7), {&other, 1}) == Errc::session_lost);
+  const wire::LaneToken third = pool.service->join_session(session.id, session.secret).value();
+  CHECK(third != lost);  // a token is never used twice
+  pool.service->close_session(session.id);
+}
+
+TEST_CASE("a write over a lane may outlive its session", "[unit][pool]") {
+  Pool pool;
+  const SessionInfo session = pool.service->open_session("tenant").value();
+  const wire::LaneToken lane = pool.service->join_session(session.id, session.secret).value();
+  const wire::RegionReply region =
+      pool.service->allocate_region(session.id, SizeBytes(8192)).value();
+  AccessTicket ticket;
+  REQUIRE(pool.service->begin_access({session.id, lane}, WorkOp::write,
+                                     Pool::segments_of(region.key, region.extents),
+                                     ticket) == Errc::ok);
+  pool.service->close_session(session.id);
+  pool.service->end_access(ticket);
+  CHECK(pool.service->usage().quarantined == 0);
 }
 
 TEST_CASE("a session ends when it has been silent for too long", "[unit][pool]") {

@@ -33,8 +33,6 @@ struct SimWorldOptions {
   std::uint64_t operations = 1000;
   std::uint64_t faults = 5;
   InjectedBug bug = InjectedBug::none;
-  // Demand that no write of a region lands after its client gave up the lane that carried it.
-  bool strict_regions = false;
   std::function<void(const std::string&)> log;  // every operation and fault; empty: none
   bool log_network = false;                     // and every event of the network
 };

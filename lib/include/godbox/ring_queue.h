@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace godbox::striping {
+namespace godbox {
 
 template <class T>
 class RingQueue {
@@ -80,4 +80,4 @@ class RingQueue {
   std::size_t size_ = 0;
 };
 
-}  // namespace godbox::striping
+}  // namespace godbox
