@@ -44,6 +44,7 @@ class AbsentMemory final : public MemoryTarget {
   [[nodiscard]] std::byte* data() const override { return nullptr; }
   [[nodiscard]] int descriptor() const override { return -1; }
   [[nodiscard]] SizeBytes backing_granularity() const override { return SizeBytes(4096); }
+  [[nodiscard]] bool is_always_present() const override { return false; }
   [[nodiscard]] Result<void> back(DramOffset, SizeBytes) override { return {}; }
   [[nodiscard]] Result<void> discard(DramOffset, SizeBytes) override { return {}; }
   void flush(ConstSpan) const override {}
