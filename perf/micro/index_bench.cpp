@@ -189,8 +189,12 @@ class IndexBench {
       reply.extents.clear();
       reply.crc32c.clear();
       const auto begin = std::chrono::steady_clock::now();
-      service_->lookup(session_, request, reply);
+      const Errc status = service_->lookup(session_, request, reply);
       const double time = microseconds_since(begin);
+      if (status != Errc::ok) {
+        fmt::print(stderr, "index_bench: lookup failed: {}\n", to_string(status));
+        return false;
+      }
       if (round > 0) {  // the first only warms up
         figures.values.push_back(time);
       }

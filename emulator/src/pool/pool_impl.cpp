@@ -209,12 +209,10 @@ Errc PoolService::Impl::check_room(std::uint64_t size_bytes, bool is_sparse) con
   const bool may_evict = config.eviction == EvictionPolicy::lru;
   const std::uint64_t wanted = reserved_bytes_for(size_bytes);
   const std::uint64_t live_kept = space.live_bytes() - (may_evict ? lru_live_bytes : 0);
-  if (!is_sparse && live_kept + wanted > live_limit_bytes()) {
+  if (!is_sparse && (live_kept + wanted > live_limit_bytes() ||
+                     (may_evict && !space.may_fit_after_eviction(size_bytes)))) {
     return backing.limit_bytes() <= slabs.geometry().capacity_bytes() ? Errc::backing_full
                                                                       : Errc::pool_full;
-  }
-  if (!is_sparse && may_evict && !space.may_fit_after_eviction(size_bytes)) {
-    return Errc::backing_full;
   }
   const std::uint64_t kept =
       space.reserved_bytes() - (may_evict ? lru_live_bytes + lru_sparse_bytes : 0);
