@@ -252,6 +252,42 @@ TEST_CASE("objects below a stripe even out between each other", "[unit][pool]") 
   CHECK(static_cast<double>(space.highest_strip()) <= 1.02 * strips);
 }
 
+TEST_CASE("an object in several pieces of a chunk is scrubbed in each of them", "[unit][pool]") {
+  Space space(1, mib(1), mib(1));
+  REQUIRE(space.geometry.chunk_bytes == 65536);
+  constexpr std::uint64_t kStrips = 16;  // of 4 KiB in a chunk
+  const auto put = [&space](std::uint64_t strips, std::uint32_t tenant, bool is_sparse) {
+    Space::Object object;
+    object.tenant = tenant;
+    object.is_sparse = is_sparse;
+    REQUIRE(space.put(strips * 4096, object) == Errc::ok);
+    return object;
+  };
+  // All memory was somebody's.
+  std::vector<Space::Object> theirs;
+  for (std::uint64_t i = 0; i < (1U << 20U) / 4096; ++i) {
+    theirs.push_back(put(1, 1, false));
+  }
+  for (const Space::Object& object : theirs) {
+    space.remove(object);
+  }
+  // Another tenant takes every second strip of a chunk, with nothing but places in between.
+  std::vector<Space::Object> between;
+  for (std::uint64_t i = 0; i < kStrips / 2; ++i) {
+    static_cast<void>(put(1, 2, false));
+    between.push_back(put(1, 2, true));
+  }
+  for (const Space::Object& object : between) {
+    space.remove(object);
+  }
+  // space.put() looks at what is in them.
+  std::size_t in_pieces = 0;
+  for (std::uint64_t i = 0; i < kStrips / 4; ++i) {
+    in_pieces += put(2, 2, false).extents.size() == 2 ? 1U : 0U;
+  }
+  CHECK(in_pieces == kStrips / 4);
+}
+
 TEST_CASE("random puts and removes never overlap and leave nothing behind", "[unit][pool]") {
   const std::uint64_t seed = GENERATE(1U, 2U, 3U, 4U, 5U, 6U);
   const std::size_t members = GENERATE(1U, 3U, 18U);
