@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "pool/space_geometry.h"
 #include "status.h"
 #include <godbox/assert.h>
 #include <godbox/emulator/box.h>
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <mutex>
 
 namespace godbox::emulator {
@@ -38,6 +40,25 @@ Result<void> check_targets(const BoxConfig& config,
                                targets[i] == nullptr ? 0 : targets[i]->size().count(),
                                config.dram_channel_size.count()));
     }
+  }
+  return {};
+}
+
+// Each strip size needs a chunk of its own: with less, an object of a stripe or more never fits.
+Result<void> check_backing_limit(const std::vector<std::unique_ptr<MemoryTarget>>& targets,
+                                 SizeBytes backing_limit) {
+  SizeBytes granularity(1);
+  for (const std::unique_ptr<MemoryTarget>& target : targets) {
+    granularity = std::max(granularity, target->backing_granularity());
+  }
+  const std::uint64_t least = kStripKinds * make_geometry(targets.size(), targets.front()->size(),
+                                                          backing_limit, granularity)
+                                                .chunk_total_bytes();
+  if (backing_limit.count() < least) {
+    return Error(Errc::config_invalid,
+                 fmt::format("backing_limit = {}: allowed is {} bytes or more, with {} DRAM "
+                             "channels and memory backed in pieces of {} bytes",
+                             backing_limit.count(), least, targets.size(), granularity.count()));
   }
   return {};
 }
@@ -115,6 +136,9 @@ wire::InfoReply Box::Impl::info() {
 
 std::vector<int> Box::Impl::memory_descriptors() const {
   std::vector<int> descriptors;
+  if (config.map_memory == MapMemory::off) {
+    return descriptors;
+  }
   for (const std::unique_ptr<MemoryTarget>& target : dram_channels) {
     descriptors.push_back(target->descriptor());
     if (descriptors.back() < 0) {
@@ -144,6 +168,9 @@ Result<std::unique_ptr<Box>> Box::create(BoxConfig config,
   }
   if (const Result<void> fitting = check_targets(config, dram_channels); !fitting) {
     return fitting.error();
+  }
+  if (const Result<void> enough = check_backing_limit(dram_channels, backing_limit); !enough) {
+    return enough.error();
   }
   return std::unique_ptr<Box>(new Box(std::make_unique<Impl>(
       std::move(config), std::move(dram_channels), backing_limit, clock, random, door_options)));

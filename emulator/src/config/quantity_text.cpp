@@ -132,7 +132,8 @@ Result<Rate> parse_rate(std::string_view text) {
   if (const std::optional<Parts> parts = split(text)) {
     const std::optional<double> number = to_number<double>(parts->number);
     for (const RateUnit& unit : kRateUnits) {
-      if (number && std::isfinite(*number) && unit.name == parts->unit) {
+      // 0 is no rate. Who wants no limit says so.
+      if (number && std::isfinite(*number) && *number > 0 && unit.name == parts->unit) {
         return Rate(*number * unit.bytes_per_second);
       }
     }

@@ -125,6 +125,8 @@ std::vector<Key> make_keys() {
                                                             {"hugetlbfs", MemoryKind::hugetlbfs},
                                                             {"device", MemoryKind::device}})});
   keys.push_back({"memory_path", text(&C::memory_path)});
+  keys.push_back({"map_memory", one_of<MapMemory>(&C::map_memory, {{"trusted", MapMemory::trusted},
+                                                                   {"off", MapMemory::off}})});
   keys.push_back({"backing_limit", quantity(&C::backing_limit, parse_size, kSizeForm)});
   keys.push_back(
       {"eviction", one_of<EvictionPolicy>(&C::eviction, {{"none", EvictionPolicy::none},
@@ -162,7 +164,10 @@ class Reader {
       if (path == "preset") {
         continue;
       }
-      if (node.is_table() && path == "rates") {
+      if (path == "rates") {
+        if (!node.is_table()) {
+          return refused(path, node, "a table, [rates]");
+        }
         if (Result<void> inner = read(*node.as_table(), path); !inner) {
           return inner;
         }
@@ -198,11 +203,14 @@ class Reader {
       return unknown_key(path, node);
     }
     if (const Result<void> set = key->set(config_, node); !set) {
-      return Error(Errc::config_invalid,
-                   fmt::format("{}: {} = {}: allowed is {}", place(node), path, written_value(node),
-                               set.error().detail));
+      return refused(path, node, set.error().detail);
     }
     return {};
+  }
+
+  Error refused(const std::string& path, const toml::node& node, std::string_view allowed) const {
+    return {Errc::config_invalid, fmt::format("{}: {} = {}: allowed is {}", place(node), path,
+                                              written_value(node), allowed)};
   }
 
   Error unknown_key(const std::string& path, const toml::node& node) const {

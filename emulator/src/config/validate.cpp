@@ -40,9 +40,11 @@ Result<void> check_shape(const BoxConfig& config, SizeBytes granularity) {
                  fmt::format("a multiple of {} bytes, at most {}", granularity.count(),
                              kDramChannelSizeMax.count()));
   }
-  if (config.name.empty() || config.name.size() > kBoxNameCharsMax) {
+  // It becomes a part of file names.
+  if (config.name.empty() || config.name.size() > kBoxNameCharsMax ||
+      config.name.find_first_of(std::string_view("/\0", 2)) != std::string::npos) {
     return wrong("name", fmt::format("\"{}\"", config.name),
-                 fmt::format("1 to {} characters", kBoxNameCharsMax));
+                 fmt::format("1 to {} characters, none of them '/' or NUL", kBoxNameCharsMax));
   }
   if (config.server_threads > kServerThreadsMax) {
     return wrong("server_threads", config.server_threads,
@@ -126,6 +128,13 @@ Result<void> check_timing(const BoxConfig& config) {
                                   std::pair{"rates.eth_port", config.rates.eth_port}}) {
     if (!(std::isfinite(rate.bytes_per_second()) && rate.bytes_per_second() >= 0)) {
       return wrong(key, rate.bytes_per_second(), "0 (unlimited) or more bytes per second");
+    }
+    if (!std::isfinite(rate.bytes_per_second() / config.time_scale)) {
+      return wrong(
+          "time_scale", config.time_scale,
+          fmt::format("a number above 0, at most {}, by which {} = {} bytes per second can "
+                      "be divided",
+                      kTimeScaleMax, key, rate.bytes_per_second()));
     }
   }
   return {};

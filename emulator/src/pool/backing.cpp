@@ -31,6 +31,7 @@ bool Backing::plan(std::span<const ChunkRef> wanted, BackingWork& work) {
     Chunk& chunk = chunk_of(ref);
     GODBOX_ASSERT(!chunk.is_backed && !chunk.is_busy);
     chunk.is_busy = true;
+    ++busy_chunks_;
     work.to_back.push_back({ref, chunk.last_tenant != kChunkClean});
     backed_bytes_ += table_.geometry().chunk_total_bytes();
   }
@@ -43,6 +44,7 @@ void Backing::plan_release(std::size_t most, BackingWork& work) {
     idle_.pop_front();
     chunk_of(ref).is_idle = false;
     chunk_of(ref).is_busy = true;
+    ++busy_chunks_;
     set_backed(ref, false);
     work.to_discard.push_back({ref});
   }
@@ -72,6 +74,7 @@ void Backing::run(BackingWork& work) const {
 }
 
 Errc Backing::finish(BackingWork& work) {
+  busy_chunks_ -= work.to_discard.size() + work.to_back.size();
   for (const BackingWork::Item& item : work.to_discard) {
     finish_discard(item);
   }
@@ -116,7 +119,7 @@ void Backing::release(std::uint32_t slot, std::uint64_t chunk_index) {
   }
 }
 
-void Backing::reuse(std::uint32_t slot, std::uint64_t chunk_index, std::uint32_t tenant) {
+void Backing::reuse(std::uint32_t slot, std::uint64_t chunk_index) {
   const ChunkRef ref{slot, chunk_index};
   Chunk& chunk = chunk_of(ref);
   GODBOX_ASSERT(chunk.is_idle);
@@ -125,12 +128,6 @@ void Backing::reuse(std::uint32_t slot, std::uint64_t chunk_index, std::uint32_t
     --fixed_idle_;
   } else {
     std::erase_if(idle_, [ref](const IdleChunk& idle) { return idle.chunk == ref; });
-  }
-  if (chunk.last_tenant != kChunkClean && chunk.last_tenant != tenant) {
-    for (MemoryTarget* target : targets_) {
-      std::memset(target->data() + offset_of(ref).count(), 0, table_.geometry().chunk_bytes);
-    }
-    chunk.last_tenant = kChunkClean;
   }
 }
 
@@ -149,8 +146,7 @@ Errc Backing::back_members(const BackingWork::Item& item) const {
       (void)discard_members(item.chunk, member + 1);
       return backed.error().code;
     }
-    // Device memory is always present and holds what somebody left there.
-    if (item.is_stale || target.kind() == "device") {
+    if (item.is_stale || target.is_always_present()) {
       std::memset(target.data() + offset.count(), 0, size.count());
     }
   }

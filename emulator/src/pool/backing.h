@@ -55,6 +55,8 @@ class Backing {
   [[nodiscard]] MemoryTarget& dram_channel(DramChannelId id) { return *targets_[id.value()]; }
   // Chunks that plan() can back now, counting idle ones that would be given back for them.
   [[nodiscard]] std::size_t room_chunks() const { return free_chunks() + idle_.size(); }
+  // Chunks that are being backed or given back just now.
+  [[nodiscard]] std::size_t busy_chunks() const { return busy_chunks_; }
   // True if there are idle chunks that will stay backed.
   [[nodiscard]] bool has_fixed_room() const { return fixed_idle_ > 0; }
 
@@ -72,9 +74,8 @@ class Backing {
 
   // The chunk's last live strip is gone.
   void release(std::uint32_t slot, std::uint64_t chunk_index);
-  // A strip of an idle chunk will be live again, for this tenant. Another tenant's bytes are
-  // scrubbed from the whole chunk, so that it belongs to one tenant again.
-  void reuse(std::uint32_t slot, std::uint64_t chunk_index, std::uint32_t tenant);
+  // A strip of an idle chunk will be live again. What the chunk holds stays as it is.
+  void reuse(std::uint32_t slot, std::uint64_t chunk_index);
 
  private:
   struct IdleChunk {
@@ -94,6 +95,7 @@ class Backing {
   std::vector<MemoryTarget*> targets_;
   std::uint64_t limit_bytes_;
   std::uint64_t backed_bytes_ = 0;  // with busy chunks
+  std::size_t busy_chunks_ = 0;
   const Clock& clock_;
   std::deque<IdleChunk> idle_;  // the longest idle in front; without fixed ones
   std::size_t fixed_idle_ = 0;

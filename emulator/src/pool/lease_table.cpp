@@ -6,7 +6,7 @@
 namespace godbox::emulator {
 
 LeaseId LeaseTable::open(std::uint32_t session, std::uint32_t& first_of_session, TimePoint deadline,
-                         std::vector<std::uint32_t> objects) {
+                         std::span<const std::uint32_t> objects) {
   std::uint32_t lease = 0;
   if (free_.empty()) {
     lease = static_cast<std::uint32_t>(records_.size());
@@ -20,7 +20,7 @@ LeaseId LeaseTable::open(std::uint32_t session, std::uint32_t& first_of_session,
   record.session = session;
   record.is_live = true;
   record.has_deadline = true;
-  record.objects = std::move(objects);
+  record.objects = std::vector<std::uint32_t>(objects.begin(), objects.end());
   record.prev = kNoIndex;
   record.next = first_of_session;
   if (first_of_session != kNoIndex) {
@@ -30,6 +30,7 @@ LeaseId LeaseTable::open(std::uint32_t session, std::uint32_t& first_of_session,
   deadlines_.insert(lease, deadline);
   ++live_;
   leased_objects_ += record.objects.size();
+  object_bytes_ += record.objects.capacity() * sizeof(std::uint32_t);
   return LeaseId((std::uint64_t{record.generation} << 32U) | (lease + 1));
 }
 
@@ -69,12 +70,13 @@ std::vector<std::uint32_t> LeaseTable::close(std::uint32_t lease, std::uint32_t&
   free_.push_back(lease);
   --live_;
   leased_objects_ -= record.objects.size();
+  object_bytes_ -= record.objects.capacity() * sizeof(std::uint32_t);
   return std::exchange(record.objects, {});
 }
 
 std::uint64_t LeaseTable::memory_bytes() const {
   return records_.capacity() * sizeof(Record) + free_.capacity() * sizeof(std::uint32_t) +
-         deadlines_.memory_bytes() + leased_objects_ * sizeof(std::uint32_t);
+         deadlines_.memory_bytes() + object_bytes_;
 }
 
 }  // namespace godbox::emulator

@@ -8,6 +8,7 @@
 #include "pool/deadline_heap.h"
 #include "pool/slot_array.h"
 
+#include <span>
 #include <vector>
 
 namespace godbox::emulator {
@@ -20,9 +21,10 @@ class LeaseTable {
   [[nodiscard]] bool has_room(std::size_t objects) const {
     return live_ < kLeasesMax && leased_objects_ + objects <= kLeasedObjectsMax;
   }
-  // `first_of_session` heads the session's list of leases.
+  // `first_of_session` heads the session's list of leases. Keeps a copy of `objects` that is no
+  // larger than they are.
   [[nodiscard]] LeaseId open(std::uint32_t session, std::uint32_t& first_of_session,
-                             TimePoint deadline, std::vector<std::uint32_t> objects);
+                             TimePoint deadline, std::span<const std::uint32_t> objects);
   // Index of a live lease of this session, or kNoIndex.
   [[nodiscard]] std::uint32_t find(LeaseId id, std::uint32_t session) const;
   [[nodiscard]] std::uint32_t session_of(std::uint32_t lease) const {
@@ -54,6 +56,7 @@ class LeaseTable {
   DeadlineHeap deadlines_;
   std::uint64_t live_ = 0;
   std::uint64_t leased_objects_ = 0;
+  std::uint64_t object_bytes_ = 0;  // that the records' lists take
 };
 
 }  // namespace godbox::emulator

@@ -54,6 +54,7 @@ class ObjectIndex {
   [[nodiscard]] ObjectSlot& slot(std::uint32_t index) { return slots_[index]; }
   [[nodiscard]] const ObjectSlot& slot(std::uint32_t index) const { return slots_[index]; }
 
+  [[nodiscard]] bool is_full() const { return slots_.is_full(); }
   // Makes an invisible object; kNoIndex when there are too many.
   [[nodiscard]] std::uint32_t create(const NewObject& object);
   // Unpublished before.

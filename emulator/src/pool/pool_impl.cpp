@@ -2,6 +2,8 @@
 #include "pool/pool_impl.h"
 
 #include <algorithm>
+#include <thread>
+#include <utility>
 
 namespace godbox::emulator {
 namespace {
@@ -59,6 +61,21 @@ void PoolService::Impl::end_reservation(std::uint32_t reservation, Errc outcome,
   retire(slot_index);
 }
 
+void PoolService::Impl::end_region(std::uint32_t slot_index, std::uint32_t freed_by) {
+  ObjectSlot& slot = index.slot(slot_index);
+  Session& holder = sessions.at(slot.holder);
+  holder.regions.erase(slot_index);
+  revoke_key(slot_index);
+  --regions;
+  if (holder.is_mapped && holder.index != freed_by) {
+    slot.state = SlotState::expired;
+    holder.reservations.push_front(slot_index);
+    ++quarantined;
+    return;
+  }
+  retire(slot_index);
+}
+
 void PoolService::Impl::revoke_key(std::uint32_t slot_index) {
   ObjectSlot& slot = index.slot(slot_index);
   if (slot.key != 0) {
@@ -106,6 +123,7 @@ void PoolService::Impl::lru_insert(std::uint32_t slot_index) {
   lru_of(slot).push_front(slot_index);
   slot.is_in_lru = true;
   (slot.is_sparse ? lru_sparse_bytes : lru_live_bytes) += reserved_bytes_for(slot.size_bytes);
+  set_evictable(slot, true);
 }
 
 void PoolService::Impl::lru_erase(std::uint32_t slot_index) {
@@ -113,6 +131,16 @@ void PoolService::Impl::lru_erase(std::uint32_t slot_index) {
   lru_of(slot).erase(slot_index);
   slot.is_in_lru = false;
   (slot.is_sparse ? lru_sparse_bytes : lru_live_bytes) -= reserved_bytes_for(slot.size_bytes);
+  set_evictable(slot, false);
+}
+
+void PoolService::Impl::set_evictable(const ObjectSlot& slot, bool is_evictable) {
+  if (slot.is_sparse || config.eviction != EvictionPolicy::lru) {
+    return;
+  }
+  for (const PackedExtent& extent : index.extents(slot)) {
+    space.set_evictable(extent.unpacked(), is_evictable);
+  }
 }
 
 std::uint64_t PoolService::Impl::reserved_bytes_for(std::uint64_t size_bytes) const {
@@ -142,31 +170,38 @@ bool PoolService::Impl::evict_one(SlotList& list) {
   return false;
 }
 
+bool PoolService::Impl::evict_for_space() {
+  const bool sparse_first = lru_sparse_bytes > lru_live_bytes;
+  return evict_one(sparse_first ? lru_sparse : lru_live) ||
+         evict_one(sparse_first ? lru_live : lru_sparse);
+}
+
+// The marks are shares of what is left beside bytes that eviction cannot free: measured against the
+// whole limit, much of the latter would have all the rest evicted at once.
 void PoolService::Impl::keep_watermark(std::uint64_t incoming_bytes, bool is_sparse) {
   if (config.eviction != EvictionPolicy::lru) {
     return;
   }
-  const double incoming = static_cast<double>(incoming_bytes);
-  const double incoming_live = is_sparse ? 0 : incoming;
-  const double capacity = static_cast<double>(slabs.geometry().capacity_bytes());
-  const double live_limit = static_cast<double>(live_limit_bytes());
-  const auto memory_is_above = [&](double watermark) {
-    return static_cast<double>(space.live_bytes()) + incoming_live > watermark * live_limit;
+  const auto is_above = [](double mark, std::uint64_t limit, std::uint64_t used,
+                           std::uint64_t evictable, std::uint64_t incoming) {
+    const std::uint64_t kept = used - evictable;
+    const std::uint64_t left = limit - std::min(limit, kept);
+    return static_cast<double>(evictable + incoming) > mark * static_cast<double>(left);
   };
-  const auto space_is_above = [&](double watermark) {
-    return static_cast<double>(space.reserved_bytes()) + incoming > watermark * capacity;
+  const auto memory_is_above = [&](double mark) {
+    return is_above(mark, live_limit_bytes(), space.live_bytes(), lru_live_bytes,
+                    is_sparse ? 0 : incoming_bytes);
+  };
+  const auto space_is_above = [&](double mark) {
+    return is_above(mark, slabs.geometry().capacity_bytes(), space.reserved_bytes(),
+                    lru_live_bytes + lru_sparse_bytes, incoming_bytes);
   };
   if (memory_is_above(config.high_watermark) || space_is_above(config.high_watermark)) {
     is_evicting = true;
   }
   for (std::size_t step = 0; is_evicting && step < kEvictionsPerStepMax; ++step) {
-    if (memory_is_above(config.low_watermark)) {
-      is_evicting = evict_one(lru_live);
-    } else if (space_is_above(config.low_watermark)) {
-      is_evicting = evict_one(lru_sparse_bytes > lru_live_bytes ? lru_sparse : lru_live);
-    } else {
-      is_evicting = false;
-    }
+    is_evicting = (memory_is_above(config.low_watermark) && evict_one(lru_live)) ||
+                  (space_is_above(config.low_watermark) && evict_for_space());
   }
 }
 
@@ -174,7 +209,8 @@ Errc PoolService::Impl::check_room(std::uint64_t size_bytes, bool is_sparse) con
   const bool may_evict = config.eviction == EvictionPolicy::lru;
   const std::uint64_t wanted = reserved_bytes_for(size_bytes);
   const std::uint64_t live_kept = space.live_bytes() - (may_evict ? lru_live_bytes : 0);
-  if (!is_sparse && live_kept + wanted > live_limit_bytes()) {
+  if (!is_sparse && (live_kept + wanted > live_limit_bytes() ||
+                     (may_evict && !space.may_fit_after_eviction(size_bytes)))) {
     return backing.limit_bytes() <= slabs.geometry().capacity_bytes() ? Errc::backing_full
                                                                       : Errc::pool_full;
   }
@@ -183,22 +219,29 @@ Errc PoolService::Impl::check_room(std::uint64_t size_bytes, bool is_sparse) con
   return kept + wanted > slabs.geometry().capacity_bytes() ? Errc::pool_full : Errc::ok;
 }
 
-bool PoolService::Impl::evict_for(std::uint64_t size_bytes, Errc why) {
-  if (config.eviction != EvictionPolicy::lru ||
-      (why != Errc::backing_full && why != Errc::pool_full)) {
-    return false;
-  }
-  const std::uint64_t wanted = reserved_bytes_for(size_bytes);
-  std::uint64_t freed = 0;
-  while (freed < wanted) {
-    const bool wants_memory = why == Errc::backing_full || lru_live_bytes >= lru_sparse_bytes;
-    const std::uint64_t before = space.reserved_bytes();
-    if (!evict_one(wants_memory ? lru_live : lru_sparse)) {
-      return freed > 0;
+void PoolService::Impl::evict_for(std::unique_lock<std::mutex>& lock, Pending& pending) {
+  const bool wants_memory = pending.evict_why == Errc::backing_full;
+  std::uint64_t left = std::exchange(pending.evict_bytes, 0);
+  for (std::size_t evicted = 0; left > 0; ++evicted) {
+    if (evicted == kEvictionsPerStepMax) {
+      evicted = 0;
+      open_briefly(lock);
     }
-    freed += before - space.reserved_bytes();
+    const std::uint64_t before = space.reserved_bytes();
+    if (!(wants_memory ? evict_one(lru_live) : evict_for_space())) {
+      pending.is_out_of_victims = true;
+      return;
+    }
+    const std::uint64_t freed = before - space.reserved_bytes();
+    left -= std::min(left, freed);
+    pending.evicted_bytes += freed;
   }
-  return true;
+}
+
+void PoolService::Impl::open_briefly(std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  std::this_thread::yield();
+  lock.lock();
 }
 
 std::uint64_t PoolService::Impl::index_memory_bytes() const {

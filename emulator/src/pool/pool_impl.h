@@ -17,6 +17,7 @@
 #include "pool/tenant_table.h"
 #include <godbox/emulator/pool_service.h>
 
+#include <condition_variable>
 #include <mutex>
 #include <vector>
 
@@ -32,6 +33,9 @@ inline constexpr std::size_t kExpiriesPerStepMax = 1024;
 inline constexpr std::size_t kLeasedObjectsPerStepMax = 16384;
 // Times that a put backs memory only to find it taken by others.
 inline constexpr int kBackingRoundsMax = 8;
+// Times that it waits for chunks which others are backing or giving back, and how long each time.
+inline constexpr int kBusyWaitsMax = 8;
+inline constexpr std::chrono::milliseconds kBusyWaitMax{25};
 
 struct PoolService::Impl {
   Impl(const BoxConfig& box_config, std::vector<MemoryTarget*> dram_channels,
@@ -41,9 +45,12 @@ struct PoolService::Impl {
   [[nodiscard]] Result<SessionInfo> open_session(std::string_view tenant);
   // A session that stands; nullptr for an unknown or lost one.
   [[nodiscard]] Session* session_of(SessionId id);
-  void close_session(Session& session);
-  // What is done when a session has been silent for too long.
+  // Ends a part of what the session holds; true once it holds nothing, and is gone.
+  [[nodiscard]] bool close_step(Session& session);
+  // What is done when a session has been silent for too long. One without a mapping is put on the
+  // list of those to be closed.
   void lose_session(Session& session);
+  [[nodiscard]] bool close_lost_sessions();
   // Each ends at most kExpiriesPerStepMax of its kind; true if there may be more.
   [[nodiscard]] bool expire_reservations(TimePoint now);
   [[nodiscard]] bool expire_leases(TimePoint now);
@@ -53,12 +60,18 @@ struct PoolService::Impl {
   // What one call that takes space has to do without the lock.
   struct Pending {
     BackingWork backing;
-    bool may_back = true;  // false once the machine has no more memory
+    bool may_back = true;    // false once the machine has no more memory
+    bool must_wait = false;  // for chunks that are busy
+    int waits = 0;
+    Errc evict_why = Errc::ok;  // with evict_bytes: what an eviction has to make room for
+    std::uint64_t evict_bytes = 0;
+    std::uint64_t evicted_bytes = 0;
+    bool is_out_of_victims = false;
     std::vector<Extent> scrub;
     std::vector<std::uint32_t> scrub_slots;  // pinned until they are scrubbed
   };
-  // Space and slot for an object or region. With work left in `pending.backing` nothing is held: do
-  // it, and call again.
+  // Space and slot for an object or region. With anything left to do in `pending` nothing is held:
+  // do it, and call again.
   struct Placed {
     Errc status = Errc::ok;
     std::uint32_t index = kNoIndex;
@@ -71,25 +84,45 @@ struct PoolService::Impl {
                                      Pending& pending);
   [[nodiscard]] Errc commit_item(Session& session, const wire::CommitItem& item, TimePoint now);
   [[nodiscard]] Errc abort_item(Session& session, ReservationId id);
-  // Calls attempt() until it leaves no work behind, and does that work with `lock` open. After many
-  // rounds, in which others were faster, with it closed.
+  // Why there was no space, or ok where `pending` says what to do before the next try: waiting for
+  // busy chunks comes first, then evicting.
+  [[nodiscard]] Errc no_space(Errc why, std::uint64_t size_bytes, Pending& pending) const;
+  // Calls attempt() until it leaves nothing to do, and does that with `lock` open. Backs memory
+  // with it closed after many rounds, in which others were faster.
   template <class Attempt>
-  void with_backing(std::unique_lock<std::mutex>& lock, Pending& pending, Attempt&& attempt) {
-    for (int round = 0;; ++round) {
+  void with_space(std::unique_lock<std::mutex>& lock, Pending& pending, Attempt&& attempt) {
+    pending.waits = 0;
+    pending.evicted_bytes = 0;
+    pending.is_out_of_victims = false;
+    for (int round = 0;;) {
       attempt();
-      if (pending.backing.empty()) {
+      if (pending.must_wait) {
+        wait_for_busy(lock, pending);
+      } else if (pending.evict_bytes > 0) {
+        evict_for(lock, pending);
+      } else if (!pending.backing.empty()) {
+        do_backing(lock, pending, round < kBackingRoundsMax);
+        pending.may_back = pending.may_back && round < 2 * kBackingRoundsMax;
+        ++round;
+      } else {
         return;
       }
-      do_backing(lock, pending, round < kBackingRoundsMax);
-      pending.may_back = pending.may_back && round < 2 * kBackingRoundsMax;
     }
   }
+  void wait_for_busy(std::unique_lock<std::mutex>& lock, Pending& pending);
   void do_backing(std::unique_lock<std::mutex>& lock, Pending& pending, bool open_lock);
-  // Zeroes what place_object() found to hold another tenant's bytes, with `lock` open meanwhile.
+  // Zeroes what place_object() found to hold bytes that must not be seen, with `lock` open
+  // meanwhile.
   void do_scrub(std::unique_lock<std::mutex>& lock, Pending& pending);
 
   // --- Lookup (service_lookup.cpp) ---
-  void lookup(Session& session, const wire::LookupRequest& request, wire::LookupReply& reply);
+  [[nodiscard]] Errc lookup(Session& session, const wire::LookupRequest& request,
+                            wire::LookupReply& reply);
+  // Finds all names before anything is answered, so that an answer larger than a frame is seen in
+  // time: a prefix ends there, else too_large.
+  [[nodiscard]] Errc find_all(const Session& session, const wire::LookupRequest& request);
+  // Of one object in the encoded reply; kNoIndex: of a miss.
+  [[nodiscard]] std::uint64_t answer_bytes(std::uint32_t index) const;
   [[nodiscard]] bool may_lease(const ObjectSlot& slot) const;
   void answer_found(const ObjectSlot& slot, wire::LookupReply& reply);
   void lease_object(std::uint32_t index);
@@ -100,11 +133,18 @@ struct PoolService::Impl {
   // --- Data path (service_access.cpp) ---
   [[nodiscard]] Errc check_segment(const Session& session, WorkOp op, const RemoteSegment& segment,
                                    std::uint32_t& slot_index);
+  // All segments of a request; appends each slot to `pinned` once. On an error nothing.
+  [[nodiscard]] Errc check_segments(const Session& session, WorkOp op,
+                                    std::span<const RemoteSegment> segments,
+                                    std::vector<std::uint32_t>& pinned);
   void unpin(std::uint32_t pinned);
 
   // --- Life and death (pool_impl.cpp) ---
   // A reservation is over without a commit. `may_still_write`: by a mapping that nobody can revoke.
   void end_reservation(std::uint32_t reservation, Errc outcome, bool may_still_write);
+  // Freed by this session, of the tenant's: where that is another than the holder, and the holder
+  // has it mapped, its space waits until the holder is closed.
+  void end_region(std::uint32_t index, std::uint32_t session);
   void revoke_key(std::uint32_t index);
   // An object that nobody can find any more: its space returns now, or with its last lease and pin.
   void retire(std::uint32_t index);
@@ -118,20 +158,26 @@ struct PoolService::Impl {
   }
   void lru_insert(std::uint32_t index);
   void lru_erase(std::uint32_t index);
+  void set_evictable(const ObjectSlot& slot, bool is_evictable);
   [[nodiscard]] std::uint64_t reserved_bytes_for(std::uint64_t size_bytes) const;
   // Evicts the least recently used object of a list that nobody is reading; false if there is none.
   [[nodiscard]] bool evict_one(SlotList& list);
+  // The same of the list that takes more address space, or of the other one.
+  [[nodiscard]] bool evict_for_space();
   // Keeps usage below the high watermark before `incoming` bytes are added, by steps.
   void keep_watermark(std::uint64_t incoming_bytes, bool is_sparse);
   // ok, or why even evicting everything would not make room: then nothing is evicted in vain.
   [[nodiscard]] Errc check_room(std::uint64_t size_bytes, bool is_sparse) const;
-  // Evicts about as much as an allocation wants that failed with `why`; false if that cannot help.
-  [[nodiscard]] bool evict_for(std::uint64_t size_bytes, Errc why);
+  // Evicts pending.evict_bytes, or what there is of them, by steps with `lock` open in between.
+  void evict_for(std::unique_lock<std::mutex>& lock, Pending& pending);
   [[nodiscard]] std::uint64_t live_limit_bytes() const;
+  // Between two steps of something long: others may have their turn.
+  static void open_briefly(std::unique_lock<std::mutex>& lock);
 
   [[nodiscard]] std::uint64_t index_memory_bytes() const;
 
   mutable std::mutex mutex;
+  std::condition_variable chunks_finished;  // what was busy is not any more
   const BoxConfig config;
   const Clock& clock;
   const Epoch epoch;
@@ -155,6 +201,7 @@ struct PoolService::Impl {
 
   std::uint64_t leased_live_bytes = 0;  // reserved by objects under lease
   std::uint64_t leased_bytes = 0;       // the same with sparse ones
+  std::vector<SessionId> closing;       // lost, and not closed yet
   std::uint64_t evictions = 0;
   std::uint64_t regions = 0;
   std::uint64_t quarantined = 0;
@@ -162,7 +209,9 @@ struct PoolService::Impl {
   std::vector<DramChannelUsage> dram_channel_usage;
   // Of the call in progress; kept for their capacity.
   std::vector<Extent> new_extents;
+  std::vector<std::uint32_t> looked_up;
   std::vector<std::uint32_t> found_slots;
+  std::vector<std::uint32_t> leased_slots;
 };
 
 }  // namespace godbox::emulator

@@ -85,10 +85,19 @@ void PoolService::mark_mapped(SessionId session_id) {
   }
 }
 
-void PoolService::close_session(SessionId session_id) {
+void PoolService::lose_session(SessionId session_id) {
   const std::lock_guard lock(impl_->mutex);
-  if (Session* session = impl_->sessions.find(session_id)) {
-    impl_->close_session(*session);
+  if (Session* session = impl_->session_of(session_id)) {
+    impl_->lose_session(*session);
+  }
+}
+
+void PoolService::close_session(SessionId session_id) {
+  std::unique_lock lock(impl_->mutex);
+  Session* session = impl_->sessions.find(session_id);
+  while (session != nullptr && !impl_->close_step(*session)) {
+    Impl::open_briefly(lock);
+    session = impl_->sessions.find(session_id);
   }
 }
 
@@ -107,7 +116,7 @@ void PoolService::reserve(SessionId session_id, const wire::ReserveRequest& requ
       answer.status = Errc::limit_exceeded;
       continue;
     }
-    impl_->with_backing(lock, pending, [&] {
+    impl_->with_space(lock, pending, [&] {
       // Looked up each time: it may have ended while the lock was open.
       Session* session = impl_->session_of(session_id);
       if (session == nullptr) {
@@ -146,27 +155,27 @@ void PoolService::abort(SessionId session_id, const wire::ReservationsRequest& r
   }
 }
 
-void PoolService::lookup(SessionId session_id, const wire::LookupRequest& request,
+Errc PoolService::lookup(SessionId session_id, const wire::LookupRequest& request,
                          wire::LookupReply& reply) {
   const std::lock_guard lock(impl_->mutex);
   Session* session = impl_->session_of(session_id);
-  if (session != nullptr) {
-    impl_->lookup(*session, request, reply);
-    return;
-  }
-  for (std::size_t i = 0; i < request.names.size() && !request.prefix; ++i) {
-    reply.objects.emplace_back().status = Errc::session_lost;
-  }
+  return session == nullptr ? Errc::session_lost : impl_->lookup(*session, request, reply);
 }
 
 void PoolService::release(SessionId session_id, const wire::LeasesRequest& request) {
-  const std::lock_guard lock(impl_->mutex);
-  const Session* session = impl_->session_of(session_id);
-  for (std::size_t i = 0; i < request.leases.size() && session != nullptr; ++i) {
-    const std::uint32_t lease = impl_->leases.find(request.leases[i], session->index);
-    if (lease != kNoIndex) {
-      impl_->end_lease(lease);
+  std::unique_lock lock(impl_->mutex);
+  std::size_t objects = 0;
+  for (const LeaseId id : request.leases) {
+    if (objects >= kLeasedObjectsPerStepMax) {
+      objects = 0;
+      Impl::open_briefly(lock);
     }
+    const Session* session = impl_->session_of(session_id);
+    if (session == nullptr) {
+      return;
+    }
+    const std::uint32_t lease = impl_->leases.find(id, session->index);
+    objects += lease == kNoIndex ? 1 : impl_->end_lease(lease);
   }
 }
 
@@ -185,7 +194,7 @@ Result<wire::RegionReply> PoolService::allocate_region(SessionId session_id, Siz
   Impl::Pending pending;
   Errc status = Errc::ok;
   wire::RegionReply reply;
-  impl_->with_backing(lock, pending, [&] {
+  impl_->with_space(lock, pending, [&] {
     Session* session = impl_->session_of(session_id);
     status = session == nullptr ? Errc::session_lost
                                 : impl_->allocate_region(*session, size, reply, pending);
@@ -208,10 +217,7 @@ Errc PoolService::free_region(SessionId session_id, RKey key) {
       impl_->index.slot(slot_index).tenant != session->tenant) {
     return Errc::not_found;
   }
-  impl_->sessions.at(impl_->index.slot(slot_index).holder).regions.erase(slot_index);
-  impl_->revoke_key(slot_index);
-  --impl_->regions;
-  impl_->retire(slot_index);
+  impl_->end_region(slot_index, session->index);
   return Errc::ok;
 }
 
@@ -229,16 +235,14 @@ void PoolService::describe_slabs(const wire::SlabIdsRequest& request,
 void PoolService::on_timer() {
   const TimePoint now = impl_->clock.now();
   // In steps, so that the data path gets the lock in between.
-  bool has_more = true;
-  while (has_more) {
-    const std::lock_guard lock(impl_->mutex);
+  std::unique_lock lock(impl_->mutex);
+  for (bool has_more = true; has_more; Impl::open_briefly(lock)) {
     const bool more_reservations = impl_->expire_reservations(now);
     const bool more_leases = impl_->expire_leases(now);
-    const bool more_sessions = impl_->expire_sessions(now);
+    const bool more_sessions = impl_->expire_sessions(now) || impl_->close_lost_sessions();
     impl_->keep_watermark(0, false);
     has_more = more_reservations || more_leases || more_sessions || impl_->is_evicting;
   }
-  std::unique_lock lock(impl_->mutex);
   Impl::Pending pending;
   impl_->backing.plan_trim(pending.backing);
   if (!pending.backing.empty()) {

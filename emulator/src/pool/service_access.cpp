@@ -76,8 +76,36 @@ Errc PoolService::Impl::check_segment(const Session& session, WorkOp op,
     return Errc::not_backed;
   }
   const bool is_pinned_out =
-      op == WorkOp::write ? slot.write_pins >= kWritePinsMax - 1 : slot.read_pins >= UINT32_MAX - 1;
+      op == WorkOp::write ? slot.write_pins == kWritePinsMax : slot.read_pins == UINT32_MAX;
   return is_pinned_out ? Errc::queue_full : Errc::ok;
+}
+
+Errc PoolService::Impl::check_segments(const Session& session, WorkOp op,
+                                       std::span<const RemoteSegment> segments,
+                                       std::vector<std::uint32_t>& pinned) {
+  const std::uint32_t pin_bit = op == WorkOp::write ? kWritePinBit : 0;
+  Errc status = Errc::ok;
+  std::uint32_t slot_index = kNoIndex;
+  for (const RemoteSegment& segment : segments) {
+    status = check_segment(session, op, segment, slot_index);
+    if (status != Errc::ok) {
+      break;
+    }
+    // One pin per slot, however often the request comes back to it: the counters count requests,
+    // and check_segment() has left room for one.
+    ObjectSlot& slot = index.slot(slot_index);
+    if (!slot.is_in_request) {
+      slot.is_in_request = true;
+      pinned.push_back(slot_index | pin_bit);
+    }
+  }
+  for (const std::uint32_t pin : pinned) {
+    index.slot(pin & ~kWritePinBit).is_in_request = false;
+  }
+  if (status != Errc::ok) {
+    pinned.clear();
+  }
+  return status;
 }
 
 void PoolService::Impl::unpin(std::uint32_t pinned) {
@@ -108,17 +136,9 @@ Errc PoolService::begin_access(const AccessBy& by, WorkOp op,
   if (by.lane != wire::LaneToken() && !session->lanes.is_open(by.lane)) {
     return Errc::lane_fenced;
   }
-  const std::uint32_t pin_bit = op == WorkOp::write ? kWritePinBit : 0;
-  std::uint32_t slot_index = kNoIndex;
-  for (const RemoteSegment& segment : segments) {
-    if (const Errc status = pool.check_segment(*session, op, segment, slot_index);
-        status != Errc::ok) {
-      ticket.pinned.clear();
-      return status;
-    }
-    if (ticket.pinned.empty() || ticket.pinned.back() != (slot_index | pin_bit)) {
-      ticket.pinned.push_back(slot_index | pin_bit);
-    }
+  if (const Errc status = pool.check_segments(*session, op, segments, ticket.pinned);
+      status != Errc::ok) {
+    return status;
   }
   if (op == WorkOp::write && by.lane != wire::LaneToken()) {
     session->lanes.begin_write(by.lane);

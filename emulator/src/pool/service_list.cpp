@@ -61,8 +61,11 @@ void PoolService::list(SessionId session_id, const wire::ListRequest& request,
                        wire::ListReply& reply) const {
   SmallestNames names(request, std::min(request.names_max, kListNamesMax));
   bool at_end = false;
+  std::unique_lock lock(impl_->mutex);
   for (std::uint32_t begin = 0; !at_end; begin += kSlotsPerStep) {
-    const std::lock_guard lock(impl_->mutex);
+    if (begin > 0) {
+      Impl::open_briefly(lock);
+    }
     const Session* session = impl_->session_of(session_id);
     if (session == nullptr) {
       break;
@@ -80,6 +83,7 @@ void PoolService::list(SessionId session_id, const wire::ListRequest& request,
       }
     }
   }
+  lock.unlock();
   names.finish(reply);
 }
 

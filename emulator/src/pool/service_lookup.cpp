@@ -6,38 +6,72 @@
 
 namespace godbox::emulator {
 
-void PoolService::Impl::lookup(Session& session, const wire::LookupRequest& request,
-                               wire::LookupReply& reply) {
-  const bool wants_lease = request.lease_ms > 0 && session.lease_count < kLeasesPerSessionMax &&
-                           leases.has_room(request.names.size());
-  std::vector<std::uint32_t> leased;
-  leased.reserve(wants_lease ? request.names.size() : 0);
-  reply.objects.reserve(reply.objects.size() + request.names.size());
-  found_slots.clear();
+namespace {
+
+// Sizes of an encoded reply (docs/wire-protocol.md, section 8.4).
+constexpr std::uint64_t kHeadBytes = 24;
+constexpr std::uint64_t kObjectBytes = 24;
+
+}  // namespace
+
+Errc PoolService::Impl::find_all(const Session& session, const wire::LookupRequest& request) {
+  looked_up.clear();
   std::array<std::uint32_t, ObjectIndex::kLookupBatch> found;
-  bool at_end = false;
-  for (std::size_t begin = 0; begin < request.names.size() && !at_end;) {
+  std::uint64_t room_bytes = wire::kBodyBytesMax - kHeadBytes;
+  for (std::size_t begin = 0; begin < request.names.size();) {
     const std::size_t count = std::min(request.names.size() - begin, ObjectIndex::kLookupBatch);
     index.find_batch(session.tenant, std::span(request.names).subspan(begin, count), found);
-    for (std::size_t i = 0; i < count && !at_end; ++i) {
-      if (found[i] == kNoIndex) {
-        at_end = request.prefix;
-        if (!request.prefix) {
-          reply.objects.emplace_back().status = Errc::not_found;
-        }
-        continue;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (found[i] == kNoIndex && request.prefix) {
+        return Errc::ok;
       }
-      const ObjectSlot& slot = index.slot(found[i]);
-      answer_found(slot, reply);
-      if (wants_lease && may_lease(slot)) {
-        lease_object(found[i]);
-        leased.push_back(found[i]);
-      } else {
-        reply.objects.back().status = request.lease_ms > 0 ? Errc::present_unleased : Errc::ok;
-        found_slots.push_back(found[i]);
+      const std::uint64_t bytes = answer_bytes(found[i]);
+      if (bytes > room_bytes) {
+        // A shorter prefix is a right answer too, but an empty one would be a miss.
+        return request.prefix && !looked_up.empty() ? Errc::ok : Errc::too_large;
       }
+      room_bytes -= bytes;
+      looked_up.push_back(found[i]);
     }
     begin += count;
+  }
+  return Errc::ok;
+}
+
+std::uint64_t PoolService::Impl::answer_bytes(std::uint32_t slot_index) const {
+  if (slot_index == kNoIndex) {
+    return kObjectBytes;
+  }
+  const ObjectSlot& slot = index.slot(slot_index);
+  const std::uint64_t crcs = slot.has_crc ? slot.crc_blocks : 0;
+  return kObjectBytes + slot.extent_count * sizeof(wire::ExtentRecord) +
+         crcs * sizeof(std::uint32_t);
+}
+
+Errc PoolService::Impl::lookup(Session& session, const wire::LookupRequest& request,
+                               wire::LookupReply& reply) {
+  if (const Errc status = find_all(session, request); status != Errc::ok) {
+    return status;
+  }
+  const bool wants_lease = request.lease_ms > 0 && session.lease_count < kLeasesPerSessionMax &&
+                           leases.has_room(looked_up.size());
+  reply.objects.reserve(reply.objects.size() + looked_up.size());
+  found_slots.clear();
+  leased_slots.clear();
+  for (const std::uint32_t slot_index : looked_up) {
+    if (slot_index == kNoIndex) {
+      reply.objects.emplace_back().status = Errc::not_found;
+      continue;
+    }
+    const ObjectSlot& slot = index.slot(slot_index);
+    answer_found(slot, reply);
+    if (wants_lease && may_lease(slot)) {
+      lease_object(slot_index);
+      leased_slots.push_back(slot_index);
+    } else {
+      reply.objects.back().status = request.lease_ms > 0 ? Errc::present_unleased : Errc::ok;
+      found_slots.push_back(slot_index);
+    }
   }
   // The first name counts as used last: a prefix is worth nothing without its head.
   for (auto slot = found_slots.rbegin(); slot != found_slots.rend(); ++slot) {
@@ -47,15 +81,16 @@ void PoolService::Impl::lookup(Session& session, const wire::LookupRequest& requ
       list.push_front(*slot);
     }
   }
-  if (!leased.empty()) {
+  if (!leased_slots.empty()) {
     const auto lease_max = std::chrono::duration_cast<std::chrono::milliseconds>(config.lease_max);
     const std::chrono::milliseconds length =
         std::min(std::chrono::milliseconds(request.lease_ms), lease_max);
     reply.lease =
-        leases.open(session.index, session.first_lease, clock.now() + length, std::move(leased));
+        leases.open(session.index, session.first_lease, clock.now() + length, leased_slots);
     reply.lease_ms = static_cast<std::uint32_t>(length.count());
     ++session.lease_count;
   }
+  return Errc::ok;
 }
 
 bool PoolService::Impl::may_lease(const ObjectSlot& slot) const {

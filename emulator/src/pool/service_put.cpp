@@ -10,7 +10,10 @@ PoolService::Impl::Placed PoolService::Impl::place_object(const Session& session
                                                           const NewObject& object,
                                                           Pending& pending) {
   const SpaceRequest request{object.size_bytes, tenants.number_of(session.tenant), object.is_sparse,
-                             pending.may_back};
+                             pending.may_back, object.state == SlotState::region};
+  if (index.is_full()) {
+    return {Errc::limit_exceeded, kNoIndex};
+  }
   if (const Errc possible = space.check_size(object.size_bytes, object.is_sparse);
       possible != Errc::ok) {
     return {possible, kNoIndex};
@@ -20,31 +23,52 @@ PoolService::Impl::Placed PoolService::Impl::place_object(const Session& session
   }
   keep_watermark(reserved_bytes_for(object.size_bytes), object.is_sparse);
   const std::size_t scrub_before = pending.scrub.size();
-  Errc status = Errc::ok;
-  do {
-    new_extents.clear();
-    status = space.allocate(request, new_extents, pending.scrub, pending.backing);
-    // Each round evicts at least one object, so the rounds end.
-  } while (status != Errc::ok && evict_for(object.size_bytes, status));
-  if (status != Errc::ok || !pending.backing.empty()) {
-    return {status, kNoIndex};
+  new_extents.clear();
+  const Errc status = space.allocate(request, new_extents, pending.scrub, pending.backing);
+  if (status != Errc::ok) {
+    return {no_space(status, object.size_bytes, pending), kNoIndex};
+  }
+  if (!pending.backing.empty()) {
+    return {Errc::ok, kNoIndex};
   }
   NewObject placed = object;
   placed.extents = new_extents;
   const std::uint32_t slot_index = index.create(placed);
-  if (slot_index == kNoIndex) {
-    space.free(new_extents, object.is_sparse);
-    pending.scrub.resize(scrub_before);
-    return {Errc::limit_exceeded, kNoIndex};
-  }
+  GODBOX_ASSERT(slot_index != kNoIndex);  // what was noted to be scrubbed is scrubbed
   tenants.add_user(session.tenant);
   ObjectSlot& slot = index.slot(slot_index);
-  slot.key = keys.create(slot_index);
+  if (!object.is_sparse) {
+    slot.key = keys.create(slot_index);
+  }
   if (pending.scrub.size() > scrub_before) {
     ++slot.write_pins;
     pending.scrub_slots.push_back(slot_index);
   }
   return {Errc::ok, slot_index};
+}
+
+Errc PoolService::Impl::no_space(Errc why, std::uint64_t size_bytes, Pending& pending) const {
+  if (why != Errc::backing_full && why != Errc::pool_full) {
+    return why;
+  }
+  if (backing.busy_chunks() > 0 && pending.waits < kBusyWaitsMax) {
+    ++pending.waits;
+    pending.must_wait = true;
+    return Errc::ok;
+  }
+  // Who has evicted as much as there can be has lost it to others.
+  if (config.eviction != EvictionPolicy::lru || pending.is_out_of_victims ||
+      pending.evicted_bytes > slabs.geometry().capacity_bytes()) {
+    return why;
+  }
+  pending.evict_why = why;
+  pending.evict_bytes = reserved_bytes_for(size_bytes);
+  return Errc::ok;
+}
+
+void PoolService::Impl::wait_for_busy(std::unique_lock<std::mutex>& lock, Pending& pending) {
+  pending.must_wait = false;
+  chunks_finished.wait_for(lock, kBusyWaitMax);
 }
 
 void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& item,
@@ -151,7 +175,9 @@ void PoolService::Impl::do_backing(std::unique_lock<std::mutex>& lock, Pending& 
     lock.lock();
   }
   const std::size_t wanted = pending.backing.to_back.size();
-  if (backing.finish(pending.backing) == Errc::ok) {
+  const Errc status = backing.finish(pending.backing);
+  chunks_finished.notify_all();
+  if (status == Errc::ok) {
     return;
   }
   // The machine has less memory than the limit allows. What lies idle may be enough for another

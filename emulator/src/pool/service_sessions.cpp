@@ -24,11 +24,19 @@ Session* PoolService::Impl::session_of(SessionId id) {
   return session == nullptr || session->is_lost ? nullptr : session;
 }
 
-void PoolService::Impl::close_session(Session& session) {
-  while (session.first_lease != kNoIndex) {
-    end_lease(session.first_lease);
+bool PoolService::Impl::close_step(Session& session) {
+  session.is_lost = true;
+  std::size_t left = kExpiriesPerStepMax;
+  for (std::size_t objects = 0; session.first_lease != kNoIndex; --left) {
+    if (left == 0 || objects >= kLeasedObjectsPerStepMax) {
+      return false;
+    }
+    objects += end_lease(session.first_lease);
   }
-  while (session.reservations.size() > 0) {
+  for (; session.reservations.size() > 0; --left) {
+    if (left == 0) {
+      return false;
+    }
     const std::uint32_t slot_index = session.reservations.front();
     const ObjectSlot& slot = index.slot(slot_index);
     if (slot.state == SlotState::reserved) {
@@ -40,7 +48,10 @@ void PoolService::Impl::close_session(Session& session) {
       retire(slot_index);
     }
   }
-  while (session.regions.size() > 0) {
+  for (; session.regions.size() > 0; --left) {
+    if (left == 0) {
+      return false;
+    }
     const std::uint32_t slot_index = session.regions.front();
     session.regions.erase(slot_index);
     revoke_key(slot_index);
@@ -49,16 +60,30 @@ void PoolService::Impl::close_session(Session& session) {
   }
   tenants.release(session.tenant);
   sessions.close(session);
+  return true;
 }
 
 void PoolService::Impl::lose_session(Session& session) {
-  if (session.is_mapped) {
-    // Its process may hang and wake up again with the memory still mapped, so what it holds stays
-    // until its door says that it is gone.
-    session.is_lost = true;
-    return;
+  // The process of a mapped one may hang and wake up again with the memory still mapped, so what it
+  // holds stays until its door says that it is gone.
+  session.is_lost = true;
+  if (!session.is_mapped) {
+    closing.push_back(session.id);
   }
-  close_session(session);
+}
+
+bool PoolService::Impl::close_lost_sessions() {
+  for (std::size_t closed = 0; !closing.empty(); ++closed) {
+    if (closed == kExpiriesPerStepMax) {
+      return true;
+    }
+    Session* session = sessions.find(closing.back());  // its door may have been faster
+    if (session != nullptr && !close_step(*session)) {
+      return true;
+    }
+    closing.pop_back();
+  }
+  return false;
 }
 
 bool PoolService::Impl::expire_reservations(TimePoint now) {

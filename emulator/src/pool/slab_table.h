@@ -19,15 +19,18 @@ namespace godbox::emulator {
 inline constexpr std::uint32_t kNoSlot = UINT32_MAX;
 inline constexpr std::uint64_t kRunUnbounded = UINT64_MAX;
 
-// Whose bytes a backed chunk may still hold; otherwise the number of the one tenant.
+// Whose bytes a backed chunk may still hold, in taken and in free strips alike; otherwise the
+// number of the one tenant.
 inline constexpr std::uint32_t kChunkClean = 0;
 inline constexpr std::uint32_t kChunkMixed = UINT32_MAX;
 
 struct Chunk {
   std::uint32_t taken_strips = 0;
-  std::uint32_t live_strips = 0;  // taken by bytes that need backing, so not by sparse objects
+  std::uint32_t live_strips = 0;       // taken by bytes that need backing, so not by sparse objects
+  std::uint32_t evictable_strips = 0;  // of them, those of objects that eviction may remove
   std::uint32_t run_bound_strips = UINT32_MAX;  // no longer run is free in it; a hint for searches
   std::uint32_t last_tenant = kChunkClean;
+  std::uint32_t live_tenant = kChunkMixed;  // whose all live strips are, while there are any
   bool is_backed = false;
   bool is_idle = false;   // backed, without a live strip
   bool is_fixed = false;  // backed for good: its memory cannot be given back

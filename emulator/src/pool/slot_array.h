@@ -19,7 +19,7 @@ inline constexpr std::uint32_t kNoIndex = UINT32_MAX;
 enum class SlotState : std::uint8_t {
   free,
   reserved,   // between reserve and commit
-  expired,    // its reservation is over, but a session that has it mapped may still write
+  expired,    // a reservation or region that is over, but its session has it mapped, and may write
   committed,  // visible
   region,
   doomed,  // invisible; waits for its last lease and pin
@@ -45,6 +45,7 @@ struct ObjectSlot {
   bool is_sparse : 1 = false;
   bool has_crc : 1 = false;
   bool is_in_lru : 1 = false;
+  bool is_in_request : 1 = false;  // of the access that is being checked: it has its pin already
 };
 static_assert(sizeof(ObjectSlot) == 64);
 
@@ -63,6 +64,7 @@ class SlotArray {
   }
   // A fresh slot, all fields at their defaults.
   [[nodiscard]] std::uint32_t allocate();
+  [[nodiscard]] bool is_full() const { return free_head_ == kNoIndex && ever_used_ == kSlotsMax; }
   void free(std::uint32_t index);
   // Indexes below this one have been in use at some time.
   [[nodiscard]] std::uint32_t end() const { return ever_used_; }

@@ -9,11 +9,14 @@
 namespace godbox::emulator {
 namespace {
 
-// A part that finds no single run is gathered from runs of at least 1/2, 1/8, ... of it, down to
-// its unit: few extents where the space allows.
 // Empty slabs of each kind that stay whole, so that a put and a remove in turn do not cut and
 // dissolve one each time.
 constexpr std::uint32_t kEmptySlabsMax = 1;
+
+// What is so much smaller than a chunk shares chunks with other tenants, and is scrubbed, once so
+// much of the limit is backed: each tenant having a chunk of its own would use it up.
+constexpr std::uint64_t kSmallPartsPerChunk = 16;
+constexpr std::uint64_t kUnsharedBackingShare = 2;  // a half
 
 // Objects of two strips on 18 members would always begin at an even one, and their short second
 // strips pile up on the odd ones. So one strip is left out after so many stripes of such objects.
@@ -88,8 +91,16 @@ Errc SpaceAllocator::allocate(const SpaceRequest& request, std::vector<Extent>& 
     undo(out, request.is_sparse, cursors);
     return status;
   }
-  for (std::size_t i = out.first_extent; i < extents.size() && !request.is_sparse; ++i) {
-    note_scrub(extents[i], request.tenant, scrub);
+  if (request.is_sparse) {
+    return Errc::ok;
+  }
+  const std::span<const Extent> placed = std::span(extents).subspan(out.first_extent);
+  for (const Extent& extent : placed) {
+    note_scrub(extent, request, scrub);
+  }
+  // Only now: extents may share a chunk, and each has to be scrubbed.
+  for (const Extent& extent : placed) {
+    note_owner(extent, request.tenant);
   }
   return Errc::ok;
 }
@@ -138,6 +149,11 @@ bool SpaceAllocator::may_back_more(const Part& part, const Output& out) const {
   return part.is_sparse || (out.may_back && backing_.room_chunks() > out.unbacked.size());
 }
 
+bool SpaceAllocator::shares_chunks(const Part& part) const {
+  return part.strips * kSmallPartsPerChunk <= table_.geometry().strips_per_chunk(part.kind) &&
+         backing_.backed_bytes() >= backing_.limit_bytes() / kUnsharedBackingShare;
+}
+
 void SpaceAllocator::rotate_start(const Part& part) {
   const std::uint64_t members = table_.geometry().members;
   if (part.unit_strips == members || std::gcd(part.strips, members) == 1) {
@@ -161,7 +177,8 @@ bool SpaceAllocator::place_contiguous(const Part& part, Output& out) {
            place_in_new_slab(part, ChunkFilter::unbacked, out) ||
            place_run(part, ChunkFilter::any, out);
   }
-  if (place_run(part, ChunkFilter::mine, out)) {
+  if (place_run(part, ChunkFilter::mine, out) ||
+      (shares_chunks(part) && place_run(part, ChunkFilter::backed, out))) {
     return true;
   }
   if (may_back_more(part, out)) {
@@ -306,14 +323,46 @@ void SpaceAllocator::free_from(std::size_t first_extent, bool is_sparse, Output&
   out.extents.resize(first_extent);
 }
 
-std::uint64_t SpaceAllocator::reserved_bytes_of(std::span<const Extent> extents) const {
-  std::uint64_t total = 0;
-  for (const Extent& extent : extents) {
-    const std::uint32_t slot = table_.find(extent.address.slab);
-    GODBOX_ASSERT(slot != kNoSlot);
-    total += round_up(extent.length_bytes, strip_bytes_of(table_.slab(slot).kind));
+template <class Change>
+void SpaceAllocator::change_chunk(StripKind kind, Chunk& chunk, Change&& change) {
+  const auto held_strips = [&chunk] { return chunk.live_strips - chunk.evictable_strips; };
+  held_chunks_[index_of(kind)] -= held_strips() > 0 ? 1U : 0U;
+  held_strips_[index_of(kind)] -= held_strips();
+  change();
+  GODBOX_ASSERT(chunk.evictable_strips <= chunk.live_strips);
+  held_chunks_[index_of(kind)] += held_strips() > 0 ? 1U : 0U;
+  held_strips_[index_of(kind)] += held_strips();
+}
+
+void SpaceAllocator::set_evictable(const Extent& extent, bool is_evictable) {
+  Slab& slab = table_.slab(table_.find(extent.address.slab));
+  const std::uint64_t strip_bytes = strip_bytes_of(slab.kind);
+  for_each_chunk(extent.address.offset.count() / strip_bytes,
+                 divide_up(extent.length_bytes, strip_bytes),
+                 table_.geometry().strips_per_chunk(slab.kind),
+                 [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t strips) {
+                   Chunk& chunk = slab.chunks[index];
+                   const auto count = static_cast<std::uint32_t>(strips);
+                   change_chunk(slab.kind, chunk, [&] {
+                     chunk.evictable_strips = is_evictable ? chunk.evictable_strips + count
+                                                           : chunk.evictable_strips - count;
+                   });
+                 });
+}
+
+bool SpaceAllocator::may_fit_after_eviction(std::uint64_t size_bytes) const {
+  const SpaceGeometry& geometry = table_.geometry();
+  std::uint64_t wanted_chunks = 0;
+  std::uint64_t held_chunks = 0;
+  for (const PlacementPart& part : place(size_bytes, geometry.members)) {
+    const std::size_t kind = index_of(part.kind);
+    const std::uint64_t per_chunk = geometry.strips_per_chunk(part.kind);
+    const std::uint64_t loose_strips = held_chunks_[kind] * per_chunk - held_strips_[kind];
+    wanted_chunks += divide_up(part.strips - std::min(part.strips, loose_strips), per_chunk);
+    held_chunks += held_chunks_[kind];
   }
-  return total;
+  const std::uint64_t limit = std::min(geometry.capacity_bytes(), backing_.limit_bytes());
+  return held_chunks + wanted_chunks <= limit / geometry.chunk_total_bytes();
 }
 
 bool SpaceAllocator::may_use(const Chunk& chunk, const Part& part, ChunkFilter filter) {
@@ -446,9 +495,16 @@ void SpaceAllocator::mark_taken(const Part& part, const Run& run) {
                    chunk.taken_strips += static_cast<std::uint32_t>(strips);
                    slab.backed_free_strips -= chunk.is_backed ? strips : 0;
                    if (!part.is_sparse) {
-                     chunk.live_strips += static_cast<std::uint32_t>(strips);
+                     const bool is_first = chunk.live_strips == 0;
+                     change_chunk(slab.kind, chunk,
+                                  [&] { chunk.live_strips += static_cast<std::uint32_t>(strips); });
+                     if (is_first) {
+                       chunk.live_tenant = part.tenant;
+                     } else if (chunk.live_tenant != part.tenant) {
+                       chunk.live_tenant = kChunkMixed;
+                     }
                      if (chunk.is_idle) {
-                       backing_.reuse(run.slot, index, part.tenant);
+                       backing_.reuse(run.slot, index);
                      }
                    }
                  });
@@ -470,7 +526,8 @@ void SpaceAllocator::mark_free(const Run& run, bool is_sparse) {
                    chunk.run_bound_strips = UINT32_MAX;
                    slab.backed_free_strips += chunk.is_backed ? strips : 0;
                    if (!is_sparse) {
-                     chunk.live_strips -= static_cast<std::uint32_t>(strips);
+                     change_chunk(slab.kind, chunk,
+                                  [&] { chunk.live_strips -= static_cast<std::uint32_t>(strips); });
                      if (chunk.live_strips == 0 && chunk.is_backed) {
                        backing_.release(run.slot, index);
                      }
@@ -495,21 +552,41 @@ void SpaceAllocator::note_unbacked(const Run& run, Output& out) const {
       });
 }
 
-void SpaceAllocator::note_scrub(const Extent& extent, std::uint32_t tenant,
+void SpaceAllocator::note_scrub(const Extent& extent, const SpaceRequest& request,
                                 std::vector<Extent>& scrub) {
   Slab& slab = table_.slab(table_.find(extent.address.slab));
   const std::uint64_t strip_bytes = strip_bytes_of(slab.kind);
   for_each_chunk(extent.address.offset.count() / strip_bytes,
-                 (extent.length_bytes + strip_bytes - 1) / strip_bytes,
+                 divide_up(extent.length_bytes, strip_bytes),
                  table_.geometry().strips_per_chunk(slab.kind),
                  [&](std::uint64_t index, std::uint64_t begin, std::uint64_t strips) {
                    Chunk& chunk = slab.chunks[index];
                    if (chunk.last_tenant == kChunkClean) {
-                     chunk.last_tenant = tenant;
-                   } else if (chunk.last_tenant != tenant) {
-                     chunk.last_tenant = kChunkMixed;
+                     chunk.last_tenant = request.tenant;
+                     return;
+                   }
+                   const bool is_foreign = chunk.last_tenant != request.tenant;
+                   if (is_foreign || request.wants_zeros) {
                      scrub.push_back({{slab.id, SlabOffset(begin * strip_bytes)},
                                       static_cast<std::uint32_t>(strips * strip_bytes)});
+                   }
+                   chunk.last_tenant = is_foreign ? kChunkMixed : request.tenant;
+                 });
+}
+
+// Free strips keep the bytes of who had them last. So a chunk that several tenants have used is one
+// tenant's again only once each of its strips is live, and that tenant's: then each was scrubbed
+// for it, or held nothing of another.
+void SpaceAllocator::note_owner(const Extent& extent, std::uint32_t tenant) {
+  Slab& slab = table_.slab(table_.find(extent.address.slab));
+  const std::uint64_t strip_bytes = strip_bytes_of(slab.kind);
+  const std::uint64_t per_chunk = table_.geometry().strips_per_chunk(slab.kind);
+  for_each_chunk(extent.address.offset.count() / strip_bytes,
+                 divide_up(extent.length_bytes, strip_bytes), per_chunk,
+                 [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t /*strips*/) {
+                   Chunk& chunk = slab.chunks[index];
+                   if (chunk.live_strips == per_chunk && chunk.live_tenant == tenant) {
+                     chunk.last_tenant = tenant;
                    }
                  });
 }

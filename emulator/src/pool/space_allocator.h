@@ -20,20 +20,25 @@ struct SpaceRequest {
   std::uint32_t tenant = 0;  // number of the tenant (never reused); decides about scrubbing
   bool is_sparse = false;    // address space only
   bool may_back = true;      // false: in chunks that are backed already
+  bool wants_zeros = false;  // scrubs the tenant's own old bytes too
 };
 
 class SpaceAllocator {
  public:
   SpaceAllocator(SlabTable& table, Backing& backing);
 
-  // Appends the object's extents to `extents`, and to `scrub` those ranges which still hold another
-  // tenant's bytes and have to be zeroed before anybody may read them. Or it fills `work` with what
+  // Appends the object's extents to `extents`, and to `scrub` those ranges which may still hold
+  // bytes that it must not show. They have to be zeroed before anybody may read them or the object
+  // may be freed: the books count on it. Or it fills `work` with what
   // has to be backed first and holds nothing: do that, and call again.
   [[nodiscard]] Errc allocate(const SpaceRequest& request, std::vector<Extent>& extents,
                               std::vector<Extent>& scrub, BackingWork& work);
   void free(std::span<const Extent> extents, bool is_sparse);
-  // Bytes that the extents take, whole strips.
-  [[nodiscard]] std::uint64_t reserved_bytes_of(std::span<const Extent> extents) const;
+  // Says of an extent with live bytes that eviction may free it from now on, or no longer.
+  void set_evictable(const Extent& extent, bool is_evictable);
+  // False where an object of this size would find too few chunks even if all that is evictable
+  // went: chunks that hold anything else stay with strips of their size. May be true in vain.
+  [[nodiscard]] bool may_fit_after_eviction(std::uint64_t size_bytes) const;
   // ok, or why an object of this size can never be placed: too_large, backing_full.
   [[nodiscard]] Errc check_size(std::uint64_t size_bytes, bool is_sparse) const;
 
@@ -75,6 +80,7 @@ class SpaceAllocator {
 
   [[nodiscard]] Errc allocate_parts(const SpaceRequest& request, Output& out);
   [[nodiscard]] bool may_back_more(const Part& part, const Output& out) const;
+  [[nodiscard]] bool shares_chunks(const Part& part) const;
   [[nodiscard]] Errc allocate_part(const Part& part, Output& out);
   void rotate_start(const Part& part);
   [[nodiscard]] bool place_contiguous(const Part& part, Output& out);
@@ -96,16 +102,22 @@ class SpaceAllocator {
                                                     RunSize size);
   [[nodiscard]] static bool may_use(const Chunk& chunk, const Part& part, ChunkFilter filter);
 
+  template <class Change>
+  void change_chunk(StripKind kind, Chunk& chunk, Change&& change);
   void mark_taken(const Part& part, const Run& run);
   void mark_free(const Run& run, bool is_sparse);
   void note_unbacked(const Run& run, Output& out) const;
-  void note_scrub(const Extent& extent, std::uint32_t tenant, std::vector<Extent>& scrub);
+  void note_scrub(const Extent& extent, const SpaceRequest& request, std::vector<Extent>& scrub);
+  void note_owner(const Extent& extent, std::uint32_t tenant);
 
   SlabTable& table_;
   Backing& backing_;
   Cursors cursors_{};
   std::array<std::uint32_t, kStripKinds> empty_slabs_{};
   std::uint64_t strips_since_skip_ = 0;
+  // Of chunks with live strips that are not evictable, by kind.
+  std::array<std::uint64_t, kStripKinds> held_chunks_{};
+  std::array<std::uint64_t, kStripKinds> held_strips_{};
   std::uint64_t live_bytes_ = 0;
   std::uint64_t sparse_bytes_ = 0;
 };

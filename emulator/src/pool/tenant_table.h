@@ -27,7 +27,6 @@ class TenantTable {
   [[nodiscard]] std::uint32_t number_of(std::uint32_t tenant) const {
     return tenants_[tenant].number;
   }
-  [[nodiscard]] std::size_t size() const { return by_name_.size(); }
   [[nodiscard]] std::uint64_t memory_bytes() const;
 
  private:

@@ -36,6 +36,10 @@ class MemoryTarget {
   // The unit in which back() and discard() work; offsets and sizes given to them are multiples.
   [[nodiscard]] virtual SizeBytes backing_granularity() const = 0;
 
+  // True for memory that is present before back() and may hold what somebody left there, as a
+  // device does: its user zeroes it. Memory that does not say otherwise is taken for such.
+  [[nodiscard]] virtual bool is_always_present() const { return true; }
+
   // Makes [offset, offset + size) present and zero where it was absent. Idempotent.
   // Errors: out_of_range, backing_full (the machine has no memory for it), io_error.
   [[nodiscard]] virtual Result<void> back(DramOffset offset, SizeBytes size) = 0;

@@ -90,6 +90,10 @@ void DoorPeer::pump() {
   while (is_moving) {
     is_moving = receive_once();
     is_moving = transmit_once() || is_moving;
+    if (!is_moving && endpoint_->next_deadline() <= clock_.now()) {
+      endpoint_->on_timer(clock_.now());  // it has more to do
+      is_moving = true;
+    }
   }
   if (endpoint_->wants_close() && endpoint_->send_spans().empty()) {
     close();

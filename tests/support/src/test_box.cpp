@@ -19,6 +19,7 @@ emulator::BoxConfig config_of(const TestBoxOptions& options) {
   config.dram_channel_size = options.dram_channel_size;
   config.mode = options.mode;
   config.rates = options.rates;
+  config.map_memory = options.map_memory;
   config.session_timeout = options.session_timeout;
   return config;
 }

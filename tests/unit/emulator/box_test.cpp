@@ -70,6 +70,29 @@ TEST_CASE("on_timer ends what is overdue", "[unit][box]") {
   CHECK(fixture.box.service().usage().reserved == SizeBytes(0));
 }
 
+TEST_CASE("a backing limit too small for each strip size is refused with the least that works",
+          "[unit][box]") {
+  const auto with_limit = [](std::uint64_t limit_bytes) {
+    static const ManualClock clock;
+    static test::SeededRandom random(1);
+    return Box::create(small_config(), test::heap_memory_targets(2, SizeBytes(4U << 20U)),
+                       SizeBytes(limit_bytes), clock, random);
+  };
+  // Two DRAM channels, chunks of 64 KiB on each, three strip sizes.
+  constexpr std::uint64_t kLeast = 2 * 65536 * 3;
+  const auto refused = with_limit(kLeast - 1);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::config_invalid);
+  CHECK(refused.error().detail.starts_with(
+      "backing_limit = 393215: allowed is 393216 bytes or more"));
+  const auto box = with_limit(kLeast);
+  REQUIRE(box.has_value());
+  // One stripe of each strip size, and it fits.
+  PoolService& service = (*box)->service();
+  const SessionId session = service.open_session("tenant")->id;
+  CHECK(service.allocate_region(session, SizeBytes(2 * (65536 + 4096) + 1)).has_value());
+}
+
 TEST_CASE("two boxes have two epochs", "[unit][box]") {
   test::TestBoxOptions options;
   options.seed = 1;

@@ -250,6 +250,63 @@ TEST_CASE("the descriptors ride on the first bytes of their own reply", "[unit][
   CHECK(control.descriptors().empty());
 }
 
+TEST_CASE("a box that is told so gives nobody its memory to map", "[unit][native_door]") {
+  test::TestBoxOptions options;
+  options.has_descriptors = true;
+  options.map_memory = MapMemory::off;
+  DoorFixture fixture(options);
+  CHECK(fixture.control->call(wire::Op::map_memory).header.status == Errc::unsupported);
+  CHECK(fixture.control->descriptors().empty());
+  CHECK(fixture.box.box().status_json().find("\"map_memory\":\"off\"") != std::string::npos);
+}
+
+TEST_CASE("control requests are handled a few at a time, and none is forgotten",
+          "[unit][native_door]") {
+  DoorFixture fixture;
+  DoorPeer& control = *fixture.control;
+  StreamEndpoint& endpoint = control.endpoint();
+  const TimePoint now = fixture.box.clock().now();
+  // By hand: what the peer's pump would do at once is looked at here step by step.
+  Bytes stream;
+  constexpr int kFrames = 30;
+  for (int i = 0; i < kFrames; ++i) {
+    const Bytes frame = wire::encode_frame(control.request(wire::Op::ping), {});
+    stream.insert(stream.end(), frame.begin(), frame.end());
+  }
+  const std::span<const MutableSpan> spans = endpoint.receive_spans();
+  REQUIRE(spans.size() == 1);
+  REQUIRE(spans[0].size() >= stream.size());
+  std::copy(stream.begin(), stream.end(), spans[0].begin());
+  endpoint.on_received(stream.size(), now);
+  const auto answered = [&endpoint] {
+    std::size_t bytes = 0;
+    for (const ConstSpan span : endpoint.send_spans()) {
+      bytes += span.size();
+    }
+    return bytes / wire::kHeaderBytes;
+  };
+  std::size_t total = answered();
+  int turns = 1;
+  CHECK(total == 4);
+  while (total < kFrames) {
+    // More is here: the timer is wanted now, nothing is read before, and what leaves starts
+    // nothing.
+    REQUIRE(endpoint.next_deadline() <= now);
+    REQUIRE(endpoint.receive_spans().empty());
+    endpoint.on_sent(answered() * wire::kHeaderBytes, now);
+    REQUIRE(answered() == 0);
+    endpoint.on_timer(now);
+    REQUIRE(answered() > 0);
+    REQUIRE(answered() <= 4);
+    total += answered();
+    ++turns;
+  }
+  CHECK(total == kFrames);
+  CHECK(turns == 8);
+  CHECK(endpoint.next_deadline() > now);
+  CHECK_FALSE(endpoint.receive_spans().empty());
+}
+
 TEST_CASE("MAP_MEMORY is not offered on Ethernet ports, nor without descriptors",
           "[unit][native_door]") {
   test::TestBoxOptions options;

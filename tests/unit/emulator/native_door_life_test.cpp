@@ -180,6 +180,73 @@ TEST_CASE("frames of lanes keep the session alive, silent lanes do not", "[unit]
   CHECK(lane->is_closed());
 }
 
+// --- Mapped memory -------------------------------------------------------------------------------
+
+TEST_CASE("the box never closes a connection whose peer has the memory mapped, whatever it does",
+          "[unit][native_door]") {
+  test::TestBoxOptions options;
+  options.has_descriptors = true;
+  options.session_timeout = 10s;
+  DoorFixture fixture(options);
+  DoorPeer& control = *fixture.control;
+  REQUIRE(control.call(wire::Op::map_memory).header.status == Errc::ok);
+  REQUIRE(control.descriptors().size() == 4);
+  static_cast<void>(fixture.reserve("object", 5000));
+  const wire::RegionReply region = fixture.allocate(5000);
+  const SizeBytes held = fixture.box.service().usage().reserved;
+  REQUIRE_FALSE(held.is_zero());
+  const std::unique_ptr<DoorPeer> lane = fixture.open_lane();
+
+  bool is_answered = false;  // afterwards
+  SECTION("it is silent") { is_answered = true; }
+  SECTION("it stops in the middle of a frame") {
+    control.send(ConstSpan(wire::encode_frame(control.request(wire::Op::ping), {})).first(40));
+  }
+  SECTION("it takes no output") {
+    control.takes_output = false;
+    control.send_frame(control.request(wire::Op::ping), {});
+  }
+  SECTION("it sends nonsense") {
+    control.send(Bytes(64));
+    CHECK(fixture.box.box().control_door().counters().frames_rejected == 1);
+    control.send(Bytes(100'000));  // read, and dropped
+    CHECK(control.unread_bytes() == 0);
+  }
+  SECTION("it says GOODBYE") { control.send_frame(control.request(wire::Op::goodbye), {}); }
+  SECTION("the socket is out of order") {
+    fixture.box.box().control_door().set_down(true);
+    control.advance(200ms);
+  }
+  for (int i = 0; i < 60; ++i) {
+    control.advance(1s);
+    fixture.box.box().on_timer();
+  }
+  lane->advance(200ms);
+  CHECK(lane->is_closed());
+  CHECK_FALSE(control.is_closed());
+  CHECK(fixture.box.service().usage().sessions == 1);
+  CHECK(fixture.box.service().usage().reserved == held);
+  if (is_answered) {
+    CHECK(control.call(wire::Op::ping).header.status == Errc::session_lost);
+    CHECK(control.call(wire::Op::info).header.status == Errc::session_lost);
+    control.advance(60s);
+    CHECK_FALSE(control.is_closed());
+  }
+  // Nobody else is given that space.
+  DoorPeer other(fixture.box.box().control_door(), fixture.box.clock());
+  if (!other.is_refused()) {
+    static_cast<void>(other.open_control());
+    const PeerFrame frame =
+        other.call(wire::Op::allocate_region, wire::AllocateRegionRequest{SizeBytes(5000)});
+    const wire::RegionReply theirs = *wire::decode<wire::RegionReply>(frame.body);
+    CHECK(theirs.extents[0].address != region.extents[0].address);
+    other.close();
+  }
+  control.close();
+  CHECK(fixture.box.service().usage().sessions == 0);
+  CHECK(fixture.box.service().usage().reserved.is_zero());
+}
+
 // --- Pins ----------------------------------------------------------------------------------------
 
 enum class Ending { peer, stall, down, session, bad_frame, network };

@@ -48,7 +48,7 @@ TEST_CASE("a control connection is granted a session, the epoch and its credits"
   CHECK(frame->header.is_response);
   CHECK(frame->header.status == Errc::ok);
   CHECK(frame->header.request_id == 99);
-  CHECK(frame->header.epoch == Epoch(0));
+  CHECK(frame->header.epoch == box.service().epoch());
   const auto reply = wire::decode<wire::HelloReply>(frame->body);
   REQUIRE(reply.has_value());
   CHECK(reply->version == 1);

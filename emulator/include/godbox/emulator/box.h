@@ -18,7 +18,8 @@ namespace godbox::emulator {
 
 class Box {
  public:
-  // Sizes of the targets must equal config.dram_channel_size.
+  // Sizes of the targets must equal config.dram_channel_size; the limit has to hold a chunk of each
+  // strip size.
   [[nodiscard]] static Result<std::unique_ptr<Box>> create(
       BoxConfig config, std::vector<std::unique_ptr<MemoryTarget>> dram_channels,
       SizeBytes backing_limit, const Clock& clock, RandomSource& random,

@@ -18,6 +18,9 @@
 namespace godbox::emulator {
 
 enum class MemoryKind : std::uint8_t { memfd, tmpfs, hugetlbfs, device };
+// What the local control socket, which only its owner can open, gives to map: everything, writable,
+// to any tenant, which is for processes that trust each other; or nothing.
+enum class MapMemory : std::uint8_t { off, trusted };
 enum class TimingMode : std::uint8_t { free, paced };
 enum class EvictionPolicy : std::uint8_t { none, lru };
 
@@ -40,11 +43,13 @@ struct BoxConfig {
   std::string control_socket;  // empty: default_control_socket()
 
   MemoryKind memory = MemoryKind::memfd;
-  std::string memory_path;                 // directory (tmpfs, hugetlbfs) or device, "{}" = index
+  std::string memory_path;  // directory (tmpfs, hugetlbfs) or device, "{}" = index
+  MapMemory map_memory = MapMemory::trusted;
   std::optional<SizeBytes> backing_limit;  // unset: half of the machine's memory
 
   EvictionPolicy eviction = EvictionPolicy::lru;
-  double high_watermark = 0.95;  // of the true limit (space or backing): eviction starts
+  // Of what the true limit (space or backing) leaves beside regions, reservations and leases:
+  double high_watermark = 0.95;  // eviction starts
   double low_watermark = 0.90;   // and goes on to here
   Duration lease_max = std::chrono::seconds(30);
   Duration reservation_max = std::chrono::seconds(60);
@@ -78,7 +83,8 @@ struct BoxConfig {
 // errors. Unknown keys are errors that suggest the nearest known one.
 [[nodiscard]] Result<BoxConfig> apply_toml(BoxConfig base, std::string_view text,
                                            std::string_view where);
-// "64KiB", "256 MiB", "1TiB", "4096"; "44.8GB/s", "100Gbit/s", "unlimited" for rates.
+// "64KiB", "256 MiB", "1TiB", "4096"; "44.8GB/s", "100Gbit/s", "unlimited" for rates, which are
+// never 0.
 [[nodiscard]] Result<SizeBytes> parse_size(std::string_view text);
 [[nodiscard]] Result<Rate> parse_rate(std::string_view text);
 // All relations between keys: 1..64 DRAM channels, sizes in multiples of 256 MiB (1 MiB in tests

@@ -17,8 +17,13 @@
 // with its session or at its deadline; space under an access in flight, or mapped by a local
 // session, is quarantined until that ends.
 //
+// Tenants. What a tenant is given holds zeros or its own bytes of before; a region holds zeros.
+// Small objects of several tenants share chunks once half of the backing limit is in use.
+//
 // Thread-safety: all members from any thread. One internal lock, taken once per call and never per
-// strip, and not held while memory is backed, given back or, object by object, scrubbed. Ownership:
+// strip, and not held while memory is backed, given back or, object by object, scrubbed; what may
+// touch more than some thousand objects opens it in between. A call that needs memory waits for
+// what others are backing or giving back, at most 200 ms. Ownership:
 // the DRAM channels, clock and random source outlive the service.
 // Units: bytes, TimePoints. Errors: named at each call; batch calls answer per item.
 // At most 300 bytes of memory per indexed object with names of up to 32 bytes.
@@ -60,7 +65,7 @@ struct AccessTicket {
   std::vector<MutableSpan> spans;              // in request order, neighbours merged
   std::vector<DramChannelLoad> dram_channels;  // bytes per DRAM channel
   std::uint64_t total_bytes = 0;
-  std::vector<std::uint32_t> pinned;  // private to the service
+  std::vector<std::uint32_t> pinned;  // private to the service: each slot once
   SessionId writer;                   // likewise: of a write over a lane
   wire::LaneToken writer_lane;
 };
@@ -120,26 +125,36 @@ class PoolService {
   // The session has the memory mapped: its reservations and leases hold their space until it is
   // closed. Silence loses such a session but gives back nothing; close it when its door has gone.
   void mark_mapped(SessionId session);
+  // Ends the session as silence does: at once for its peers; what it holds returns with the next
+  // on_timer, or when it is closed.
+  void lose_session(SessionId session);
   void close_session(SessionId session);
 
   // --- KV. Answers are appended to `reply` in order. ---
-  // Per item: ok, already_exists, invalid_argument (empty or long name), too_large, pool_full,
-  // backing_full.
+  // Where a session ends during a call, the items that are left are answered session_lost.
+  // Per item: ok, already_exists, invalid_argument (empty or long name, size 0), too_large,
+  // pool_full, backing_full, limit_exceeded. Sparse objects get no write key.
   void reserve(SessionId session, const wire::ReserveRequest& request, wire::ReserveReply& reply);
   // Per item: ok, not_found, reservation_expired, write_in_flight (try again), already_exists
   // (another put of this name committed first), invalid_argument (CRC count).
   void commit(SessionId session, const wire::CommitRequest& request, wire::StatusesReply& reply);
+  // Per item: ok, not_found; reservation_expired or already_exists for one that ended so lately.
   void abort(SessionId session, const wire::ReservationsRequest& request,
              wire::StatusesReply& reply);
-  void lookup(SessionId session, const wire::LookupRequest& request, wire::LookupReply& reply);
+  // An answer that fits a frame: a prefix is cut short to at least one object, else too_large.
+  // Errors: too_large, session_lost; then nothing is answered and nothing leased.
+  [[nodiscard]] Errc lookup(SessionId session, const wire::LookupRequest& request,
+                            wire::LookupReply& reply);
   void release(SessionId session, const wire::LeasesRequest& request);
   // Per item: ok, not_found.
   void remove(SessionId session, const wire::NamesRequest& request, wire::StatusesReply& reply);
   // Names of the session's tenant, sorted. Objects put or removed meanwhile may or may not be told.
   void list(SessionId session, const wire::ListRequest& request, wire::ListReply& reply) const;
 
-  // --- Remote memory. Errors: invalid_argument (size 0), pool_full, backing_full, too_large,
-  // limit_exceeded; not_found. ---
+  // --- Remote memory. A region begins as zeros. One that a mapped session holds and another
+  // session of the tenant frees keeps its space until the holder is closed. Errors:
+  // invalid_argument (size 0), pool_full, backing_full, too_large, limit_exceeded, session_lost;
+  // not_found. ---
   [[nodiscard]] Result<wire::RegionReply> allocate_region(SessionId session, SizeBytes size);
   [[nodiscard]] Errc free_region(SessionId session, RKey key);
   void describe_slabs(const wire::SlabIdsRequest& request, wire::SlabsReply& reply) const;
@@ -147,7 +162,8 @@ class PoolService {
   // --- Data path. ---
   // Checks session, keys, bounds and rights of all segments, fills the ticket and pins what it
   // covers until end_access. Errors: key_revoked, access_denied, out_of_range, not_backed (sparse),
-  // session_lost, lane_fenced. On an error nothing is pinned.
+  // session_lost, lane_fenced, queue_full (too many accesses of one object at a time). On an error
+  // nothing is pinned.
   [[nodiscard]] Errc begin_access(const AccessBy& by, WorkOp op,
                                   std::span<const RemoteSegment> segments, AccessTicket& ticket);
   void end_access(AccessTicket& ticket);

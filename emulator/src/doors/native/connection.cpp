@@ -6,6 +6,11 @@
 #include <algorithm>
 
 namespace godbox::emulator {
+namespace {
+
+constexpr std::size_t kSinkBytes = 4096;
+
+}  // namespace
 
 Connection::Connection(DoorState& door, TimePoint now)
     : door_(door),
@@ -32,7 +37,10 @@ bool Connection::is_reading() const {
 }
 
 std::span<const MutableSpan> Connection::receive_spans() {
-  return is_reading() ? reader_.spans() : std::span<const MutableSpan>();
+  if (state_ == State::holding) {
+    return {&sink_span_, 1};
+  }
+  return is_reading() && !has_turn_ahead_ ? reader_.spans() : std::span<const MutableSpan>();
 }
 
 void Connection::on_received(std::size_t size_bytes, TimePoint now) {
@@ -46,7 +54,7 @@ void Connection::on_received(std::size_t size_bytes, TimePoint now) {
 }
 
 std::span<const ConstSpan> Connection::send_spans() {
-  if (state_ == State::broken || state_ == State::closed) {
+  if (state_ == State::broken || state_ == State::holding || state_ == State::closed) {
     return {};
   }
   return exchanges_.send_spans();
@@ -82,6 +90,9 @@ void Connection::advance(TimePoint now) {
 
 TimePoint Connection::stall_deadline() const {
   TimePoint deadline = kNever;
+  if (is_mapped_) {
+    return deadline;  // silence ends its session, and nothing its hold
+  }
   if (exchanges_.has_sendable()) {
     deadline = last_output_ + door_.options.stall_timeout;
   }
@@ -92,8 +103,11 @@ TimePoint Connection::stall_deadline() const {
 }
 
 TimePoint Connection::next_deadline() const {
-  if (state_ == State::broken || state_ == State::closed) {
+  if (state_ == State::broken || state_ == State::holding || state_ == State::closed) {
     return kNever;
+  }
+  if (has_turn_ahead_) {
+    return last_turn_;
   }
   TimePoint deadline = std::min({next_sweep_, exchanges_.next_ready(), stall_deadline()});
   if (state_ == State::greeting) {
@@ -103,7 +117,7 @@ TimePoint Connection::next_deadline() const {
 }
 
 void Connection::on_timer(TimePoint now) {
-  if (state_ == State::broken || state_ == State::closed) {
+  if (state_ == State::broken || state_ == State::holding || state_ == State::closed) {
     return;
   }
   const bool is_late_hello =
@@ -116,16 +130,18 @@ void Connection::on_timer(TimePoint now) {
     next_sweep_ = now + door_.options.sweep_period;
     sweep();
   }
+  has_turn_ahead_ = false;
   advance(now);
 }
 
-// A session that ended takes its connections with it, a fence the lane that it is for.
+// A session that ended takes its connections with it, but for the one that holds mapped memory: it
+// answers session_lost. A fence takes the lane that it is for.
 void Connection::sweep() {
   const PoolService& service = door_.context.service;
   const bool is_wanted = kind_ == wire::ConnectionKind::lane
                              ? service.is_lane_open(session_.id, lane_)
                              : service.is_session_open(session_.id);
-  if (has_session_ && !is_wanted) {
+  if (has_session_ && !is_mapped_ && !is_wanted) {
     break_off();
   }
 }
@@ -143,9 +159,22 @@ void Connection::finish() {
 
 // What the network may still be reading or writing stays pinned until on_closed.
 void Connection::break_off() {
-  if (state_ != State::closed) {
+  if (is_mapped_) {
+    hold();
+  } else if (state_ != State::closed) {
     state_ = State::broken;
   }
+}
+
+// Over for the peer as far as its session and lanes go; its mapping ends when it closes.
+void Connection::hold() {
+  if (state_ == State::holding || state_ == State::closed) {
+    return;
+  }
+  state_ = State::holding;
+  sink_.resize(kSinkBytes);
+  sink_span_ = sink_;
+  door_.context.service.lose_session(session_.id);
 }
 
 void Connection::reject() {

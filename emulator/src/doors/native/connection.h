@@ -19,6 +19,9 @@ class Connection final : public StreamEndpoint {
   // Largest body before HELLO was answered.
   static constexpr std::uint32_t kHelloBodyBytesMax =
       36 + wire::kNameBytesMax + wire::kAuthBytesMax;
+  // Control requests handled before the network has its turn: one may take milliseconds, and other
+  // connections share its thread.
+  static constexpr int kControlsPerTurnMax = 4;
   static constexpr std::uint32_t kLaneBodyBytesMax =
       wire::kSegmentsPerRequestMax * std::uint32_t{sizeof(wire::Segment)};
 
@@ -41,13 +44,15 @@ class Connection final : public StreamEndpoint {
 
  private:
   // greeting: waits for HELLO. finishing: reads no more, sends what is queued, closes.
-  // broken: neither reads nor sends; closes now.
-  enum class State : std::uint8_t { greeting, open, finishing, broken, closed };
+  // broken: neither reads nor sends; closes now. holding: drops what comes and sends nothing until
+  // the peer closes.
+  enum class State : std::uint8_t { greeting, open, finishing, broken, holding, closed };
 
   // Life: connection.cpp.
   void advance(TimePoint now);
   void finish();
   void break_off();
+  void hold();
   void reject();  // breaks off because of what was received
   void sweep();
   void leave_session();
@@ -82,21 +87,28 @@ class Connection final : public StreamEndpoint {
   SessionInfo session_;
   bool has_session_ = false;
   wire::LaneToken lane_;  // kind lane
+  // The peer has the memory mapped. Only its own close shows that it touches it no more, so this
+  // side never begins one: neither a stall nor silence, a bad frame or a lost session does.
+  bool is_mapped_ = false;
 
   FrameReader reader_;
   wire::Header header_;                  // of the frame being read
   std::vector<RemoteSegment> segments_;  // scratch, kept warm
+  bool has_turn_ahead_ = false;          // frames are here, and wait for on_timer
   Exchange* writing_ = nullptr;          // the WRITE whose payload is being read
   Errc writing_status_ = Errc::ok;       // other than ok: its payload is dropped
 
   ExchangeTable exchanges_;
   std::vector<int> descriptors_;
+  std::vector<std::byte> sink_;  // of what comes while holding
+  MutableSpan sink_span_;
 
   TimePoint opened_;
   TimePoint last_input_;   // bytes came, or reading was resumed
   TimePoint last_output_;  // bytes left, or there was nothing to send
   TimePoint last_touch_;
   TimePoint next_sweep_;
+  TimePoint last_turn_;         // when has_turn_ahead_ was set
   bool was_held_back_ = false;  // not reading
   bool was_idle_ = true;        // nothing to send
 };

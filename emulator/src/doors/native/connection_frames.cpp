@@ -21,15 +21,22 @@ bool is_data(wire::Op op) { return op == wire::Op::read || op == wire::Op::write
 
 void Connection::handle_input(TimePoint now) {
   // What was read ahead beyond the credits waits like what was not read.
-  while (is_reading()) {
+  int controls = 0;
+  while (is_reading() && !has_turn_ahead_) {
     switch (reader_.next()) {
       case FrameReader::Piece::none:
         return;
       case FrameReader::Piece::header:
+        if (controls == kControlsPerTurnMax) {
+          has_turn_ahead_ = true;
+          last_turn_ = now;
+          return;
+        }
         handle_header();
         break;
       case FrameReader::Piece::body:
         handle_body(now);
+        controls += kind_ == wire::ConnectionKind::control ? 1 : 0;
         break;
       case FrameReader::Piece::payload:
         handle_payload(now);
@@ -155,6 +162,10 @@ void Connection::send_greeting(TimePoint now) {
 
 void Connection::handle_request(ConstSpan body, TimePoint now) {
   const Errc session_status = touch(now);
+  if (header_.op == wire::Op::goodbye && is_mapped_) {
+    hold();
+    return;
+  }
   if (header_.op == wire::Op::goodbye) {
     leave_session();
     finish();
@@ -226,6 +237,7 @@ Result<Reply> Connection::map_memory(ConstSpan body) {
   }
   // Before the descriptors leave: from then on the client may touch what its session holds.
   door_.context.service.mark_mapped(session_.id);
+  is_mapped_ = true;
   wire::MapReply map;
   map.dram_channel_sizes.assign(descriptors_.size(), door_.context.config.dram_channel_size);
   map.writable = true;

@@ -9,8 +9,6 @@ namespace {
 // Sizes of encoded replies (docs/wire-protocol.md, sections 8 and 9): the codec takes no list that
 // a frame cannot hold.
 constexpr std::uint64_t kReserveAnswerBytes = 16;
-constexpr std::uint64_t kLookupHeadBytes = 24;
-constexpr std::uint64_t kLookupObjectBytes = 24;
 constexpr std::uint64_t kSlabBytes = 24;
 constexpr std::uint64_t kSlabMemberBytes = 16;
 constexpr std::uint64_t kCountBytes = 4;
@@ -21,12 +19,6 @@ std::uint64_t encoded_bytes(const wire::ReserveReply& reply) {
     bytes += kReserveAnswerBytes + answer.extents.size() * sizeof(wire::ExtentRecord);
   }
   return bytes;
-}
-
-std::uint64_t encoded_bytes(const wire::LookupReply& reply) {
-  return kLookupHeadBytes + reply.objects.size() * kLookupObjectBytes +
-         reply.extents.size() * sizeof(wire::ExtentRecord) +
-         reply.crc32c.size() * sizeof(std::uint32_t);
 }
 
 std::uint64_t encoded_bytes(const wire::SlabsReply& reply) {
@@ -91,27 +83,10 @@ Reply reserve(PoolService& service, SessionId session, const wire::ReserveReques
   return status_only(Errc::too_large);
 }
 
-// Drops objects from the end until the rest fits.
-void shorten(wire::LookupReply& reply) {
-  while (!fits_a_frame(reply) && !reply.objects.empty()) {
-    const wire::LookupObject& last = reply.objects.back();
-    reply.extents.resize(reply.extents.size() - last.extent_count);
-    reply.crc32c.resize(reply.crc32c.size() - last.crc_count);
-    reply.objects.pop_back();
-  }
-}
-
 Reply lookup(PoolService& service, SessionId session, const wire::LookupRequest& request) {
   wire::LookupReply reply;
-  service.lookup(session, request, reply);
-  if (request.prefix) {
-    shorten(reply);  // a shorter prefix is a right answer too
-  }
-  if (fits_a_frame(reply)) {
-    return answered(reply);
-  }
-  service.release(session, wire::LeasesRequest{{reply.lease}});
-  return status_only(Errc::too_large);
+  const Errc status = service.lookup(session, request, reply);
+  return status == Errc::ok ? answered(reply) : status_only(status);
 }
 
 Reply list(const PoolService& service, SessionId session, wire::ListRequest request) {

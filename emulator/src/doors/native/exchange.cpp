@@ -55,7 +55,7 @@ void ExchangeTable::reply(Exchange& exchange, Reply reply, TimePoint ready) {
   header.is_response = true;
   header.status = reply.status;
   header.request_id = exchange.request.request_id;
-  header.epoch = header.op == wire::Op::hello ? Epoch() : service_.epoch();
+  header.epoch = service_.epoch();
   header.body_bytes = static_cast<std::uint32_t>(exchange.body.size());
   header.body_crc32c = exchange.body.empty() ? 0 : crc32c(exchange.body);
   header.payload_bytes =

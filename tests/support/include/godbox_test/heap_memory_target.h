@@ -35,6 +35,7 @@ class HeapMemoryTarget final : public MemoryTarget {
   [[nodiscard]] std::byte* data() const override { return bytes_.get(); }
   [[nodiscard]] int descriptor() const override { return options_.descriptor; }
   [[nodiscard]] SizeBytes backing_granularity() const override { return options_.granularity; }
+  [[nodiscard]] bool is_always_present() const override { return false; }
   [[nodiscard]] Result<void> back(DramOffset offset, SizeBytes size) override;
   [[nodiscard]] Result<void> discard(DramOffset offset, SizeBytes size) override;
   void flush(ConstSpan /*range*/) const override {}

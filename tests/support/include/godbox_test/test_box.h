@@ -24,6 +24,7 @@ struct TestBoxOptions {
   emulator::PacedRates rates;
   Duration session_timeout = std::chrono::hours(1);
   emulator::NativeDoorOptions door;
+  emulator::MapMemory map_memory = emulator::MapMemory::trusted;
   bool has_descriptors = false;  // DRAM channel i has the number 100 + i
   std::uint64_t seed = 1;
 };

@@ -25,7 +25,9 @@ std::vector<Taken> extents_of(World& world, std::size_t tenant, std::vector<std:
   wire::LookupRequest request;
   request.names.assign(names.begin(), names.end());
   wire::LookupReply reply;
-  service.lookup(session->id, request, reply);
+  if (service.lookup(session->id, request, reply) != Errc::ok) {
+    world.fail("what is visible cannot be looked up");
+  }
   std::vector<Taken> taken;
   std::size_t next = 0;
   for (std::size_t i = 0; i < reply.objects.size(); ++i) {

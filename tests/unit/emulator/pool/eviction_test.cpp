@@ -151,6 +151,98 @@ TEST_CASE("when nothing may be evicted the pool says backing_full and keeps what
   CHECK(pool.service->usage().evictions == 40);
 }
 
+TEST_CASE("regions above the low mark do not cost the cache its objects", "[unit][pool]") {
+  Pool pool(hundred_mib());
+  const SessionId session = pool.open();
+  REQUIRE(pool.service->allocate_region(session, SizeBytes(60 * kMib)).has_value());
+  REQUIRE(pool.service->allocate_region(session, SizeBytes(32 * kMib)).has_value());
+  // 8 MiB are left: the marks are at 7.6 and 7.2 of them.
+  for (int i = 0; i < 7; ++i) {
+    REQUIRE(pool.put(session, name_of(i), kMib) == Errc::ok);
+  }
+  CHECK(pool.service->usage().evictions == 0);
+  for (int i = 7; i < 50; ++i) {
+    REQUIRE(pool.put(session, name_of(i), kMib) == Errc::ok);
+    REQUIRE(present(pool, session, 50) == range(i - 6, i + 1));
+    pool.service->on_timer();
+  }
+  CHECK(pool.service->usage().evictions == 43);
+}
+
+TEST_CASE("where one list is all being read, the other makes room", "[unit][pool]") {
+  Pool pool({.dram_channels = 1,
+             .channel_size = SizeBytes(128 * kMib),
+             .backing_limit = SizeBytes(1024 * kMib),
+             .has_memory = false});
+  const SessionId session = pool.open();
+  std::vector<AccessTicket> tickets(70);
+  for (int i = 0; i < 70; ++i) {
+    REQUIRE(pool.put(session, name_of(i), kMib) == Errc::ok);
+    const std::string name = name_of(i);
+    const wire::LookupReply found = pool.lookup(session, {name});
+    REQUIRE(pool.service->begin_access(session, WorkOp::read,
+                                       Pool::segments_of(found.objects[0].read_key, found.extents),
+                                       tickets[static_cast<std::size_t>(i)]) == Errc::ok);
+  }
+  for (int i = 0; i < 100; ++i) {  // there is room for 58
+    REQUIRE(pool.put(session, "sparse" + std::to_string(i), kMib, true) == Errc::ok);
+  }
+  CHECK(present(pool, session, 70) == range(0, 70));
+  CHECK(pool.service->usage().reserved >= SizeBytes(110 * kMib));
+  for (AccessTicket& ticket : tickets) {
+    pool.service->end_access(ticket);
+  }
+}
+
+TEST_CASE("a put that leased small objects leave no chunks for is refused and evicts nothing",
+          "[unit][pool]") {
+  PoolOptions options{.dram_channels = 4,
+                      .channel_size = SizeBytes(32 * kMib),
+                      .backing_limit = SizeBytes(32 * kMib),
+                      .has_memory = false};
+  options.high_watermark = 1.0;
+  options.low_watermark = 1.0;
+  Pool pool(options);
+  const SessionId session = pool.open();
+  // 64 chunks of 512 KiB. One small object of each 128 is leased: one per chunk.
+  int stored = 0;
+  std::vector<std::string> names;
+  for (; stored < 8000; ++stored) {
+    REQUIRE(pool.put(session, name_of(stored), 4000) == Errc::ok);
+    if (stored % 128 == 0) {
+      names.push_back(name_of(stored));
+    }
+  }
+  REQUIRE(pool.service->usage().evictions == 0);
+  const wire::LookupReply held = pool.lookup(session, {names.begin(), names.end()}, 30'000);
+  REQUIRE(held.lease != LeaseId());
+  CHECK(pool.reserve(session, "large", 4 * kMib).status == Errc::backing_full);
+  CHECK(pool.service->usage().evictions == 0);
+  // What fits beside them still gets its room.
+  CHECK(pool.put(session, "small", 100'000) == Errc::ok);
+  pool.release(session, held.lease);
+  CHECK(pool.put(session, "large", 4 * kMib) == Errc::ok);
+}
+
+TEST_CASE("many tenants with little each share chunks", "[unit][pool]") {
+  Pool pool({.dram_channels = 4,
+             .channel_size = SizeBytes(32 * kMib),
+             .backing_limit = SizeBytes(32 * kMib),  // 64 chunks
+             .eviction = EvictionPolicy::none});
+  std::vector<SessionId> sessions;
+  for (int i = 0; i < 1000; ++i) {
+    INFO("tenant " << i);
+    sessions.push_back(pool.open("tenant" + std::to_string(i)));
+    const wire::ReserveAnswer answer = pool.reserve(sessions.back(), "tiny", 1024);
+    REQUIRE(answer.status == Errc::ok);
+    REQUIRE(pool.holds(sessions.back(), answer.write_key, answer.extents, std::byte{0}));
+    REQUIRE(pool.fill(sessions.back(), answer.write_key, answer.extents, std::byte{1}) == Errc::ok);
+    REQUIRE(pool.commit(sessions.back(), answer.reservation) == Errc::ok);
+  }
+  CHECK(pool.service->usage().backed <= SizeBytes(17 * kMib));
+  CHECK(pool.reserve(sessions[0], "large", 12 * kMib).status == Errc::ok);
+}
+
 TEST_CASE("sparse objects give way to address space, not to memory", "[unit][pool]") {
   PoolOptions options = hundred_mib();
   options.high_watermark = 1.0;

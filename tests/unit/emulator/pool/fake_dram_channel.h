@@ -9,6 +9,7 @@
 #include <godbox/memory_target.h>
 
 #include <atomic>
+#include <functional>
 
 #include <sys/mman.h>
 
@@ -31,20 +32,22 @@ class FakeDramChannel final : public MemoryTarget {
   Errc discard_status = Errc::ok;
   std::atomic<int> backs_before_failure{-1};  // -1: none fails for this reason
   std::atomic<int> failing_period{0};         // every so many calls of back() fail; 0: none
-  std::string_view kind_name = "memfd";
+  bool always_present = false;
   SizeBytes granularity{4096};
   std::atomic<std::uint64_t> backed_bytes{0};
   std::atomic<std::uint64_t> back_calls{0};
   std::atomic<std::uint64_t> discard_calls{0};
   // False: nothing is made accessible, for tests of tables that never touch the bytes.
   bool has_memory = true;
+  std::function<void()> on_discard;
 
-  [[nodiscard]] std::string_view kind() const override { return kind_name; }
+  [[nodiscard]] std::string_view kind() const override { return "memfd"; }
   [[nodiscard]] SizeBytes size() const override { return size_; }
   [[nodiscard]] Coherence coherence() const override { return Coherence::coherent; }
   [[nodiscard]] std::byte* data() const override { return data_; }
   [[nodiscard]] int descriptor() const override { return -1; }
   [[nodiscard]] SizeBytes backing_granularity() const override { return granularity; }
+  [[nodiscard]] bool is_always_present() const override { return always_present; }
   [[nodiscard]] Result<void> back(DramOffset offset, SizeBytes size) override {
     ++back_calls;
     check(offset, size);
@@ -64,6 +67,9 @@ class FakeDramChannel final : public MemoryTarget {
   }
   [[nodiscard]] Result<void> discard(DramOffset offset, SizeBytes size) override {
     ++discard_calls;
+    if (on_discard) {
+      on_discard();
+    }
     check(offset, size);
     if (discard_status != Errc::ok) {
       return discard_status;

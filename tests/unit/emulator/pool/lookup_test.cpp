@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pool_fixture.h"
+#include <godbox_test/allocation_count.h>
 
 #include <algorithm>
 #include <random>
@@ -52,8 +53,8 @@ TEST_CASE("answers are appended to what the reply holds already", "[unit][pool]"
   const SessionId session = pool.open();
   REQUIRE(pool.put(session, "a", 10) == Errc::ok);
   wire::LookupReply reply;
-  pool.service->lookup(session, {false, 0, {"a"}}, reply);
-  pool.service->lookup(session, {false, 0, {"b", "a"}}, reply);
+  REQUIRE(pool.service->lookup(session, {false, 0, {"a"}}, reply) == Errc::ok);
+  REQUIRE(pool.service->lookup(session, {false, 0, {"b", "a"}}, reply) == Errc::ok);
   REQUIRE(reply.objects.size() == 3);
   CHECK(reply.objects[1].status == Errc::not_found);
   CHECK(reply.objects[2].status == Errc::ok);
@@ -143,6 +144,53 @@ TEST_CASE("leases end at their time, with their session, and are no longer than 
   CHECK(pool.service->usage().leases == 0);
 }
 
+TEST_CASE("an answer larger than a frame is not even begun", "[unit][pool]") {
+  // 16384 CRCs each: 251 times that is all that a frame holds.
+  Pool pool({.dram_channels = 1,
+             .channel_size = SizeBytes(std::uint64_t{4} << 30U),
+             .has_memory = false});
+  const SessionId session = pool.open();
+  const wire::ReserveAnswer answer = pool.reserve(session, "large", std::uint64_t{1} << 30U);
+  REQUIRE(answer.status == Errc::ok);
+  REQUIRE(pool.commit(session, answer.reservation, std::vector<std::uint32_t>(16384, 1)) ==
+          Errc::ok);
+  REQUIRE(pool.put(session, "small", 10) == Errc::ok);
+  std::vector<std::string_view> names(wire::kBatchItemsMax, "large");
+  names[0] = "small";
+  wire::LookupReply reply;
+  const std::uint64_t before = godbox::test::allocation_count();
+  CHECK(pool.service->lookup(session, {false, kLeaseMs, names}, reply) == Errc::too_large);
+  CHECK(godbox::test::allocation_count() - before <= 20);  // scratch that grows to 250 names
+  CHECK(reply.objects.empty());
+  CHECK(reply.lease == LeaseId());
+  CHECK(pool.service->usage().leases == 0);
+  pool.advance(1s);
+  CHECK(pool.remove(session, "small") == Errc::ok);  // nothing holds it
+  CHECK(pool.service->usage().quarantined == 0);
+
+  std::fill(names.begin(), names.end(), "large");
+  const wire::LookupReply cut = pool.lookup(session, names, kLeaseMs, true);
+  const std::size_t each = 24 + 16 * answer.extents.size() + 4 * 16384;
+  CHECK(cut.objects.size() == ((16U << 20U) - 24) / each);
+  CHECK(cut.crc32c.size() == cut.objects.size() * 16384);
+  CHECK(cut.lease != LeaseId());
+}
+
+TEST_CASE("the memory of a lease is that of what it covers", "[unit][pool]") {
+  Pool pool;
+  const SessionId session = pool.open();
+  REQUIRE(pool.put(session, "there", 10) == Errc::ok);
+  std::vector<std::string_view> names(wire::kBatchItemsMax, "absent");
+  names[0] = "there";
+  static_cast<void>(pool.lookup(session, names, kLeaseMs));
+  const SizeBytes before = pool.service->usage().index_memory;
+  for (int i = 0; i < 100; ++i) {
+    static_cast<void>(pool.lookup(session, names, kLeaseMs));
+  }
+  CHECK(pool.service->usage().leases == 101);
+  CHECK(pool.service->usage().index_memory - before < SizeBytes(100 * 1000));
+}
+
 TEST_CASE("at most half of the pool is under lease, by memory and by address space",
           "[unit][pool]") {
   Pool pool({.dram_channels = 1,
@@ -230,8 +278,11 @@ TEST_CASE("a session that is gone gets no answer about names", "[unit][pool]") {
   const SessionId session = pool.open();
   REQUIRE(pool.put(session, "a", 10) == Errc::ok);
   pool.service->close_session(session);
-  CHECK(pool.lookup(session, {"a"}).objects.at(0).status == Errc::session_lost);
-  CHECK(pool.lookup(session, {"a"}, 100, true).objects.empty());
+  for (const bool prefix : {false, true}) {
+    wire::LookupReply reply;
+    CHECK(pool.service->lookup(session, {prefix, 100, {"a"}}, reply) == Errc::session_lost);
+    CHECK(reply.objects.empty());
+  }
   CHECK(pool.remove(session, "a") == Errc::session_lost);
   CHECK(pool.reserve(session, "b", 10).status == Errc::session_lost);
   CHECK(pool.abort(session, ReservationId(1)) == Errc::session_lost);

@@ -86,7 +86,7 @@ class Pool {
   [[nodiscard]] wire::LookupReply lookup(SessionId session, std::vector<std::string_view> names,
                                          std::uint32_t lease_ms = 0, bool prefix = false) {
     wire::LookupReply reply;
-    service->lookup(session, {prefix, lease_ms, std::move(names)}, reply);
+    REQUIRE(service->lookup(session, {prefix, lease_ms, std::move(names)}, reply) == Errc::ok);
     return reply;
   }
   [[nodiscard]] Errc status_of(SessionId session, std::string_view name) {

@@ -63,8 +63,8 @@ std::uint64_t run_reader(PoolService& service, SessionId session, std::atomic<in
   for (int i = 0; i < kReadsMax && hits < kRounds; ++i) {
     const std::string name = name_of(i);
     wire::LookupReply found;
-    service.lookup(session, {false, 1000, {name}}, found);
-    if (found.objects[0].status != Errc::ok) {
+    if (service.lookup(session, {false, 1000, {name}}, found) != Errc::ok ||
+        found.objects[0].status != Errc::ok) {
       continue;
     }
     std::vector<RemoteSegment> segments;
@@ -126,6 +126,39 @@ TEST_CASE("threads that put, look up, read, list and expire find each other's by
   service.close_session(stranger);
   CHECK(service.usage().quarantined == 0);
   CHECK(service.usage().leases == 0);
+}
+
+TEST_CASE("a put waits for memory that another thread is giving back, and is not refused",
+          "[unit][pool]") {
+  constexpr std::uint64_t kLimit = 6U << 20U;
+  Pool pool({.dram_channels = 3,
+             .channel_size = SizeBytes(8U << 20U),
+             .backing_limit = SizeBytes(kLimit),
+             .eviction = EvictionPolicy::none});
+  const SessionId session = pool.open();
+  const Result<wire::RegionReply> all = pool.service->allocate_region(session, SizeBytes(kLimit));
+  REQUIRE(all.has_value());
+  REQUIRE(pool.service->free_region(session, all->key) == Errc::ok);
+  std::atomic<bool> is_trimming{false};
+  std::atomic<bool> may_go_on{false};
+  pool.channels[0]->on_discard = [&] {
+    is_trimming = true;
+    while (!may_go_on) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  };
+  pool.clock.advance(std::chrono::seconds(5));
+  std::thread trimmer([&] { pool.service->on_timer(); });
+  while (!is_trimming) {
+    std::this_thread::yield();
+  }
+  std::thread releaser([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    may_go_on = true;
+  });
+  CHECK(pool.service->allocate_region(session, SizeBytes(kLimit)).has_value());
+  releaser.join();
+  trimmer.join();
 }
 
 TEST_CASE("threads that want memory at once stay within the limit and lose none of it",

@@ -113,8 +113,9 @@ TEST_CASE("a sparse object is named and placed, has no CRCs and cannot be touche
   const wire::ReserveAnswer answer = pool.reserve(session, "declared", 50U << 20U, true);
   REQUIRE(answer.status == Errc::ok);
   CHECK(pool.service->usage().backed.is_zero());
+  CHECK(answer.write_key == RKey());  // there is nothing to write
   CHECK(pool.access(session, WorkOp::write, Pool::segments_of(answer.write_key, answer.extents)) ==
-        Errc::not_backed);
+        Errc::key_revoked);
   CHECK(pool.commit(session, answer.reservation, {1}) == Errc::invalid_argument);
   REQUIRE(pool.commit(session, answer.reservation) == Errc::ok);
   const wire::LookupReply found = pool.lookup(session, {"declared"});

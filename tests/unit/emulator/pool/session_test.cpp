@@ -190,6 +190,79 @@ TEST_CASE("what a mapped session could still touch is held until it is closed", 
   CHECK(pool.service->usage().sessions == 1);
 }
 
+TEST_CASE("a region that a mapped session holds keeps its space when another session frees it",
+          "[unit][pool]") {
+  Pool pool;
+  const SessionId mapped = pool.open();
+  const SessionId sibling = pool.open();
+  pool.service->mark_mapped(mapped);
+  const Result<wire::RegionReply> theirs =
+      pool.service->allocate_region(mapped, SizeBytes(100'000));
+  const Result<wire::RegionReply> own = pool.service->allocate_region(mapped, SizeBytes(4096));
+  REQUIRE(theirs.has_value());
+  REQUIRE(own.has_value());
+  const SizeBytes both = pool.service->usage().reserved;
+  CHECK(pool.service->free_region(sibling, theirs->key) == Errc::ok);
+  CHECK(pool.service->free_region(sibling, theirs->key) == Errc::not_found);
+  CHECK(pool.access(sibling, WorkOp::write, Pool::segments_of(theirs->key, theirs->extents)) ==
+        Errc::key_revoked);
+  CHECK(pool.service->usage().regions == 1);
+  CHECK(pool.service->usage().quarantined == 1);
+  CHECK(pool.service->usage().reserved == both);
+  // The holder's own word is enough.
+  CHECK(pool.service->free_region(mapped, own->key) == Errc::ok);
+  CHECK(pool.service->usage().reserved == both - SizeBytes(4096));
+  pool.service->close_session(mapped);
+  CHECK(pool.service->usage().reserved.is_zero());
+  CHECK(pool.service->usage().quarantined == 0);
+}
+
+TEST_CASE("a session that holds more than one step ends is gone as a whole", "[unit][pool]") {
+  Pool pool({.dram_channels = 2, .channel_size = SizeBytes(64U << 20U)});
+  const SessionId session = pool.open();
+  const SessionId other = pool.open();
+  std::vector<std::string> names;
+  for (int i = 0; i < 3000; ++i) {
+    names.push_back("n" + std::to_string(i));
+    REQUIRE(pool.put(other, names.back(), 100) == Errc::ok);
+    REQUIRE(pool.reserve(session, "r" + std::to_string(i), 100).status == Errc::ok);
+  }
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  for (int i = 0; i < 20; ++i) {
+    REQUIRE(pool.lookup(session, views, 30'000).lease != LeaseId());
+  }
+  for (int i = 0; i < 10; ++i) {
+    REQUIRE(pool.service->allocate_region(session, SizeBytes(100)).has_value());
+  }
+  SECTION("closed") { pool.service->close_session(session); }
+  SECTION("silent") {
+    pool.clock.advance(29s);
+    REQUIRE(pool.service->touch_session(other) == Errc::ok);
+    pool.advance(2s);
+  }
+  SECTION("lost") {
+    pool.service->lose_session(session);
+    CHECK(pool.service->touch_session(session) == Errc::session_lost);
+    pool.service->on_timer();
+  }
+  SECTION("its leases released at once") {
+    wire::LeasesRequest leases;
+    for (int i = 0; i < 20; ++i) {
+      leases.leases.push_back(pool.lookup(other, views, 30'000).lease);
+    }
+    pool.service->release(other, leases);
+    pool.service->close_session(session);
+  }
+  const PoolUsage usage = pool.service->usage();
+  CHECK(usage.sessions == 1);
+  CHECK(usage.leases == 0);
+  CHECK(usage.reservations == 0);
+  CHECK(usage.regions == 0);
+  CHECK(usage.quarantined == 0);
+  CHECK(usage.objects == 3000);
+  CHECK(usage.reserved == SizeBytes(3000 * 4096));
+}
+
 TEST_CASE("a write in flight outlives its session, and so does the space under it",
           "[unit][pool]") {
   Pool pool;

@@ -70,6 +70,9 @@ class MappedMemory final : public MemoryTarget {
   [[nodiscard]] std::byte* data() const override { return data_; }
   [[nodiscard]] int descriptor() const override { return descriptor_; }
   [[nodiscard]] SizeBytes backing_granularity() const override { return granularity_; }
+  [[nodiscard]] bool is_always_present() const override {
+    return kind_ == Kind::device || kind_ == Kind::descriptor;
+  }
   // out_of_range also for what is not made of whole granules; unsupported for somebody else's
   // memory. Refuses with backing_full before the machine runs out of memory, not after.
   [[nodiscard]] Result<void> back(DramOffset offset, SizeBytes size) override;

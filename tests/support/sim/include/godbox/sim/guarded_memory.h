@@ -27,6 +27,7 @@ class GuardedMemory final : public MemoryTarget {
   [[nodiscard]] std::byte* data() const override { return data_; }
   [[nodiscard]] int descriptor() const override { return -1; }
   [[nodiscard]] SizeBytes backing_granularity() const override { return granularity_; }
+  [[nodiscard]] bool is_always_present() const override { return false; }
   [[nodiscard]] Result<void> back(DramOffset offset, SizeBytes size) override;
   [[nodiscard]] Result<void> discard(DramOffset offset, SizeBytes size) override;
   void flush(ConstSpan /*range*/) const override {}
