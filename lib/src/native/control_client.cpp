@@ -11,6 +11,7 @@ namespace {
 
 // What is lent to the network at a time keeps it busy; what has to wait is stamped later.
 constexpr std::size_t kFramesPerCallMax = 64;
+static_assert(kFramesPerCallMax <= kStreamSpansMax);
 constexpr std::size_t kWindowBytes = std::size_t{1} << 20U;
 
 // What is left until `deadline`, for the frame's header: 0 means none, so a passed one says 1 ms.

@@ -89,6 +89,7 @@ struct RegionPiece {
 class Client {
  public:
   static constexpr std::size_t kOperationsMax = 4096;  // submitted and not called back
+  static_assert(kOperationsMax <= Executor::kBatchesMax);
   using OnStatuses = std::function<void(std::span<const Errc>)>;
   using OnLookup = std::function<void(Result<Lookup>)>;
   // What a transport is made from, once the session stands and the box is known.
