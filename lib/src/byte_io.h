@@ -43,6 +43,16 @@ class ByteWriter {
     store_le(next_, value);
     next_ += sizeof(T);
   }
+  // A fixed layout of wire_spec.h begins here; its fields say where the layout has them.
+  void begin_record() { record_ = next_; }
+  void at(std::size_t offset) const {
+    GODBOX_ASSERT(static_cast<std::size_t>(next_ - record_) == offset);
+  }
+  template <std::unsigned_integral T>
+  void put_at(std::size_t offset, T value) {
+    at(offset);
+    put(value);
+  }
   void put_bytes(ConstSpan bytes) {
     GODBOX_ASSERT(left() >= bytes.size());
     if (!bytes.empty()) {
@@ -67,6 +77,7 @@ class ByteWriter {
  private:
   std::byte* next_;
   std::byte* end_;
+  const std::byte* record_ = next_;
 };
 
 class ByteReader {

@@ -3,7 +3,8 @@
 // The copies of the data path. Figures behind the choices: perf/micro/copy_bench.cpp.
 // - Non-temporal stores spare the read of the destination's lines that an ordinary store begins
 //   with: a third of the traffic of a copy between memories. They lose where both sides already lie
-//   in the L2 cache, so copies under kStreamBytesMin, one strip of a small slab, are memcpy's.
+//   in the L2 cache, so copies under kStreamBytesMin are memcpy's; one strip of a small slab, which
+//   is of just that size, is streamed.
 // - The CRC goes first, in chunks that stay in the L1 cache until the copy reads them again.
 //   Software prefetch of the next chunk costs more than it brings: the hardware's already runs
 //   ahead.

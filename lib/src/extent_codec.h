@@ -18,9 +18,10 @@ namespace godbox::wire {
 
 inline void put_extent(ByteWriter& writer, const Extent& extent) {
   GODBOX_ASSERT(is_proper(extent));
-  writer.put(extent.address.slab.value());
-  writer.put(extent.length_bytes);
-  writer.put(extent.address.offset.count());
+  writer.begin_record();
+  writer.put_at(offsetof(ExtentRecord, slab), extent.address.slab.value());
+  writer.put_at(offsetof(ExtentRecord, length), extent.length_bytes);
+  writer.put_at(offsetof(ExtentRecord, offset), extent.address.offset.count());
 }
 
 [[nodiscard]] inline Extent get_extent(ByteReader& reader) {

@@ -55,19 +55,19 @@ void encode_header(const Header& header, std::span<std::byte, kHeaderBytes> out)
   GODBOX_ASSERT(header.body_bytes <= kBodyBytesMax && header.payload_bytes <= kPayloadBytesMax);
   GODBOX_ASSERT(is_consistent(header));
   ByteWriter writer(out);
-  writer.put(kMagic);
-  writer.put(static_cast<std::uint8_t>(header.op));
-  writer.put(header.is_response ? kFlagResponse : std::uint8_t{0});
-  writer.put_status(header.status);
-  writer.put(header.request_id);
-  writer.put(header.epoch.value());
-  writer.put(header.body_bytes);
-  writer.put(header.payload_bytes);
-  writer.put(header.deadline_ms);
-  writer.put(header.body_crc32c);
+  writer.put_at(offsetof(FrameHeader, magic), kMagic);
+  writer.put_at(offsetof(FrameHeader, op), static_cast<std::uint8_t>(header.op));
+  writer.put_at(offsetof(FrameHeader, flags), header.is_response ? kFlagResponse : std::uint8_t{0});
+  writer.put_at(offsetof(FrameHeader, status), static_cast<std::uint16_t>(header.status));
+  writer.put_at(offsetof(FrameHeader, request_id), header.request_id);
+  writer.put_at(offsetof(FrameHeader, epoch), header.epoch.value());
+  writer.put_at(offsetof(FrameHeader, body_bytes), header.body_bytes);
+  writer.put_at(offsetof(FrameHeader, payload_bytes), header.payload_bytes);
+  writer.put_at(offsetof(FrameHeader, deadline_ms), header.deadline_ms);
+  writer.put_at(offsetof(FrameHeader, body_crc32c), header.body_crc32c);
   constexpr std::array<std::byte, sizeof(FrameHeader::reserved)> kReserved{};
   writer.put_bytes(kReserved);
-  writer.put(crc32c(out.first<kHeaderCrcOffset>()));
+  writer.put_at(offsetof(FrameHeader, header_crc32c), crc32c(out.first<kHeaderCrcOffset>()));
 }
 
 Result<Header> decode_header(std::span<const std::byte, kHeaderBytes> in) {
@@ -131,11 +131,12 @@ void encode_segments(std::span<const RemoteSegment> segments, MutableSpan out) {
   GODBOX_ASSERT(out.size() >= segments.size() * sizeof(Segment));
   ByteWriter writer(out);
   for (const RemoteSegment& segment : segments) {
-    writer.put(segment.key.value());
-    writer.put(segment.address.slab.value());
-    writer.put(segment.address.offset.count());
-    writer.put(segment.length_bytes);
-    writer.put(std::uint32_t{0});
+    writer.begin_record();
+    writer.put_at(offsetof(Segment, rkey), segment.key.value());
+    writer.put_at(offsetof(Segment, slab), segment.address.slab.value());
+    writer.put_at(offsetof(Segment, offset), segment.address.offset.count());
+    writer.put_at(offsetof(Segment, length), segment.length_bytes);
+    writer.put_at(offsetof(Segment, reserved), std::uint32_t{0});
   }
 }
 

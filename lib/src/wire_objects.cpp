@@ -13,7 +13,6 @@ constexpr std::size_t kNameBytesMin = 2;
 constexpr std::size_t kReserveItemBytesMin = 12;
 constexpr std::size_t kReserveAnswerBytesMin = 16;
 constexpr std::size_t kCommitItemBytesMin = 12;
-constexpr std::size_t kLookupObjectBytes = 24;
 constexpr std::size_t kListEntryBytesMin = 10;
 
 std::size_t names_bytes(std::span<const std::string_view> names) {
@@ -61,13 +60,14 @@ std::vector<IdType> get_ids(ByteReader& reader) {
 }
 
 void put_lookup_object(ByteWriter& writer, const LookupObject& object) {
-  writer.put_status(object.status);
-  writer.put(std::uint8_t{object.sparse});
-  writer.put(std::uint8_t{0});
-  writer.put(object.read_key.value());
-  writer.put(object.size.count());
-  writer.put(object.extent_count);
-  writer.put(object.crc_count);
+  writer.begin_record();
+  writer.put_at(offsetof(LookupRecord, status), static_cast<std::uint16_t>(object.status));
+  writer.put_at(offsetof(LookupRecord, flags), std::uint8_t{object.sparse});
+  writer.put_at(offsetof(LookupRecord, reserved), std::uint8_t{0});
+  writer.put_at(offsetof(LookupRecord, read_key), object.read_key.value());
+  writer.put_at(offsetof(LookupRecord, size), object.size.count());
+  writer.put_at(offsetof(LookupRecord, extent_count), object.extent_count);
+  writer.put_at(offsetof(LookupRecord, crc_count), object.crc_count);
 }
 
 LookupObject get_lookup_object(ByteReader& reader) {
@@ -269,14 +269,18 @@ Result<LookupRequest> decode(ConstSpan body) {
 template <>
 Body encode(const LookupReply& message) {
   GODBOX_ASSERT(counts_agree(message));
-  Body body(24 + message.objects.size() * kLookupObjectBytes +
+  Body body(sizeof(LookupHead) + message.objects.size() * sizeof(LookupRecord) +
             message.extents.size() * sizeof(ExtentRecord) + message.crc32c.size() * 4);
   ByteWriter writer(body);
-  writer.put(message.lease.value());
-  writer.put(message.lease_ms);
+  writer.put_at(offsetof(LookupHead, lease), message.lease.value());
+  writer.put_at(offsetof(LookupHead, lease_ms), message.lease_ms);
+  writer.at(offsetof(LookupHead, object_count));
   writer.put_count(message.objects.size(), kBatchItemsMax);
+  writer.at(offsetof(LookupHead, extent_count));
   writer.put_count(message.extents.size(), (kBodyBytesMax / sizeof(ExtentRecord)));
+  writer.at(offsetof(LookupHead, crc_count));
   writer.put_count(message.crc32c.size(), kBodyBytesMax / 4);
+  writer.at(sizeof(LookupHead));
   for (const LookupObject& object : message.objects) {
     put_lookup_object(writer, object);
   }
@@ -293,7 +297,7 @@ Result<LookupReply> decode(ConstSpan body) {
   LookupReply message;
   message.lease = LeaseId(reader.get<std::uint64_t>());
   message.lease_ms = reader.get<std::uint32_t>();
-  const std::size_t object_count = reader.get_count(kBatchItemsMax, kLookupObjectBytes);
+  const std::size_t object_count = reader.get_count(kBatchItemsMax, sizeof(LookupRecord));
   const std::size_t extent_count =
       reader.get_count((kBodyBytesMax / sizeof(ExtentRecord)), sizeof(ExtentRecord));
   const std::size_t crc_count = reader.get_count(kBodyBytesMax / 4, 4);

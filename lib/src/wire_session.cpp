@@ -32,13 +32,20 @@ Error bad_version(unsigned first, unsigned last) {
 
 // Smallest forms on the wire, for ByteReader::get_count.
 constexpr std::size_t kEthPortBytesMin = 2 + 2 + 2;
-constexpr std::size_t kSlabBytesMin = 24;
-constexpr std::size_t kSlabMemberBytes = 16;
+
+// What belongs to the other kind of connection has to be zero.
+bool is_of_its_kind(const HelloRequest& message) {
+  if (message.kind == ConnectionKind::lane) {
+    return message.tenant.empty();
+  }
+  return message.lane == LaneId() && message.session == SessionId() &&
+         message.secret == SessionSecret();
+}
 
 std::size_t slabs_bytes(const SlabsReply& message) {
   std::size_t size = 4;
   for (const SlabRecord& slab : message.slabs) {
-    size += kSlabBytesMin + slab.members.size() * kSlabMemberBytes;
+    size += sizeof(SlabHead) + slab.members.size() * sizeof(SlabMemberRecord);
   }
   return size;
 }
@@ -79,15 +86,18 @@ template <>
 Body encode(const HelloRequest& message) {
   GODBOX_ASSERT(message.auth_method != 0 || message.auth.empty());
   GODBOX_ASSERT(message.auth.size() <= kAuthBytesMax);
-  Body body(32 + 2 + message.tenant.size() + 2 + message.auth.size());
+  GODBOX_ASSERT(is_of_its_kind(message));
+  Body body(sizeof(HelloRequestHead) + 2 + message.tenant.size() + 2 + message.auth.size());
   ByteWriter writer(body);
-  writer.put(message.version_min);
-  writer.put(message.version_max);
-  writer.put(static_cast<std::uint8_t>(message.kind));
-  writer.put(message.auth_method);
-  writer.put(message.lane.value());
-  writer.put(message.session.value());
+  writer.put_at(offsetof(HelloRequestHead, version_min), message.version_min);
+  writer.put_at(offsetof(HelloRequestHead, version_max), message.version_max);
+  writer.put_at(offsetof(HelloRequestHead, kind), static_cast<std::uint8_t>(message.kind));
+  writer.put_at(offsetof(HelloRequestHead, auth_method), message.auth_method);
+  writer.put_at(offsetof(HelloRequestHead, lane), message.lane.value());
+  writer.put_at(offsetof(HelloRequestHead, session), message.session.value());
+  writer.at(offsetof(HelloRequestHead, secret));
   put_secret(writer, message.secret);
+  writer.at(sizeof(HelloRequestHead));
   writer.put_text(message.tenant, kNameBytesMax);
   writer.put(static_cast<std::uint16_t>(message.auth.size()));
   writer.put_bytes(message.auth);
@@ -115,25 +125,27 @@ Result<HelloRequest> decode(ConstSpan body) {
   message.tenant = reader.get_text(kNameBytesMax);
   message.auth = reader.get_bytes(reader.get_count<std::uint16_t>(kAuthBytesMax, 1));
   reader.require(message.auth_method != 0 || message.auth.empty());
+  reader.require(is_of_its_kind(message));
   return finish(reader, std::move(message), "HELLO request");
 }
 
 template <>
 Body encode(const HelloReply& message) {
-  Body body(64);
+  Body body(sizeof(HelloResponse));
   ByteWriter writer(body);
-  writer.put(message.version);
-  writer.put(message.eth_port.value());
-  writer.put(message.super_nic.value());
-  writer.put(std::uint16_t{0});
-  writer.put(message.session.value());
+  writer.put_at(offsetof(HelloResponse, version), message.version);
+  writer.put_at(offsetof(HelloResponse, eth_port), message.eth_port.value());
+  writer.put_at(offsetof(HelloResponse, super_nic), message.super_nic.value());
+  writer.put_at(offsetof(HelloResponse, reserved_6), std::uint16_t{0});
+  writer.put_at(offsetof(HelloResponse, session), message.session.value());
+  writer.at(offsetof(HelloResponse, secret));
   put_secret(writer, message.secret);
-  writer.put(message.epoch.value());
-  writer.put(message.bytes_in_flight_max);
-  writer.put(message.requests_in_flight_max);
-  writer.put(message.lease_ms_max);
-  writer.put(message.session_timeout_ms);
-  writer.put(message.lane_token.value());
+  writer.put_at(offsetof(HelloResponse, epoch), message.epoch.value());
+  writer.put_at(offsetof(HelloResponse, bytes_in_flight_max), message.bytes_in_flight_max);
+  writer.put_at(offsetof(HelloResponse, requests_in_flight_max), message.requests_in_flight_max);
+  writer.put_at(offsetof(HelloResponse, lease_ms_max), message.lease_ms_max);
+  writer.put_at(offsetof(HelloResponse, session_timeout_ms), message.session_timeout_ms);
+  writer.put_at(offsetof(HelloResponse, lane_token), message.lane_token.value());
   return body;
 }
 
@@ -237,16 +249,19 @@ Body encode(const SlabsReply& message) {
   writer.put_count(message.slabs.size(), kBatchItemsMax);
   for (const SlabRecord& slab : message.slabs) {
     GODBOX_ASSERT(slab.members.size() <= kSlabMembersMax);
-    writer.put(slab.id.value());
-    writer.put(slab.strip_bytes);
-    writer.put(slab.piece_size.count());
-    writer.put(slab.rotation);
-    writer.put(static_cast<std::uint32_t>(slab.members.size()));
+    writer.begin_record();
+    writer.put_at(offsetof(SlabHead, id), slab.id.value());
+    writer.put_at(offsetof(SlabHead, strip_bytes), slab.strip_bytes);
+    writer.put_at(offsetof(SlabHead, piece_size), slab.piece_size.count());
+    writer.put_at(offsetof(SlabHead, rotation), slab.rotation);
+    writer.put_at(offsetof(SlabHead, member_count),
+                  static_cast<std::uint32_t>(slab.members.size()));
     for (const SlabMember& member : slab.members) {
-      writer.put(member.offset.count());
-      writer.put(member.dram_channel.value());
-      writer.put(std::uint16_t{0});
-      writer.put(std::uint32_t{0});
+      writer.begin_record();
+      writer.put_at(offsetof(SlabMemberRecord, offset), member.offset.count());
+      writer.put_at(offsetof(SlabMemberRecord, dram_channel), member.dram_channel.value());
+      writer.put_at(offsetof(SlabMemberRecord, reserved_10), std::uint16_t{0});
+      writer.put_at(offsetof(SlabMemberRecord, reserved_12), std::uint32_t{0});
     }
   }
   return body;
@@ -256,13 +271,13 @@ template <>
 Result<SlabsReply> decode(ConstSpan body) {
   ByteReader reader(body);
   SlabsReply message;
-  message.slabs.resize(reader.get_count(kBatchItemsMax, kSlabBytesMin));
+  message.slabs.resize(reader.get_count(kBatchItemsMax, sizeof(SlabHead)));
   for (SlabRecord& slab : message.slabs) {
     slab.id = SlabId(reader.get<std::uint32_t>());
     slab.strip_bytes = reader.get<std::uint32_t>();
     slab.piece_size = get_size(reader);
     slab.rotation = reader.get<std::uint32_t>();
-    slab.members.resize(reader.get_count(kSlabMembersMax, kSlabMemberBytes));
+    slab.members.resize(reader.get_count(kSlabMembersMax, sizeof(SlabMemberRecord)));
     for (SlabMember& member : slab.members) {
       member.offset = DramOffset(reader.get<std::uint64_t>());
       member.dram_channel = DramChannelId(reader.get<std::uint16_t>());

@@ -7,24 +7,34 @@
 
 namespace godbox::striping {
 
+namespace {
+constexpr const char* kGoingAway = "the client is being destroyed";
+}  // namespace
+
 struct Client::Impl {
   Impl(StreamNetwork& network, ClientOptions options) : core(network, std::move(options)) {}
 
-  // Starts what takes a callback and drives the network until that was called.
+  // Starts what takes a callback and drives the network until that was called. From a callback of
+  // a client that goes away nothing can be waited for.
   template <class Answer, class Start>
-  Answer wait_for(Start&& start) {
+  Answer wait_for(Start&& start, Answer closing = Error(Errc::cancelled, kGoingAway)) {
+    if (core.is_closing()) {
+      return closing;
+    }
     std::optional<Answer> answer;
     start([&answer](auto&& given) { answer.emplace(std::forward<decltype(given)>(given)); });
     core.drive_until([&answer] { return answer.has_value(); });
     return std::move(*answer);
   }
   template <class Start>
-  std::vector<Errc> wait_for_statuses(Start&& start) {
-    return wait_for<std::vector<Errc>>([&start](auto set) {
-      start([set](std::span<const Errc> statuses) {
-        set(std::vector<Errc>(statuses.begin(), statuses.end()));
-      });
-    });
+  std::vector<Errc> wait_for_statuses(std::size_t count, Start&& start) {
+    return wait_for<std::vector<Errc>>(
+        [&start](auto set) {
+          start([set](std::span<const Errc> statuses) {
+            set(std::vector<Errc>(statuses.begin(), statuses.end()));
+          });
+        },
+        std::vector<Errc>(count, Errc::cancelled));
   }
   template <class Reply>
   Result<Reply> ask(wire::Op op, const wire::Body& body) {
@@ -37,7 +47,8 @@ struct Client::Impl {
 
 Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Client::~Client() = default;
+// Before its members go: the last callbacks may still use the client.
+Client::~Client() { impl_->core.close(); }
 
 Result<std::unique_ptr<Client>> Client::connect(StreamNetwork& network,
                                                 const StreamAddress& control_address,
@@ -93,16 +104,17 @@ void Client::release(Lookup& found) {
 }
 
 std::vector<Errc> Client::put(std::span<const PutItem> items) {
-  return impl_->wait_for_statuses([&](auto done) { submit_put(items, done); });
+  return impl_->wait_for_statuses(items.size(), [&](auto done) { submit_put(items, done); });
 }
 
 std::vector<Errc> Client::get(std::span<const GetItem> items) {
-  return impl_->wait_for_statuses([&](auto done) { submit_get(items, done); });
+  return impl_->wait_for_statuses(items.size(), [&](auto done) { submit_get(items, done); });
 }
 
 std::vector<Errc> Client::get_found(const Lookup& found,
                                     std::span<const std::span<const LocalSegment>> into) {
-  return impl_->wait_for_statuses([&](auto done) { submit_get_found(found, into, done); });
+  return impl_->wait_for_statuses(into.size(),
+                                  [&](auto done) { submit_get_found(found, into, done); });
 }
 
 Result<Lookup> Client::lookup_prefix(std::span<const std::string_view> names) {
@@ -114,7 +126,7 @@ Result<Lookup> Client::lookup(std::span<const std::string_view> names) {
 }
 
 std::vector<Errc> Client::remove(std::span<const std::string_view> names) {
-  return impl_->wait_for_statuses([&](auto done) { submit_remove(names, done); });
+  return impl_->wait_for_statuses(names.size(), [&](auto done) { submit_remove(names, done); });
 }
 
 Result<wire::ListReply> Client::list(std::string_view prefix, std::string_view after,
@@ -163,12 +175,12 @@ void Client::submit_region(WorkOp op, const Region& region, std::span<const Regi
 
 Errc Client::write(const Region& region, std::span<const RegionPiece> pieces) {
   return impl_->wait_for<Errc>(
-      [&](auto done) { submit_region(WorkOp::write, region, pieces, done); });
+      [&](auto done) { submit_region(WorkOp::write, region, pieces, done); }, Errc::cancelled);
 }
 
 Errc Client::read(const Region& region, std::span<const RegionPiece> pieces) {
   return impl_->wait_for<Errc>(
-      [&](auto done) { submit_region(WorkOp::read, region, pieces, done); });
+      [&](auto done) { submit_region(WorkOp::read, region, pieces, done); }, Errc::cancelled);
 }
 
 bool Client::progress(TimePoint until) { return impl_->core.progress(until); }

@@ -15,8 +15,6 @@ namespace {
 constexpr Duration kTimeoutMax = std::chrono::hours(24 * 365);
 // Time for requests whose answer nobody waits for.
 constexpr Duration kTellTimeout = std::chrono::seconds(5);
-// Rounds in which a closing client lets its operations end; each has at most a few steps to go.
-constexpr int kClosingRoundsMax = 1000;
 
 }  // namespace
 
@@ -26,20 +24,41 @@ ClientCore::ClientCore(StreamNetwork& network, ClientOptions options)
 }
 
 ClientCore::~ClientCore() {
-  lose(Errc::cancelled);
-  if (control_ != nullptr) {
-    control_->finish();
-    network_.kick(connection_);
-    network_.close(connection_);
-  }
-  for (int round = 0; round < kClosingRoundsMax && operations_ > 0; ++round) {
-    run_deferred();
-    run_timers();
-  }
-  GODBOX_ASSERT(operations_ == 0);
+  close();
   *self_ = nullptr;
   executor_.reset();
   transport_.reset();
+}
+
+void ClientCore::close() {
+  if (closing_) {
+    return;
+  }
+  closing_ = true;
+  lose(Errc::cancelled);
+  if (control_ != nullptr) {
+    network_.close(connection_);  // ends the session, as a goodbye would
+  }
+  // Nothing new is taken in, and what was is but a few steps from its end, each of them due now.
+  while (operations_ > 0) {
+    const bool deferred = run_deferred();
+    const bool timed = run_timers();
+    GODBOX_ASSERT(deferred || timed || operations_ == 0);
+  }
+  // Callbacks that submit again would go on for ever: their calls are answered, and what those
+  // answers submit in turn is not.
+  answers_late_ = false;
+  for (const std::function<void(Errc)>& answer : std::exchange(late_, {})) {
+    answer(Errc::cancelled);
+  }
+}
+
+void ClientCore::refuse_operation(std::function<void(Errc)> answer) {
+  if (!closing_ || late_.size() >= Client::kOperationsMax) {
+    answer(Errc::queue_full);
+  } else if (answers_late_) {
+    late_.push_back(std::move(answer));
+  }
 }
 
 std::uint32_t ClientCore::lease_ms() const {
@@ -47,12 +66,25 @@ std::uint32_t ClientCore::lease_ms() const {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(wanted, 0, UINT32_MAX));
 }
 
+Result<void> ClientCore::check_options() const {
+  if (options_.tenant.size() > wire::kNameBytesMax) {
+    return Error(Errc::invalid_argument, "tenant: the name is too long");
+  }
+  if (options_.lease != Duration(0) && options_.lease <= options_.lease_margin) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("lease is {} ms; more than lease_margin, {} ms, or 0 for none is allowed",
+                    std::chrono::duration<double, std::milli>(options_.lease).count(),
+                    std::chrono::duration<double, std::milli>(options_.lease_margin).count()));
+  }
+  return {};
+}
+
 Result<void> ClientCore::open(const StreamAddress& address,
                               const Client::TransportFactory& make_transport) {
-  if (make_transport == nullptr || options_.tenant.size() > wire::kNameBytesMax) {
-    return Error(Errc::invalid_argument, make_transport == nullptr
-                                             ? "no transport factory given"
-                                             : "tenant: the name is too long");
+  const Result<void> usable = check_options();
+  if (!usable || make_transport == nullptr) {
+    return usable ? Error(Errc::invalid_argument, "no transport factory given") : usable.error();
   }
   const TimePoint deadline = call_deadline();
   Result<void> done = open_session(address, deadline);
@@ -89,7 +121,9 @@ Result<void> ClientCore::open(const StreamAddress& address,
 }
 
 Result<void> ClientCore::open_session(const StreamAddress& address, TimePoint deadline) {
-  control_ = std::make_unique<native::ControlClient>(options_.tenant);
+  control_ = std::make_unique<native::ControlClient>(
+      options_.tenant,
+      [&network = network_](std::span<const int> left) { network.close_descriptors(left); });
   connection_ = network_.connect(address, *control_);
   while (!control_->is_open() && !control_->is_closed()) {
     if (now() >= deadline) {
@@ -119,10 +153,18 @@ Result<void> ClientCore::learn_box(TimePoint deadline) {
 
 Error ClientCore::error_reply(Errc status, ConstSpan body) const {
   if (status == Errc::session_lost) {
-    return lost_status(status);
+    return lost_error();
   }
   Result<wire::TextReply> text = body.empty() ? Error(status) : wire::decode<wire::TextReply>(body);
   return Error(status, text ? std::move(text->text) : std::string());
+}
+
+Error ClientCore::lost_error() const {
+  const Errc status = lost_status(Errc::session_lost);
+  return Error(status, status == Errc::session_lost
+                           ? "the session with the box has ended: connect again, and drive the "
+                             "client at least every third of session_timeout_ms"
+                           : "");
 }
 
 void ClientCore::send(wire::Op op, const wire::Body& body, TimePoint deadline,
@@ -166,7 +208,7 @@ void ClientCore::run_batch(std::span<const Transfer> transfers, TimePoint deadli
 
 const SlabLayout* ClientCore::find_layout(SlabId slab) const {
   const auto found = slabs_.find(slab);
-  return found == slabs_.end() ? nullptr : &found->second;
+  return found == slabs_.end() ? nullptr : &found->second.layout;
 }
 
 Result<SuperNicId> ClientCore::super_nic_of(PoolAddress address) const {
@@ -187,63 +229,115 @@ Result<SuperNicId> ClientCore::super_nic_of(PoolAddress address) const {
 
 // What is still to be answered before a learn_slabs() can go on.
 struct ClientCore::SlabQuestion {
-  std::vector<SlabId> asked;
+  std::shared_ptr<SlabHold> hold;
   std::size_t replies_left = 0;
   Errc status = Errc::ok;
-  std::function<void(Errc)> then;
+  OnSlabs then;
 };
 
-void ClientCore::learn_slabs(std::span<const Extent> extents, TimePoint deadline,
-                             std::function<void(Errc)> then) {
-  auto question = std::make_shared<SlabQuestion>();
-  std::vector<SlabId>& asked = question->asked;
+void ClientCore::learn_slabs(std::span<const Extent> extents, TimePoint deadline, OnSlabs then) {
+  std::vector<SlabId> slabs;
   for (const Extent& extent : extents) {
-    if (find_layout(extent.address.slab) == nullptr &&
-        (asked.empty() || asked.back() != extent.address.slab)) {
-      asked.push_back(extent.address.slab);
+    if (slabs.empty() || slabs.back() != extent.address.slab) {
+      slabs.push_back(extent.address.slab);
     }
   }
-  if (asked.empty()) {
-    then(Errc::ok);
+  std::sort(slabs.begin(), slabs.end());
+  slabs.erase(std::unique(slabs.begin(), slabs.end()), slabs.end());
+  auto hold = std::make_shared<SlabHold>(self_);
+  std::vector<SlabId> unknown;
+  for (const SlabId slab : slabs) {
+    if (!hold_slab(slab, *hold)) {
+      unknown.push_back(slab);
+    }
+  }
+  if (unknown.empty()) {
+    then(Errc::ok, std::move(hold));
     return;
   }
-  std::sort(asked.begin(), asked.end());
-  asked.erase(std::unique(asked.begin(), asked.end()), asked.end());
+  auto question = std::make_shared<SlabQuestion>();
+  question->hold = std::move(hold);
+  question->replies_left = (unknown.size() + kSlabsPerRequestMax - 1) / kSlabsPerRequestMax;
   question->then = std::move(then);
-  question->replies_left = (asked.size() + kSlabsPerRequestMax - 1) / kSlabsPerRequestMax;
-  for (std::size_t first = 0; first < asked.size(); first += kSlabsPerRequestMax) {
-    wire::SlabIdsRequest ids;
-    ids.ids.assign(asked.begin() + static_cast<std::ptrdiff_t>(first),
-                   asked.begin() + static_cast<std::ptrdiff_t>(
-                                       std::min(first + kSlabsPerRequestMax, asked.size())));
+  ask_for_slabs(question, unknown, deadline);
+}
+
+void ClientCore::ask_for_slabs(const std::shared_ptr<SlabQuestion>& question,
+                               std::span<const SlabId> unknown, TimePoint deadline) {
+  for (std::size_t first = 0; first < unknown.size(); first += kSlabsPerRequestMax) {
+    const auto part = unknown.subspan(first, std::min(kSlabsPerRequestMax, unknown.size() - first));
+    wire::SlabIdsRequest asked{{part.begin(), part.end()}};
+    const wire::Body body = wire::encode(asked);
     request<wire::SlabsReply>(
-        wire::Op::describe_slabs, wire::encode(ids), deadline,
-        [this, question](const Result<wire::SlabsReply>& reply) {
-          const Errc status = reply ? take_slabs(*reply) : reply.error().code;
+        wire::Op::describe_slabs, body, deadline,
+        [this, question, ids = std::move(asked.ids)](const Result<wire::SlabsReply>& reply) {
+          const Errc status = reply ? take_slabs(ids, *reply, *question->hold) : reply.error().code;
           question->status = question->status == Errc::ok ? status : question->status;
           question->replies_left -= 1;
-          if (question->replies_left > 0) {
-            return;
+          if (question->replies_left == 0) {
+            question->then(question->status, std::move(question->hold));
           }
-          for (const SlabId slab : question->asked) {
-            if (question->status == Errc::ok && find_layout(slab) == nullptr) {
-              question->status = Errc::protocol_error;  // it named a slab that it does not know
-            }
-          }
-          question->then(question->status);
         });
   }
 }
 
-Errc ClientCore::take_slabs(const wire::SlabsReply& reply) {
+// `asked` is sorted. What comes is held at once, or the next might take its place.
+Errc ClientCore::take_slabs(std::span<const SlabId> asked, const wire::SlabsReply& reply,
+                            SlabHold& hold) {
   for (const wire::SlabRecord& record : reply.slabs) {
-    Result<SlabLayout> layout = SlabLayout::create(record);
-    if (!layout) {
-      return Errc::protocol_error;
+    const auto known = slabs_.find(record.id);
+    if (!std::binary_search(asked.begin(), asked.end(), record.id) ||
+        (known != slabs_.end() && known->second.layout.record() != record)) {
+      return Errc::protocol_error;  // what a slab's id stands for never changes
     }
-    slabs_.insert_or_assign(record.id, std::move(*layout));
+    if (known == slabs_.end()) {
+      Result<SlabLayout> layout = SlabLayout::create(record);
+      if (!layout) {
+        return Errc::protocol_error;
+      }
+      if (slabs_.size() >= kSlabLayoutsMax) {
+        forget_slabs();
+      }
+      if (slabs_.size() >= kSlabLayoutsMax) {
+        return Errc::queue_full;
+      }
+      slabs_.emplace(record.id, KnownSlab{.layout = std::move(*layout)});
+    }
+    hold_slab(record.id, hold);
   }
-  return Errc::ok;
+  const bool all = std::all_of(asked.begin(), asked.end(),
+                               [this](SlabId slab) { return find_layout(slab) != nullptr; });
+  return all ? Errc::ok : Errc::protocol_error;  // it named a slab that it does not know
+}
+
+bool ClientCore::hold_slab(SlabId slab, SlabHold& hold) {
+  const auto known = slabs_.find(slab);
+  if (known == slabs_.end()) {
+    return false;
+  }
+  known->second.holds += 1;
+  known->second.was_used = true;
+  hold.add(slab);
+  return true;
+}
+
+void ClientCore::release_slabs(std::span<const SlabId> slabs) {
+  for (const SlabId slab : slabs) {
+    slabs_.at(slab).holds -= 1;
+  }
+}
+
+// First what was not used since this was last called; all that nobody holds, if there is no such.
+void ClientCore::forget_slabs() {
+  const std::size_t before = slabs_.size();
+  std::erase_if(
+      slabs_, [](const auto& entry) { return entry.second.holds == 0 && !entry.second.was_used; });
+  for (auto& [id, known] : slabs_) {
+    known.was_used = false;
+  }
+  if (slabs_.size() == before) {
+    std::erase_if(slabs_, [](const auto& entry) { return entry.second.holds == 0; });
+  }
 }
 
 void ClientCore::release_leases(std::vector<LeaseId> leases) {
@@ -331,7 +425,7 @@ TimePoint ClientCore::next_wake() const {
 
 bool ClientCore::progress(TimePoint until) {
   bool any = step();
-  while (true) {
+  while (!closing_) {
     const TimePoint wait_until = any ? now() : std::min(until, next_wake());
     any |= network_.run_until(wait_until) > 0;
     any |= step();
@@ -339,6 +433,7 @@ bool ClientCore::progress(TimePoint until) {
       return any;
     }
   }
+  return any;
 }
 
 bool are_valid(std::span<const LocalSegment> pieces) {

@@ -21,8 +21,12 @@ namespace godbox::striping {
 // Bodies are kept to half of the protocol's limit, so that no estimate has to be exact.
 inline constexpr std::uint64_t kBodyBytesTarget = wire::kBodyBytesMax / 2;
 inline constexpr std::size_t kSlabsPerRequestMax = 1024;
+// Slab layouts that are kept: those in use, and others for as long as there is room.
+inline constexpr std::size_t kSlabLayoutsMax = 16384;
+static_assert(kSlabLayoutsMax >= kWorkSegmentsMax);
 
 struct NoReply {};  // of operations whose response has no body
+class SlabHold;
 
 class ClientCore {
  public:
@@ -30,6 +34,8 @@ class ClientCore {
 
   ClientCore(StreamNetwork& network, ClientOptions options);
   ~ClientCore();
+  // Ends the session and each operation, by callbacks that may still use this. Once.
+  void close();
   ClientCore(const ClientCore&) = delete;
   ClientCore& operator=(const ClientCore&) = delete;
 
@@ -61,9 +67,11 @@ class ClientCore {
 
   // Runs a batch of transfers, which stay where they are until `then` runs; once, in step().
   void run_batch(std::span<const Transfer> transfers, TimePoint deadline, OnBatch then);
-  // Learns the layouts of the extents' slabs; `then` may run before this returns.
-  void learn_slabs(std::span<const Extent> extents, TimePoint deadline,
-                   std::function<void(Errc)> then);
+  // Learns the layouts of the extents' slabs, which are kept as long as the hold that `then` is
+  // given; it may run before this returns. queue_full: more than kSlabLayoutsMax are in use.
+  using OnSlabs = std::function<void(Errc, std::shared_ptr<SlabHold>)>;
+  void learn_slabs(std::span<const Extent> extents, TimePoint deadline, OnSlabs then);
+  void release_slabs(std::span<const SlabId> slabs);
   [[nodiscard]] const SlabLayout* find_layout(SlabId slab) const;
 
   void release_leases(std::vector<LeaseId> leases);
@@ -73,8 +81,18 @@ class ClientCore {
   void after(Duration delay, std::function<void()> action) {
     timers_.push_back({now() + delay, std::move(action)});
   }
-  void begin_operation() { operations_ += 1; }
+  // Takes in an operation, which end_operation() counts out again; false: there is no room, and
+  // refuse_operation() answers it, with queue_full at once, or with cancelled when the client goes
+  // away.
+  [[nodiscard]] bool begin_operation() {
+    const bool taken = !closing_ && operations_ < Client::kOperationsMax;
+    operations_ += taken ? 1U : 0U;
+    return taken;
+  }
+  void refuse_operation(std::function<void(Errc)> answer);
   void end_operation() { operations_ -= 1; }
+  // The client is being destroyed: nothing is begun any more, and nobody may wait for an answer.
+  [[nodiscard]] bool is_closing() const { return closing_; }
   [[nodiscard]] std::size_t operations_in_flight() const { return operations_; }
 
   bool progress(TimePoint until);
@@ -89,6 +107,11 @@ class ClientCore {
   struct Timer {
     TimePoint when;
     std::function<void()> action;
+  };
+  struct KnownSlab {
+    SlabLayout layout;
+    std::size_t holds = 0;
+    bool was_used = true;  // since forget_slabs() last looked
   };
   struct SlabQuestion;
 
@@ -108,12 +131,18 @@ class ClientCore {
     return lost_ != Errc::ok ? lost_ : otherwise;
   }
 
+  [[nodiscard]] Error lost_error() const;
+  [[nodiscard]] Result<void> check_options() const;
   Result<void> open_session(const StreamAddress& address, TimePoint deadline);
   Result<void> learn_box(TimePoint deadline);
   void send(wire::Op op, const wire::Body& body, TimePoint deadline,
             native::ControlClient::OnReply on_reply);
   Result<SuperNicId> super_nic_of(PoolAddress address) const;
-  Errc take_slabs(const wire::SlabsReply& reply);
+  void ask_for_slabs(const std::shared_ptr<SlabQuestion>& question, std::span<const SlabId> unknown,
+                     TimePoint deadline);
+  Errc take_slabs(std::span<const SlabId> asked, const wire::SlabsReply& reply, SlabHold& hold);
+  bool hold_slab(SlabId slab, SlabHold& hold);
+  void forget_slabs();
   bool step();
   bool run_deferred();
   bool run_timers();
@@ -125,12 +154,17 @@ class ClientCore {
   std::unique_ptr<native::ControlClient> control_;
   ConnectionId connection_;
   wire::InfoReply box_;
-  std::unordered_map<SlabId, SlabLayout> slabs_;
+  std::unordered_map<SlabId, KnownSlab> slabs_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<Executor> executor_;
 
   Errc lost_ = Errc::ok;  // set: the session is over, for this reason
-  std::size_t operations_ = 0;
+  bool closing_ = false;
+  bool answers_late_ = true;
+  std::size_t operations_ = 0;                   // at most Client::kOperationsMax
+  std::vector<std::function<void(Errc)>> late_;  // submitted while closing; at most as many
+  // At most one entry for each part of an operation (those that kBatchItemsMax cuts a list into)
+  // and each request of the control connection.
   RingQueue<std::function<void()>> deferred_;
   std::vector<Timer> timers_;
   std::unordered_map<std::uint64_t, BatchId> batches_;  // in flight, by a number of their own
@@ -159,6 +193,25 @@ class LeaseHold {
   std::vector<LeaseId> leases_;
 };
 
+// Keeps slabs' layouts until its last owner lets go.
+class SlabHold {
+ public:
+  explicit SlabHold(std::shared_ptr<ClientCore*> client) : client_(std::move(client)) {}
+  ~SlabHold() {
+    if (*client_ != nullptr) {
+      (*client_)->release_slabs(slabs_);
+    }
+  }
+  SlabHold(const SlabHold&) = delete;
+  SlabHold& operator=(const SlabHold&) = delete;
+
+  void add(SlabId slab) { slabs_.push_back(slab); }
+
+ private:
+  std::shared_ptr<ClientCore*> client_;
+  std::vector<SlabId> slabs_;
+};
+
 // One operation's statuses, filled by its parts; calls back when the last part is done.
 struct StatusGather {
   ClientCore& core;
@@ -174,6 +227,17 @@ struct StatusGather {
     }
   }
 };
+
+// Takes in an operation of `count` items, whose statuses are all the same if it is refused.
+[[nodiscard]] inline bool begin_operation(ClientCore& core, std::size_t count,
+                                          const Client::OnStatuses& on_done) {
+  if (core.begin_operation()) {
+    return true;
+  }
+  core.refuse_operation(
+      [count, on_done](Errc status) { on_done(std::vector<Errc>(count, status)); });
+  return false;
+}
 
 // A stretch of a batch that goes into one request.
 struct ItemRange {

@@ -59,7 +59,10 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
       extents.insert(extents.end(), of.begin(), of.end());
     }
     core_.learn_slabs(extents, deadline_,
-                      [self = shared_from_this()](Errc status) { self->read(status); });
+                      [self = shared_from_this()](Errc status, std::shared_ptr<SlabHold> hold) {
+                        self->slabs_ = std::move(hold);
+                        self->read(status);
+                      });
   }
 
  private:
@@ -67,16 +70,16 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
   [[nodiscard]] bool is_lease_over() const { return core_.now() >= found_.lease_until; }
 
   // A mapped reader has nothing but the lease between it and the next owner of the memory.
-  // Elsewhere the read key dies before that, so what is not leased may be tried: key_revoked if it
-  // has gone.
+  // Elsewhere the read key dies before that, so what is not leased, or no longer, may be tried:
+  // key_revoked if it has gone.
   [[nodiscard]] Errc check_lease(const FoundObject& object) {
-    if (object.status == Errc::ok && found_.lease != LeaseId()) {
-      return is_lease_over() ? Errc::lease_expired : Errc::ok;
-    }
     if (!is_local()) {
       return Errc::ok;
     }
-    return object.status == Errc::ok ? Errc::lease_expired : object.status;
+    if (object.status != Errc::ok) {
+      return object.status;
+    }
+    return found_.lease != LeaseId() && !is_lease_over() ? Errc::ok : Errc::lease_expired;
   }
 
   [[nodiscard]] std::span<const Extent> extents_of(const FoundObject& object) const {
@@ -145,6 +148,7 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
   Client::OnStatuses on_done_;
   std::vector<Errc> statuses_;
   Lookup found_;
+  std::shared_ptr<SlabHold> slabs_;
   std::vector<std::size_t> wanted_;  // objects with bytes to read
   std::vector<Transfer> transfers_;  // of wanted_
 };
@@ -152,7 +156,9 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
 }  // namespace
 
 void start_get(ClientCore& core, std::span<const GetItem> items, Client::OnStatuses on_done) {
-  core.begin_operation();
+  if (!begin_operation(core, items.size(), on_done)) {
+    return;
+  }
   Destinations into;
   std::vector<std::string_view> names;
   for (const GetItem& item : items) {
@@ -178,7 +184,9 @@ void start_get(ClientCore& core, std::span<const GetItem> items, Client::OnStatu
 void start_get_found(ClientCore& core, const Lookup& found,
                      std::span<const std::span<const LocalSegment>> into,
                      Client::OnStatuses on_done) {
-  core.begin_operation();
+  if (!begin_operation(core, into.size(), on_done)) {
+    return;
+  }
   Destinations destinations;
   for (const std::span<const LocalSegment> pieces : into) {
     destinations.add(pieces);
@@ -189,8 +197,9 @@ void start_get_found(ClientCore& core, const Lookup& found,
         core.end_operation();
         on_done(statuses);
       });
-  // Later, because it may end at once and callbacks run in step() only.
-  core.defer([read, found] { read->start(found); });
+  // Later, because it may end at once and callbacks run in step() only. The one copy is the
+  // operation's: the caller's may go.
+  core.defer([read, copy = std::make_shared<Lookup>(found)] { read->start(std::move(*copy)); });
 }
 
 }  // namespace godbox::striping

@@ -82,6 +82,21 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
     finish();
   }
 
+  // nullptr: nothing.
+  [[nodiscard]] const char* what_is_wrong(const Part& part, const wire::LookupReply& reply) const {
+    if (prefix_ ? reply.objects.size() > part.range.count
+                : reply.objects.size() != part.range.count) {
+      return "a lookup was answered with the wrong number of objects";
+    }
+    for (const wire::LookupObject& object : reply.objects) {
+      const bool present = object.status == Errc::ok || object.status == Errc::present_unleased;
+      if (!present && (prefix_ || object.status != Errc::not_found)) {
+        return "a lookup was answered with a status that no object of it can have";
+      }
+    }
+    return nullptr;
+  }
+
   void take(Part& part, wire::LookupReply reply) {
     if (reply.lease != LeaseId()) {
       leases_.push_back(reply.lease);
@@ -89,11 +104,8 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
           part.asked_at + std::chrono::milliseconds(reply.lease_ms) - core_.options().lease_margin;
       lease_until_ = leases_.size() == 1 ? until : std::min(lease_until_, until);
     }
-    const bool right = prefix_ ? reply.objects.size() <= part.range.count
-                               : reply.objects.size() == part.range.count;
-    if (!right && !error_) {
-      error_ =
-          Error(Errc::protocol_error, "a lookup was answered with the wrong number of objects");
+    if (const char* wrong = what_is_wrong(part, reply); wrong != nullptr && !error_) {
+      error_ = Error(Errc::protocol_error, wrong);
     }
     part.done = true;
     part.reply = std::move(reply);
@@ -227,7 +239,10 @@ void find_objects(ClientCore& core, std::span<const std::string_view> names, boo
 
 void start_lookup(ClientCore& core, std::span<const std::string_view> names, bool prefix,
                   Client::OnLookup on_done) {
-  core.begin_operation();
+  if (!core.begin_operation()) {
+    core.refuse_operation([on_done = std::move(on_done)](Errc status) { on_done(Error(status)); });
+    return;
+  }
   find_objects(core, names, prefix, core.call_deadline(),
                [&core, on_done = std::move(on_done)](Result<Lookup> found) {
                  core.end_operation();
@@ -237,7 +252,9 @@ void start_lookup(ClientCore& core, std::span<const std::string_view> names, boo
 
 void start_remove(ClientCore& core, std::span<const std::string_view> names,
                   Client::OnStatuses on_done) {
-  core.begin_operation();
+  if (!begin_operation(core, names.size(), on_done)) {
+    return;
+  }
   const std::vector<ItemRange> ranges =
       split_items(names.size(), [names](std::size_t i) { return name_cost(names[i]); });
   auto gather = std::make_shared<StatusGather>(

@@ -113,7 +113,10 @@ class PutPart : public std::enable_shared_from_this<PutPart> {
       return total_bytes(item.extents) == item.size.count() ? Errc::ok : Errc::protocol_error;
     });
     core_.learn_slabs(extents, deadline_,
-                      [self = shared_from_this()](Errc status) { self->on_slabs_known(status); });
+                      [self = shared_from_this()](Errc status, std::shared_ptr<SlabHold> hold) {
+                        self->slabs_ = std::move(hold);
+                        self->on_slabs_known(status);
+                      });
   }
 
   void on_slabs_known(Errc status) {
@@ -254,13 +257,16 @@ class PutPart : public std::enable_shared_from_this<PutPart> {
   std::vector<std::size_t> alive_;  // items that have not failed, and are not committed
   std::vector<LocalSegment> locals_;
   std::vector<std::uint32_t> crcs_;
+  std::shared_ptr<SlabHold> slabs_;
   std::vector<Transfer> transfers_;  // of alive_, those with bytes, in order
 };
 
 }  // namespace
 
 void start_put(ClientCore& core, std::span<const PutItem> items, Client::OnStatuses on_done) {
-  core.begin_operation();
+  if (!begin_operation(core, items.size(), on_done)) {
+    return;
+  }
   const std::vector<ItemRange> ranges =
       split_items(items.size(), [items](std::size_t i) { return body_cost(items[i]); });
   auto gather = std::make_shared<StatusGather>(

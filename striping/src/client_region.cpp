@@ -22,9 +22,12 @@ class RegionOperation : public std::enable_shared_from_this<RegionOperation> {
       core_.defer([self = shared_from_this(), translated] { self->finish(translated); });
       return;
     }
-    core_.learn_slabs(extents_, deadline, [self = shared_from_this(), deadline](Errc status) {
-      self->move(status, deadline);
-    });
+    core_.learn_slabs(
+        extents_, deadline,
+        [self = shared_from_this(), deadline](Errc status, std::shared_ptr<SlabHold> hold) {
+          self->slabs_ = std::move(hold);
+          self->move(status, deadline);
+        });
   }
 
  private:
@@ -93,13 +96,17 @@ class RegionOperation : public std::enable_shared_from_this<RegionOperation> {
   std::vector<Extent> extents_;
   std::vector<LocalSegment> locals_;
   Transfer transfer_;
+  std::shared_ptr<SlabHold> slabs_;
 };
 
 }  // namespace
 
 void start_region(ClientCore& core, WorkOp op, const Region& region,
                   std::span<const RegionPiece> pieces, std::function<void(Errc)> on_done) {
-  core.begin_operation();
+  if (!core.begin_operation()) {
+    core.refuse_operation(std::move(on_done));
+    return;
+  }
   std::make_shared<RegionOperation>(core, op, region.key, std::move(on_done))
       ->start(region, pieces);
 }

@@ -11,6 +11,7 @@
 #include <system_error>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace godbox::striping {
@@ -205,40 +206,6 @@ struct Finished {
   std::uint64_t bytes = 0;
 };
 
-std::uint64_t total_of(std::span<const RemoteSegment> segments) {
-  std::uint64_t total = 0;
-  for (const RemoteSegment& segment : segments) {
-    total += segment.length_bytes;
-  }
-  return total;
-}
-
-// What Transport::post() refuses.
-Errc check(const WorkRequest& request) {
-  if (request.total_bytes > kWorkBytesMax || request.remote.size() > kWorkSegmentsMax) {
-    return Errc::too_large;
-  }
-  if (request.total_bytes == 0 || total_of(request.remote) != request.total_bytes) {
-    return Errc::invalid_argument;
-  }
-  std::uint64_t local = 0;
-  for (const LocalSegment& piece : request.local) {
-    if ((piece.size_bytes > 0 && piece.data == nullptr) ||
-        __builtin_add_overflow(local, piece.size_bytes, &local)) {
-      return Errc::invalid_argument;
-    }
-  }
-  std::uint64_t summed = 0;
-  for (const CrcBlock& block : request.crc) {
-    if (block.length_bytes == 0) {
-      return Errc::invalid_argument;
-    }
-    summed += block.length_bytes;
-  }
-  const bool crc_fits = request.crc.empty() || summed == request.total_bytes;
-  return local == request.total_bytes && crc_fits ? Errc::ok : Errc::invalid_argument;
-}
-
 }  // namespace
 
 struct LocalTransport::Impl {
@@ -249,7 +216,9 @@ struct LocalTransport::Impl {
       lanes.push_back(std::make_unique<Lane>());
       lanes.back()->ring.resize(kRequestsPerLaneMax);
     }
+    // poll() swaps them, so that either may have to hold all that can be in flight.
     finished.reserve(threads * kRequestsPerLaneMax);
+    polled.reserve(threads * kRequestsPerLaneMax);
     start_helpers();
   }
   ~Impl() {
@@ -271,7 +240,8 @@ struct LocalTransport::Impl {
   void start_helpers();
   void help(std::size_t index);
   Errc resolve(Work& work);
-  Result<const KnownSlab*> slab(SlabId id);
+  Result<const KnownSlab*> slab(SlabId id, const Work& asking);
+  void forget_slabs(const Work& asking);
   // Copies the lane's oldest request, if any, with `lock` held on entry and exit.
   bool copy_oldest(Lane& lane, LaneId id, std::unique_lock<std::mutex>& lock);
   void finish(const Finished& one);
@@ -342,7 +312,21 @@ void LocalTransport::Impl::finish(const Finished& one) {
   finished.push_back(one);
 }
 
-Result<const KnownSlab*> LocalTransport::Impl::slab(SlabId id) {
+// Forgets the layouts that no request needs: neither one in a ring nor `asking`.
+void LocalTransport::Impl::forget_slabs(const Work& asking) {
+  std::unordered_set<const SlabLayout*> needed(asking.layouts.begin(), asking.layouts.end());
+  for (const std::unique_ptr<Lane>& lane : lanes) {
+    const std::lock_guard lock(lane->mutex);
+    for (std::size_t i = 0; i < lane->count; ++i) {
+      const Work& work = lane->ring[(lane->begin + i) % lane->ring.size()];
+      needed.insert(work.layouts.begin(), work.layouts.end());
+    }
+  }
+  std::erase_if(slabs,
+                [&needed](const auto& entry) { return !needed.contains(&entry.second.layout); });
+}
+
+Result<const KnownSlab*> LocalTransport::Impl::slab(SlabId id, const Work& asking) {
   const auto known = slabs.find(id);
   if (known != slabs.end()) {
     return &known->second;
@@ -351,8 +335,14 @@ Result<const KnownSlab*> LocalTransport::Impl::slab(SlabId id) {
     return Error(Errc::not_found);
   }
   Result<SlabLayout> asked = options.layout_of(id);
-  if (!asked) {
-    return asked.error();
+  if (!asked || asked->id() != id) {
+    return asked ? Error(Errc::protocol_error) : asked.error();
+  }
+  if (slabs.size() >= kSlabsMax) {
+    forget_slabs(asking);
+  }
+  if (slabs.size() >= kSlabsMax) {
+    return Error(Errc::limit_exceeded);
   }
   const wire::SlabRecord& record = asked->record();
   bool is_mapped = true;
@@ -368,15 +358,14 @@ Result<const KnownSlab*> LocalTransport::Impl::slab(SlabId id) {
 Errc LocalTransport::Impl::resolve(Work& work) {
   work.layouts.clear();
   for (const RemoteSegment& segment : work.request.remote) {
-    const Result<const KnownSlab*> found = slab(segment.address.slab);
+    const Result<const KnownSlab*> found = slab(segment.address.slab, work);
     if (!found) {
       return found.error().code;
     }
     const SlabLayout& layout = (*found)->layout;
     const std::uint64_t capacity = layout.capacity().count();
     const std::uint64_t offset = segment.address.offset.count();
-    if (!(*found)->is_mapped || segment.length_bytes == 0 || offset > capacity ||
-        segment.length_bytes > capacity - offset) {
+    if (!(*found)->is_mapped || offset > capacity || segment.length_bytes > capacity - offset) {
       return Errc::out_of_range;
     }
     work.layouts.push_back(&layout);
@@ -425,7 +414,7 @@ Errc LocalTransport::post(LaneId lane, const WorkRequest& request) {
   if (to.state != LaneState::up) {
     return Errc::lane_closed;
   }
-  const Errc checked = check(request);
+  const Errc checked = check_work_request(request);
   if (checked != Errc::ok) {
     return checked;
   }

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <unistd.h>
+
 namespace godbox::driver {
 
 class AsioNetwork::Impl {
@@ -60,6 +62,12 @@ void AsioNetwork::close(ConnectionId connection) {
 void AsioNetwork::kick(ConnectionId connection) {
   if (const auto found = impl_->loop.find(connection)) {
     impl_->loop.enqueue(*found);
+  }
+}
+
+void AsioNetwork::close_descriptors(std::span<const int> descriptors) {
+  for (const int descriptor : descriptors) {
+    ::close(descriptor);
   }
 }
 

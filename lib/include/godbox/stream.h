@@ -94,6 +94,9 @@ class StreamNetwork {
   // Tells the network that the endpoint's spans, deadline or wish to close changed outside a
   // callback.
   virtual void kick(ConnectionId connection) = 0;
+  // Closes file descriptors that an endpoint got and nobody took; a network that passes none has
+  // nothing to close.
+  virtual void close_descriptors(std::span<const int> /*descriptors*/) {}
   // Accepts on an address; endpoints made by `acceptor` (which outlives the network) are owned by
   // the network. tcp_port 0 takes a free one. Returns the address in use. Errors: address_in_use,
   // address_not_loopback, permission_denied, invalid_argument, io_error.

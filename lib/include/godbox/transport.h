@@ -57,6 +57,12 @@ struct WorkRequest {
   TimePoint deadline = kNever;
 };
 
+// What every Transport::post() refuses whatever its lanes: too_large (total_bytes above
+// kWorkBytesMax, more than kWorkSegmentsMax remote segments); invalid_argument (no bytes, lists
+// whose totals differ from total_bytes or overflow, a local piece without memory, a remote segment
+// or a CRC block of no length). A local piece may be empty. Errc::ok for all else.
+[[nodiscard]] Errc check_work_request(const WorkRequest& request);
+
 struct Completion {
   WorkId id;
   LaneId lane;
@@ -89,8 +95,8 @@ class Transport {
   [[nodiscard]] virtual Result<void> register_memory(MutableSpan memory) = 0;
   virtual void deregister_memory(MutableSpan memory) = 0;
 
-  // Takes the request or refuses it without side effect: queue_full (no credit on this lane),
-  // lane_closed (not up), invalid_argument (totals differ, too many segments), too_large.
+  // Takes the request or refuses it without side effect: lane_closed (not up), what
+  // check_work_request() answers, queue_full (no credit on this lane).
   [[nodiscard]] virtual Errc post(LaneId lane, const WorkRequest& request) = 0;
   // Takes up to out.size() completions; returns how many.
   [[nodiscard]] virtual std::size_t poll(std::span<Completion> out) = 0;

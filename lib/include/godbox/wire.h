@@ -20,6 +20,9 @@
 
 namespace godbox::wire {
 
+// A work request of a Transport is one READ or WRITE.
+static_assert(kWorkBytesMax == kPayloadBytesMax && kWorkSegmentsMax == kSegmentsPerRequestMax);
+
 struct Header {
   Op op = Op::ping;
   bool is_response = false;
@@ -52,8 +55,7 @@ void encode_segments(std::span<const RemoteSegment> segments, MutableSpan out);
 [[nodiscard]] Result<std::uint64_t> decode_segments(ConstSpan body,
                                                     std::vector<RemoteSegment>& out);
 
-// --- HELLO: first frame of each connection.
-// -------------------------------------------------------
+// --- HELLO: first frame of each connection ---
 enum class ConnectionKind : std::uint8_t { control = 0, lane = 1 };
 
 struct SessionSecret {
@@ -69,11 +71,12 @@ struct HelloRequest {
   std::uint16_t version_max = kVersion;
   ConnectionKind kind = ConnectionKind::control;
   std::uint8_t auth_method = 0;  // 0: none; others are reserved for TLS and tokens
-  LaneId lane;                   // kind lane: the client's index
-  SessionId session;             // kind lane: the session to join
-  SessionSecret secret;          // kind lane: proof from the control connection's reply
-  std::string_view tenant;       // kind control: self-declared, may be empty
-  ConstSpan auth;                // empty with auth_method 0
+  // What belongs to the other kind is zero, or empty.
+  LaneId lane;              // kind lane: the client's index
+  SessionId session;        // kind lane: the session to join
+  SessionSecret secret;     // kind lane: proof from the control connection's reply
+  std::string_view tenant;  // kind control: self-declared, may be empty
+  ConstSpan auth;           // empty with auth_method 0
 };
 struct HelloReply {
   std::uint16_t version = kVersion;
@@ -89,8 +92,7 @@ struct HelloReply {
   LaneToken lane_token;                  // kind lane: names this connection in FENCE; else 0
 };
 
-// --- INFO
-// ------------------------------------------------------------------------------------------
+// --- INFO ---
 struct EthPortInfo {
   EthPortId id;
   SuperNicId super_nic;
@@ -106,10 +108,11 @@ struct InfoReply {
   SizeBytes backing_limit;
 };
 
-// --- DESCRIBE_SLABS: request is a list of ids ----------------------------------------------------
+// --- DESCRIBE_SLABS: the request is a list of ids ---
 struct SlabMember {
   DramChannelId dram_channel;
   DramOffset offset;  // where the slab's piece begins in that DRAM channel
+  bool operator==(const SlabMember&) const = default;
 };
 struct SlabRecord {
   SlabId id;
@@ -117,6 +120,7 @@ struct SlabRecord {
   std::uint32_t rotation = 0;  // member that holds strip 0
   SizeBytes piece_size;        // per member
   std::vector<SlabMember> members;
+  bool operator==(const SlabRecord&) const = default;
 };
 struct FenceRequest {  // on a lane: other lanes of the session that are given up
   std::vector<LaneToken> lanes;
@@ -129,15 +133,13 @@ struct SlabsReply {
   std::vector<SlabRecord> slabs;  // unknown ids are left out
 };
 
-// --- MAP_MEMORY (local socket only): the descriptors ride along, one per DRAM channel, in order
-// ---
+// --- MAP_MEMORY, on the local socket: a descriptor per DRAM channel rides along, in order ---
 struct MapReply {
   std::vector<SizeBytes> dram_channel_sizes;
   bool writable = false;
 };
 
-// --- RESERVE / COMMIT / ABORT
-// ---------------------------------------------------------------------
+// --- RESERVE / COMMIT / ABORT ---
 struct ReserveItem {
   std::string_view name;
   SizeBytes size;
@@ -170,7 +172,7 @@ struct StatusesReply {  // COMMIT, ABORT, REMOVE: one per item
   std::vector<Errc> statuses;
 };
 
-// --- LOOKUP / RELEASE / REMOVE / LIST ------------------------------------------------------------
+// --- LOOKUP / RELEASE / REMOVE / LIST ---
 struct NamesRequest {  // REMOVE
   std::vector<std::string_view> names;
 };
@@ -213,7 +215,7 @@ struct ListReply {  // sorted by name; `more` when names_max cut it
   bool more = false;
 };
 
-// --- STATUS: reply is one JSON text; ALLOCATE_REGION / FREE_REGION ------------------------------
+// --- STATUS: the reply is one JSON text; ALLOCATE_REGION / FREE_REGION ---
 struct TextReply {
   std::string text;
 };

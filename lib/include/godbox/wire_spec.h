@@ -74,12 +74,17 @@ struct FrameHeader {
   Le32 header_crc32c;         // 60  of bytes 0..59
 };
 static_assert(sizeof(FrameHeader) == 64);
+static_assert(offsetof(FrameHeader, magic) == 0);
+static_assert(offsetof(FrameHeader, op) == 4);
+static_assert(offsetof(FrameHeader, flags) == 5);
+static_assert(offsetof(FrameHeader, status) == 6);
 static_assert(offsetof(FrameHeader, request_id) == 8);
 static_assert(offsetof(FrameHeader, epoch) == 16);
 static_assert(offsetof(FrameHeader, body_bytes) == 24);
 static_assert(offsetof(FrameHeader, payload_bytes) == 28);
 static_assert(offsetof(FrameHeader, deadline_ms) == 32);
 static_assert(offsetof(FrameHeader, body_crc32c) == 36);
+static_assert(offsetof(FrameHeader, reserved) == 40);
 static_assert(offsetof(FrameHeader, header_crc32c) == 60);
 
 // One piece of a READ's or WRITE's body; the body is an array of these.
@@ -91,8 +96,11 @@ struct Segment {
   Le32 reserved;  // 20  zero
 };
 static_assert(sizeof(Segment) == 24);
+static_assert(offsetof(Segment, rkey) == 0);
+static_assert(offsetof(Segment, slab) == 4);
 static_assert(offsetof(Segment, offset) == 8);
 static_assert(offsetof(Segment, length) == 16);
+static_assert(offsetof(Segment, reserved) == 20);
 
 // A contiguous run of pool bytes of an object or region.
 struct ExtentRecord {
@@ -101,6 +109,118 @@ struct ExtentRecord {
   Le64 offset;  //  8  bytes in the slab
 };
 static_assert(sizeof(ExtentRecord) == 16);
+static_assert(offsetof(ExtentRecord, slab) == 0);
+static_assert(offsetof(ExtentRecord, length) == 4);
 static_assert(offsetof(ExtentRecord, offset) == 8);
+
+// The same bytes in all versions; the texts tenant and auth follow.
+struct HelloRequestHead {
+  Le16 version_min;          //  0
+  Le16 version_max;          //  2
+  std::uint8_t kind;         //  4
+  std::uint8_t auth_method;  //  5
+  Le16 lane;                 //  6  kind 1 only, as are the next two
+  Le64 session;              //  8
+  Le64 secret[2];            // 16
+};
+static_assert(sizeof(HelloRequestHead) == 32);
+static_assert(offsetof(HelloRequestHead, version_min) == 0);
+static_assert(offsetof(HelloRequestHead, version_max) == 2);
+static_assert(offsetof(HelloRequestHead, kind) == 4);
+static_assert(offsetof(HelloRequestHead, auth_method) == 5);
+static_assert(offsetof(HelloRequestHead, lane) == 6);
+static_assert(offsetof(HelloRequestHead, session) == 8);
+static_assert(offsetof(HelloRequestHead, secret) == 16);
+
+// All of HELLO's response.
+struct HelloResponse {
+  Le16 version;                 //  0
+  Le16 eth_port;                //  2
+  Le16 super_nic;               //  4
+  Le16 reserved_6;              //  6  zero
+  Le64 session;                 //  8
+  Le64 secret[2];               // 16
+  Le64 epoch;                   // 32
+  Le64 bytes_in_flight_max;     // 40
+  Le32 requests_in_flight_max;  // 48
+  Le32 lease_ms_max;            // 52
+  Le32 session_timeout_ms;      // 56
+  Le32 lane_token;             // 60  zero
+};
+static_assert(sizeof(HelloResponse) == 64);
+static_assert(offsetof(HelloResponse, version) == 0);
+static_assert(offsetof(HelloResponse, eth_port) == 2);
+static_assert(offsetof(HelloResponse, super_nic) == 4);
+static_assert(offsetof(HelloResponse, reserved_6) == 6);
+static_assert(offsetof(HelloResponse, session) == 8);
+static_assert(offsetof(HelloResponse, secret) == 16);
+static_assert(offsetof(HelloResponse, epoch) == 32);
+static_assert(offsetof(HelloResponse, bytes_in_flight_max) == 40);
+static_assert(offsetof(HelloResponse, requests_in_flight_max) == 48);
+static_assert(offsetof(HelloResponse, lease_ms_max) == 52);
+static_assert(offsetof(HelloResponse, session_timeout_ms) == 56);
+static_assert(offsetof(HelloResponse, lane_token) == 60);
+
+// LOOKUP's response: this, object_count LookupRecords, extent_count ExtentRecords, crc_count u32.
+struct LookupHead {
+  Le64 lease;         //  0
+  Le32 lease_ms;      //  8
+  Le32 object_count;  // 12
+  Le32 extent_count;  // 16
+  Le32 crc_count;     // 20
+};
+static_assert(sizeof(LookupHead) == 24);
+static_assert(offsetof(LookupHead, lease) == 0);
+static_assert(offsetof(LookupHead, lease_ms) == 8);
+static_assert(offsetof(LookupHead, object_count) == 12);
+static_assert(offsetof(LookupHead, extent_count) == 16);
+static_assert(offsetof(LookupHead, crc_count) == 20);
+
+// One object of a LOOKUP.
+struct LookupRecord {
+  Le16 status;            //  0
+  std::uint8_t flags;     //  2
+  std::uint8_t reserved;  //  3  zero
+  Le32 read_key;          //  4
+  Le64 size;              //  8
+  Le32 extent_count;      // 16
+  Le32 crc_count;         // 20
+};
+static_assert(sizeof(LookupRecord) == 24);
+static_assert(offsetof(LookupRecord, status) == 0);
+static_assert(offsetof(LookupRecord, flags) == 2);
+static_assert(offsetof(LookupRecord, reserved) == 3);
+static_assert(offsetof(LookupRecord, read_key) == 4);
+static_assert(offsetof(LookupRecord, size) == 8);
+static_assert(offsetof(LookupRecord, extent_count) == 16);
+static_assert(offsetof(LookupRecord, crc_count) == 20);
+
+// One slab of DESCRIBE_SLABS: this, and member_count SlabMemberRecords.
+struct SlabHead {
+  Le32 id;            //  0
+  Le32 strip_bytes;   //  4
+  Le64 piece_size;    //  8
+  Le32 rotation;      // 16
+  Le32 member_count;  // 20
+};
+static_assert(sizeof(SlabHead) == 24);
+static_assert(offsetof(SlabHead, id) == 0);
+static_assert(offsetof(SlabHead, strip_bytes) == 4);
+static_assert(offsetof(SlabHead, piece_size) == 8);
+static_assert(offsetof(SlabHead, rotation) == 16);
+static_assert(offsetof(SlabHead, member_count) == 20);
+
+// A slab's piece of one DRAM channel.
+struct SlabMemberRecord {
+  Le64 offset;        //  0
+  Le16 dram_channel;  //  8
+  Le16 reserved_10;   // 10  zero
+  Le32 reserved_12;   // 12  zero
+};
+static_assert(sizeof(SlabMemberRecord) == 16);
+static_assert(offsetof(SlabMemberRecord, offset) == 0);
+static_assert(offsetof(SlabMemberRecord, dram_channel) == 8);
+static_assert(offsetof(SlabMemberRecord, reserved_10) == 10);
+static_assert(offsetof(SlabMemberRecord, reserved_12) == 12);
 
 }  // namespace godbox::wire

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <godbox/assert.h>
+#include <godbox/crc32c.h>
 #include <godbox/native/control_client.h>
 
 #include <algorithm>
@@ -7,7 +9,10 @@ namespace godbox::native {
 
 namespace {
 
+// What is lent to the network at a time keeps it busy; what has to wait is stamped later.
 constexpr std::size_t kFramesPerCallMax = 64;
+static_assert(kFramesPerCallMax <= kStreamSpansMax);
+constexpr std::size_t kWindowBytes = std::size_t{1} << 20U;
 
 // What is left until `deadline`, for the frame's header: 0 means none, so a passed one says 1 ms.
 std::uint32_t deadline_ms(TimePoint now, TimePoint deadline) {
@@ -22,28 +27,56 @@ std::uint32_t deadline_ms(TimePoint now, TimePoint deadline) {
 
 void ControlClient::request(wire::Op op, ConstSpan body, TimePoint now, TimePoint deadline,
                             OnReply on_reply) {
+  now_ = now;
+  if (state_ == State::open && is_lost(now)) {
+    break_connection(Errc::session_lost);
+  }
   if (state_ != State::open) {
     return on_reply(Errc::session_lost, {});
   }
-  if (pending_.size() >= kRequestsMax) {
+  if (pending_.size() >= kRequestsMax ||
+      wire::kHeaderBytes + body.size() > kQueuedBytesMax - out_bytes_) {
     return on_reply(Errc::queue_full, {});
   }
   wire::Header header;
   header.op = op;
   header.request_id = next_request_id_++;
   header.epoch = hello_.epoch;
-  header.deadline_ms = deadline_ms(now, deadline);
   pending_.emplace(header.request_id, Pending{op, deadline, std::move(on_reply)});
-  maps_pending_ += op == wire::Op::map_memory ? 1U : 0U;
-  queue_frame(header, body);
+  if (op == wire::Op::map_memory) {
+    drop_descriptors();
+    maps_pending_ += 1;
+  }
+  queue_frame(header, body, deadline);
 }
 
-void ControlClient::queue_frame(const wire::Header& header, ConstSpan body) {
-  out_.push_back(wire::encode_frame(header, body));
+void ControlClient::queue_frame(wire::Header header, ConstSpan body, TimePoint deadline) {
+  GODBOX_ASSERT(body.size() <= wire::kBodyBytesMax);
+  header.body_bytes = static_cast<std::uint32_t>(body.size());
+  header.body_crc32c = crc32c(body);
+  Frame frame{header, deadline, {}};
+  frame.bytes.reserve(wire::kHeaderBytes + body.size());
+  frame.bytes.resize(wire::kHeaderBytes);
+  frame.bytes.insert(frame.bytes.end(), body.begin(), body.end());
+  out_bytes_ += frame.bytes.size();
+  out_.push_back(std::move(frame));
+}
+
+void ControlClient::queue_ping() {
+  wire::Header header;
+  header.op = wire::Op::ping;
+  header.request_id = next_request_id_++;
+  header.epoch = hello_.epoch;
+  pending_.emplace(header.request_id, Pending{wire::Op::ping, kNever, {}});
+  queue_frame(header, {});
 }
 
 void ControlClient::finish() {
   if (state_ == State::open) {
+    while (out_.size() > std::max<std::size_t>(lent_count_, out_sent_bytes_ > 0 ? 1 : 0)) {
+      out_bytes_ -= out_.back().bytes.size();
+      out_.pop_back();
+    }
     wire::Header header;
     header.op = wire::Op::goodbye;
     header.request_id = next_request_id_++;
@@ -60,6 +93,7 @@ void ControlClient::on_connected(TimePoint now) {
     return;
   }
   state_ = State::greeting;
+  now_ = now;
   last_sent_ = now;
   last_received_ = now;
   wire::HelloRequest hello;
@@ -70,28 +104,90 @@ void ControlClient::on_connected(TimePoint now) {
   queue_frame(header, wire::encode(hello));
 }
 
+// GOODBYE has no answer, and HELLO comes before there are credits.
+bool ControlClient::needs_credit(const Frame& frame) const {
+  return frame.header.op != wire::Op::goodbye && frame.header.op != wire::Op::hello;
+}
+
+void ControlClient::offer(Frame& frame) const {
+  wire::Header header = frame.header;
+  header.deadline_ms = deadline_ms(now_, frame.deadline);
+  wire::encode_header(header, MutableSpan(frame.bytes).first<wire::kHeaderBytes>());
+}
+
 std::span<const ConstSpan> ControlClient::send_spans() {
   send_spans_.clear();
   if (state_ == State::broken || state_ == State::closed) {
     return send_spans_;
   }
+  // Only requests count here: in-flight bytes are those of READ and WRITE, which lanes carry.
+  std::size_t credits = hello_.requests_in_flight_max -
+                        std::min<std::size_t>(unanswered_, hello_.requests_in_flight_max);
+  std::size_t bytes = 0;
   std::size_t skip = out_sent_bytes_;
-  for (const wire::Body& frame : out_) {
-    send_spans_.push_back(ConstSpan(frame).subspan(skip));
-    skip = 0;
-    if (send_spans_.size() == kFramesPerCallMax) {
+  for (Frame& frame : out_) {
+    if (send_spans_.size() == kFramesPerCallMax || bytes >= kWindowBytes ||
+        (needs_credit(frame) && credits == 0)) {
       break;
     }
+    credits -= needs_credit(frame) ? 1 : 0;
+    if (send_spans_.size() >= lent_count_ && skip == 0) {
+      offer(frame);
+    }
+    send_spans_.push_back(ConstSpan(frame.bytes).subspan(skip));
+    bytes += send_spans_.back().size();
+    skip = 0;
   }
+  lent_count_ = send_spans_.size();
   return send_spans_;
 }
 
 void ControlClient::on_sent(std::size_t size_bytes, TimePoint now) {
+  now_ = now;
   last_sent_ = now;
+  lent_count_ = 0;
   out_sent_bytes_ += size_bytes;
-  while (!out_.empty() && out_sent_bytes_ >= out_.front().size()) {
-    out_sent_bytes_ -= out_.front().size();
-    out_.pop_front();
+  while (!out_.empty() && out_sent_bytes_ >= out_.front().bytes.size()) {
+    out_sent_bytes_ -= out_.front().bytes.size();
+    frame_left();
+  }
+  drop_unwanted();
+}
+
+void ControlClient::frame_left() {
+  const auto found = pending_.find(out_.front().header.request_id);
+  if (found != pending_.end()) {
+    found->second.is_sent = true;
+    unanswered_ += 1;
+  }
+  out_bytes_ -= out_.front().bytes.size();
+  out_.pop_front();
+}
+
+// Takes out the frame of a request that has ended, unless a byte of it has left or may be leaving.
+void ControlClient::drop_unsent(std::uint64_t request_id) {
+  const std::size_t first = std::max<std::size_t>(lent_count_, out_sent_bytes_ > 0 ? 1 : 0);
+  for (std::size_t i = first; i < out_.size(); ++i) {
+    if (out_[i].header.request_id == request_id) {
+      out_bytes_ -= out_[i].bytes.size();
+      out_.erase(out_.begin() + static_cast<std::ptrdiff_t>(i));
+      pending_.erase(request_id);
+      return;
+    }
+  }
+}
+
+// The same for those that ended while they were lent.
+void ControlClient::drop_unwanted() {
+  std::vector<std::uint64_t> unwanted;
+  for (const Frame& frame : out_) {
+    const auto found = pending_.find(frame.header.request_id);
+    if (found != pending_.end() && !found->second.on_reply && frame.deadline != kNever) {
+      unwanted.push_back(frame.header.request_id);
+    }
+  }
+  for (const std::uint64_t id : unwanted) {
+    drop_unsent(id);
   }
 }
 
@@ -109,6 +205,7 @@ std::span<const MutableSpan> ControlClient::receive_spans() {
 }
 
 void ControlClient::on_received(std::size_t size_bytes, TimePoint now) {
+  now_ = now;
   last_received_ = now;
   received_bytes_ += size_bytes;
   if (!have_header_) {
@@ -134,13 +231,30 @@ void ControlClient::handle_header() {
     return break_connection(decoded.error().code);
   }
   header_ = *decoded;
-  const bool greeting = state_ == State::greeting;
-  if (!header_.is_response || header_.payload_bytes > 0 ||
-      (header_.op == wire::Op::hello) != greeting || (!greeting && header_.epoch != hello_.epoch)) {
-    return break_connection(Errc::protocol_error);
+  if (const Errc wrong = check_reply(); wrong != Errc::ok) {
+    return break_connection(wrong);
   }
   body_.resize(header_.body_bytes);  // decode_header bounds it
   have_header_ = true;
+}
+
+// Whether the header answers something that was asked.
+Errc ControlClient::check_reply() const {
+  if (!header_.is_response || header_.payload_bytes > 0) {
+    return Errc::protocol_error;
+  }
+  if (state_ == State::greeting) {
+    return header_.op == wire::Op::hello && header_.request_id == 0 ? Errc::ok
+                                                                    : Errc::protocol_error;
+  }
+  const auto asked = pending_.find(header_.request_id);
+  if (asked == pending_.end() || !asked->second.is_sent || asked->second.op != header_.op) {
+    return Errc::protocol_error;
+  }
+  // A box that has restarted names its own epoch, and says so.
+  return header_.epoch == hello_.epoch || header_.status == Errc::wrong_epoch
+             ? Errc::ok
+             : Errc::protocol_error;
 }
 
 void ControlClient::finish_frame(TimePoint now) {
@@ -164,6 +278,9 @@ void ControlClient::finish_hello(TimePoint now) {
   if (reply->version != wire::kVersion) {
     return break_connection(Errc::bad_version);
   }
+  if (reply->requests_in_flight_max == 0) {
+    return break_connection(Errc::protocol_error);  // nothing could ever be asked
+  }
   hello_ = *reply;
   state_ = State::open;
   last_sent_ = now;
@@ -172,12 +289,38 @@ void ControlClient::finish_hello(TimePoint now) {
 void ControlClient::complete(std::uint64_t request_id, Errc status, ConstSpan body) {
   const auto found = pending_.find(request_id);
   if (found == pending_.end()) {
-    return;  // a ping's answer, or one that came after its deadline
+    return;
   }
   const Pending done = std::move(found->second);
   pending_.erase(found);
+  unanswered_ -= done.is_sent ? 1U : 0U;
+  if (!done.on_reply) {
+    return;  // a ping's answer, or one that came after its deadline
+  }
   maps_pending_ -= done.op == wire::Op::map_memory ? 1U : 0U;
   done.on_reply(status, body);
+}
+
+// Ends a request for the one who asked. Its credit stays in use until the box answers, unless it
+// has not been sent.
+void ControlClient::give_up(std::uint64_t request_id) {
+  const auto found = pending_.find(request_id);
+  if (found == pending_.end() || !found->second.on_reply) {
+    return;  // a callback before this one ended it
+  }
+  const OnReply on_reply = std::exchange(found->second.on_reply, {});
+  if (found->second.op == wire::Op::map_memory) {
+    maps_pending_ -= 1;
+    drop_descriptors();
+  }
+  found->second.deadline = kNever;
+  drop_unsent(request_id);
+  on_reply(Errc::deadline_exceeded, {});
+}
+
+bool ControlClient::is_lost(TimePoint now) const {
+  // A box that answers nothing for the session's whole timeout has ended the session by itself.
+  return now >= last_received_ + 3 * ping_period() + ping_period();
 }
 
 Duration ControlClient::ping_period() const {
@@ -199,14 +342,14 @@ TimePoint ControlClient::next_deadline() const {
 }
 
 void ControlClient::on_timer(TimePoint now) {
+  now_ = now;
   if (state_ == State::greeting && now >= last_received_ + kHelloTimeout) {
     return break_connection(Errc::deadline_exceeded);
   }
   if (state_ != State::open) {
     return;
   }
-  // A box that answers nothing for the session's whole timeout has ended the session by itself.
-  if (now >= last_received_ + 3 * ping_period() + ping_period()) {
+  if (is_lost(now)) {
     return break_connection(Errc::session_lost);
   }
   std::vector<std::uint64_t> overdue;
@@ -217,15 +360,13 @@ void ControlClient::on_timer(TimePoint now) {
   }
   std::sort(overdue.begin(), overdue.end());
   for (const std::uint64_t id : overdue) {
-    complete(id, Errc::deadline_exceeded, {});
+    give_up(id);
   }
   if (state_ == State::open && now >= last_sent_ + ping_period()) {
     last_sent_ = now;
-    wire::Header header;
-    header.op = wire::Op::ping;
-    header.request_id = next_request_id_++;
-    header.epoch = hello_.epoch;
-    queue_frame(header, {});
+    if (out_.empty()) {
+      queue_ping();
+    }
   }
 }
 
@@ -257,6 +398,19 @@ void ControlClient::on_closed(Errc reason, TimePoint /*now*/) {
 
 void ControlClient::on_descriptors(std::span<const int> descriptors) {
   descriptors_.insert(descriptors_.end(), descriptors.begin(), descriptors.end());
+  if (maps_pending_ == 0) {
+    drop_descriptors();
+  } else if (descriptors_.size() > wire::kDramChannelsMax) {
+    drop_descriptors();
+    break_connection(Errc::protocol_error);
+  }
+}
+
+void ControlClient::drop_descriptors() {
+  const std::vector<int> dropped = take_descriptors();
+  if (!dropped.empty() && close_descriptors_) {
+    close_descriptors_(dropped);
+  }
 }
 
 }  // namespace godbox::native

@@ -98,10 +98,13 @@ TEST_CASE("HELLO survives the wire", "[unit]") {
         message.version_max = static_cast<std::uint16_t>(1 + dice.below(60000));
         message.kind = dice.coin() ? ConnectionKind::control : ConnectionKind::lane;
         message.auth_method = dice.u8();
-        message.lane = LaneId(dice.u16());
-        message.session = SessionId(dice.u64());
-        message.secret = {{dice.u64(), dice.u64()}};
-        message.tenant = dice.text();
+        if (message.kind == ConnectionKind::lane) {
+          message.lane = LaneId(dice.u16());
+          message.session = SessionId(dice.u64());
+          message.secret = {{dice.u64(), dice.u64()}};
+        } else {
+          message.tenant = dice.text();
+        }
         if (message.auth_method != 0) {
           message.auth = std::as_bytes(std::span(dice.text(kAuthBytesMax)));
         }

@@ -287,6 +287,28 @@ TEST_CASE("HELLO finds out whether there is a version in common", "[unit]") {
   CHECK(decoded.error().code == Errc::bad_version);
 }
 
+TEST_CASE("a HELLO says nothing that belongs to the other kind of connection", "[unit]") {
+  const auto with_byte = [](Body body, std::size_t offset) {
+    body[offset] = std::byte{1};
+    return body;
+  };
+  const Body control = encode(HelloRequest());
+  CHECK(decode<HelloRequest>(control).has_value());
+  for (const std::size_t offset : {6U, 7U, 8U, 15U, 16U, 23U, 24U, 31U}) {  // lane, session, secret
+    CAPTURE(offset);
+    CHECK(is_refused<HelloRequest>(with_byte(control, offset)));
+    CHECK(decode<HelloRequest>(with_byte(with_byte(control, offset), 4)).has_value());  // a lane's
+    // Another version may use these bytes as it likes.
+    Body later = with_byte(control, offset);
+    later[0] = later[2] = std::byte{2};
+    CHECK(decode<HelloRequest>(later).error().code == Errc::bad_version);
+  }
+  HelloRequest named;
+  named.tenant = "alice";
+  CHECK(decode<HelloRequest>(encode(named)).has_value());
+  CHECK(is_refused<HelloRequest>(with_byte(encode(named), 4)));
+}
+
 TEST_CASE("HELLO refuses kinds that are none and authentication without a method", "[unit]") {
   Body kind = encode(HelloRequest());
   kind[4] = std::byte{2};

@@ -273,6 +273,48 @@ TEST_CASE("a copy from a mapping that outlasts its lease is not trusted", "[unit
   CHECK(get_one(*client, "a", bytes) == Errc::ok);
 }
 
+TEST_CASE("a lease too short to be trusted does not keep a key from reading", "[unit]") {
+  ScriptedBox box;
+  box.lease_ms_max = 20;  // less than lease_margin
+  const std::unique_ptr<Client> mapped = connect(box);
+  std::vector<std::byte> bytes = random_bytes(5000, 1);
+  REQUIRE(put_one(*mapped, "a", bytes) == Errc::ok);
+  std::vector<std::byte> back(5000);
+  CHECK(get_one(*mapped, "a", back) == Errc::lease_expired);  // nothing else guards the bytes
+  FakeTransport* fake = nullptr;
+  const std::unique_ptr<Client> keyed = connect_fake(box, fake);
+  CHECK(get_one(*keyed, "a", back) == Errc::ok);
+  const std::string_view names[] = {"a"};
+  const Lookup found = keyed->lookup(names).value();
+  const LocalSegment piece{back.data(), back.size()};
+  const std::span<const LocalSegment> into[] = {{&piece, 1}};
+  box.time.advance(1s);
+  CHECK(keyed->get_found(found, into) == std::vector<Errc>{Errc::ok});
+  fake->outcome = [](const FakeTransport::Posted&) { return Errc::key_revoked; };
+  CHECK(keyed->get_found(found, into) == std::vector<Errc>{Errc::key_revoked});
+}
+
+TEST_CASE("a lease within its own margin is refused when the client is made", "[unit]") {
+  ScriptedBox box;
+  const auto status_with = [&box](Duration lease) {
+    ClientOptions options;
+    options.lease = lease;
+    const auto made =
+        Client::connect(box, kAddress, options,
+                        [](const Client::TransportContext&) -> Result<std::unique_ptr<Transport>> {
+                          return Error(Errc::device_missing, "no transport");
+                        });
+    REQUIRE_FALSE(made.has_value());
+    return made.error().code;
+  };
+  CHECK(status_with(1ms) == Errc::invalid_argument);
+  CHECK(status_with(50ms) == Errc::invalid_argument);
+  CHECK(status_with(-1ms) == Errc::invalid_argument);
+  CHECK(box.connections.empty());
+  CHECK(status_with(51ms) == Errc::device_missing);
+  CHECK(status_with(0ms) == Errc::device_missing);
+}
+
 TEST_CASE("what cannot be leased is read where a key guards it, and not from a mapping", "[unit]") {
   ScriptedBox box;
   const std::unique_ptr<Client> mapped = connect(box);
@@ -408,6 +450,98 @@ TEST_CASE("wrong answers of a box are protocol errors, not crashes", "[unit]") {
   CHECK(get_one(*client, "a", bytes) == Errc::wrong_epoch);
 }
 
+TEST_CASE("a lookup answers only with statuses that it can have", "[unit]") {
+  ScriptedBox box;
+  const std::unique_ptr<Client> client = connect(box);
+  std::vector<std::byte> bytes = random_bytes(100, 1);
+  REQUIRE(put_one(*client, "a", bytes) == Errc::ok);
+  const std::string_view names[] = {"a"};
+  Errc given = Errc::ok;
+  box.edit_lookup = [&given](wire::LookupReply& reply) { reply.objects.at(0).status = given; };
+  const auto prefix = [&](Errc status) {
+    given = status;
+    const Result<Lookup> found = client->lookup_prefix(names);
+    return found ? Errc::ok : found.error().code;
+  };
+  CHECK(prefix(Errc::ok) == Errc::ok);
+  CHECK(prefix(Errc::present_unleased) == Errc::ok);
+  CHECK(prefix(Errc::not_found) == Errc::protocol_error);  // a prefix ends before what is absent
+  CHECK(prefix(Errc::poison) == Errc::protocol_error);
+  given = Errc::not_found;
+  CHECK(get_one(*client, "a", bytes) == Errc::not_found);
+  given = Errc::key_revoked;
+  CHECK(get_one(*client, "a", bytes) == Errc::protocol_error);
+}
+
+TEST_CASE("a slab's layout is that which was asked for, and never changes", "[unit]") {
+  ScriptedBox box;
+  std::vector<std::byte> bytes = random_bytes(5000, 1);
+  const auto put = [&] { return put_one(*connect(box), "a", bytes); };
+  box.edit_slabs = [](wire::SlabsReply& reply) {
+    reply.slabs.push_back(reply.slabs.front());
+    reply.slabs.back().id = SlabId(99);
+  };
+  CHECK(put() == Errc::protocol_error);
+  box.edit_slabs = [](wire::SlabsReply& reply) {
+    reply.slabs.push_back(reply.slabs.front());
+    reply.slabs.back().strip_bytes *= 2;
+  };
+  CHECK(put() == Errc::protocol_error);
+  // Said twice and alike is no contradiction.
+  box.edit_slabs = [](wire::SlabsReply& reply) { reply.slabs.push_back(reply.slabs.front()); };
+  CHECK(put() == Errc::ok);
+}
+
+TEST_CASE("layouts that nobody uses are forgotten when there are too many", "[unit]") {
+  constexpr std::size_t kLayoutsMax = 16384;
+  ScriptedBox box;
+  FakeTransport* fake = nullptr;
+  const std::unique_ptr<Client> client = connect_fake(box, fake);
+  std::vector<std::byte> bytes(kLayoutsMax + 1);
+  const auto write = [&](std::uint32_t first_slab, std::size_t count) {
+    Region region{.key = RKey(5), .size = SizeBytes(count), .extents = {}};
+    for (std::uint32_t i = 0; i < count; ++i) {
+      region.extents.push_back({.address = {SlabId(first_slab + i), {}}, .length_bytes = 1});
+    }
+    const RegionPiece piece{.offset = RegionOffset(0), .local = {bytes.data(), count}};
+    const int before = box.asked(wire::Op::describe_slabs);
+    const Errc status = client->write(region, {&piece, 1});
+    return std::pair(status, box.asked(wire::Op::describe_slabs) - before);
+  };
+  CHECK(write(1, 10'000) == std::pair(Errc::ok, 10));
+  CHECK(write(1, 10'000) == std::pair(Errc::ok, 0));
+  CHECK(write(20'001, 10'000) == std::pair(Errc::ok, 10));
+  CHECK(write(20'001, 10'000) == std::pair(Errc::ok, 0));
+  CHECK(write(1, 1) == std::pair(Errc::ok, 1));
+  CHECK(write(1, kLayoutsMax + 1).first == Errc::queue_full);
+  CHECK(write(1, kLayoutsMax).first == Errc::ok);
+}
+
+TEST_CASE("a session lost in silence is told at once, with what to do", "[unit]") {
+  ScriptedBox box;
+  const std::unique_ptr<Client> client = connect(box);
+  const auto answer = [&] {
+    const TimePoint begin = box.time.now();
+    const Result<std::string> status = client->status_json();
+    REQUIRE_FALSE(status.has_value());
+    CHECK(status.error().code == Errc::session_lost);
+    CHECK(status.error().detail.find("connect again") != std::string::npos);
+    CHECK(box.time.now() == begin);
+    CHECK_FALSE(client->is_open());
+  };
+  SECTION("the box hung up while nobody looked") {
+    box.end(ConnectionId(1), Errc::lane_closed);
+    answer();
+  }
+  SECTION("nobody looked for longer than any session lasts") {
+    box.silent.insert(wire::Op::status);
+    box.time.advance(41s);
+    answer();
+    CHECK(box.asked(wire::Op::status) == 0);
+  }
+  answer();
+}
+
 TEST_CASE("when the session is lost every call ends once with session_lost", "[unit]") {
   ScriptedBox box;
   FakeTransport* fake = nullptr;
@@ -476,6 +610,101 @@ TEST_CASE("a client that goes away ends each call once with cancelled", "[unit]"
     CHECK(calls == 1);
     CHECK(box.connections[0].closed);
   }
+}
+
+TEST_CASE("callbacks that submit for ever do not keep a client from going away", "[unit]") {
+  ScriptedBox box;
+  FakeTransport* fake = nullptr;
+  std::unique_ptr<Client> owner = connect_fake(box, fake);
+  Client& client = *owner;
+  const std::string_view name[] = {"a"};
+  const LocalSegment nothing{};
+  const PutItem put{.name = "a", .data = {&nothing, 1}};
+  const GetItem get{.name = "a", .into = {&nothing, 1}};
+  const Lookup found;
+  const Region region;
+  std::map<std::string, int> calls;
+  const auto count = [&calls](const std::string& kind, Errc status) {
+    CHECK(status == Errc::cancelled);
+    calls[kind] += 1;
+    REQUIRE(calls[kind] < 10);
+  };
+  std::map<std::string, std::function<void()>> submit;
+  const auto again = [&](const std::string& kind) {
+    return [&, kind](std::span<const Errc> statuses) {
+      count(kind, statuses.empty() ? Errc::cancelled : statuses.front());
+      submit[kind]();
+    };
+  };
+  submit["put"] = [&] { client.submit_put({&put, 1}, again("put")); };
+  submit["get"] = [&] { client.submit_get({&get, 1}, again("get")); };
+  submit["get_found"] = [&] { client.submit_get_found(found, {}, again("get_found")); };
+  submit["remove"] = [&] { client.submit_remove(name, again("remove")); };
+  submit["lookup"] = [&] {
+    client.submit_lookup(name, false, [&](const Result<Lookup>& result) {
+      REQUIRE_FALSE(result.has_value());
+      count("lookup", result.error().code);
+      submit["lookup"]();
+    });
+  };
+  submit["region"] = [&] {
+    const RegionPiece beyond{.offset = RegionOffset(1), .local = {}};
+    client.submit_region(WorkOp::read, region, {&beyond, 1}, [&](Errc status) {
+      count("region", calls["region"] == 0 ? Errc::cancelled : status);  // the first: out_of_range
+      submit["region"]();
+    });
+  };
+  for (const auto& [kind, begin] : submit) {
+    begin();
+  }
+  CHECK(client.operations_in_flight() == submit.size());
+  owner.reset();
+  for (const auto& [kind, begin] : submit) {
+    CAPTURE(kind);
+    CHECK(calls[kind] == 2);  // its own, and that of the call which it made
+  }
+}
+
+TEST_CASE("plain calls in a last callback do not wait", "[unit]") {
+  ScriptedBox box;
+  std::unique_ptr<Client> owner = connect(box);
+  Client& client = *owner;
+  const std::string_view name[] = {"a"};
+  std::vector<std::byte> bytes(100);
+  int called = 0;
+  client.submit_remove(name, [&](std::span<const Errc>) {
+    ++called;
+    CHECK(put_one(client, "a", bytes) == Errc::cancelled);
+    CHECK(get_one(client, "a", bytes) == Errc::cancelled);
+    CHECK(client.lookup(name).error().code == Errc::cancelled);
+    CHECK(client.status_json().error().code == Errc::cancelled);
+    CHECK(client.write(Region{}, {}) == Errc::cancelled);
+    CHECK_FALSE(client.progress(kNever));
+  });
+  owner.reset();
+  CHECK(called == 1);
+}
+
+TEST_CASE("more calls than a client takes in are refused at once", "[unit]") {
+  ScriptedBox box;
+  const std::unique_ptr<Client> client = connect(box);
+  std::size_t done = 0;
+  for (std::size_t i = 0; i < Client::kOperationsMax; ++i) {
+    client->submit_get_found(Lookup{}, {}, [&done](std::span<const Errc>) { ++done; });
+  }
+  CHECK(client->operations_in_flight() == Client::kOperationsMax);
+  CHECK(done == 0);
+  const std::string_view names[] = {"a", "b"};
+  std::vector<Errc> refused;
+  client->submit_remove(names, [&refused](std::span<const Errc> statuses) {
+    refused.assign(statuses.begin(), statuses.end());
+  });
+  CHECK(refused == std::vector<Errc>(2, Errc::queue_full));
+  CHECK(client->lookup(names).error().code == Errc::queue_full);
+  client->progress(box.time.now());
+  CHECK(done == Client::kOperationsMax);
+  CHECK(client->operations_in_flight() == 0);
+  CHECK(client->remove(names) == std::vector<Errc>(2, Errc::not_found));
 }
 
 TEST_CASE("callbacks may use the client, also with calls that wait", "[unit]") {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -402,6 +403,51 @@ TEST_CASE("fence waits for the copy under way, and it touches nothing afterwards
   CHECK(later_channel[64U << 10U] != std::byte{0x5A});
   const std::vector<Completion> done = wait_for(transport, 1);
   CHECK(done[0].status == Errc::lane_fenced);
+}
+
+TEST_CASE("layouts that no request needs are forgotten when there are too many", "[unit]") {
+  std::map<std::uint32_t, int> asked;
+  LocalTransport transport(make_targets(), {.layout_of = [&asked](SlabId id) {
+                             asked[id.value()] += 1;
+                             return SlabLayout::create(record_of(id.value(), 4096));
+                           }});
+  std::vector<std::byte> bytes(kWorkSegmentsMax, std::byte{1});
+  const auto work_on = [&](std::uint32_t first_slab) {
+    Work work;
+    for (std::uint32_t i = 0; i < kWorkSegmentsMax; ++i) {
+      work.remote.push_back(segment(first_slab + i, i, 1));
+    }
+    work.local = {{.data = bytes.data(), .size_bytes = bytes.size()}};
+    return work;
+  };
+  static_assert(LocalTransport::kSlabsMax == 4 * kWorkSegmentsMax);
+  std::vector<Work> works;
+  for (std::uint32_t i = 0; i < 5; ++i) {
+    works.push_back(work_on(1 + i * static_cast<std::uint32_t>(kWorkSegmentsMax)));
+  }
+  for (std::size_t i = 0; i < works.size(); ++i) {
+    REQUIRE(transport.post(LaneId(0), works[i].request(i, WorkOp::write)) == Errc::ok);
+  }
+  for (const Completion& done : wait_for(transport, 5)) {
+    CHECK(done.status == (done.id == WorkId(4) ? Errc::limit_exceeded : Errc::ok));
+  }
+  CHECK(run(transport, LaneId(0), works[4].request(5, WorkOp::write)) == Errc::ok);
+  CHECK(asked[1] == 1);
+  CHECK(run(transport, LaneId(0), works[0].request(6, WorkOp::write)) == Errc::ok);
+  CHECK(asked[1] == 2);
+  CHECK(run(transport, LaneId(0), works[4].request(7, WorkOp::write)) == Errc::ok);
+  CHECK(asked[1 + 4 * kWorkSegmentsMax] == 2);  // the second after limit_exceeded; still known
+}
+
+TEST_CASE("a layout of another slab than was asked for is not believed", "[unit]") {
+  LocalTransport transport(make_targets(), {.layout_of = [](SlabId id) {
+                             return SlabLayout::create(record_of(id.value() + 1, 4096));
+                           }});
+  std::vector<std::byte> bytes(100);
+  Work work;
+  work.remote = {segment(1, 0, 100)};
+  work.local = {{.data = bytes.data(), .size_bytes = bytes.size()}};
+  CHECK(run(transport, LaneId(0), work.request(1, WorkOp::read)) == Errc::protocol_error);
 }
 
 // Software coherence: writes are seen by others only after flush, others' writes only after

@@ -130,7 +130,9 @@ class ScriptedBox final : public StreamNetwork {
   std::function<void(wire::Op)> on_request;
   std::function<TimePoint()> next_event;  // of a transport that lives on the same clock
   bool hides_slabs = false;               // DESCRIBE_SLABS answers none
-  std::uint32_t extent_bytes = 100'000;   // objects are cut into such extents
+  std::function<void(wire::SlabsReply&)> edit_slabs;
+  std::function<void(wire::LookupReply&)> edit_lookup;
+  std::uint32_t extent_bytes = 100'000;  // objects are cut into such extents
   std::vector<std::unique_ptr<HeapMemoryTarget>> channels;
   std::vector<ScriptedConnection> connections;
 
@@ -323,6 +325,9 @@ class ScriptedBox final : public StreamNetwork {
       }
       reply.slabs.push_back(record);
     }
+    if (edit_slabs) {
+      edit_slabs(reply);
+    }
     return reply;
   }
   // Space for `size` bytes, in turns from both slabs.
@@ -416,6 +421,9 @@ class ScriptedBox final : public StreamNetwork {
     if (reply.lease_ms > 0) {
       reply.lease = LeaseId(next_lease_++);
       leases_open.push_back(reply.lease.value());
+    }
+    if (edit_lookup) {
+      edit_lookup(reply);
     }
     answer = wire::encode(reply);
     return Errc::ok;

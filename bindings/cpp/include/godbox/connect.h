@@ -19,6 +19,10 @@
 //   local:PATH     control over the local socket, data through the mapped pool (trusted processes)
 //   tcp:HOST:PORT  any Ethernet port of the box: control there, data over lanes to every port
 //
+// A session lives only while its client is driven: by a call, or by client().progress(), at least
+// every third of client().session().session_timeout_ms. A program that is busy with other things
+// for longer connects anew, which is what session_lost asks for.
+//
 // Thread-safety: a Connection and all it gives belong to one thread; any number per process.
 // Ownership: the Connection owns network and client; it must outlive nothing it was given.
 // Units: bytes, Durations. Errors: invalid_argument (address), connect_failed, bad_version,

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The client's end of a control connection of the native protocol: opens a session, sends requests,
-// matches replies, keeps the session alive with pings. Sans-I/O (godbox/stream.h).
-// Thread-safety: the network's thread. Ownership: callers keep the client alive until on_closed.
-// Units: TimePoints of the network's clock.
-// Errors: each request ends exactly once: with the reply's status, deadline_exceeded,
-// session_lost (the connection ended) or queue_full (kRequestsMax outstanding).
-// Source: docs/wire-protocol.md.
+// matches replies, keeps the session alive with pings, stays within the credits that HELLO granted.
+// Sans-I/O (godbox/stream.h). A request whose deadline passes while it waits here is never sent;
+// one that was sent keeps its credit until the box answers. Thread-safety: the network's thread.
+// Ownership: callers keep the client alive until on_closed. Descriptors are its own until they are
+// taken. Units: TimePoints of the network's clock. Errors: each request ends exactly once: with the
+// reply's status, deadline_exceeded, session_lost (the connection ended) or queue_full
+// (kRequestsMax unanswered, kQueuedBytesMax waiting to be sent). Source: docs/wire-protocol.md.
 #pragma once
 
 #include <godbox/stream.h>
@@ -25,23 +26,35 @@ namespace godbox::native {
 class ControlClient final : public StreamEndpoint {
  public:
   static constexpr std::size_t kRequestsMax = 1024;
+  static constexpr std::size_t kQueuedBytesMax = std::size_t{16} * wire::kBodyBytesMax;
+  static_assert(kQueuedBytesMax >= wire::kHeaderBytes + wire::kBodyBytesMax);
   static constexpr Duration kHelloTimeout = std::chrono::seconds(10);
   // Called once with the reply's status and body; the body dies when the call returns.
   using OnReply = std::function<void(Errc status, ConstSpan body)>;
 
-  explicit ControlClient(std::string tenant) : tenant_(std::move(tenant)) {}
+  using CloseDescriptors = std::function<void(std::span<const int>)>;
+
+  // `close_descriptors` ends descriptors that nobody took, also in the destructor. Without it they
+  // stay open: right where the network passes none.
+  explicit ControlClient(std::string tenant, CloseDescriptors close_descriptors = {})
+      : tenant_(std::move(tenant)), close_descriptors_(std::move(close_descriptors)) {}
+  ~ControlClient() override { drop_descriptors(); }
+  ControlClient(const ControlClient&) = delete;
+  ControlClient& operator=(const ControlClient&) = delete;
 
   [[nodiscard]] bool is_open() const { return state_ == State::open; }
   [[nodiscard]] bool is_closed() const { return state_ == State::closed; }
   [[nodiscard]] Errc close_reason() const { return reason_; }
   [[nodiscard]] const wire::HelloReply& session() const { return hello_; }
 
-  // Queues a request; the caller kicks the network afterwards. `on_reply` may run before this
-  // returns only with queue_full or session_lost.
+  // Queues a request; the caller kicks the network afterwards. The box is told of the deadline as
+  // it is when the request leaves. `on_reply` may run before this returns only with queue_full or
+  // session_lost.
   void request(wire::Op op, ConstSpan body, TimePoint now, TimePoint deadline, OnReply on_reply);
-  // Descriptors that came with MAP_MEMORY; the caller owns them from here on.
+  // Descriptors that came with MAP_MEMORY, until the next one is asked for; the caller owns them
+  // from here on.
   [[nodiscard]] std::vector<int> take_descriptors() { return std::exchange(descriptors_, {}); }
-  // Says goodbye and closes once that is sent.
+  // Says goodbye and closes once that is sent; requests that have not left are not sent any more.
   void finish();
 
   void on_connected(TimePoint now) override;
@@ -61,29 +74,50 @@ class ControlClient final : public StreamEndpoint {
   struct Pending {
     wire::Op op = wire::Op::ping;
     TimePoint deadline;
-    OnReply on_reply;
+    OnReply on_reply;      // empty: nobody waits for the answer (any more)
+    bool is_sent = false;  // all of it
+  };
+  struct Frame {
+    wire::Header header;
+    TimePoint deadline;
+    wire::Body bytes;  // the header's are written when the frame is offered
   };
 
   [[nodiscard]] bool is_reading() const;
   [[nodiscard]] Duration ping_period() const;
-  void queue_frame(const wire::Header& header, ConstSpan body);
+  [[nodiscard]] bool needs_credit(const Frame& frame) const;
+  [[nodiscard]] bool is_lost(TimePoint now) const;
+  void queue_frame(wire::Header header, ConstSpan body, TimePoint deadline = kNever);
+  void queue_ping();
+  void offer(Frame& frame) const;
+  void frame_left();
+  void drop_unsent(std::uint64_t request_id);
+  void drop_unwanted();
+  void give_up(std::uint64_t request_id);
   void handle_header();
+  [[nodiscard]] Errc check_reply() const;
   void finish_frame(TimePoint now);
   void finish_hello(TimePoint now);
   void complete(std::uint64_t request_id, Errc status, ConstSpan body);
   void break_connection(Errc reason);
+  void drop_descriptors();
 
   std::string tenant_;
+  CloseDescriptors close_descriptors_;
   State state_ = State::connecting;
   Errc reason_ = Errc::ok;
   wire::HelloReply hello_;
   std::uint64_t next_request_id_ = 1;
   std::unordered_map<std::uint64_t, Pending> pending_;
   std::size_t maps_pending_ = 0;
+  std::size_t unanswered_ = 0;  // of pending_, those that have left
 
-  std::deque<wire::Body> out_;
+  std::deque<Frame> out_;
+  std::size_t out_bytes_ = 0;       // of all frames in out_
   std::size_t out_sent_bytes_ = 0;  // of out_.front()
+  std::size_t lent_count_ = 0;      // frames of out_ that the network may be sending
   std::vector<ConstSpan> send_spans_;
+  TimePoint now_{};  // the latest time that a call told
   TimePoint last_sent_{};
   TimePoint last_received_{};
 

@@ -6,10 +6,19 @@
 // box end in an Errc within the deadline; wrong bytes are never returned and, after a get that
 // failed, the destination's contents are unspecified.
 //
-// Thread-safety: one thread; any number of clients per process. Callbacks run inside progress().
+// Driving: a session lives only while the client is driven, by a plain call or by progress(), at
+// least every third of session().session_timeout_ms: that is when it says that it is there. One
+// that was not has lost its session: each call answers session_lost at once, and what helps is to
+// connect anew.
+//
+// Thread-safety: one thread; any number of clients per process. Callbacks run inside progress(),
+// and in the destructor, which ends each call with cancelled (session_lost if that came first). A
+// submit_* in such a last callback is answered with cancelled once; what that answer submits in
+// turn is dropped, its callback never run. Plain calls there answer cancelled at once.
 // Ownership: names are copied; data memory given to a submit_* stays the caller's to keep alive
 // until its callback. Units: bytes, Durations. Errors: per key, in the order of the keys; see each
-// call.
+// call. queue_full: kOperationsMax calls are under way (then the callback runs before submit_*
+// returns), or one of the queues behind them is full.
 #pragma once
 
 #include <godbox/extent.h>
@@ -28,8 +37,9 @@ struct ClientOptions {
   std::string tenant;
   LanePolicy lane_policy = LanePolicy::any;
   Duration timeout = std::chrono::seconds(10);  // of each call, unless given
-  Duration lease = std::chrono::seconds(5);     // asked for by gets and lookups
-  bool crc = true;                              // compute on put, check on get
+  // Asked for by gets and lookups: more than lease_margin, or 0 for none.
+  Duration lease = std::chrono::seconds(5);
+  bool crc = true;  // compute on put, check on get
   // A reader stops trusting a lease this long before the box ends it.
   Duration lease_margin = std::chrono::milliseconds(50);
 };
@@ -78,6 +88,8 @@ struct RegionPiece {
 
 class Client {
  public:
+  static constexpr std::size_t kOperationsMax = 4096;  // submitted and not called back
+  static_assert(kOperationsMax <= Executor::kBatchesMax);
   using OnStatuses = std::function<void(std::span<const Errc>)>;
   using OnLookup = std::function<void(Result<Lookup>)>;
   // What a transport is made from, once the session stands and the box is known.
@@ -87,14 +99,16 @@ class Client {
     const wire::InfoReply& box;
     native::ControlClient& control;   // for MAP_MEMORY
     ConnectionId control_connection;  // to kick after a request to `control`
-    // Layouts learned so far. Each slab of a request is known before the request is posted.
+    // Layouts that are known now. Each slab of a request is, from before the request is posted
+    // until it has completed.
     std::function<Result<SlabLayout>(SlabId)> layout_of;
   };
   using TransportFactory =
       std::function<Result<std::unique_ptr<Transport>>(const TransportContext& context)>;
 
   // Opens a session at `control_address`, learns the box, makes the transport. Drives the network.
-  // Errors: connect_failed, bad_version, deadline_exceeded, those of the factory.
+  // Errors: invalid_argument (an option), connect_failed, bad_version, deadline_exceeded, those of
+  // the factory.
   [[nodiscard]] static Result<std::unique_ptr<Client>> connect(
       StreamNetwork& network, const StreamAddress& control_address, ClientOptions options,
       const TransportFactory& make_transport);
@@ -115,11 +129,12 @@ class Client {
   // deadline_exceeded it may be. Each object is there as a whole or not at all.
   void submit_put(std::span<const PutItem> items, OnStatuses on_done);
   // get: ok, not_found, invalid_argument (size differs), crc_mismatch, not_backed (sparse),
-  // lease_expired, deadline_exceeded, ... Where the box grants no more leases: key_revoked when the
-  // object went away meanwhile; present_unleased, unread, when the transport is a mapping.
+  // deadline_exceeded, ... Without a lease, because the box grants none or it has run out, a key
+  // still guards the bytes: key_revoked when the object went away meanwhile. A mapping has no keys:
+  // present_unleased or lease_expired, unread.
   void submit_get(std::span<const GetItem> items, OnStatuses on_done);
-  // get of objects already found: `into[i]` is for objects[i], one for each. lease_expired: look up
-  // again.
+  // get of objects already found: `into[i]` is for objects[i], one for each. key_revoked,
+  // lease_expired: look up again.
   void submit_get_found(const Lookup& found, std::span<const std::span<const LocalSegment>> into,
                         OnStatuses on_done);
   void submit_lookup(std::span<const std::string_view> names, bool prefix, OnLookup on_done);

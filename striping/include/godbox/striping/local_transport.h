@@ -5,10 +5,12 @@
 // is one of them.
 // Authority is the mapping: keys are not checked here, so it is for trusted processes on the same
 // machine (DESIGN section 6). The box keeps the space of a session that has mappings until it ends.
-// Thread-safety: as Transport; helper threads are its own. Ownership: the targets outlive it.
+// Thread-safety: as Transport; helper threads are its own. Ownership: it owns the targets.
 // Units: bytes. Errors in completions: out_of_range (beyond the slab or the mapping), crc_mismatch,
-// lane_fenced; those of `layout_of`, which is asked for each slab that is not known yet. Whether a
-// range is backed is not known here: an object's extents are, as long as it is leased.
+// lane_fenced, limit_exceeded (requests in flight use more than kSlabsMax slabs); those of
+// `layout_of`, which is asked for each slab that is not known, and protocol_error if it answers
+// another. Whether a range is backed is not known here: an object's extents are, as long as it is
+// leased.
 #pragma once
 
 #include <godbox/memory_target.h>
@@ -23,7 +25,7 @@ namespace godbox::striping {
 
 struct LocalTransportOptions {
   std::size_t copy_threads = 1;  // 1: only the caller's; n: n - 1 helpers more
-  // A slab's layout; called from the caller's thread, answers are kept.
+  // A slab's layout; called from the caller's thread. Answers are kept, up to kSlabsMax of them.
   std::function<Result<SlabLayout>(SlabId)> layout_of{};
   std::function<void()> on_completion{};  // wakes the caller's network; from any thread
 };
@@ -32,6 +34,8 @@ class LocalTransport final : public Transport {
  public:
   static constexpr std::size_t kCopyThreadsMax = 64;
   static constexpr std::uint32_t kRequestsPerLaneMax = 64;
+  static constexpr std::size_t kSlabsMax = 16384;  // whose layouts are kept
+  static_assert(kSlabsMax >= kWorkSegmentsMax);    // any one request can be resolved
   // Where a helper thread could not be started there is no lane for it; lane 0 always exists.
 
   LocalTransport(std::vector<std::unique_ptr<MemoryTarget>> dram_channels,

@@ -8,8 +8,7 @@
 //           whichever lane has credit takes the next run. Small transfers travel together, up to
 //           kPackedBytesMax, as long as that leaves a run for each lane.
 //   affine: each CRC block goes to a lane of the SuperNIC that owns the DRAM channel of its first
-//   byte;
-//           blocks of one SuperNIC travel together, up to the same share.
+//           byte; blocks of one SuperNIC travel together, up to the same share.
 // A run carries slices; a slice is one piece of one transfer and can be requested on its own, so
 // that a request which failed for one of its transfers is repeated slice by slice and each gets its
 // own status. Runs keep the order of the transfers: what is first (layer 0) goes first.

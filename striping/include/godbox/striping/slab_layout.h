@@ -4,7 +4,7 @@
 // 1 to 64. Pure, O(1), bijective and balanced (tests/unit/striping/slab_layout_test.cpp).
 //   strip = offset / strip_size; member = (strip + rotation) % members;
 //   offset in the member's piece = (strip / members) * strip_size + offset % strip_size
-// Thread-safety: immutable after construction. Units: bytes. Errors: out_of_range, config_invalid.
+// Thread-safety: immutable after construction. Units: bytes. Errors: config_invalid.
 // Source: DESIGN section 4. Not to be confused with CXL interleave, whose ways are fixed by
 // hardware.
 #pragma once
@@ -18,7 +18,7 @@
 
 namespace godbox::striping {
 
-inline constexpr std::size_t kSlabMembersMax = 64;
+inline constexpr std::size_t kSlabMembersMax = wire::kSlabMembersMax;
 
 // A run of bytes on one DRAM channel.
 struct DramRun {

@@ -126,8 +126,9 @@ WorldShape draw_shape(const SimWorldOptions& options, SimRandom& random) {
   shape.batch_items_max = pressed ? 3 : random.between(1, 8);
   shape.operations_in_flight_max = random.between(1, 6);
   shape.client.timeout = milliseconds(random.between(1500, 4000));
-  shape.client.lease = milliseconds(random.between(20, 1500));
-  shape.client.lease_margin = milliseconds(random.between(1, 50));
+  const auto lease_ms = random.between(20, 1500);
+  shape.client.lease = milliseconds(lease_ms);
+  shape.client.lease_margin = milliseconds(random.between(1, std::min(lease_ms, 50UL) - 1));
   if (random.one_in(8)) {
     shape.client.timeout = milliseconds(random.between(2, 60));
     shape.slow = true;

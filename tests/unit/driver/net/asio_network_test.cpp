@@ -457,5 +457,15 @@ TEST_CASE("a warm connection moves bytes without allocating", "[unit]") {
   network->close(id);
 }
 
+TEST_CASE("descriptors that nobody took are closed by the network", "[unit]") {
+  const auto network = make_network();
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe(ends.data()) == 0);
+  network->close_descriptors(ends);
+  for (const int descriptor : ends) {
+    CHECK(::fcntl(descriptor, F_GETFD) == -1);
+  }
+}
+
 }  // namespace
 }  // namespace godbox::driver

@@ -44,6 +44,7 @@ class AsioNetwork final : public StreamNetwork {
   [[nodiscard]] ConnectionId connect(const StreamAddress& to, StreamEndpoint& endpoint) override;
   void close(ConnectionId connection) override;
   void kick(ConnectionId connection) override;
+  void close_descriptors(std::span<const int> descriptors) override;
   // A Unix socket's folder is made with mode 0700 when it is missing, the socket with 0600. What a
   // dead process left there is replaced; a living one's is address_in_use.
   [[nodiscard]] Result<StreamAddress> listen(const StreamAddress& at,
