@@ -412,7 +412,9 @@ bool LaneClient::wants_close() const { return state_ == State::broken; }
 
 void LaneClient::on_closed(Errc reason, TimePoint /*now*/) {
   if (state_ != State::broken) {
-    reason_ = reason == Errc::connect_failed ? reason : Errc::lane_closed;
+    // Why it never stood is worth knowing; that it ended says enough of one that did.
+    const bool never_stood = state_ == State::connecting && reason != Errc::cancelled;
+    reason_ = never_stood ? reason : Errc::lane_closed;
   }
   state_ = State::closed;
   send_queue_.clear();
