@@ -39,7 +39,9 @@ class ControlClient final : public StreamEndpoint {
   // Queues a request; the caller kicks the network afterwards. `on_reply` may run before this
   // returns only with queue_full or session_lost.
   void request(wire::Op op, ConstSpan body, TimePoint now, TimePoint deadline, OnReply on_reply);
-  // Descriptors that came with MAP_MEMORY; the caller owns them from here on.
+  // Descriptors that came with MAP_MEMORY; the caller owns them from here on. Whoever sent one
+  // takes them when it has ended, however it has: nobody else closes them. Few more than a box can
+  // have DRAM channels (the last message of them counts as a whole).
   [[nodiscard]] std::vector<int> take_descriptors() { return std::exchange(descriptors_, {}); }
   // Says goodbye and closes once that is sent.
   void finish();
@@ -53,7 +55,9 @@ class ControlClient final : public StreamEndpoint {
   void on_timer(TimePoint now) override;
   [[nodiscard]] bool wants_close() const override;
   void on_closed(Errc reason, TimePoint now) override;
-  [[nodiscard]] bool wants_descriptors() const override { return maps_pending_ > 0; }
+  [[nodiscard]] bool wants_descriptors() const override {
+    return maps_pending_ > 0 && descriptors_.size() < wire::kDramChannelsMax;
+  }
   void on_descriptors(std::span<const int> descriptors) override;
 
  private:
