@@ -2,9 +2,12 @@
 #include "memory_contract.h"
 #include <godbox/driver/mapped_memory.h>
 #include <godbox_test/heap_memory_target.h>
+#include <godbox_test/tmpfs_folder.h>
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 
@@ -71,20 +74,16 @@ TEST_CASE("a memfd keeps the contract of memory", "[contract]") {
 }
 
 TEST_CASE("a file on tmpfs keeps the contract of memory", "[contract]") {
-  if (access("/dev/shm", W_OK) != 0) {
-    SKIP("needs a tmpfs at /dev/shm");
-  }
-  check_contract(memory_contract(), [] {
-    return world_of(driver::MappedMemory::file(unique_path("/dev/shm"), kSmallSize));
+  const TmpfsFolder folder;
+  check_contract(memory_contract(), [&] {
+    return world_of(driver::MappedMemory::file(unique_path(folder.path()), kSmallSize));
   });
 }
 
 TEST_CASE("a file that is not coherent between hosts keeps the contract of memory", "[contract]") {
-  if (access("/dev/shm", W_OK) != 0) {
-    SKIP("needs a tmpfs at /dev/shm");
-  }
-  check_contract(memory_contract(), [] {
-    return world_of(driver::MappedMemory::file(unique_path("/dev/shm"), kSmallSize,
+  const TmpfsFolder folder;
+  check_contract(memory_contract(), [&] {
+    return world_of(driver::MappedMemory::file(unique_path(folder.path()), kSmallSize,
                                                {.coherence = Coherence::software}));
   });
 }
@@ -100,6 +99,44 @@ TEST_CASE("a file on hugetlbfs keeps the contract of memory", "[contract]") {
     const SizeBytes page(static_cast<std::uint64_t>(status.f_bsize));
     return world_of(driver::MappedMemory::file(unique_path(folder), page * MemoryWorld::kGranules));
   });
+}
+
+// What a device promises is less than the contract: it is never zeroed and cannot be given back.
+// GODBOX_TEST_DAX names a device dax (/dev/dax0.0, say) whose first 32 MiB may be overwritten.
+TEST_CASE("a device dax is present, keeps its bytes and is seen through its descriptor",
+          "[contract]") {
+  const char* const path = std::getenv("GODBOX_TEST_DAX");  // NOLINT(concurrency-mt-unsafe)
+  if (path == nullptr) {
+    SKIP("needs a device dax, named by GODBOX_TEST_DAX");
+  }
+  constexpr SizeBytes kSize = 32_MiB;  // a multiple of every alignment a device dax has but 1 GiB
+  for (const std::byte mark : {std::byte{0x11}, std::byte{0xA7}}) {
+    const auto device = driver::MappedMemory::device(path, kSize);
+    if (!device.has_value()) {
+      FAIL(device.error().message());
+    }
+    CHECK((*device)->kind() == "device");
+    REQUIRE((*device)->back(DramOffset(0), kSize).has_value());
+    std::byte* const data = (*device)->data();
+    const std::size_t last = kSize.count() - 1;
+    if (mark != std::byte{0x11}) {
+      CHECK(data[0] == std::byte{0x11});  // from the mapping before this one
+      CHECK(data[last] == std::byte{0x11});
+    }
+    std::fill_n(data, kSize.count(), mark);
+    const auto view =
+        driver::MappedMemory::from_descriptor(dup((*device)->descriptor()), kSize, true);
+    REQUIRE(view.has_value());
+    CHECK((*view)->data()[last] == mark);
+    (*view)->data()[5] = std::byte{1};
+    CHECK(data[5] == std::byte{1});
+    const auto second = driver::MappedMemory::device(path, kSize);
+    REQUIRE_FALSE(second.has_value());
+    CHECK(second.error().code == Errc::address_in_use);
+    const auto discarded = (*device)->discard(DramOffset(0), kSize);
+    REQUIRE_FALSE(discarded.has_value());
+    CHECK(discarded.error().code == Errc::unsupported);
+  }
 }
 
 // Two mappings of one memfd, as box and client have them.

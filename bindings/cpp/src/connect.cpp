@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "socket_owner.h"
 #include <godbox/connect.h>
 #include <godbox/driver/asio_network.h>
 #include <godbox/driver/mapped_memory.h>
@@ -9,6 +10,8 @@
 #include <algorithm>
 #include <string>
 #include <utility>
+
+#include <unistd.h>
 
 namespace godbox {
 
@@ -50,6 +53,27 @@ Result<Destination> parse_destination(std::string_view text) {
   return to;
 }
 
+// Descriptors that came from a box: closed unless released.
+class ReceivedDescriptors {
+ public:
+  explicit ReceivedDescriptors(std::vector<int> descriptors)
+      : descriptors_(std::move(descriptors)) {}
+  ~ReceivedDescriptors() {
+    for (const int descriptor : descriptors_) {
+      if (descriptor >= 0) {
+        close(descriptor);
+      }
+    }
+  }
+  ReceivedDescriptors(const ReceivedDescriptors&) = delete;
+  ReceivedDescriptors& operator=(const ReceivedDescriptors&) = delete;
+  [[nodiscard]] std::size_t size() const { return descriptors_.size(); }
+  [[nodiscard]] int release(std::size_t index) { return std::exchange(descriptors_[index], -1); }
+
+ private:
+  std::vector<int> descriptors_;
+};
+
 // The descriptors of all DRAM channels, over the local control socket.
 Result<std::vector<std::unique_ptr<MemoryTarget>>> map_dram_channels(
     const Client::TransportContext& context, Duration timeout) {
@@ -66,26 +90,24 @@ Result<std::vector<std::unique_ptr<MemoryTarget>>> map_dram_channels(
   while (!answered) {
     context.network.run_until(deadline);
   }
+  // Whatever the answer: what came is ours to close, and no more comes.
+  ReceivedDescriptors descriptors(context.control.take_descriptors());
   if (!reply) {
     return Error(reply.error().code, "the box does not give its memory to this process");
   }
-  std::vector<int> descriptors = context.control.take_descriptors();
-  std::vector<std::unique_ptr<MemoryTarget>> targets;
-  Error failure(descriptors.size() == reply->dram_channel_sizes.size() ? Errc::ok
-                                                                       : Errc::protocol_error);
-  for (std::size_t i = 0; i < descriptors.size(); ++i) {
-    // from_descriptor takes over every one of them, also those that come after a failure.
-    const SizeBytes size =
-        i < reply->dram_channel_sizes.size() ? reply->dram_channel_sizes[i] : SizeBytes(4096);
-    auto mapped = driver::MappedMemory::from_descriptor(descriptors[i], size, reply->writable);
-    if (mapped) {
-      targets.push_back(std::move(*mapped));
-    } else {
-      failure = mapped.error();
-    }
+  if (descriptors.size() != reply->dram_channel_sizes.size()) {
+    return Error(Errc::protocol_error,
+                 "the box names " + std::to_string(reply->dram_channel_sizes.size()) +
+                     " DRAM channels and gives " + std::to_string(descriptors.size()));
   }
-  if (failure.code != Errc::ok) {
-    return failure;
+  std::vector<std::unique_ptr<MemoryTarget>> targets;
+  for (std::size_t i = 0; i < descriptors.size(); ++i) {
+    auto mapped = driver::MappedMemory::from_descriptor(
+        descriptors.release(i), reply->dram_channel_sizes[i], reply->writable);
+    if (!mapped) {
+      return mapped.error();
+    }
+    targets.push_back(std::move(*mapped));
   }
   return targets;
 }
@@ -176,6 +198,13 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
   const Result<Destination> to = parse_destination(address);
   if (!to) {
     return to.error();
+  }
+  const bool is_local = to->control.kind == StreamAddress::Kind::local_socket;
+  if (is_local && to->control.host == emulator::default_control_socket()) {
+    if (auto trusted = check_socket_owner(to->control.host); !trusted) {
+      return Error(trusted.error().code, "cannot use the box at " + to->control.to_string() + ": " +
+                                             trusted.error().detail);
+    }
   }
   auto network = driver::AsioNetwork::create();
   if (!network) {

@@ -41,18 +41,20 @@ constexpr std::int64_t kMachineCreditBytes = std::int64_t{64} << 20U;
 // Collapsing that fails so often in a row (no kernel support, fragmented memory) is given up.
 constexpr int kCollapseFailuresMax = 16;
 constexpr int kInterruptRetriesMax = 1000;
+// A file that was removed between our opening and our locking it is opened anew.
+constexpr int kOpenAttemptsMax = 16;
 
 // A descriptor that is closed unless released.
 class OwnedDescriptor {
  public:
   explicit OwnedDescriptor(int descriptor) : descriptor_(descriptor) {}
+  OwnedDescriptor(OwnedDescriptor&& other) noexcept : descriptor_(other.release()) {}
+  OwnedDescriptor& operator=(OwnedDescriptor&&) = delete;
   ~OwnedDescriptor() {
     if (descriptor_ >= 0) {
       close(descriptor_);
     }
   }
-  OwnedDescriptor(const OwnedDescriptor&) = delete;
-  OwnedDescriptor& operator=(const OwnedDescriptor&) = delete;
 
   [[nodiscard]] int get() const { return descriptor_; }
   [[nodiscard]] int release() { return std::exchange(descriptor_, -1); }
@@ -93,6 +95,94 @@ std::uint64_t capacity_of(const struct stat& status) {
   return file >> bytes ? bytes : 0;
 }
 
+Result<void> take_lock(const OwnedDescriptor& file, const std::string& path) {
+  if (flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
+    return {};
+  }
+  return errno == EWOULDBLOCK
+             ? Error(Errc::address_in_use, fmt::format("{} is in use by another box", path))
+             : memory_error("lock", path, errno);
+}
+
+// A second open file description of what `locked` has open. A lock lives as long as any copy of the
+// description it was taken on: if that were the one that clients get, a client that outlives a
+// killed box would keep the box from starting again.
+Result<OwnedDescriptor> open_again(const OwnedDescriptor& locked, const std::string& path,
+                                   int flags) {
+  OwnedDescriptor file(open(path.c_str(), flags | O_RDWR | O_CLOEXEC));
+  struct stat first {};
+  struct stat second {};
+  if (file.get() < 0 || fstat(locked.get(), &first) != 0 || fstat(file.get(), &second) != 0) {
+    return memory_error("open", path, errno);
+  }
+  if (first.st_dev != second.st_dev || first.st_ino != second.st_ino) {
+    return Error(Errc::address_in_use, fmt::format("{} was replaced while it was opened", path));
+  }
+  return file;
+}
+
+// Opens `path`, made at need, and takes its lock: from here on it is ours alone. Whoever removes
+// such a file holds its lock, so that a file which still has its name keeps it.
+Result<OwnedDescriptor> open_locked(const std::string& path, int flags) {
+  for (int attempt = 0; attempt < kOpenAttemptsMax; ++attempt) {
+    OwnedDescriptor file(
+        open(path.c_str(), flags | O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    struct stat status {};
+    if (file.get() < 0 || fstat(file.get(), &status) != 0) {
+      return memory_error("open", path, errno);
+    }
+    if (!S_ISREG(status.st_mode)) {
+      return Error(Errc::unsupported, fmt::format("{} is no file", path));
+    }
+    if (status.st_uid != geteuid()) {
+      return Error(Errc::permission_denied, fmt::format("{} belongs to another user", path));
+    }
+    if (auto locked = take_lock(file, path); !locked) {
+      return locked.error();
+    }
+    if (fstat(file.get(), &status) == 0 && status.st_nlink > 0) {
+      return file;
+    }
+  }
+  return Error(Errc::address_in_use, fmt::format("{} is removed again and again", path));
+}
+
+// As open_locked, and empty. What a crashed box left is replaced rather than emptied: a client of
+// that box may still have it mapped, and would die of a page that is gone.
+Result<OwnedDescriptor> open_fresh(const std::string& path) {
+  Result<OwnedDescriptor> file = open_locked(path, 0);
+  struct stat status {};
+  if (!file || (fstat(file->get(), &status) == 0 && status.st_size == 0)) {
+    return file;
+  }
+  if (unlink(path.c_str()) != 0) {
+    return memory_error("replace", path, errno);
+  }
+  return open_locked(path, O_EXCL);
+}
+
+struct FileSystem {
+  bool is_hugetlbfs = false;
+  std::uint64_t granularity_bytes = kSmallPageBytes;
+};
+
+// Of the folder, so that nothing is made where it would be of no use.
+Result<FileSystem> memory_file_system(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  struct statfs status {};
+  if (statfs(folder.c_str(), &status) != 0) {
+    return memory_error("examine the folder of", path, errno);
+  }
+  if (status.f_type == HUGETLBFS_MAGIC) {
+    return FileSystem{true, static_cast<std::uint64_t>(status.f_bsize)};
+  }
+  if (status.f_type != TMPFS_MAGIC) {
+    return Error(Errc::unsupported, fmt::format("{} is not on tmpfs or hugetlbfs", path));
+  }
+  return FileSystem{};
+}
+
 }  // namespace
 
 MappedMemory::MappedMemory(Kind kind, int descriptor, SizeBytes size, SizeBytes granularity,
@@ -101,7 +191,9 @@ MappedMemory::MappedMemory(Kind kind, int descriptor, SizeBytes size, SizeBytes 
       descriptor_(descriptor),
       size_(size),
       granularity_(granularity),
-      coherence_(coherence) {}
+      coherence_(coherence),
+      has_holes_(kind != Kind::device),
+      is_machine_memory_(kind == Kind::memfd || kind == Kind::tmpfs) {}
 
 MappedMemory::~MappedMemory() {
   if (data_ != nullptr) {
@@ -111,6 +203,9 @@ MappedMemory::~MappedMemory() {
     unlink(unlink_path_.c_str());  // while the lock is still held, so that it is surely ours
   }
   close(descriptor_);
+  if (lock_descriptor_ >= 0) {
+    close(lock_descriptor_);
+  }
 }
 
 // Takes `descriptor` over.
@@ -187,38 +282,38 @@ Result<std::unique_ptr<MappedMemory>> MappedMemory::memfd(SizeBytes size) {
 
 Result<std::unique_ptr<MappedMemory>> MappedMemory::file(const std::string& path, SizeBytes size,
                                                          MappedFileOptions options) {
-  OwnedDescriptor owned(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (owned.get() < 0) {
-    return memory_error("open", path, errno);
+  const Result<FileSystem> system = memory_file_system(path);
+  if (!system) {
+    return system.error();
   }
-  struct stat status {};
-  struct statfs system {};
-  if (fstat(owned.get(), &status) != 0 || fstatfs(owned.get(), &system) != 0) {
-    return memory_error("examine", path, errno);
-  }
-  const bool is_hugetlbfs = system.f_type == HUGETLBFS_MAGIC;
-  if (!S_ISREG(status.st_mode) || (!is_hugetlbfs && system.f_type != TMPFS_MAGIC)) {
-    return Error(Errc::unsupported, fmt::format("{} is no file on tmpfs or hugetlbfs", path));
-  }
-  if (status.st_uid != geteuid()) {
-    return Error(Errc::permission_denied, fmt::format("{} belongs to another user", path));
-  }
-  if (flock(owned.get(), LOCK_EX | LOCK_NB) != 0) {
-    return Error(memory_errc(errno), fmt::format("{} is in use by another box", path));
-  }
-  const std::uint64_t granularity =
-      is_hugetlbfs ? static_cast<std::uint64_t>(system.f_bsize) : kSmallPageBytes;
-  if (auto checked = check_new_size(size, granularity); !checked) {
-    unlink(path.c_str());
+  if (auto checked = check_new_size(size, system->granularity_bytes); !checked) {
     return Error(checked.error().code, fmt::format("{}: {}", path, checked.error().detail));
   }
-  if (ftruncate(owned.get(), 0) != 0 || fchmod(owned.get(), 0600) != 0 ||
-      ftruncate(owned.get(), static_cast<off_t>(size.count())) != 0) {
-    return memory_error("size", path, errno);
+  Result<OwnedDescriptor> locked = open_fresh(path);
+  if (!locked) {
+    return locked.error();
   }
-  auto memory = create(is_hugetlbfs ? Kind::hugetlbfs : Kind::tmpfs, owned.release(), size,
-                       SizeBytes(granularity), options.coherence, true, path);
-  if (memory && options.unlink_on_close) {
+  Result<OwnedDescriptor> file = open_again(*locked, path, O_NOFOLLOW);
+  if (!file) {
+    if (file.error().code != Errc::address_in_use) {
+      unlink(path.c_str());
+    }
+    return file.error();
+  }
+  if (fchmod(file->get(), 0600) != 0 ||
+      ftruncate(file->get(), static_cast<off_t>(size.count())) != 0) {
+    const Error error = memory_error("size", path, errno);
+    unlink(path.c_str());
+    return error;
+  }
+  auto memory = create(system->is_hugetlbfs ? Kind::hugetlbfs : Kind::tmpfs, file->release(), size,
+                       SizeBytes(system->granularity_bytes), options.coherence, true, path);
+  if (!memory) {
+    unlink(path.c_str());
+    return memory;
+  }
+  (*memory)->lock_descriptor_ = locked->release();
+  if (options.unlink_on_close) {
     (*memory)->unlink_path_ = path;
   }
   return memory;
@@ -229,12 +324,13 @@ Result<std::unique_ptr<MappedMemory>> MappedMemory::device(const std::string& pa
   if (auto checked = check_new_size(size, kSmallPageBytes); !checked) {
     return checked.error();
   }
-  OwnedDescriptor owned(open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (owned.get() < 0) {
+  OwnedDescriptor locked(open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (locked.get() < 0) {
     return memory_error("open", path, errno);
   }
   struct stat status {};
-  if (fstat(owned.get(), &status) != 0) {
+  struct statfs system {};
+  if (fstat(locked.get(), &status) != 0 || fstatfs(locked.get(), &system) != 0) {
     return memory_error("examine", path, errno);
   }
   if (!S_ISCHR(status.st_mode) && !S_ISREG(status.st_mode)) {
@@ -245,8 +341,28 @@ Result<std::unique_ptr<MappedMemory>> MappedMemory::device(const std::string& pa
     return Error(Errc::out_of_range, fmt::format("{} has {} bytes, fewer than the {} wanted", path,
                                                  capacity_bytes, size.count()));
   }
-  return create(Kind::device, owned.release(), size, SizeBytes(kSmallPageBytes), coherence, true,
-                path);
+  // Some things cannot be locked; that is no reason not to use them.
+  if (auto taken = take_lock(locked, path); !taken && taken.error().code == Errc::address_in_use) {
+    return taken.error();
+  }
+  // A file may have holes, which back() has to fill: better refused here than there.
+  if (S_ISREG(status.st_mode) &&
+      allocate_or_punch(locked.get(), FALLOC_FL_KEEP_SIZE, 0, kSmallPageBytes) == EOPNOTSUPP) {
+    return Error(Errc::unsupported,
+                 fmt::format("{}: its file system cannot allocate ahead (fallocate)", path));
+  }
+  Result<OwnedDescriptor> device = open_again(locked, path, 0);
+  if (!device) {
+    return device.error();
+  }
+  auto memory = create(Kind::device, device->release(), size, SizeBytes(kSmallPageBytes), coherence,
+                       true, path);
+  if (memory) {
+    (*memory)->lock_descriptor_ = locked.release();
+    (*memory)->has_holes_ = S_ISREG(status.st_mode);
+    (*memory)->is_machine_memory_ = S_ISREG(status.st_mode) && system.f_type == TMPFS_MAGIC;
+  }
+  return memory;
 }
 
 Result<std::unique_ptr<MappedMemory>> MappedMemory::from_descriptor(int descriptor, SizeBytes size,
@@ -286,9 +402,10 @@ Result<std::size_t> MappedMemory::remove_stale_files(const std::string& director
     struct stat status {};
     const bool is_ours = file.get() >= 0 && fstat(file.get(), &status) == 0 &&
                          S_ISREG(status.st_mode) && status.st_uid == geteuid();
-    // Whoever still uses it holds its lock.
-    if (is_ours && flock(file.get(), LOCK_EX | LOCK_NB) == 0 &&
-        unlinkat(dirfd(folder.get()), name.c_str(), 0) == 0) {
+    // Whoever still uses it holds its lock; a file that lost its name meanwhile has left that to
+    // another one.
+    if (is_ours && flock(file.get(), LOCK_EX | LOCK_NB) == 0 && fstat(file.get(), &status) == 0 &&
+        status.st_nlink > 0 && unlinkat(dirfd(folder.get()), name.c_str(), 0) == 0) {
       ++removed_count;
     }
   }
@@ -378,13 +495,15 @@ Result<void> MappedMemory::back(DramOffset offset, SizeBytes size) {
   if (kind_ == Kind::descriptor) {
     return Error(Errc::unsupported, "this memory is backed by the process that owns it");
   }
-  if (kind_ == Kind::device || size.is_zero()) {
+  if (!has_holes_ || size.is_zero()) {
     return {};
   }
-  if (kind_ != Kind::hugetlbfs) {
+  if (is_machine_memory_) {
     if (auto checked = check_machine(offset, size); !checked) {
       return checked;
     }
+  }
+  if (kind_ == Kind::memfd || kind_ == Kind::tmpfs) {
     make_huge(offset, size);
   }
   const int error_number = allocate_or_punch(descriptor_, 0, offset.count(), size.count());
@@ -392,6 +511,9 @@ Result<void> MappedMemory::back(DramOffset offset, SizeBytes size) {
     const Error error =
         memory_error("back", fmt::format("{} bytes of {}", size.count(), kind()), error_number);
     return error_number == ENOMEM ? Error(Errc::backing_full, error.detail) : error;
+  }
+  if (kind_ == Kind::device) {
+    return {};  // a file's pages may have to be read: not before somebody wants them
   }
   // Page tables now rather than at the first access of each page on the data path. Without it
   // (Linux before 5.14) all still works.

@@ -38,6 +38,7 @@ Errc memory_errc(int error_number) {
     case EBUSY:
     case ETXTBSY:
     case EWOULDBLOCK:
+    case EEXIST:
       return Errc::address_in_use;
     default:
       return Errc::io_error;

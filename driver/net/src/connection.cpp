@@ -22,6 +22,22 @@ bool is_would_block(int error_number) {
   return error_number == EAGAIN || error_number == EWOULDBLOCK;
 }
 
+// Why a connection does not come to stand, as far as somebody can do something about it.
+Errc connect_errc(int error_number) {
+  switch (error_number) {
+    case EACCES:
+    case EPERM:
+      return Errc::permission_denied;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+      return Errc::limit_exceeded;
+    default:
+      return Errc::connect_failed;
+  }
+}
+
 }  // namespace
 
 struct Connection::WaitHandler {
@@ -70,6 +86,7 @@ void Connection::attempt_connect() {
   }
   OwnedSocket socket = open_stream_socket(address->family());
   if (!socket.is_valid()) {
+    connect_error_ = connect_errc(errno);
     return;
   }
   set_stream_options(socket.get(), address->family(), loop_.socket_options());
@@ -81,7 +98,12 @@ void Connection::attempt_connect() {
     connect_error_ = Errc::ok;
     return;
   }
-  if ((result != 0 && error_number != EINPROGRESS) || !adopt(std::move(socket))) {
+  if (result != 0 && error_number != EINPROGRESS) {
+    connect_error_ = connect_errc(error_number);
+    return;
+  }
+  if (!adopt(std::move(socket))) {
+    connect_error_ = Errc::limit_exceeded;
     return;
   }
   connect_error_ = Errc::ok;
@@ -113,7 +135,10 @@ void Connection::begin_accepted(OwnedSocket socket, bool is_local_socket) {
 
 void Connection::finish_connect() {
   const int socket = socket_.native_handle();
-  if (take_socket_error(socket) != 0 || is_connected_to_itself(socket)) {
+  if (const int error_number = take_socket_error(socket); error_number != 0) {
+    return close(connect_errc(error_number));
+  }
+  if (is_connected_to_itself(socket)) {
     return close(Errc::connect_failed);
   }
   state_ = State::open;

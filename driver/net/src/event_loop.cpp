@@ -14,7 +14,7 @@ namespace {
 
 // Handlers run without waiting between two looks at the connections that had more to do than their
 // share, so that neither starves the other.
-constexpr int kPolledHandlersMax = 16;
+constexpr std::size_t kPolledHandlersMax = 16;
 // An endpoint that connects anew each time it is told that all is over.
 constexpr int kShutDownRoundsMax = 8;
 
@@ -88,7 +88,9 @@ std::size_t EventLoop::run_until(TimePoint until) {
   bool has_waited = false;
   for (;;) {
     serve_queued();
-    serve_deadlines();
+    const TimePoint due = now();
+    hear_before(due);
+    serve_deadlines(due);
     empty_graveyard();
     const bool is_over = events_ > 0 || is_woken_ || now() >= until;
     if (!is_over) {
@@ -99,7 +101,7 @@ std::size_t EventLoop::run_until(TimePoint until) {
     if (has_waited) {
       break;  // the kernel was asked for events just now
     }
-    poll_handlers();
+    poll_handlers(kPolledHandlersMax);
     has_waited = true;  // once more round for what the handlers have queued
   }
   is_woken_ = false;
@@ -116,20 +118,32 @@ void EventLoop::serve_queued() {
   being_served_.clear();
 }
 
-void EventLoop::serve_deadlines() {
-  const TimePoint time = now();
+// A loop that was kept from running is late itself: a connection whose deadline is over may have
+// got its bytes long ago, only nobody has looked. So before any deadline ends, each connection
+// hears what has come for it. A few more than one handler for each is no starvation of the rest.
+void EventLoop::hear_before(TimePoint due) {
+  const DeadlineHeap::Node* const first = deadlines_.first();
+  if (first == nullptr || first->deadline() > due) {
+    return;
+  }
+  poll_handlers(kPolledHandlersMax + 2 * connections_.size());
+  serve_queued();
+}
+
+// Ends what was due at `due`, and runs the ticks.
+void EventLoop::serve_deadlines(TimePoint due) {
   // At most once each: an endpoint whose deadline stays in the past must not keep us here.
   for (std::size_t left = deadlines_.size(); left > 0; --left) {
     DeadlineHeap::Node* const first = deadlines_.first();
-    if (first == nullptr || first->deadline() > time) {
+    if (first == nullptr || first->deadline() > due) {
       break;
     }
     // The node's deadline is set anew in there; keep it alive should it close itself.
     const std::shared_ptr<Connection> connection =
         static_cast<Connection*>(first)->shared_from_this();
-    connection->on_deadline(time);
+    connection->on_deadline(now());
   }
-  run_ticks(time);
+  run_ticks(now());
 }
 
 void EventLoop::run_ticks(TimePoint time) {
@@ -144,8 +158,8 @@ void EventLoop::run_ticks(TimePoint time) {
   }
 }
 
-void EventLoop::poll_handlers() {
-  for (int i = 0; i < kPolledHandlersMax && io_.poll_one() > 0; ++i) {
+void EventLoop::poll_handlers(std::size_t handlers_max) {
+  for (std::size_t i = 0; i < handlers_max && io_.poll_one() > 0; ++i) {
   }
 }
 

@@ -66,9 +66,10 @@ class EventLoop {
   struct TimerHandler;
 
   void serve_queued();
-  void serve_deadlines();
+  void hear_before(TimePoint due);
+  void serve_deadlines(TimePoint due);
   void run_ticks(TimePoint now);
-  void poll_handlers();
+  void poll_handlers(std::size_t handlers_max);
   void wait_for_handler(TimePoint until);
   void arm_timer(TimePoint at);
   void empty_graveyard();

@@ -30,6 +30,9 @@ Listener::~Listener() = default;
 
 Result<void> Listener::begin(ListeningSocket listening) {
   file_ = std::move(listening.file);
+  if (listening.lock) {
+    lock_.emplace(std::move(*listening.lock));
+  }
   address_ = std::move(listening.address);
   boost::system::error_code error;
   socket_.assign(listening.socket.get(), error);
@@ -51,6 +54,7 @@ void Listener::close() {
     remove_socket_file(*file_);
     file_.reset();
   }
+  lock_.reset();  // last: who has it finds no file of ours
 }
 
 void Listener::wait() {

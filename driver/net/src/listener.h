@@ -38,6 +38,7 @@ class Listener final : public std::enable_shared_from_this<Listener> {
   boost::asio::steady_timer pause_timer_;
   StreamAddress address_;
   std::optional<SocketFile> file_;
+  std::optional<SocketLock> lock_;
 };
 
 }  // namespace godbox::driver

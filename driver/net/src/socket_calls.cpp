@@ -12,9 +12,11 @@
 #include <utility>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -23,6 +25,8 @@ namespace godbox::driver {
 namespace {
 
 constexpr int kBacklog = 1024;
+// A lock file that was removed between our opening and our locking it is opened anew.
+constexpr int kLockAttemptsMax = 16;
 constexpr std::string_view kLoopbackCongestionControl = "reno";
 
 Error socket_error(std::string_view action, const StreamAddress& at, int error_number) {
@@ -80,7 +84,12 @@ Result<void> prepare_folder(const StreamAddress& at) {
   return {};
 }
 
-// Whether somebody listens there. A full queue of connections counts.
+Error in_use(const StreamAddress& at) {
+  return {Errc::address_in_use, fmt::format("{} is in use by another process", at.to_string())};
+}
+
+// Whether somebody listens there. A full queue of connections counts. Only somebody who takes no
+// lock can: a program that is none of ours.
 bool is_alive(const SocketAddress& address) {
   const OwnedSocket probe = open_stream_socket(address.family());
   return !probe.is_valid() || connect(probe.get(), address.data(), address.size()) == 0 ||
@@ -105,8 +114,7 @@ Result<void> bind_file(int socket, const StreamAddress& at, const SocketAddress&
                  fmt::format("{}: a file that is no socket is there", at.to_string()));
   }
   if (is_alive(address)) {
-    return Error(Errc::address_in_use,
-                 fmt::format("{} is in use by another process", at.to_string()));
+    return in_use(at);
   }
   if (unlink(at.host.c_str()) != 0 || bind(socket, address.data(), address.size()) != 0) {
     return socket_error("replace the unused socket", at, errno);
@@ -118,10 +126,7 @@ Result<void> bind_tcp(int socket, const StreamAddress& at, const SocketAddress& 
   const int one = 1;
   if (setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
       bind(socket, address.data(), address.size()) != 0) {
-    return errno == EADDRINUSE
-               ? Error(Errc::address_in_use,
-                       fmt::format("{} is in use by another process", at.to_string()))
-               : socket_error("listen on", at, errno);
+    return errno == EADDRINUSE ? in_use(at) : socket_error("listen on", at, errno);
   }
   return {};
 }
@@ -232,6 +237,35 @@ void remove_socket_file(const SocketFile& file) {
   }
 }
 
+Result<SocketLock> SocketLock::take(const StreamAddress& at) {
+  const std::string path = at.host + ".lock";
+  for (int attempt = 0; attempt < kLockAttemptsMax; ++attempt) {
+    OwnedSocket file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    struct stat status {};
+    if (!file.is_valid() || fstat(file.get(), &status) != 0) {
+      return socket_error("make the lock file of", at, errno);
+    }
+    if (!S_ISREG(status.st_mode) || status.st_uid != geteuid()) {
+      return Error(Errc::permission_denied,
+                   fmt::format("{}: {} is no file of this user", at.to_string(), path));
+    }
+    if (flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+      return errno == EWOULDBLOCK ? in_use(at) : socket_error("lock", at, errno);
+    }
+    // Who removes the file holds its lock: with its name, ours keeps it.
+    if (fstat(file.get(), &status) == 0 && status.st_nlink > 0) {
+      return SocketLock(path, std::move(file));
+    }
+  }
+  return in_use(at);
+}
+
+SocketLock::~SocketLock() {
+  if (file_.is_valid()) {
+    unlink(path_.c_str());
+  }
+}
+
 Result<ListeningSocket> open_listening_socket(const StreamAddress& at,
                                               const SocketOptions& options) {
   if (!at.is_loopback()) {
@@ -245,12 +279,19 @@ Result<ListeningSocket> open_listening_socket(const StreamAddress& at,
     return address.error();
   }
   const bool is_local = at.kind == StreamAddress::Kind::local_socket;
+  std::optional<SocketLock> lock;
   if (is_local) {
     if (auto prepared = prepare_folder(at); !prepared) {
       return prepared.error();
     }
+    Result<SocketLock> taken = SocketLock::take(at);
+    if (!taken) {
+      return taken.error();
+    }
+    lock.emplace(std::move(*taken));
   }
-  ListeningSocket listening{open_stream_socket(address->family()), at, std::nullopt};
+  ListeningSocket listening{open_stream_socket(address->family()), at, std::nullopt,
+                            std::move(lock)};
   const int socket = listening.socket.get();
   if (socket < 0) {
     return socket_error("open a socket for", at, errno);
@@ -274,7 +315,11 @@ Result<ListeningSocket> open_listening_socket(const StreamAddress& at,
     listening.address.tcp_port = *port;
   }
   if (listen(socket, kBacklog) != 0) {
-    return socket_error("listen on", at, errno);
+    const Error error = socket_error("listen on", at, errno);
+    if (listening.file) {
+      remove_socket_file(*listening.file);
+    }
+    return error;
   }
   return listening;
 }

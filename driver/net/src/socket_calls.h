@@ -10,6 +10,7 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <sys/socket.h>
@@ -21,7 +22,7 @@ namespace godbox::driver {
 // unix(7), SCM_MAX_FD: the most descriptors that one message carries.
 inline constexpr std::size_t kDescriptorsPerMessageMax = 253;
 
-// A socket, closed unless released.
+// A socket or another descriptor, closed unless released.
 class OwnedSocket {
  public:
   explicit OwnedSocket(int descriptor) : descriptor_(descriptor) {}
@@ -77,10 +78,30 @@ struct SocketFile {
 };
 void remove_socket_file(const SocketFile& file);
 
+// The lock "<path>.lock" of a Unix socket's path. To look whether a socket file is a dead one's, to
+// remove it and to bind a new one are three steps: without the lock, two processes that start
+// together would each remove what the other has just bound. It is held as long as the socket
+// listens, and goes after the socket file, so that whoever has it finds no living socket of ours.
+class SocketLock {
+ public:
+  // Errors: address_in_use (somebody holds it), permission_denied, invalid_argument,
+  // limit_exceeded, io_error.
+  [[nodiscard]] static Result<SocketLock> take(const StreamAddress& at);
+  SocketLock(SocketLock&&) noexcept = default;
+  SocketLock& operator=(SocketLock&&) = delete;
+  ~SocketLock();  // removes the file, then gives the lock up
+
+ private:
+  SocketLock(std::string path, OwnedSocket file) : path_(std::move(path)), file_(std::move(file)) {}
+  std::string path_;
+  OwnedSocket file_;
+};
+
 struct ListeningSocket {
   OwnedSocket socket;
   StreamAddress address;  // with the TCP port that was taken
   std::optional<SocketFile> file;
+  std::optional<SocketLock> lock;
 };
 // Errors: as StreamNetwork::listen.
 [[nodiscard]] Result<ListeningSocket> open_listening_socket(const StreamAddress& at,

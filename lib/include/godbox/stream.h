@@ -40,9 +40,10 @@ class StreamEndpoint {
   virtual void on_timer(TimePoint now) = 0;
   // True when the connection is to be closed as soon as send_spans() is empty.
   [[nodiscard]] virtual bool wants_close() const = 0;
-  // The connection is gone (also after close()): connect_failed or address_not_loopback when it
-  // never stood, lane_closed when the other side ended it, cancelled when this side did. No span
-  // handed out before is touched any more, and no member is called again. Last call.
+  // The connection is gone (also after close()): connect_failed, address_not_loopback,
+  // permission_denied or limit_exceeded (no descriptors or memory left) when it never stood,
+  // lane_closed when the other side ended it, cancelled when this side did. No span handed out
+  // before is touched any more, and no member is called again. Last call.
   virtual void on_closed(Errc reason, TimePoint now) = 0;
 
   // File descriptors that ride on the next bytes sent (Unix sockets only); the pump duplicates none
@@ -85,7 +86,7 @@ class StreamNetwork {
 
   [[nodiscard]] virtual const Clock& clock() const = 0;
   // Begins to connect; `endpoint` (the caller's, alive until its on_closed or until close()
-  // returns) hears on_connected, or on_closed(connect_failed). Neither is called from inside
+  // returns) hears on_connected, or on_closed with the reason. Neither is called from inside
   // connect().
   [[nodiscard]] virtual ConnectionId connect(const StreamAddress& to, StreamEndpoint& endpoint) = 0;
   // Closes now, calls on_closed(cancelled) before it returns if it was not called yet. Unknown and

@@ -145,7 +145,7 @@ struct HelloResponse {
   Le32 requests_in_flight_max;  // 48
   Le32 lease_ms_max;            // 52
   Le32 session_timeout_ms;      // 56
-  Le32 lane_token;             // 60  zero
+  Le32 lane_token;              // 60
 };
 static_assert(sizeof(HelloResponse) == 64);
 static_assert(offsetof(HelloResponse, version) == 0);

@@ -13,30 +13,6 @@ constexpr std::uint32_t kReplyBodyBytesMax = 4096;
 constexpr std::uint32_t kSlotBits = 16;
 static_assert(LaneClient::kRequestsMax < (1U << kSlotBits));
 
-std::uint64_t total_of(std::span<const LocalSegment> local) {
-  std::uint64_t total = 0;
-  for (const LocalSegment& segment : local) {
-    total += segment.size_bytes;
-  }
-  return total;
-}
-
-std::uint64_t total_of(std::span<const RemoteSegment> remote) {
-  std::uint64_t total = 0;
-  for (const RemoteSegment& segment : remote) {
-    total += segment.length_bytes;
-  }
-  return total;
-}
-
-std::uint64_t total_of(std::span<const CrcBlock> blocks) {
-  std::uint64_t total = 0;
-  for (const CrcBlock& block : blocks) {
-    total += block.length_bytes;
-  }
-  return total;
-}
-
 // As it travels: milliseconds from now, 0 for none.
 std::uint32_t deadline_ms(TimePoint deadline, TimePoint now) {
   if (deadline == kNever) {
@@ -55,13 +31,8 @@ Errc LaneClient::check(const WorkRequest& request) const {
   if (state_ != State::open) {
     return Errc::lane_closed;
   }
-  if (request.total_bytes > kWorkBytesMax || request.remote.size() > kWorkSegmentsMax) {
-    return Errc::too_large;
-  }
-  if (request.total_bytes == 0 || total_of(request.remote) != request.total_bytes ||
-      total_of(request.local) != request.total_bytes ||
-      (!request.crc.empty() && total_of(request.crc) != request.total_bytes)) {
-    return Errc::invalid_argument;
+  if (const Errc wrong = check_work_request(request); wrong != Errc::ok) {
+    return wrong;
   }
   if (requests_in_flight_ >= hello_.requests_in_flight_max || requests_in_flight_ >= kRequestsMax ||
       (requests_in_flight_ > 0 &&
@@ -464,7 +435,9 @@ bool LaneClient::wants_close() const { return state_ == State::broken; }
 
 void LaneClient::on_closed(Errc reason, TimePoint /*now*/) {
   if (state_ != State::broken) {
-    reason_ = reason == Errc::cancelled ? Errc::lane_closed : reason;
+    // Why it never stood is worth knowing; that it ended says enough of one that did.
+    const bool never_stood = state_ == State::connecting && reason != Errc::cancelled;
+    reason_ = never_stood ? reason : Errc::lane_closed;
   }
   state_ = State::closed;
   if (has_unanswered_writes() && events_.on_writes_lost) {

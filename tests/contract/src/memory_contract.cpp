@@ -119,7 +119,7 @@ void accepts_nothing(MemoryWorld& world) {
 void descriptor_shares(MemoryWorld& world) {
   MemoryTarget& target = world.target();
   if (target.descriptor() < 0) {
-    return;
+    SKIP("needs memory with a descriptor");
   }
   const Range range = granules(target, 1, 1);
   REQUIRE(target.back(range.offset, range.size).has_value());

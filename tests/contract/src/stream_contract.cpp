@@ -361,11 +361,20 @@ void run_until_ends(StreamWorld& world) {
 }
 
 void ticks(StreamWorld& world) {
-  int count = 0;
-  world.network().add_tick(milliseconds(10), [&](TimePoint) { ++count; });
-  world.run_for(milliseconds(200));
-  CHECK(count >= 8);
-  CHECK(count <= 20);
+  constexpr Duration kPeriod = milliseconds(10);
+  constexpr int kTicks = 8;
+  const TimePoint start = world.network().clock().now();
+  std::vector<TimePoint> at;
+  world.network().add_tick(kPeriod, [&](TimePoint now) { at.push_back(now); });
+  const TimePoint limit = start + 2 * kTicks * kPeriod + world.timer_slack();
+  while (at.size() < kTicks && world.network().clock().now() < limit) {
+    world.run_for(kPeriod);
+  }
+  REQUIRE(at.size() >= kTicks);
+  // Late ticks are made up for, early ones never come: the nth is not before n periods.
+  for (std::size_t i = 0; i < at.size(); ++i) {
+    CHECK(at[i] >= start + static_cast<int>(i + 1) * kPeriod);
+  }
 }
 
 void many_connections(StreamWorld& world) {
@@ -412,7 +421,7 @@ void listen_errors(StreamWorld& world) {
 
 void descriptors(StreamWorld& world) {
   if (!world.carries_descriptors()) {
-    return;
+    SKIP("needs a stream that carries descriptors");
   }
   std::array<int, 2> pipe_ends{};
   REQUIRE(pipe(pipe_ends.data()) == 0);
@@ -445,7 +454,7 @@ void descriptors(StreamWorld& world) {
 
 void unwanted_descriptors(StreamWorld& world) {
   if (!world.carries_descriptors()) {
-    return;
+    SKIP("needs a stream that carries descriptors");
   }
   std::array<int, 2> pipe_ends{};
   REQUIRE(pipe(pipe_ends.data()) == 0);
@@ -464,7 +473,7 @@ void unwanted_descriptors(StreamWorld& world) {
   close(pipe_ends[0]);
 }
 
-constexpr std::array<ContractCase<StreamWorld>, 26> kCases = {{
+constexpr std::array<ContractCase<StreamWorld>, 27> kCases = {{
     {"an echo gives back every byte in order", echo},
     {"as many spans as a call may offer are taken", many_spans},
     {"nothing is reported from inside connect", nothing_inside_connect},
@@ -490,11 +499,8 @@ constexpr std::array<ContractCase<StreamWorld>, 26> kCases = {{
     {"ticks come about every period", ticks},
     {"many connections are all served", many_connections},
     {"listening twice or beyond loopback is refused by name", listen_errors},
-    {"descriptors ride on their bytes, and unwanted ones are closed",
-     [](StreamWorld& world) {
-       descriptors(world);
-       unwanted_descriptors(world);
-     }},
+    {"descriptors ride on their bytes", descriptors},
+    {"descriptors that nobody wants are closed", unwanted_descriptors},
 }};
 
 }  // namespace

@@ -138,6 +138,25 @@ TEST_CASE("replies find their requests in any order and any chunks", "[unit][con
   CHECK(h.replies[1].body.empty());
 }
 
+TEST_CASE("descriptors are taken while memory is being mapped, and not without end",
+          "[unit][control]") {
+  Harness h;
+  h.open();
+  CHECK_FALSE(h.client.wants_descriptors());
+  h.client.request(wire::Op::map_memory, {}, kStart, kNever, [](Errc, ConstSpan) {});
+  h.drain();
+  const std::vector<int> one(1, 1000);  // numbers only: nobody here opens or closes them
+  for (std::uint32_t i = 0; i < wire::kDramChannelsMax; ++i) {
+    REQUIRE(h.client.wants_descriptors());
+    h.client.on_descriptors(one);
+  }
+  CHECK_FALSE(h.client.wants_descriptors());
+  CHECK(h.client.take_descriptors().size() == wire::kDramChannelsMax);
+  const std::uint64_t id = h.sent_header().request_id;
+  h.deliver(Harness::frame(wire::Op::map_memory, id, Errc::access_denied, {}));
+  CHECK_FALSE(h.client.wants_descriptors());
+}
+
 TEST_CASE("a request past its deadline ends once and its late reply is dropped",
           "[unit][control]") {
   Harness h;

@@ -390,6 +390,10 @@ TEST_CASE("an idle lane has no deadline and a refused hello has its reason", "[u
   Harness unreachable;
   unreachable.lane.on_closed(Errc::connect_failed, kStart);
   CHECK(unreachable.lane.status().last_error == Errc::connect_failed);
+
+  Harness locked_out;
+  locked_out.lane.on_closed(Errc::permission_denied, kStart);
+  CHECK(locked_out.lane.status().last_error == Errc::permission_denied);
 }
 
 TEST_CASE("a lane that ends with writes unanswered says so before they end", "[unit][lane]") {

@@ -18,6 +18,8 @@
 //   unix:PATH      control over the local socket, data over lanes to every Ethernet port
 //   local:PATH     control over the local socket, data through the mapped pool (trusted processes)
 //   tcp:HOST:PORT  any Ethernet port of the box: control there, data over lanes to every port
+// At the default control socket only a box of this user or of root is used, else permission_denied:
+// its path can be guessed, and somebody else's box would be given what is stored.
 //
 // A session lives only while its client is driven: by a call, or by client().progress(), at least
 // every third of client().session().session_timeout_ms. A program that is busy with other things

@@ -66,7 +66,9 @@ class ControlClient final : public StreamEndpoint {
   void on_timer(TimePoint now) override;
   [[nodiscard]] bool wants_close() const override;
   void on_closed(Errc reason, TimePoint now) override;
-  [[nodiscard]] bool wants_descriptors() const override { return maps_pending_ > 0; }
+  [[nodiscard]] bool wants_descriptors() const override {
+    return maps_pending_ > 0 && descriptors_.size() < wire::kDramChannelsMax;
+  }
   void on_descriptors(std::span<const int> descriptors) override;
 
  private:

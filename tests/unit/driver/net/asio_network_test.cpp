@@ -8,6 +8,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -15,9 +16,12 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -58,8 +62,11 @@ class PlainEndpoint : public StreamEndpoint {
     return is_receiving ? std::span<const MutableSpan>(&receive_span_, 1)
                         : std::span<const MutableSpan>();
   }
-  void on_received(std::size_t size_bytes, TimePoint) override {
+  void on_received(std::size_t size_bytes, TimePoint now) override {
     received_bytes += size_bytes;
+    if (patience > Duration::zero()) {
+      deadline = received_bytes == 1 ? now + patience : kNever;
+    }
     if (is_echo) {
       left_bytes += size_bytes;
     }
@@ -71,7 +78,10 @@ class PlainEndpoint : public StreamEndpoint {
   }
   void on_sent(std::size_t size_bytes, TimePoint) override { left_bytes -= size_bytes; }
   TimePoint next_deadline() const override { return deadline; }
-  void on_timer(TimePoint) override { deadline = kNever; }
+  void on_timer(TimePoint) override {
+    deadline = kNever;
+    ++timer_count;
+  }
   bool wants_close() const override { return is_done; }
   void on_closed(Errc why, TimePoint) override {
     is_closed = true;
@@ -87,6 +97,8 @@ class PlainEndpoint : public StreamEndpoint {
   std::size_t received_bytes = 0;
   std::size_t left_bytes = 0;
   TimePoint deadline = kNever;
+  int timer_count = 0;
+  Duration patience{};  // sets a deadline at the first byte and takes it away at the second
 
  private:
   std::array<std::byte, 4096> bytes_{};
@@ -99,11 +111,13 @@ class PlainAcceptor final : public StreamAcceptor {
   std::unique_ptr<StreamEndpoint> accept(TimePoint) override {
     auto endpoint = std::make_unique<PlainEndpoint>();
     endpoint->is_echo = is_echo;
+    endpoint->patience = patience;
     ++accepted_count;
     last = endpoint.get();
     return endpoint;
   }
   bool is_echo = false;
+  Duration patience{};
   int accepted_count = 0;
   PlainEndpoint* last = nullptr;
 };
@@ -234,6 +248,67 @@ TEST_CASE("the socket of a dead process is replaced, a living one's is not", "[u
   close(living);
 }
 
+TEST_CASE("a socket's lock is held while it listens and goes with it", "[unit]") {
+  const TestFolder folder;
+  PlainAcceptor acceptor;
+  const std::string lock_path = folder.path("control.sock.lock");
+  const int lock = open(lock_path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  REQUIRE(flock(lock, LOCK_EX) == 0);
+  close(make_raw_socket(folder.path("control.sock"), true));
+  {
+    // Somebody who is about to replace the dead socket: not a thing is touched.
+    const auto network = make_network();
+    const auto refused = network->listen(folder.socket("control.sock"), acceptor);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().code == Errc::address_in_use);
+    CHECK(std::filesystem::exists(folder.path("control.sock")));
+  }
+  CHECK(std::filesystem::exists(lock_path));
+  close(lock);
+  {
+    const auto network = make_network();
+    REQUIRE(network->listen(folder.socket("control.sock"), acceptor).has_value());
+    const int other = open(lock_path.c_str(), O_RDWR | O_CLOEXEC);
+    REQUIRE(other >= 0);
+    CHECK(flock(other, LOCK_EX | LOCK_NB) != 0);
+    close(other);
+  }
+  CHECK_FALSE(std::filesystem::exists(lock_path));
+}
+
+TEST_CASE("of many that replace a dead socket at once, one listens and is reached", "[unit]") {
+  const TestFolder folder;
+  for (int round = 0; round < 30; ++round) {
+    close(make_raw_socket(folder.path("control.sock"), true));
+    PlainAcceptor acceptor;
+    std::array<std::unique_ptr<AsioNetwork>, 4> networks;
+    std::array<bool, 4> is_listening{};
+    std::atomic<int> ready_count{0};
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < networks.size(); ++i) {
+      networks[i] = make_network();
+      threads.emplace_back([&, i] {
+        ++ready_count;
+        while (ready_count < 4) {
+          std::this_thread::yield();
+        }
+        is_listening[i] = networks[i]->listen(folder.socket("control.sock"), acceptor).has_value();
+      });
+    }
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+    REQUIRE(std::count(is_listening.begin(), is_listening.end(), true) == 1);
+    REQUIRE(std::filesystem::exists(folder.path("control.sock")));
+    PlainEndpoint endpoint;
+    AsioNetwork& winner = *networks[static_cast<std::size_t>(
+        std::find(is_listening.begin(), is_listening.end(), true) - is_listening.begin())];
+    const ConnectionId id = winner.connect(folder.socket("control.sock"), endpoint);
+    REQUIRE(run(winner, [&] { return endpoint.is_connected && acceptor.accepted_count == 1; }));
+    winner.close(id);
+  }
+}
+
 TEST_CASE("a file that is no socket is never removed", "[unit]") {
   const TestFolder folder;
   PlainAcceptor acceptor;
@@ -298,7 +373,7 @@ TEST_CASE("a wake before the wait is not lost", "[unit]") {
   CHECK(network->run_until(kNever) == 0);
 }
 
-TEST_CASE("a timer is late by less than a millisecond, most times", "[unit]") {
+TEST_CASE("a timer is never early, and can be late by less than a millisecond", "[unit]") {
   PlainAcceptor acceptor;
   PlainEndpoint endpoint;
   const auto network = make_network();
@@ -306,18 +381,102 @@ TEST_CASE("a timer is late by less than a millisecond, most times", "[unit]") {
   REQUIRE(address.has_value());
   const ConnectionId id = network->connect(*address, endpoint);
   REQUIRE(run(*network, [&] { return endpoint.is_connected; }));
-  int on_time_count = 0;
-  for (int i = 0; i < 40; ++i) {
+  Duration least_late = std::chrono::hours(1);
+  for (int i = 0; i < 40 || (i < 400 && least_late >= milliseconds(1)); ++i) {
     const TimePoint due = network->clock().now() + std::chrono::microseconds(700);
     endpoint.deadline = due;
     network->kick(id);
     REQUIRE(run(*network, [&] { return endpoint.deadline == kNever; }));
     const TimePoint now = network->clock().now();
     REQUIRE(now >= due);
-    on_time_count += now < due + milliseconds(1) ? 1 : 0;
+    least_late = std::min(least_late, now - due);
   }
-  CHECK(on_time_count >= 20);  // the rest is the machine's, which others use too
+  // The best of many: a machine that others use too is late at times, a coarse timer always.
+  CHECK(least_late < milliseconds(1));
   network->close(id);
+}
+
+TEST_CASE("a loop that was late hears its sockets before it ends their patience", "[unit]") {
+  constexpr std::size_t kPeers = 40;  // more than the loop polls at one go
+  PlainAcceptor acceptor;
+  acceptor.patience = milliseconds(500);
+  const auto network = make_network();
+  const auto address = network->listen(loopback(), acceptor);
+  REQUIRE(address.has_value());
+  std::array<int, kPeers> peers{};
+  std::array<PlainEndpoint*, kPeers> endpoints{};
+  for (std::size_t i = 0; i < kPeers; ++i) {
+    peers[i] = connect_raw(*address);
+    REQUIRE(run(*network, [&] { return acceptor.accepted_count == static_cast<int>(i) + 1; }));
+    endpoints[i] = acceptor.last;
+  }
+  const auto all_send = [&] {
+    for (const int peer : peers) {
+      REQUIRE(send(peer, "x", 1, MSG_NOSIGNAL) == 1);
+    }
+  };
+  const auto all_have = [&](std::size_t bytes) {
+    return std::all_of(endpoints.begin(), endpoints.end(), [=](const PlainEndpoint* endpoint) {
+      return endpoint->received_bytes >= bytes;
+    });
+  };
+  const auto block = [&] {
+    all_send();
+    std::this_thread::sleep_for(acceptor.patience + milliseconds(10));
+  };
+  all_send();
+  REQUIRE(run(*network, [&] { return all_have(1); }));
+  SECTION("because its owner had other things to do") { block(); }
+  SECTION("because a callback took long") {
+    bool has_blocked = false;
+    network->add_tick(milliseconds(1), [&](TimePoint) {
+      if (!std::exchange(has_blocked, true)) {
+        block();
+      }
+    });
+    REQUIRE(run(*network, [&] { return has_blocked; }));
+  }
+  REQUIRE(run(*network, [&] { return all_have(2); }));
+  for (const PlainEndpoint* const endpoint : endpoints) {
+    CHECK(endpoint->timer_count == 0);
+  }
+  for (const int peer : peers) {
+    close(peer);
+  }
+}
+
+// Makes us a user whom permissions stop, where we are none and may.
+class OrdinaryUser {
+ public:
+  OrdinaryUser() : is_changed_(geteuid() == 0 && seteuid(kNobody) == 0) {}
+  ~OrdinaryUser() {
+    if (is_changed_ && seteuid(0) != 0) {
+      std::abort();
+    }
+  }
+  OrdinaryUser(const OrdinaryUser&) = delete;
+  OrdinaryUser& operator=(const OrdinaryUser&) = delete;
+
+ private:
+  static constexpr uid_t kNobody = 65534;
+  bool is_changed_;
+};
+
+TEST_CASE("a socket that does not let us in is permission_denied", "[unit]") {
+  const TestFolder folder;
+  PlainAcceptor acceptor;
+  const auto network = make_network();
+  REQUIRE(network->listen(folder.socket("control.sock"), acceptor).has_value());
+  REQUIRE(chmod(folder.path("control.sock").c_str(), 0) == 0);
+  const OrdinaryUser user;
+  if (geteuid() == 0) {
+    SKIP("needs a user whom permissions stop");
+  }
+  PlainEndpoint endpoint;
+  (void)network->connect(folder.socket("control.sock"), endpoint);
+  REQUIRE(run(*network, [&] { return endpoint.is_closed; }));
+  CHECK(endpoint.reason == Errc::permission_denied);
+  CHECK_FALSE(endpoint.is_connected);
 }
 
 TEST_CASE("an endpoint that does not read hears of a reset behind unread bytes", "[unit]") {
@@ -397,6 +556,20 @@ TEST_CASE("running out of descriptors delays new connections and loses none", "[
   CHECK(accepted_without == 0);
   CHECK(run(*network, [&] { return acceptor.accepted_count == 1; }));
   close(peer);
+}
+
+TEST_CASE("no descriptors, no connection: limit_exceeded", "[unit]") {
+  need_all_descriptors();
+  const auto network = make_network();
+  PlainEndpoint endpoint;
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const rlimit none{0, before.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  (void)network->connect(loopback(9), endpoint);
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+  REQUIRE(run(*network, [&] { return endpoint.is_closed; }));
+  CHECK(endpoint.reason == Errc::limit_exceeded);
 }
 
 TEST_CASE("no descriptors, no event loop: a named error", "[unit]") {

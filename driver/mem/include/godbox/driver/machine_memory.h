@@ -10,8 +10,8 @@
 
 namespace godbox::driver {
 
-// The memory this process may ever use: the machine's, or its control group's limit if that is
-// less.
+// The memory this process may ever use: the machine's, or the lowest limit of its control group
+// and of those above it if that is less.
 [[nodiscard]] SizeBytes machine_memory_bytes();
 // What could be taken now without pushing anything out of memory, by the same two measures.
 [[nodiscard]] SizeBytes available_memory_bytes();

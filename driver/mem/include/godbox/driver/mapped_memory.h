@@ -34,17 +34,21 @@ class MappedMemory final : public MemoryTarget {
   // address space), io_error.
   [[nodiscard]] static Result<std::unique_ptr<MappedMemory>> memfd(SizeBytes size);
 
-  // A file on tmpfs or hugetlbfs, made with mode 0600 or, when left over from a crash, emptied
-  // first. While the target lives it holds the file's lock, so that two boxes never share one.
+  // A file on tmpfs or hugetlbfs, made with mode 0600; what a crash left under that name is
+  // replaced. While the target lives it holds the file's lock, so that two boxes never share one;
+  // descriptor() does not carry the lock, so that its copies never keep it.
   // Errors: those of memfd(); address_in_use (another process holds it), permission_denied,
-  // device_missing (no such directory), unsupported (another file system).
+  // device_missing (no such directory), unsupported (another file system). None leaves a file.
   [[nodiscard]] static Result<std::unique_ptr<MappedMemory>> file(const std::string& path,
                                                                   SizeBytes size,
                                                                   MappedFileOptions options = {});
 
-  // A character device (device dax) or an existing regular file, mapped as it is: always present,
-  // contents kept. back() checks the range only; discard() is unsupported.
-  // Errors: device_missing, permission_denied, out_of_range (smaller than `size`), io_error.
+  // A character device (device dax) or an existing regular file, mapped as it is, contents kept.
+  // A device is always present, and back() checks the range only; of a file, back() fills the
+  // holes. discard() is unsupported. Holds its lock as file() does, where it has one.
+  // Errors: device_missing, permission_denied, address_in_use (another process holds it),
+  // out_of_range (smaller than `size`), unsupported (neither of the two, or a file system that
+  // cannot fill holes ahead), io_error.
   [[nodiscard]] static Result<std::unique_ptr<MappedMemory>> device(
       const std::string& path, SizeBytes size, Coherence coherence = Coherence::coherent);
 
@@ -74,7 +78,8 @@ class MappedMemory final : public MemoryTarget {
     return kind_ == Kind::device || kind_ == Kind::descriptor;
   }
   // out_of_range also for what is not made of whole granules; unsupported for somebody else's
-  // memory. Refuses with backing_full before the machine runs out of memory, not after.
+  // memory. Refuses with backing_full before the machine runs out of memory, not after, and when
+  // the file's disk is full.
   [[nodiscard]] Result<void> back(DramOffset offset, SizeBytes size) override;
   [[nodiscard]] Result<void> discard(DramOffset offset, SizeBytes size) override;
   void flush(ConstSpan range) const override;
@@ -98,6 +103,9 @@ class MappedMemory final : public MemoryTarget {
   SizeBytes size_;
   SizeBytes granularity_;
   Coherence coherence_;
+  bool has_holes_;            // back() has something to do
+  bool is_machine_memory_;    // and takes it from the machine's memory
+  int lock_descriptor_ = -1;  // never handed out
   std::byte* data_ = nullptr;
   std::string unlink_path_;
   std::atomic<int> collapse_failures_{0};

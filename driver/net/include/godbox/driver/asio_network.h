@@ -11,10 +11,12 @@
 // soon after it, never inside one of their own calls. The destructor closes all connections
 // (on_closed(cancelled)) and removes the socket files it made. Units: bytes and TimePoints of
 // SteadyClock.
-// Errors: on_closed gives connect_failed, address_not_loopback (refused before trying), cancelled
-// (this side closed: close(), wants_close() or the destructor), lane_closed (the other side did, or
-// the connection broke), protocol_error (more descriptors came than fit) and unsupported
-// (descriptors offered on TCP); listen() as in stream.h, each with the address in its text.
+// Errors: on_closed gives connect_failed, address_not_loopback (refused before trying),
+// permission_denied (a socket file or a firewall that does not let us in), limit_exceeded (no
+// descriptors, buffers or memory), cancelled (this side closed: close(), wants_close() or the
+// destructor), lane_closed (the other side did, or the connection broke), protocol_error (more
+// descriptors came than fit) and unsupported (descriptors offered on TCP); listen() as in stream.h,
+// each with the address in its text.
 #pragma once
 
 #include <godbox/stream.h>
@@ -46,7 +48,8 @@ class AsioNetwork final : public StreamNetwork {
   void kick(ConnectionId connection) override;
   void close_descriptors(std::span<const int> descriptors) override;
   // A Unix socket's folder is made with mode 0700 when it is missing, the socket with 0600. What a
-  // dead process left there is replaced; a living one's is address_in_use.
+  // dead process left there is replaced; a living one's is address_in_use. The lock of a file
+  // PATH.lock is held as long as the socket listens; the file goes with it.
   [[nodiscard]] Result<StreamAddress> listen(const StreamAddress& at,
                                              StreamAcceptor& acceptor) override;
   // Ticks are not counted as events.
