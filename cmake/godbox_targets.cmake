@@ -142,12 +142,17 @@ function(godbox_add_fuzz name)
   godbox_collect_by_label(${name} fuzz)
 endfunction()
 
-# godbox_register_test(<name> <labels> <timeout or ""> <command>...)
-function(godbox_register_test name labels timeout)
+# godbox_register_test(<name> <labels> <timeout or ""> <program or target> <argument>...)
+# A target becomes its file here: CMake does that for the first word of a command alone, and with
+# GODBOX_TEST_LAUNCHER the program is not the first.
+function(godbox_register_test name labels timeout program)
   if(NOT timeout)
     set(timeout 120)
   endif()
-  add_test(NAME ${name} COMMAND ${GODBOX_TEST_LAUNCHER} ${ARGN})
+  if(TARGET ${program})
+    set(program "$<TARGET_FILE:${program}>")
+  endif()
+  add_test(NAME ${name} COMMAND ${GODBOX_TEST_LAUNCHER} ${program} ${ARGN})
   set_tests_properties(
     ${name}
     PROPERTIES LABELS "${labels}"

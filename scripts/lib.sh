@@ -88,7 +88,7 @@ trap end_step INT TERM
 configure_and_build() {
   local preset=$1 budget_s=$2
   shift 2
-  step "configure preset $preset" 120 "configure-$preset" cmake --preset "$preset" &&
+  step "configure preset $preset" 60 "configure-$preset" cmake --preset "$preset" &&
     step "build $preset: $*" "$budget_s" "build-$preset" \
       cmake --build "build/$preset" -j "$(build_jobs)" --target "$@"
 }

@@ -1,16 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Sums up the JUnit files that ctest wrote: what failed, what was skipped and why, and one line.
+"""Sums up the JUnit files that ctest wrote: what failed, what was skipped or not run and why, and
+one line.
 
-usage: summarize_tests.py <folder of JUnit files> [failed step...]
-A failed step (a build, a group of tests without results) counts as a failed test.
+usage: summarize_tests.py <folder of JUnit files> [--not-run=<what>: <why>...] [failed step...]
+A failed step (a build, a group of tests without results) counts as a failed test; what was not run
+counts as nothing.
 """
 
+import argparse
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 OUTPUT_LINES_MAX = 40
+# unittest -v: "test_x (module.Class.test_x) ... skipped 'why'"; our own programs: "skipped: why".
+UNITTEST_SKIP = re.compile(r"""\.\.\. skipped (['"])(?P<why>.*)\1$""")
+OWN_SKIP = re.compile(r"^\s*skipped: (?P<why>.+)$")
 
 
 def skip_reasons(output: str) -> list[str]:
@@ -21,15 +28,21 @@ def skip_reasons(output: str) -> list[str]:
         if line.rstrip().endswith("SKIPPED:"):
             message = [text.strip() for text in lines[index + 1:index + 3]]
             reasons.append(message[-1] if message else "no reason given")
+        elif found := UNITTEST_SKIP.search(line.rstrip()) or OWN_SKIP.match(line.rstrip()):
+            reasons.append(found["why"])
     return reasons
 
 
 def main() -> int:
-    folder, failed_steps = Path(sys.argv[1]), sys.argv[2:]
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("folder", type=Path)
+    arguments.add_argument("--not-run", action="append", default=[])
+    arguments.add_argument("failed_steps", nargs="*")
+    options = arguments.parse_intermixed_args()
     test_count = 0
     failures: list[tuple[str, str]] = []
     skips: list[str] = []
-    for file in sorted(folder.glob("*.xml")):
+    for file in sorted(options.folder.glob("*.xml")):
         group = file.stem.removeprefix("test-")
         for case in ElementTree.parse(file).getroot().iter("testcase"):
             test_count += 1
@@ -41,7 +54,9 @@ def main() -> int:
                 skips.append(f"{name}: {'; '.join(skip_reasons(output)) or last_line(output)}")
             else:
                 skips += [f"{name}: in part: {reason}" for reason in skip_reasons(output)]
-    return print_summary(test_count, failures, skips, failed_steps)
+    for what in options.not_run:
+        print(f"not run: {what}")
+    return print_summary(test_count, failures, skips, options.failed_steps)
 
 
 def last_line(output: str) -> str:

@@ -3,7 +3,8 @@
 // Real processes over real sockets, broken on purpose: a box in a process of its own, clients in
 // theirs, some of them through a relay. Lanes are cut, held up and silenced; clients and the box
 // are killed in the middle of what they do. In the end no byte was wrong, no call was late, and the
-// box has everything back: space, leases, sessions, descriptors.
+// box has everything back: space, leases, sessions, descriptors. Each kind of breakage comes at
+// least once, and a run in which one of them, or one kind of call, never came off is a failure too.
 // Ends with status 0 when all is well, 1 when something was wrong, 2 for bad arguments.
 #include "chaos_client.h"
 #include "child_process.h"
@@ -41,17 +42,18 @@ constexpr std::size_t kClients = 4;
 constexpr milliseconds kStartWithin = seconds(30);
 constexpr milliseconds kEndWithin = seconds(30);
 constexpr milliseconds kRestartPauseMin = seconds(1);
+constexpr milliseconds kNoKillsAtTheEnd = seconds(2);
 
 constexpr const char* kUsage =
     "usage: chaos_runner --godbox PATH [--seconds N] [--seed N]\n"
     "  --godbox PATH   the program that serves the box\n"
-    "  --seconds N     how long (default 5; the environment's GODBOX_CHAOS_SECONDS goes before)\n"
+    "  --seconds N     how long (default 8; the environment's GODBOX_CHAOS_SECONDS goes before)\n"
     "  --seed N        of what is broken when (default: another one each time)\n";
 
 struct Arguments {
   std::string self;
   std::string godbox;
-  std::uint64_t seconds = 5;
+  std::uint64_t seconds = 8;
   std::uint64_t seed = 0;
   bool as_client = false;
   ClientArguments client;
@@ -89,6 +91,7 @@ class Chaos {
     for (std::size_t i = 0; i < kClients; ++i) {
       start_client(i);
     }
+    std::shuffle(first_round_.begin(), first_round_.end(), dice_);
     while (Clock::now() < end_) {
       std::this_thread::sleep_for(milliseconds(20 + dice_() % 150));
       check_processes();
@@ -99,15 +102,18 @@ class Chaos {
     }
     audit();
     stop_server();
+    seen_["connections cut"] = relay_.cuts();
+    seen_["MiB relayed"] = relay_.relayed_bytes() >> 20U;
     fmt::print("calls are those of clients that lived to tell:\n");
     for (const auto& [what, times] : seen_) {
       fmt::print("  {:8}  {}\n", times, what);
     }
-    fmt::print("  {:8}  connections cut, {} MiB relayed\n", relay_.cuts(),
-               relay_.relayed_bytes() >> 20U);
+    demand_that_it_happened();
   }
 
  private:
+  enum class Breakage : std::uint8_t { cut, hold_up, silence, kill_client, stop_box, kill_box };
+
   [[nodiscard]] std::string control_socket() const { return folder_ + "/control.sock"; }
 
   void start_server() {
@@ -186,32 +192,78 @@ class Chaos {
     }
   }
 
-  void break_something() {
-    const std::uint64_t what = dice_() % 100;
-    if (what < 40) {
-      relay_.cut_some();
-    } else if (what < 55) {
-      relay_.hold_up_some(milliseconds(20 + dice_() % 600));
-      ++seen_["connections held up"];
-    } else if (what < 65) {
-      relay_.silence_some();
-      ++seen_["connections silenced"];
-    } else if (what < 82) {
-      const std::size_t index = dice_() % kClients;
-      clients_[index].kill();
-      ++seen_["clients killed"];
-      start_client(index);
-    } else if (what < 90) {
-      server_.signal(SIGSTOP);
-      std::this_thread::sleep_for(milliseconds(5 + dice_() % 200));
-      server_.signal(SIGCONT);
-      ++seen_["box stopped for a while"];
-    } else if (Clock::now() - server_started_ > kRestartPauseMin) {
-      server_.kill();
-      ++seen_["box killed"];
-      std::this_thread::sleep_for(milliseconds(dice_() % 200));
-      start_server();
+  // A run in which nothing broke, or nobody got through, shows nothing.
+  void demand_that_it_happened() const {
+    for (const char* what :
+         {"get:ok", "put:ok", "lookup:ok", "write:ok", "read:ok", "connections cut",
+          "connections held up", "connections silenced", "clients killed",
+          "box stopped for a while", "box killed", "objects read back"}) {
+      const auto found = seen_.find(what);
+      if (found == seen_.end() || found->second == 0) {
+        throw Wrong(fmt::format("it never happened: {}", what));
+      }
     }
+  }
+
+  void break_something() {
+    if (!first_round_.empty()) {
+      // Each kind once, in an order of the seed's; one that finds nothing to break comes again.
+      const Breakage breakage = first_round_.back();
+      first_round_.pop_back();
+      if (!apply(breakage)) {
+        first_round_.insert(first_round_.begin(), breakage);
+      }
+      return;
+    }
+    const std::uint64_t what = dice_() % 100;
+    const Breakage breakage = what < 40   ? Breakage::cut
+                              : what < 55 ? Breakage::hold_up
+                              : what < 65 ? Breakage::silence
+                              : what < 82 ? Breakage::kill_client
+                              : what < 90 ? Breakage::stop_box
+                                          : Breakage::kill_box;
+    const bool loses_work = breakage == Breakage::kill_client || breakage == Breakage::kill_box;
+    // Who is killed at the very end leaves nothing behind that could be checked.
+    if (!loses_work || end_ - Clock::now() > kNoKillsAtTheEnd) {
+      static_cast<void>(apply(breakage));
+    }
+  }
+
+  // Whether there was something to break.
+  [[nodiscard]] bool apply(Breakage breakage) {
+    switch (breakage) {
+      case Breakage::cut:
+        return relay_.cut_some() > 0;
+      case Breakage::hold_up:
+        return note("connections held up", relay_.hold_up_some(milliseconds(20 + dice_() % 600)));
+      case Breakage::silence:
+        return note("connections silenced", relay_.silence_some());
+      case Breakage::kill_client: {
+        const std::size_t index = dice_() % kClients;
+        clients_[index].kill();
+        start_client(index);
+        return note("clients killed", 1);
+      }
+      case Breakage::stop_box:
+        server_.signal(SIGSTOP);
+        std::this_thread::sleep_for(milliseconds(5 + dice_() % 200));
+        server_.signal(SIGCONT);
+        return note("box stopped for a while", 1);
+      case Breakage::kill_box:
+        if (Clock::now() - server_started_ < kRestartPauseMin) {
+          return false;
+        }
+        server_.kill();
+        std::this_thread::sleep_for(milliseconds(dice_() % 200));
+        start_server();
+        return note("box killed", 1);
+    }
+    return false;
+  }
+
+  bool note(const char* what, std::size_t times) {
+    seen_[what] += times;
+    return times > 0;
   }
 
   void end_client(std::size_t index) {
@@ -319,6 +371,8 @@ class Chaos {
   std::size_t descriptors_at_start_ = 0;
   Clock::time_point server_started_;
   Clock::time_point end_;
+  std::vector<Breakage> first_round_{Breakage::cut,         Breakage::hold_up,  Breakage::silence,
+                                     Breakage::kill_client, Breakage::stop_box, Breakage::kill_box};
   std::map<std::string, std::uint64_t> seen_;
 };
 

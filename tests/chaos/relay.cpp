@@ -96,25 +96,28 @@ void Relay::set_targets(const std::vector<std::uint16_t>& tcp_ports) {
 
 // Picks one connection, or with luck several.
 template <class Act>
-void Relay::for_some(Act&& act) {
+std::size_t Relay::for_some(Act&& act) {
   const std::lock_guard lock(mutex_);
   const std::size_t count = pairs_.size();
   if (count == 0) {
-    return;
+    return 0;
   }
   const bool many = random_() % 3 == 0;
   const std::size_t only = random_() % count;
   std::size_t i = 0;
+  std::size_t picked = 0;
   for (Pair& pair : pairs_) {
     if (many ? random_() % 2 == 0 : i == only) {
       act(pair);
+      ++picked;
     }
     ++i;
   }
+  return picked;
 }
 
-void Relay::cut_some() {
-  for_some([this](Pair& pair) {
+std::size_t Relay::cut_some() {
+  const std::size_t picked = for_some([this](Pair& pair) {
     if (random_() % 2 == 0) {
       close_hard(pair.ends[0].get());
       close_hard(pair.ends[1].get());
@@ -123,14 +126,15 @@ void Relay::cut_some() {
     ++cuts_;
   });
   wake();
+  return picked;
 }
 
-void Relay::silence_some() {
-  for_some([](Pair& pair) { pair.silent = true; });
+std::size_t Relay::silence_some() {
+  return for_some([](Pair& pair) { pair.silent = true; });
 }
 
-void Relay::hold_up_some(std::chrono::milliseconds time) {
-  for_some([&](Pair& pair) { pair.held_until = Clock::now() + time; });
+std::size_t Relay::hold_up_some(std::chrono::milliseconds time) {
+  return for_some([&](Pair& pair) { pair.held_until = Clock::now() + time; });
 }
 
 void Relay::run() {

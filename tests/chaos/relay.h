@@ -57,9 +57,10 @@ class Relay {
   // Where relay port i leads; a box that starts again has other ports.
   void set_targets(const std::vector<std::uint16_t>& tcp_ports);
 
-  void cut_some();      // at once, with or without what it still holds
-  void silence_some();  // delivers nothing any more; the ends stay open
-  void hold_up_some(std::chrono::milliseconds time);
+  // Each picks one connection or several, and tells how many.
+  std::size_t cut_some();      // at once, with or without what it still holds
+  std::size_t silence_some();  // delivers nothing any more; the ends stay open
+  std::size_t hold_up_some(std::chrono::milliseconds time);
   [[nodiscard]] std::uint64_t relayed_bytes() const { return relayed_bytes_; }
   [[nodiscard]] std::uint64_t cuts() const { return cuts_; }
 
@@ -84,7 +85,7 @@ class Relay {
   void receive(Pair& pair, int from);
   void send(Pair& pair, int from);
   template <class Act>
-  void for_some(Act&& act);
+  std::size_t for_some(Act&& act);
   void wake();
 
   std::vector<OwnedFd> listeners_;

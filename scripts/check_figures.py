@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures with `godbox bench` what godbox promises, and prints each figure beside its bar.
+
+Exit status 0 when all bars hold, 1 on a miss, 2 when something could not be measured. It wants a
+machine that does nothing else, and takes up to an hour; --group runs one part of it.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+LOCAL_EFFICIENCY_MIN = {True: 0.80, False: 0.90}  # with and without CRC
+TCP_EFFICIENCY_MIN = 0.85
+PORTS = 9
+WIDEST_SHARE_MIN = 0.90  # of the best narrower one, beside the raw sockets' own ratio
+LOOKUP_US_MAX = 1000
+LOOKUP_FACTOR_MAX = 2.0  # between the most and the fewest objects
+INDEX_BYTES_PER_OBJECT_MAX = 300
+IMBALANCE_MAX = 1.05
+SCALING_ERROR_PERCENT_MAX = 5.0
+ONE_CHANNEL_ERROR_MAX = 0.05
+CHANNELS_BALANCED = (1, 7, 18, 28)
+SWEEP_POINTS = 6 + 9  # channels, ports
+GROUP_SECONDS_MAX = 1800
+
+
+@dataclass
+class Figure:
+    what: str
+    value: float
+    bar: float
+    is_floor: bool = False  # else the bar is the most that is allowed
+
+    @property
+    def holds(self) -> bool:
+        return self.value >= self.bar if self.is_floor else self.value <= self.bar
+
+    def __str__(self) -> str:
+        verdict = "ok  " if self.holds else "MISS"
+        side = "at least" if self.is_floor else "at most"
+        return f"{verdict}  {self.value:10.3f}  {side} {self.bar:<8g} {self.what}"
+
+
+Rows = list[dict]
+
+
+def name_of(row: dict) -> str:
+    size = row["size_bytes"] or 0
+    parts = [row["workload"], row["transport"], row["op"], f"{size / (1 << 20):g} MiB"]
+    return " ".join(part for part in parts if part)
+
+
+def judge_local(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        crc = bool(row["crc"])
+        what = f"efficiency: {name_of(row)}, CRC {'on' if crc else 'off'} ({row['temperature']})"
+        yield Figure(what, row["efficiency"], LOCAL_EFFICIENCY_MIN[crc], is_floor=True)
+
+
+def judge_tcp(rows: Rows) -> Iterator[Figure]:
+    by_case: dict[tuple, dict[int, dict]] = defaultdict(dict)
+    for row in rows:
+        what = f"efficiency: {name_of(row)}, {row['ports']} ports"
+        yield Figure(what, row["efficiency"], TCP_EFFICIENCY_MIN, is_floor=True)
+        by_case[row["op"], row["size_bytes"]][row["ports"]] = row
+    for rows_by_ports in by_case.values():
+        widest = rows_by_ports.pop(PORTS)
+        best = max(rows_by_ports.values(), key=lambda row: row["gb_per_s_median"])
+        ratio = widest["gb_per_s_median"] / best["gb_per_s_median"]
+        ceilings = widest["ceiling_gb_per_s"] / best["ceiling_gb_per_s"]
+        what = f"{PORTS} ports over {best['ports']}, beside the sockets' own: {name_of(widest)}"
+        yield Figure(what, ratio / ceilings, WIDEST_SHARE_MIN, is_floor=True)
+
+
+def judge_lookup(rows: Rows) -> Iterator[Figure]:
+    by_pattern: dict[str, dict[int, float]] = defaultdict(dict)
+    for row in rows:
+        case = f"{row['keys']} keys of {row['objects']} objects, {row['pattern']}"
+        yield Figure(f"median us: {case}", row["p50_us"], LOOKUP_US_MAX)
+        by_pattern[row["pattern"]][row["objects"]] = row["p50_us"]
+    for pattern, medians in by_pattern.items():
+        fewest, most = min(medians), max(medians)
+        yield Figure(f"times the median of {fewest} objects at {most}, {pattern}",
+                     medians[most] / medians[fewest], LOOKUP_FACTOR_MAX)
+    # Of few objects it is the tables' first allocation that is divided, not the index.
+    largest = max(rows, key=lambda row: row["objects"])
+    yield Figure(f"index bytes per object of {largest['objects']}",
+                 largest["index_bytes_per_object"], INDEX_BYTES_PER_OBJECT_MAX)
+
+
+def judge_balance(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        case = f"{name_of(row)}, {row['channels']} channels"
+        yield Figure(f"max over mean of one block: {case}", row["block_imbalance_max"],
+                     IMBALANCE_MAX)
+        yield Figure(f"max over mean of all: {case}", row["channel_imbalance"], IMBALANCE_MAX)
+
+
+def judge_scaling(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        case = f"{row['op']}, {row['sweep']}: {row['channels']} channels, {row['ports']} ports"
+        yield Figure(f"% from proportional (emulated): {case}",
+                     abs(row["proportionality_error_percent"]), SCALING_ERROR_PERCENT_MAX)
+
+
+def judge_one_channel(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        yield Figure(f"from one channel's rate (emulated): {name_of(row)}",
+                     abs(row["efficiency"] - 1), ONE_CHANNEL_ERROR_MAX)
+
+
+@dataclass
+class Group:
+    options: list[str]
+    judge: Callable[[Rows], Iterator[Figure]]
+    rows: int  # that the options give: a row that is not there has not been measured
+    quick: tuple[str, ...] = ("--quick",)
+
+
+BLOCKS = "1MiB,4MiB,20MiB"
+GROUPS = {
+    "local": Group(["--transport", "local", "--sizes", BLOCKS, "--crc", "both"], judge_local,
+                   rows=3 * 2 * 2),
+    "tcp": Group(["--transport", "tcp", "--sizes", BLOCKS, "--ports", f"1,2,4,{PORTS}"],
+                 judge_tcp, rows=3 * 4 * 2),
+    "lookup": Group(["--workload", "lookup", "--objects", "10000,10000000"], judge_lookup,
+                    rows=2 * 3, quick=("--quick", "--objects", "2000,10000")),
+    "balance": Group(["--transport", "tcp", "--sizes", BLOCKS, "--op", "write", "--repeats", "1",
+                      "--working-set", "256MiB",
+                      "--channels", ",".join(map(str, CHANNELS_BALANCED))],
+                     judge_balance, rows=len(CHANNELS_BALANCED) * 3),
+    "scaling": Group(["--workload", "scaling", "--mode", "paced", "--repeats", "3"],
+                     judge_scaling, rows=SWEEP_POINTS * 2),
+    "one-channel": Group(["--workload", "one-channel", "--mode", "paced", "--repeats", "3"],
+                         judge_one_channel, rows=2),
+}
+
+
+def measure(program: str, group: Group, quick: bool) -> Rows:
+    """The rows of one run of the bench. Raises ValueError for too few rows, or wrong bytes."""
+    options = merge(group.options, group.quick) if quick else group.options
+    result = subprocess.run([program, "bench", "--json", *options], stdout=subprocess.PIPE,
+                            text=True, timeout=GROUP_SECONDS_MAX)
+    if result.returncode != 0:
+        raise ValueError(f"bench ended with status {result.returncode}")
+    rows = json.loads(result.stdout)["rows"]
+    if len(rows) != group.rows:
+        raise ValueError(f"{len(rows)} rows, not {group.rows}")
+    if any(row["wrong_bytes"] for row in rows):
+        raise ValueError("wrong bytes were read")
+    return rows
+
+
+def merge(options: list[str], others: tuple[str, ...]) -> list[str]:
+    """The options, without those that the others give too."""
+    kept, skip = [], False
+    for option in options:
+        if not skip and option not in others:
+            kept.append(option)
+            skip = False
+        else:
+            skip = not skip
+    return [*kept, *others]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("program", help="a release build of godbox")
+    parser.add_argument("--group", choices=GROUPS, action="append", help="only this part")
+    parser.add_argument("--quick", action="store_true",
+                        help="little data: to see that it works; the figures mean nothing")
+    options = parser.parse_args()
+    figures: list[Figure] = []
+    unmeasured = []
+    for name in options.group or GROUPS:
+        print(f"-- {name}", flush=True)
+        try:
+            group_figures = list(GROUPS[name].judge(
+                measure(options.program, GROUPS[name], options.quick)))
+        except (ValueError, KeyError, TypeError, OSError, subprocess.TimeoutExpired) as why:
+            print(f"not measured: {name}: {why!r}")
+            unmeasured.append(name)
+            continue
+        for figure in group_figures:
+            print(figure, flush=True)
+        figures += group_figures
+    holding = sum(figure.holds for figure in figures)
+    print(f"figures: {holding} of {len(figures)} hold"
+          + (f"; not measured: {', '.join(unmeasured)}" if unmeasured else ""))
+    return 2 if unmeasured else int(holding < len(figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

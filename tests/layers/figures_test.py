@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Proves that scripts/check_figures.py tells a figure that holds from one that misses its bar."""
+
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import check_figures  # noqa: E402
+
+BLOCK = {"workload": "block", "transport": "tcp", "op": "read", "size_bytes": 1 << 20,
+         "temperature": "cold"}
+
+
+def misses(judge, rows):
+    return [figure.what for figure in judge(rows) if not figure.holds]
+
+
+class FiguresTest(unittest.TestCase):
+    def test_local_blocks_have_a_bar_with_and_one_without_crc(self):
+        rows = [{**BLOCK, "crc": True, "efficiency": 0.85}, {**BLOCK, "crc": False,
+                                                            "efficiency": 0.85}]
+        self.assertEqual(len(misses(check_figures.judge_local, rows)), 1)
+        self.assertIn("CRC off", misses(check_figures.judge_local, rows)[0])
+
+    def tcp_rows(self, widest_gb_per_s, widest_ceiling):
+        figures = {1: (2.0, 2.2), 2: (3.0, 3.3), 4: (2.9, 3.2),
+                   9: (widest_gb_per_s, widest_ceiling)}
+        return [{**BLOCK, "ports": ports, "efficiency": 0.9, "gb_per_s_median": rate,
+                 "ceiling_gb_per_s": ceiling} for ports, (rate, ceiling) in figures.items()]
+
+    def test_nine_ports_may_lose_what_the_sockets_lose_too(self):
+        self.assertEqual(misses(check_figures.judge_tcp, self.tcp_rows(2.0, 2.2)), [])
+        missed = misses(check_figures.judge_tcp, self.tcp_rows(2.0, 3.3))
+        self.assertEqual(len(missed), 1)
+        self.assertIn("9 ports over 2", missed[0])
+
+    def test_tcp_beside_raw_sockets(self):
+        rows = self.tcp_rows(3.0, 3.3)
+        rows[1]["efficiency"] = 0.84
+        self.assertEqual(len(misses(check_figures.judge_tcp, rows)), 1)
+
+    def test_lookups(self):
+        def rows(few_us, many_us, index_bytes):
+            return [{"keys": 1000, "objects": objects, "pattern": "all_present", "p50_us": us,
+                     "index_bytes_per_object": index_bytes}
+                    for objects, us in ((10_000, few_us), (10_000_000, many_us))]
+        self.assertEqual(misses(check_figures.judge_lookup, rows(300, 550, 290)), [])
+        self.assertEqual(len(misses(check_figures.judge_lookup, rows(300, 650, 290))), 1)
+        self.assertEqual(len(misses(check_figures.judge_lookup, rows(900, 1100, 290))), 1)
+        self.assertEqual(len(misses(check_figures.judge_lookup, rows(300, 550, 310))), 1)
+
+    def test_balance(self):
+        row = {**BLOCK, "channels": 18, "block_imbalance_max": 1.04, "channel_imbalance": 1.06}
+        self.assertEqual(len(misses(check_figures.judge_balance, [row])), 1)
+
+    def test_emulated_figures_miss_on_either_side(self):
+        for error, count in ((4.9, 0), (-4.9, 0), (5.1, 1), (-5.1, 1)):
+            row = {"op": "read", "sweep": "channels", "channels": 28, "ports": 9,
+                   "proportionality_error_percent": error}
+            self.assertEqual(len(misses(check_figures.judge_scaling, [row])), count, error)
+        for efficiency, count in ((0.96, 0), (1.04, 0), (0.94, 1), (1.06, 1)):
+            row = {**BLOCK, "efficiency": efficiency}
+            self.assertEqual(len(misses(check_figures.judge_one_channel, [row])), count)
+
+
+if __name__ == "__main__":
+    unittest.main()
