@@ -86,7 +86,8 @@ Result<void> report_all(const Run& run) {
   if (!user) {
     return user.error();
   }
-  const perf::CeilingBuffers buffers{pool->bytes(), pool->descriptor(), user->bytes()};
+  const perf::CeilingBuffers buffers{pool->bytes(), pool->descriptor(), user->bytes(),
+                                     pool->is_huge()};
   for (const Direction direction : {Direction::read, Direction::write}) {
     for (std::size_t threads = 1; threads <= std::thread::hardware_concurrency(); threads *= 2) {
       for (const bool streaming : {false, true}) {

@@ -46,9 +46,9 @@ class CopyCeiling final : public Ceiling {
   std::string_view name() const override { return options_.streaming ? "streaming" : "memcpy"; }
 
   std::string variant() const override {
-    return fmt::format("{}, pieces of {} KiB, {} threads",
+    return fmt::format("{}, pieces of {} KiB, {} threads, {} pages",
                        options_.streaming ? "non-temporal stores" : "memcpy", piece_bytes_ >> 10U,
-                       options_.threads);
+                       options_.threads, buffers_.pool_is_huge ? "huge" : "small");
   }
 
   Result<void> calibrate(Direction direction, SizeBytes bytes) override {

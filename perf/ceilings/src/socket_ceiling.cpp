@@ -26,9 +26,9 @@ class SocketCeiling final : public Ceiling {
   std::string_view name() const override { return options_.sendfile ? "sendfile" : "sockets"; }
 
   std::string variant() const override {
-    return fmt::format("{} and recv, pieces of {} KiB, {} connections, {}+1 threads",
+    return fmt::format("{} and recv, pieces of {} KiB, {} connections, {}+1 threads, {} pages",
                        options_.sendfile ? "sendfile" : "send", piece_bytes_ >> 10U, pairs_.size(),
-                       options_.server_threads);
+                       options_.server_threads, buffers_.pool_is_huge ? "huge" : "small");
   }
 
   Result<void> calibrate(Direction direction, SizeBytes bytes) override {

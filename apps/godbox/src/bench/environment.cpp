@@ -51,7 +51,7 @@ Result<std::unique_ptr<Environment>> Environment::create(BenchPlan plan) {
 }
 
 perf::CeilingBuffers Environment::buffers() const {
-  return {pool_.bytes(), pool_.descriptor(), user_.bytes()};
+  return {pool_.bytes(), pool_.descriptor(), user_.bytes(), pool_.is_huge()};
 }
 
 Result<perf::Ceiling*> Environment::ceiling_for(const BenchCase& subject, WorkOp op) {

@@ -4,13 +4,18 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <string>
 #include <vector>
 
 using namespace godbox;
 using namespace godbox::perf;
+using Catch::Matchers::EndsWith;
 
 namespace {
 
@@ -20,7 +25,7 @@ struct Buffers {
   MappedBuffer pool = MappedBuffer::memfd(kSize).value();
   MappedBuffer user = MappedBuffer::anonymous(kSize).value();
   [[nodiscard]] CeilingBuffers view() const {
-    return {pool.bytes(), pool.descriptor(), user.bytes()};
+    return {pool.bytes(), pool.descriptor(), user.bytes(), pool.is_huge()};
   }
   // Different in every 4 KiB, different on both sides.
   void fill() const {
@@ -33,7 +38,50 @@ struct Buffers {
 
 bool equal(MutableSpan a, MutableSpan b) { return std::equal(a.begin(), a.end(), b.begin()); }
 
+// What the kernel says of the mapping that begins there (proc_pid_smaps(5)); -1: no such line.
+long mapped_huge_kib(const std::byte* address) {
+  std::ifstream file("/proc/self/smaps");
+  const std::string begin = fmt::format("{:x}-", reinterpret_cast<std::uintptr_t>(address));
+  constexpr std::string_view kKey = "ShmemPmdMapped:";
+  bool is_ours = false;
+  for (std::string line; std::getline(file, line);) {
+    if (line.find('-') < line.find(' ')) {
+      is_ours = line.starts_with(begin);
+    } else if (is_ours && line.starts_with(kKey)) {
+      return std::stol(line.substr(kKey.size()));
+    }
+  }
+  return -1;
+}
+
 }  // namespace
+
+TEST_CASE("buffers begin where a huge page can, and say whether the kernel gave any", "[unit]") {
+  for (const SizeBytes size : {kSize, kSize + 1_MiB, 64_KiB}) {
+    const MappedBuffer pool = MappedBuffer::memfd(size).value();
+    CHECK(reinterpret_cast<std::uintptr_t>(pool.bytes().data()) % (2_MiB).count() == 0);
+    const MappedBuffer user = MappedBuffer::anonymous(size).value();
+    CHECK(reinterpret_cast<std::uintptr_t>(user.bytes().data()) % (2_MiB).count() == 0);
+    CHECK_FALSE(user.is_huge());
+    const auto whole_kib = static_cast<long>(size.count() / (2_MiB).count() * 2048);
+    if (pool.is_huge()) {
+      CHECK(mapped_huge_kib(pool.bytes().data()) == whole_kib);
+    } else {
+      CHECK(mapped_huge_kib(pool.bytes().data()) < std::max(whole_kib, 1L));
+    }
+  }
+}
+
+TEST_CASE("a ceiling says which pages its pool side has", "[unit]") {
+  Buffers buffers;
+  CeilingBuffers view = buffers.view();
+  for (const bool huge : {false, true}) {
+    view.pool_is_huge = huge;
+    const std::string_view words = huge ? "huge pages" : "small pages";
+    CHECK_THAT(make_copy_ceiling(view, {})->variant(), EndsWith(std::string(words)));
+    CHECK_THAT(make_socket_ceiling(view, {}).value()->variant(), EndsWith(std::string(words)));
+  }
+}
 
 TEST_CASE("buffers are present memory of the size asked for, and nothing is refused", "[unit]") {
   const Buffers buffers;

@@ -22,13 +22,15 @@ struct CeilingBuffers {
   MutableSpan pool_side;
   int pool_descriptor = -1;  // of pool_side from offset 0, for sendfile
   MutableSpan user_side;
+  bool pool_is_huge = false;  // MappedBuffer::is_huge() of the pool's side: said by variant()
 };
 
 class Ceiling {
  public:
   virtual ~Ceiling() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
-  // The variant that calibrate() found best: "memcpy, pieces of 4 MiB".
+  // The variant that calibrate() found best and the pool side's pages: "memcpy, pieces of 4096 KiB,
+  // 1 threads, huge pages".
   [[nodiscard]] virtual std::string variant() const = 0;
   // Tries every variant over `bytes` and keeps the fastest.
   [[nodiscard]] virtual Result<void> calibrate(Direction direction, SizeBytes bytes) = 0;

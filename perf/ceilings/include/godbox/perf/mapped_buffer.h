@@ -2,9 +2,9 @@
 //
 // Memory for measurements: mapped, and touched page by page before it is handed out, so that no
 // page fault falls into a timed part. `memfd` is what a box's DRAM channel is made of, `anonymous`
-// what a program's own buffers are made of. Thread-safety: none needed; the bytes are the users' to
-// share. Ownership: the buffer owns mapping and descriptor. Units: bytes. Errors: invalid_argument
-// (size 0), io_error with the system's reason.
+// what a program's own buffers are made of; both begin at a multiple of 2 MiB. Thread-safety: none
+// needed; the bytes are the users' to share. Ownership: the buffer owns mapping and descriptor.
+// Units: bytes. Errors: invalid_argument (size 0), io_error with the system's reason.
 #pragma once
 
 #include <godbox/result.h>
@@ -26,12 +26,16 @@ class MappedBuffer {
 
   [[nodiscard]] MutableSpan bytes() const { return bytes_; }
   [[nodiscard]] int descriptor() const { return descriptor_; }  // -1: anonymous
+  // A memfd whose whole 2 MiB blocks are all huge pages, as the box's memory is where the kernel
+  // has them. What the kernel does with anonymous memory is not asked.
+  [[nodiscard]] bool is_huge() const { return is_huge_; }
 
  private:
   [[nodiscard]] static Result<MappedBuffer> map(SizeBytes size, int descriptor);
 
   MutableSpan bytes_;
   int descriptor_ = -1;
+  bool is_huge_ = false;
 };
 
 }  // namespace godbox::perf
