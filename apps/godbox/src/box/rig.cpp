@@ -46,8 +46,10 @@ struct Rig::Impl {
     with.lane_reply_timeout = kPatience;
     with.lanes_per_eth_port = options.lanes_per_eth_port;
     with.copy_threads = options.copy_threads;
-    const bool is_local = options.transport == TransportKind::local;
-    const std::string address = (is_local ? "local:" : "unix:") + server->control_address().host;
+    // What claims TCP uses nothing else: sessions and lookups go through an Ethernet port too.
+    const std::string address = options.transport == TransportKind::local
+                                    ? "local:" + server->control_address().host
+                                    : server->eth_port_addresses().front().to_string();
     Result<std::unique_ptr<Connection>> made = godbox::connect(address, with);
     if (!made) {
       return made.error();

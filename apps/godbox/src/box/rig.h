@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A box in this process, on free TCP ports and a control socket of its own, with one client
-// connected to it: what `bench` and `demo` measure. Thread-safety: the client belongs to the thread
-// that made the rig; the box serves in its own threads. Errors: those of the box's start and of the
-// client's connect.
+// connected to it: what `bench` and `demo` measure. A tcp client has its control connection on the
+// first Ethernet port and its data on lanes to all; a local one uses the control socket and the
+// mapped pool. Thread-safety: the client belongs to the thread that made the rig; the box serves in
+// its own threads. Errors: those of the box's start and of the client's connect.
 #pragma once
 
 #include <godbox/emulator/box.h>
