@@ -20,7 +20,7 @@ constexpr Rate kEthPortRate{12.5e9};  // 100 GbE
 constexpr double kSecondsOnOnePort = 2;
 constexpr std::uint64_t kBlocksMin = 4;  // scene 4 cuts them in two
 // The slow box gets fewer of them, because it takes most of the scene's time.
-constexpr std::uint64_t kNineBlocksPerOne = 2;
+constexpr std::uint64_t kSlowBoxDivisor = 2;
 
 struct PortsRun {
   std::unique_ptr<BlockMover> mover;
@@ -73,7 +73,7 @@ Result<void> compare_ports(Stage& stage, std::unique_ptr<BlockMover>& mover) {
       fmt::format("   18 channels behind 1 and 9 Ethernet ports of 100 Gbit/s: now the ports are "
                   "the limit (1/{:.0f} speed).",
                   time_scale));
-  const Result<PortsRun> one = measure(stage, 1, rates, time_scale, blocks / kNineBlocksPerOne);
+  const Result<PortsRun> one = measure(stage, 1, rates, time_scale, blocks / kSlowBoxDivisor);
   if (!one) {
     return one.error();
   }

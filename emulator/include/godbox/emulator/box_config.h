@@ -41,7 +41,7 @@ struct BoxConfig {
 
   MemoryKind memory = MemoryKind::memfd;
   std::string memory_path;                 // directory (tmpfs, hugetlbfs) or device, "{}" = index
-  std::optional<SizeBytes> backing_limit;  // unset: half of the machine's memory
+  std::optional<SizeBytes> backing_limit;  // unset: half of the machine's; devices: all
 
   EvictionPolicy eviction = EvictionPolicy::lru;
   double high_watermark = 0.95;  // of the true limit (space or backing): eviction starts
