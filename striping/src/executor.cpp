@@ -445,6 +445,7 @@ void Executor::Impl::complete(const Completion& completion, TimePoint now) {
   release_flight(index);
   const Run& run = batches[flight.ref.batch]->runs[flight.ref.run];
   lanes.on_completed(flight.lane, run.bytes, completion.status == Errc::ok, now);
+  counters.bytes_done += completion.status == Errc::ok ? run.bytes : 0;
   settle(flight.ref, flight.lane, completion.status);
 }
 

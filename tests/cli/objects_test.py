@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+import pty
 import random
+import resource
+import signal
+import subprocess
 import unittest
 
-from program import ALREADY_EXISTS, FAILURE, NO_ROOM, NOT_FOUND, UNREACHABLE, USAGE, ProgramTest
+from program import (ALREADY_EXISTS, FAILURE, NO_ROOM, NOT_FOUND, PROGRAM, UNREACHABLE, USAGE,
+                     ProgramTest)
 
 SEED = 20250729
 
@@ -106,6 +112,83 @@ class ObjectsTest(ProgramTest):
         self.put("n" * 512, b"1")
         self.assertEqual(self.get("n" * 512), b"1")
 
+    def test_a_link_and_a_device_are_written_and_not_replaced(self):
+        data = random_bytes(70000)
+        self.put("linked", data)
+        target, link = self.folder / "target.bin", self.folder / "link.bin"
+        target.write_bytes(b"old" * 100000)
+        link.symlink_to(target)
+        self.run_program("get", "linked", link, *self.at)
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(target.read_bytes(), data)
+        # What /dev/stdout is: a link to a link to whatever standard output is.
+        stdout = self.folder / "stdout"
+        stdout.symlink_to("/dev/stdout")
+        result = self.run_program("get", "linked", stdout, *self.at)
+        self.assertEqual(result.stdout, data)
+        self.assertTrue(stdout.is_symlink())
+
+    def test_a_replaced_file_keeps_its_mode(self):
+        self.put("mode", b"new")
+        target = self.folder / "out.bin"
+        target.write_bytes(b"old")
+        for mode in (0o600, 0o755):
+            target.chmod(mode)
+            self.run_program("get", "mode", target, *self.at)
+            self.assertEqual(target.read_bytes(), b"new")
+            self.assertEqual(target.stat().st_mode & 0o7777, mode)
+
+    def test_a_file_that_cannot_be_written_to_its_end_is_left_as_it_was(self):
+        self.put("long", random_bytes(100000))
+        target = self.folder / "out.bin"
+        target.write_bytes(b"old")
+
+        def small_files():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))
+
+        result = subprocess.run([PROGRAM, "get", "long", str(target), *self.at],
+                                capture_output=True, preexec_fn=small_files, timeout=60)
+        self.assertEqual(result.returncode, FAILURE, result.stderr)
+        self.assertIn(b"out.bin", result.stderr)
+        self.assertIn(b"File too large", result.stderr)
+        self.assertEqual(target.read_bytes(), b"old")
+        self.assertEqual([p.name for p in self.folder.glob("out.bin*")], ["out.bin"])
+
+    def test_output_that_does_not_arrive_is_a_failure(self):
+        self.put("x", b"1" * 100)
+        at = [str(argument) for argument in self.at]
+        for command in (["ls", *at], ["ls", "--json", *at], ["status", *at], ["get", "x", *at],
+                        ["--help"], ["--version"], ["put", "y", "-", "--json", *at]):
+            with self.subTest(command=command), open("/dev/full", "wb") as full:
+                result = subprocess.run([PROGRAM, *command], input=b"1", stdout=full,
+                                        stderr=subprocess.PIPE, timeout=60)
+                self.assertEqual(result.returncode, FAILURE, result.stderr)
+                self.assertIn(b"No space left on device", result.stderr)
+        result = self.run_program("get", "x", "/dev/full", *self.at, status=FAILURE)
+        self.assertIn(b"No space left on device", result.stderr)
+
+    def test_names_that_are_no_utf8_are_told_in_valid_json(self):
+        name = b"a\\b/\xff\xc3"
+        self.put(name, b"123")
+        entry = {"name": "a\\\\b/\\xff\\xc3", "name_hex": name.hex(), "size_bytes": 3}
+        listed = self.run_json("ls", *self.at)["objects"]
+        self.assertEqual(listed, [entry])
+        self.assertEqual(bytes.fromhex(listed[0]["name_hex"]), name)
+        got = self.run_json("get", name, self.folder / "out.bin", *self.at)
+        self.assertEqual((got["name"], got["name_hex"]), (entry["name"], entry["name_hex"]))
+        removed, = self.run_json("rm", name, *self.at)["removed"]
+        self.assertEqual(removed["name_hex"], name.hex())
+        self.put("caf\u00e9\\", b"123")  # is UTF-8: left as it is
+        self.assertEqual(self.run_json("ls", *self.at)["objects"],
+                         [{"name": "caf\u00e9\\", "size_bytes": 3}])
+
+    def test_an_empty_file_is_refused_in_words(self):
+        empty = self.folder / "empty.bin"
+        empty.write_bytes(b"")
+        self.assert_fails(["put", "x", empty, *self.at], USAGE, "empty.bin", "empty",
+                          "at least 1 byte")
+
     def test_status_counts_what_was_moved(self):
         self.put("counted", random_bytes(4 << 20))
         status = self.run_json("status", *self.at)
@@ -127,6 +210,54 @@ class FullBoxTest(ProgramTest):
             result = self.run_program("put", "too much", "-", *at, stdin=big, status=NO_ROOM)
             self.assertIn(b"too much", result.stderr)
             self.assertEqual(self.run_program("get", "fits", *at).stdout, big)
+
+
+class SlowBoxTest(ProgramTest):
+    # 18 channels at a small share of their rate of about 500 GB/s.
+    def test_a_call_that_takes_too_long_says_so_and_that_the_box_is_there(self):
+        with self.server("--mode", "paced", "--time-scale", "40000") as server:
+            at = ["--connect", server.address]
+            data = random_bytes(20 << 20)
+            result = self.run_program("put", "slow", "-", "--timeout", "0.2", *at, stdin=data,
+                                      status=FAILURE)
+            for word in (b"slow", b"0.2 s", b"--timeout", b"still stands"):
+                self.assertIn(word, result.stderr)
+            self.run_program("put", "slow", "-", *at, stdin=data)
+            result = self.run_program("get", "slow", "--timeout", "0.2", *at, status=FAILURE)
+            self.assertIn(b"0.2 s", result.stderr)
+            self.assertEqual(self.run_program("get", "slow", *at).stdout, data)
+
+    def test_a_long_transfer_shows_a_bar_but_not_on_a_dumb_terminal(self):
+        with self.server("--mode", "paced", "--time-scale", "200000") as server:
+            at = ["--connect", server.address]
+            for terminal, is_shown in (("xterm", True), ("dumb", False)):
+                shown = self.errors_on_terminal(terminal, "put", terminal, "-", *at,
+                                                stdin=random_bytes(8 << 20))
+                self.assertEqual(b"storing 8 MiB" in shown, is_shown, shown)
+                self.assertEqual(b"\x1b" in shown, is_shown, shown)
+
+    def errors_on_terminal(self, terminal, *arguments, stdin):
+        """What the program writes on a standard error that is a terminal of that type."""
+        master, slave = pty.openpty()
+        process = subprocess.Popen(
+            [PROGRAM, *arguments], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=slave,
+            env={**os.environ, "TERM": terminal, "COLORTERM": "truecolor"})
+        os.close(slave)
+        try:
+            process.stdin.write(stdin)
+            process.stdin.close()
+            shown = b""
+            try:
+                while part := os.read(master, 65536):
+                    shown += part
+            except OSError:
+                pass  # the other end is closed
+            self.assertEqual(process.wait(timeout=30), 0, shown)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(master)
+        return shown
 
 
 class NoBoxTest(ProgramTest):

@@ -77,8 +77,9 @@ class ProgramTest(unittest.TestCase):
 
     def run_program(self, *arguments, stdin=b"", status=OK):
         """Runs the program to its end and checks its exit status; its output is bytes."""
+        command = [PROGRAM, *(a if isinstance(a, bytes) else str(a) for a in arguments)]
         result = subprocess.run(
-            [PROGRAM, *map(str, arguments)], input=stdin, capture_output=True,
+            command, input=stdin, capture_output=True,
             timeout=RUN_SECONDS_MAX, env={**os.environ, "XDG_RUNTIME_DIR": str(self.folder)},
         )
         self.assertEqual(

@@ -84,6 +84,15 @@ class ServeTest(ProgramTest):
             self.assertIn(word, text)
         self.assertEqual(process.returncode, OK)
 
+    def test_a_ready_line_that_nobody_can_read_ends_it(self):
+        with open("/dev/full", "wb") as full:
+            result = subprocess.run(
+                [program.PROGRAM, "serve", "--json", *program.SMALL_BOX, "--control-socket",
+                 str(self.folder / "control.sock")], stdout=full, stderr=subprocess.PIPE,
+                timeout=program.START_SECONDS_MAX)
+        self.assertEqual(result.returncode, program.FAILURE, result.stderr)
+        self.assertIn(b"No space left on device", result.stderr)
+
     def test_a_configuration_file_makes_the_box(self):
         config = self.folder / "box.toml"
         config.write_text('preset = "laptop"\nname = "from-file"\nsuper_nics = 2\n')

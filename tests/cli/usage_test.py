@@ -33,7 +33,10 @@ WRONG = [
     (["serve", "--rate-eth", "100"], "--rate-eth", "100"),
     (["serve", "--eviction", "random"], "--eviction", "random", "lru, none"),
     (["serve", "--threads", "-1"], "--threads"),
-    (["serve", "--config", "/not/there.toml"], "--config", "/not/there.toml"),
+    (["serve", "--config", "/not/there.toml"], "--config", "/not/there.toml", "No such file"),
+    (["serve", "--config", "/tmp"], "--config", "/tmp", "directory"),
+    (["status", "--timeout", "0"], "--timeout"),
+    (["ls", "--timeout", "soon"], "--timeout"),
     (["status", "extra"], "extra"),
     (["status", "--connect", "carrier pigeon"], "carrier pigeon"),
     (["status", "--connect", "tcp:127.0.0.1"], "tcp:127.0.0.1"),
@@ -65,6 +68,15 @@ WRONG = [
     (["bench", "--depth", "-1"], "--depth"),
     (["bench", "--objects", "0"], "--objects"),
     (["bench", "--keys", "1"], "--keys"),
+    (["bench", "--mode", "paced", "--workload", "scaling", "--working-set", "16MiB", "--sizes",
+      "20MiB"], "--sizes", "20 MiB", "--working-set 16 MiB"),
+    (["bench", "--working-set", "1000TiB"], "--working-set", "1000 TiB", "at most"),
+    (["bench", "--workload", "one-channel", "--sizes", "4KiB"], "--sizes", "64KiB"),
+    (["bench", "--workload", "one-channel", "--transport", "local"], "--transport", "local", "tcp"),
+    (["bench", "--workload", "scaling"], "--mode", "free", "paced"),
+    (["bench", "--mode", "paced", "--time-scale", "nan"], "--time-scale", "nan"),
+    (["bench", "--mode", "paced", "--time-scale", "0.5"], "--time-scale", "0.5"),
+    (["bench", "--workload", "lookup", "--ports", "1,9"], "--ports", "1,9"),
 ]
 
 
@@ -85,6 +97,10 @@ class UsageTest(ProgramTest):
                 config = self.folder / "box.toml"
                 config.write_text(text)
                 self.assert_fails(["serve", "--config", config], USAGE, "box.toml", *words)
+
+    def test_an_unknown_subcommand_is_answered_with_the_known_ones(self):
+        for arguments in (["fly"], []):
+            self.assert_fails(arguments, USAGE, *COMMANDS)
 
     def test_help_teaches_with_examples(self):
         text = self.run_program("--help", status=OK).stdout.decode()

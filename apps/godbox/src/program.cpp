@@ -7,10 +7,16 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <exception>
+#include <sstream>
 #include <string>
+#include <system_error>
+#include <vector>
 
 namespace godbox::app {
 namespace {
@@ -24,6 +30,27 @@ constexpr std::string_view kFooter = R"(Start here:
 
 Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 no such object,
 4 no box answers, 5 the name is there already, 6 no room, 7 the port or socket is in use.)";
+
+// What a command printed may still fail to arrive (a full disk, a closed pipe).
+ExitCode check_output(ExitCode code) {
+  errno = 0;
+  const bool is_flushed = std::fflush(stdout) == 0;
+  if (is_flushed && std::ferror(stdout) == 0) {
+    return code;
+  }
+  const std::error_code reason(errno, std::generic_category());
+  spdlog::error("cannot write to standard output{}{}", reason ? ": " : "",
+                reason ? reason.message() : "");
+  return code == ExitCode::ok ? ExitCode::failure : code;
+}
+
+std::string subcommand_names(const CLI::App& program) {
+  std::vector<std::string> names;
+  for (const CLI::App* const command : program.get_subcommands({})) {
+    names.push_back(command->get_name());
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
 
 }  // namespace
 
@@ -51,16 +78,25 @@ int run_program(int argc, const char* const* argv) {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const bool is_help = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success);
-    program.exit(error);
-    return static_cast<int>(is_help ? ExitCode::ok : ExitCode::usage);
+    // Through stdio, whose errors check_output() sees with their reason.
+    std::ostringstream results;
+    std::ostringstream messages;
+    program.exit(error, results, messages);
+    std::fputs(results.str().c_str(), stdout);
+    std::fputs(messages.str().c_str(), stderr);
+    set_up_log(verbose);
+    if (!is_help && !chosen && program.get_subcommands().empty()) {
+      spdlog::error("the subcommands are: {}", subcommand_names(program));
+    }
+    return static_cast<int>(check_output(is_help ? ExitCode::ok : ExitCode::usage));
   }
   set_up_log(verbose);
   if (!chosen) {
-    spdlog::error("a subcommand is needed; `godbox --help` lists them");
+    spdlog::error("a subcommand is needed: {}", subcommand_names(program));
     return static_cast<int>(ExitCode::usage);
   }
   try {
-    return static_cast<int>(chosen());
+    return static_cast<int>(check_output(chosen()));
   } catch (const std::exception& error) {
     // Only the machine itself can cause it: no memory, no thread.
     spdlog::critical("{}", error.what());

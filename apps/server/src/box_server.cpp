@@ -31,10 +31,20 @@ std::uint32_t threads_for(const emulator::BoxConfig& config) {
   return std::min({threads, config.eth_ports(), BoxServer::kThreadsMax});
 }
 
+// A device's memory is not this machine's to save.
+SizeBytes default_backing_limit(const emulator::BoxConfig& config) {
+  return config.memory == emulator::MemoryKind::device ? config.capacity()
+                                                       : driver::machine_memory_bytes() / 2;
+}
+
 }  // namespace
 
 struct BoxServer::Impl {
   explicit Impl(emulator::BoxConfig box_config) : config(std::move(box_config)) {}
+  // Also when a thread could not be started: those before it are running.
+  ~Impl() { stop(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   Result<void> make_box(const emulator::NativeDoorOptions& door_options);
   Result<void> open_ports();
@@ -59,7 +69,7 @@ Result<void> BoxServer::Impl::make_box(const emulator::NativeDoorOptions& door_o
   if (Result<void> valid = emulator::validate(config, kDramChannelGranularity); !valid) {
     return valid;
   }
-  backing_limit = config.backing_limit.value_or(driver::machine_memory_bytes() / 2);
+  backing_limit = config.backing_limit.value_or(default_backing_limit(config));
   auto dram_channels = make_dram_channels(config);
   if (!dram_channels) {
     return dram_channels.error();
@@ -137,7 +147,7 @@ void BoxServer::Impl::stop() {
 }
 
 BoxServer::BoxServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-BoxServer::~BoxServer() { stop(); }
+BoxServer::~BoxServer() = default;
 void BoxServer::stop() { impl_->stop(); }
 
 Result<std::unique_ptr<BoxServer>> BoxServer::start(emulator::BoxConfig config,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/bench_options.h"
 
+#include "bench/plan_checks.h"
 #include "cli/lists.h"
 
 #include <fmt/format.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 
 namespace godbox::app {
 namespace {
@@ -18,6 +20,8 @@ constexpr std::uint32_t kLanesPerEthPortMax = 16;
 constexpr std::uint32_t kObjectsMax = 100'000'000;
 constexpr SizeBytes kQuickWorkingSet{std::uint64_t{64} << 20U};
 constexpr std::uint32_t kQuickRepeats = 3;
+constexpr SizeBytes kWorkingSet{std::uint64_t{1} << 30U};
+constexpr std::uint32_t kRepeats = 9;
 
 const std::vector<std::string> kWorkloads{"block", "page", "lookup", "one-channel", "scaling"};
 const std::vector<std::string> kTransports{"local", "tcp"};
@@ -46,16 +50,19 @@ Result<Axes> parse_axes(const BenchOptions& options) {
   Error error(Errc::ok);
   const bool ok =
       take(parse_words("--workload", options.workloads, kWorkloads, ""), axes.workloads, error) &&
-      take(parse_words("--transport", options.transports, kTransports, "both"), axes.transports,
+      take(parse_words("--transport", options.transports.value_or("both"), kTransports, "both"),
+           axes.transports, error) &&
+      take(parse_words("--op", options.ops.value_or("both"), kOps, "both"), axes.ops, error) &&
+      take(parse_words("--crc", options.crc.value_or("on"), kCrc, "both"), axes.crc, error) &&
+      take(parse_counts("--channels", options.channels.value_or("18"), {1, kDramChannelsMax}),
+           axes.channels, error) &&
+      take(parse_counts("--ports", options.ports.value_or("9"), {1, kEthPortsMax}), axes.ports,
            error) &&
-      take(parse_words("--op", options.ops, kOps, "both"), axes.ops, error) &&
-      take(parse_words("--crc", options.crc, kCrc, "both"), axes.crc, error) &&
-      take(parse_counts("--channels", options.channels, {1, kDramChannelsMax}), axes.channels,
-           error) &&
-      take(parse_counts("--ports", options.ports, {1, kEthPortsMax}), axes.ports, error) &&
-      take(parse_counts("--lanes", options.lanes, {1, kLanesPerEthPortMax}), axes.lanes, error) &&
-      take(parse_counts("--objects", options.objects, {1, kObjectsMax}), axes.objects, error) &&
-      (options.sizes.empty() || take(parse_sizes("--sizes", options.sizes), axes.sizes, error));
+      take(parse_counts("--lanes", options.lanes.value_or("1"), {1, kLanesPerEthPortMax}),
+           axes.lanes, error) &&
+      take(parse_counts("--objects", options.objects.value_or("10000"), {1, kObjectsMax}),
+           axes.objects, error) &&
+      (!options.sizes || take(parse_sizes("--sizes", *options.sizes), axes.sizes, error));
   if (!ok) {
     return error;
   }
@@ -163,16 +170,17 @@ Result<void> apply_timing(const BenchOptions& options, BenchPlan& plan) {
   if (auto done = apply_rates(options.pacing, plan.rates); !done) {
     return done;
   }
-  if (options.time_scale == "auto") {
+  const std::string text = options.time_scale.value_or("auto");
+  if (text == "auto") {
     return {};
   }
-  const std::string& text = options.time_scale;
   const auto [end, error] =
       std::from_chars(text.data(), text.data() + text.size(), plan.time_scale);
-  if (error != std::errc() || end != text.data() + text.size() || plan.time_scale <= 0) {
+  const bool is_number = error == std::errc() && end == text.data() + text.size();
+  if (!is_number || !std::isfinite(plan.time_scale) || plan.time_scale < 1) {
     return Error(
         Errc::invalid_argument,
-        fmt::format("--time-scale: \"{}\" is not allowed; give a number above 0, or auto", text));
+        fmt::format("--time-scale: \"{}\" is not allowed; give a number from 1, or auto", text));
   }
   return {};
 }
@@ -187,31 +195,26 @@ Result<void> leave_local_out(Axes& axes) {
   return {};
 }
 
-Result<void> check_sizes(const BenchPlan& plan) {
-  for (const BenchCase& one : plan.cases) {
-    const bool has_blocks = one.workload == Workload::block || one.workload == Workload::page;
-    if (has_blocks && one.size * plan.batch > plan.working_set) {
-      return Error(Errc::invalid_argument,
-                   fmt::format("--working-set: {} bytes hold no batch of {} blocks of {} bytes",
-                               plan.working_set.count(), plan.batch, one.size.count()));
-    }
-  }
-  return {};
-}
-
 Result<void> apply_amounts(const BenchOptions& options, BenchPlan& plan) {
-  const Result<std::vector<SizeBytes>> working_set =
-      parse_sizes("--working-set", options.working_set);
-  if (!working_set) {
-    return working_set.error();
+  plan.working_set = options.quick ? kQuickWorkingSet : kWorkingSet;
+  if (options.working_set) {
+    const auto working_set = parse_sizes("--working-set", *options.working_set);
+    if (!working_set) {
+      return working_set.error();
+    }
+    if (working_set->size() > 1) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--working-set: \"{}\" is a list; give one size like 1GiB",
+                               *options.working_set));
+    }
+    plan.working_set = working_set->front();
   }
-  plan.working_set = options.quick ? kQuickWorkingSet : working_set->front();
-  plan.repeats = options.quick ? kQuickRepeats : options.repeats;
-  plan.depth = options.depth;
-  plan.batch = options.batch;
-  plan.copy_threads = options.threads;
+  plan.repeats = options.repeats.value_or(options.quick ? kQuickRepeats : kRepeats);
+  plan.depth = options.depth.value_or(0);
+  plan.batch = options.batch.value_or(1);
+  plan.copy_threads = options.threads.value_or(1);
   plan.server_threads = options.server_threads;
-  plan.keys = options.keys;
+  plan.keys = options.keys.value_or(1000);
   plan.seed = options.seed;
   plan.verify = options.verify;
   return check_sizes(plan);
@@ -230,6 +233,14 @@ Result<BenchPlan> make_plan(const BenchOptions& options) {
   if (!axes) {
     return axes.error();
   }
+  std::vector<Workload> workloads;
+  for (const std::string& word : axes->workloads) {
+    const auto found = std::find(kWorkloads.begin(), kWorkloads.end(), word);
+    workloads.push_back(static_cast<Workload>(found - kWorkloads.begin()));
+  }
+  if (const Result<void> used = check_options_used(options, workloads); !used) {
+    return used.error();
+  }
   BenchPlan plan;
   if (const Result<void> done = apply_timing(options, plan); !done) {
     return done.error();
@@ -239,9 +250,8 @@ Result<BenchPlan> make_plan(const BenchOptions& options) {
       return done.error();
     }
   }
-  for (const std::string& word : axes->workloads) {
-    const auto found = std::find(kWorkloads.begin(), kWorkloads.end(), word);
-    add_cases(*axes, static_cast<Workload>(found - kWorkloads.begin()), plan);
+  for (const Workload workload : workloads) {
+    add_cases(*axes, workload, plan);
   }
   for (const std::string& op : axes->ops) {
     plan.ops.push_back(op == "read" ? WorkOp::read : WorkOp::write);
@@ -256,23 +266,22 @@ namespace {
 
 void add_box_axes(CLI::App& command, BenchOptions& options) {
   command.add_option("--channels", options.channels, "DRAM channels of the box: 18 or 1,9,18")
-      ->capture_default_str();
+      ->default_str("18");
   command.add_option("--ports", options.ports, "Ethernet ports of the box: 9 or 1,2,4,9 or 1..9")
-      ->capture_default_str();
-  command.add_option("--lanes", options.lanes, "Connections per Ethernet port")
-      ->capture_default_str();
+      ->default_str("9");
+  command.add_option("--lanes", options.lanes, "Connections per Ethernet port")->default_str("1");
   command.add_option("--mode", options.mode, "free (real figures) or paced (emulated figures)")
       ->capture_default_str();
   command
       .add_option("--time-scale", options.time_scale,
                   "paced: rates are divided by it; auto: the largest box needs half of what "
                   "this machine can do")
-      ->capture_default_str();
+      ->default_str("auto");
   command.add_option("--rate-dram", options.pacing.rate_dram, "paced: of one DRAM channel");
   command.add_option("--rate-cxl", options.pacing.rate_cxl, "paced: of one CXL link");
   command.add_option("--rate-eth", options.pacing.rate_eth, "paced: of one Ethernet port");
   command.add_option("--threads", options.threads, "local: threads that copy")
-      ->capture_default_str()
+      ->default_str("1")
       ->check(CLI::Range(1, 64));
   command.add_option("--server-threads", options.server_threads, "Threads of the box's server")
       ->capture_default_str()
@@ -282,27 +291,28 @@ void add_box_axes(CLI::App& command, BenchOptions& options) {
 void add_amounts(CLI::App& command, BenchOptions& options) {
   command
       .add_option("--working-set", options.working_set,
-                  "Bytes in the pool that each pass walks through; cold when above the L3 cache")
-      ->capture_default_str();
+                  "Bytes in the pool that passes walk through; cold from four L3 caches on")
+      ->default_str("1GiB");
   command.add_option("--repeats", options.repeats, "Passes, each beside one of its ceiling")
-      ->capture_default_str()
+      ->default_str("9")
       ->check(CLI::Range(1, 1000));
   command.add_option("--depth", options.depth, "Operations in flight; 0 chooses by size")
-      ->capture_default_str()
+      ->default_str("0")
       ->check(CLI::Range(0, 1024));
   command.add_option("--batch", options.batch, "Blocks or pages per operation")
-      ->capture_default_str()
+      ->default_str("1")
       ->check(CLI::Range(1, 4096));
   command.add_option("--objects", options.objects, "lookup: objects in the pool")
-      ->capture_default_str();
+      ->default_str("10000");
   command.add_option("--keys", options.keys, "lookup: names per call")
-      ->capture_default_str()
+      ->default_str("1000")
       ->check(CLI::Range(2, 16384));
   command.add_option("--seed", options.seed, "Of names, bytes and orders")->capture_default_str();
   command.add_flag("--verify", options.verify,
                    "Compare every byte of every pass, outside the timed part (one pass of each "
                    "row is compared in any case)");
-  command.add_flag("--quick", options.quick, "64 MiB and 3 repeats: to see that it works");
+  command.add_flag("--quick", options.quick,
+                   "64 MiB and 3 repeats, where they are not given: to see that it works");
   command.add_flag("--json", options.json, "Print one JSON object (docs/bench.md)");
 }
 
@@ -313,12 +323,11 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
       .add_option("--workload", options.workloads,
                   "block, page, lookup, one-channel, scaling; several with commas")
       ->capture_default_str();
-  command.add_option("--transport", options.transports, "local, tcp or both")
-      ->capture_default_str();
-  command.add_option("--op", options.ops, "read, write or both")->capture_default_str();
+  command.add_option("--transport", options.transports, "local, tcp or both")->default_str("both");
+  command.add_option("--op", options.ops, "read, write or both")->default_str("both");
   command.add_option("--sizes", options.sizes, "Of blocks or pages, like 1MiB,4MiB,20MiB");
   command.add_option("--crc", options.crc, "The client's CRC32C: on, off or both")
-      ->capture_default_str();
+      ->default_str("on");
   add_box_axes(command, options);
   add_amounts(command, options);
 }

@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,26 +18,27 @@ enum class Workload : std::uint8_t { block, page, lookup, one_channel, scaling }
 [[nodiscard]] std::string_view to_string(Workload workload);
 [[nodiscard]] std::string_view to_string(WorkOp op);
 
+// What was not given is the workload's own default. Lists have commas.
 struct BenchOptions {
   std::string workloads = "block";
-  std::string transports = "both";
-  std::string ops = "both";
-  std::string sizes;  // empty: the workload's own
-  std::string channels = "18";
-  std::string ports = "9";
-  std::string lanes = "1";
-  std::string crc = "on";
-  std::string working_set = "1GiB";
+  std::optional<std::string> transports;   // both; tcp where the workload has no other
+  std::optional<std::string> ops;          // both
+  std::optional<std::string> sizes;        // by workload
+  std::optional<std::string> channels;     // 18
+  std::optional<std::string> ports;        // 9
+  std::optional<std::string> lanes;        // 1
+  std::optional<std::string> crc;          // on
+  std::optional<std::string> working_set;  // 1 GiB
   std::string mode = "free";
-  std::string time_scale = "auto";
+  std::optional<std::string> time_scale;  // auto
   PacingOptions pacing;
-  std::uint32_t repeats = 9;
-  std::uint32_t depth = 0;  // 0: chosen by size
-  std::uint32_t batch = 1;
-  std::uint32_t threads = 1;
+  std::optional<std::uint32_t> repeats;  // 9
+  std::optional<std::uint32_t> depth;    // 0: chosen by size
+  std::optional<std::uint32_t> batch;    // 1
+  std::optional<std::uint32_t> threads;  // 1
   std::uint32_t server_threads = 1;
-  std::uint32_t keys = 1000;
-  std::string objects = "10000";
+  std::optional<std::uint32_t> keys;   // 1000
+  std::optional<std::string> objects;  // 10000
   std::uint64_t seed = 1;
   bool verify = false;
   bool quick = false;
@@ -80,7 +82,8 @@ struct BenchPlan {
   bool verify = false;
 };
 
-// Errors: invalid_argument, config_invalid; both name option, value and what is allowed.
+// An option that none of the workloads uses is refused, not ignored. Errors: invalid_argument,
+// config_invalid; both name option, value and what is allowed.
 [[nodiscard]] Result<BenchPlan> make_plan(const BenchOptions& options);
 
 }  // namespace godbox::app

@@ -7,35 +7,48 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 namespace godbox::app {
 namespace {
 
 boost::json::value or_null(const std::optional<double>& value) {
-  return value ? boost::json::value(rounded(*value)) : boost::json::value(nullptr);
+  return value ? figure(*value) : boost::json::value(nullptr);
 }
 
 boost::json::value or_null(bool present, double value) {
-  return present ? boost::json::value(rounded(value)) : boost::json::value(nullptr);
+  return present ? figure(value) : boost::json::value(nullptr);
 }
 
+// For what is no figure: a count, a text, a flag.
+template <class Value>
+boost::json::value plain_or_null(bool present, Value value) {
+  return present ? boost::json::value(value) : boost::json::value(nullptr);
+}
+
+std::string_view temperature(bool is_cold) { return is_cold ? "cold" : "hot"; }
+
 void add_subject(const BenchRow& row, boost::json::object& object) {
+  const bool moves = !row.is_lookup();
   object["workload"] = to_string(row.subject.workload);
   object["kind"] = row.is_emulated() ? "emulated" : "real";
   object["transport"] = to_string(row.subject.transport);
   object["mode"] = row.is_emulated() ? "paced" : "free";
   object["op"] = to_string(row.op);
-  object["size_bytes"] = row.subject.size.count();
+  object["size_bytes"] = plain_or_null(moves, row.subject.size.count());
   object["channels"] = row.subject.dram_channels;
-  object["ports"] = row.subject.eth_ports;
-  object["lanes"] = row.subject.lanes_per_eth_port;
-  object["crc"] = row.subject.crc;
-  object["working_set_bytes"] = row.working_set.count();
-  object["temperature"] = row.is_cold ? "cold" : "hot";
-  object["depth"] = row.depth;
-  object["batch"] = row.batch;
-  object["copy_threads"] = row.copy_threads;
+  object["ports"] = plain_or_null(!row.is_local(), row.subject.eth_ports);
+  object["lanes"] = plain_or_null(!row.is_local() && moves, row.subject.lanes_per_eth_port);
+  object["crc"] = plain_or_null(moves, row.subject.crc);
+  object["working_set_bytes"] = plain_or_null(moves, row.working_set.count());
+  object["temperature"] =
+      plain_or_null(moves && row.is_cold.has_value(), temperature(row.is_cold.value_or(false)));
+  object["depth"] = plain_or_null(moves, row.depth);
+  object["batch"] = plain_or_null(moves, row.batch);
+  object["copy_threads"] = plain_or_null(row.is_local(), row.copy_threads);
   object["server_threads"] = row.server_threads;
-  object["time_scale"] = rounded(row.time_scale);
+  object["time_scale"] = figure(row.time_scale);
   object["seed"] = row.seed;
 }
 
@@ -43,13 +56,13 @@ void add_rates(const BenchRow& row, boost::json::object& object) {
   const Summary rate = summarise(row.gb_per_s);
   const Summary ceiling = summarise(row.ceiling_gb_per_s);
   const bool has_rate = rate.count > 0;
-  object["repeats"] = rate.count;
+  object["repeats"] = plain_or_null(has_rate, rate.count);
   object["gb_per_s_median"] = or_null(has_rate, rate.median);
   object["gb_per_s_min"] = or_null(has_rate, rate.min);
   object["gb_per_s_max"] = or_null(has_rate, rate.max);
   object["gb_per_s_mad"] = or_null(has_rate, rate.mad);
-  object["ceiling"] = row.ceiling_kind;
-  object["ceiling_variant"] = row.ceiling_variant;
+  object["ceiling"] = plain_or_null(!row.ceiling_kind.empty(), row.ceiling_kind);
+  object["ceiling_variant"] = plain_or_null(!row.ceiling_variant.empty(), row.ceiling_variant);
   object["ceiling_gb_per_s"] = or_null(ceiling.count > 0, ceiling.median);
   object["ceiling_gb_per_s_min"] = or_null(ceiling.count > 0, ceiling.min);
   object["ceiling_gb_per_s_max"] = or_null(ceiling.count > 0, ceiling.max);
@@ -73,7 +86,15 @@ void add_costs(const BenchRow& row, boost::json::object& object) {
   object["block_imbalance_max"] = or_null(row.block_imbalance_max);
   object["bytes_checked"] = row.verification.bytes_checked;
   object["wrong_bytes"] = row.verification.wrong_bytes;
-  object["result_hash"] = fmt::format("{:08x}", row.verification.crc32c);
+  object["result_hash"] = plain_or_null(row.verification.bytes_checked > 0,
+                                        fmt::format("{:08x}", row.verification.crc32c));
+}
+
+std::string crc_text(const BenchRow& row) {
+  if (row.is_lookup()) {
+    return "-";
+  }
+  return row.subject.crc ? "on" : "off";
 }
 
 std::string or_dash(const std::optional<double>& value, const char* format) {
@@ -84,6 +105,11 @@ std::string or_dash(const std::optional<double>& value, const char* format) {
 
 std::optional<double> efficiency(const BenchRow& row) {
   if (row.gb_per_s.empty() || row.gb_per_s.size() != row.ceiling_gb_per_s.size()) {
+    return std::nullopt;
+  }
+  // Nothing is measured against a model without limits.
+  if (!std::all_of(row.ceiling_gb_per_s.begin(), row.ceiling_gb_per_s.end(),
+                   [](double rate) { return std::isfinite(rate) && rate > 0; })) {
     return std::nullopt;
   }
   std::vector<double> ratios;
@@ -136,16 +162,15 @@ void add_row(Table& table, const BenchRow& row) {
   const Summary ceiling = summarise(row.ceiling_gb_per_s);
   const auto ratio = efficiency(row);
   const double gb = static_cast<double>(row.bytes_moved) / 1e9;
-  const bool has_lanes = row.subject.transport == TransportKind::tcp;
   const auto imbalance = row.dram_imbalance ? row.dram_imbalance : row.block_imbalance_max;
   table.add({std::string(to_string(row.subject.workload)),
              std::string(to_string(row.subject.transport)), std::string(to_string(row.op)),
              row.subject.size.is_zero() ? "-" : format_size(row.subject.size),
              std::to_string(row.subject.dram_channels),
-             has_lanes ? std::to_string(row.subject.eth_ports) : "-",
-             row.subject.crc ? "on" : "off", rate.count > 0 ? format_rate(rate.median) : "-",
-             ceiling.count > 0 ? format_rate(ceiling.median) : "-", or_dash(ratio, "{:.2f}"),
-             or_dash(cpu_efficiency(row), "{:.2f}"),
+             row.is_local() ? "-" : std::to_string(row.subject.eth_ports), crc_text(row),
+             rate.count > 0 ? format_rate(rate.median) : "-",
+             std::isfinite(ceiling.median) && ceiling.count > 0 ? format_rate(ceiling.median) : "-",
+             or_dash(ratio, "{:.2f}"), or_dash(cpu_efficiency(row), "{:.2f}"),
              format_duration(percentile(row.latencies_us, 50) * 1e-6),
              format_duration(percentile(row.latencies_us, 99) * 1e-6), or_dash(imbalance, "{:.3f}"),
              gb > 0 ? fmt::format("{:.2f}", row.cpu_seconds / gb) : "-",

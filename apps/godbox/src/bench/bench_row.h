@@ -21,12 +21,12 @@ struct BenchRow {
   WorkOp op = WorkOp::read;
   emulator::TimingMode mode = emulator::TimingMode::free;
   double time_scale = 1;
-  SizeBytes working_set;
-  bool is_cold = false;
+  SizeBytes working_set;        // what the passes really walk through, on each side
+  std::optional<bool> is_cold;  // empty: the size of the L3 cache is not known
   std::uint32_t depth = 1;
   std::uint32_t batch = 1;
   std::uint32_t copy_threads = 1;
-  std::uint32_t server_threads = 1;
+  std::uint32_t server_threads = 1;  // that the box really has
   std::uint64_t seed = 0;
 
   std::vector<double> gb_per_s;          // one per repeat
@@ -45,6 +45,9 @@ struct BenchRow {
   boost::json::object extra;  // the workload's own fields
 
   [[nodiscard]] bool is_emulated() const { return mode == emulator::TimingMode::paced; }
+  [[nodiscard]] bool is_local() const { return subject.transport == TransportKind::local; }
+  // Calls without bytes of the user's: no sizes, no rates, no ceiling.
+  [[nodiscard]] bool is_lookup() const { return subject.workload == Workload::lookup; }
 };
 
 // The median over the repeats of measured / ceiling; empty without a ceiling.

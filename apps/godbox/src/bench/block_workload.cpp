@@ -71,7 +71,7 @@ class BlockCase {
   }
 
   Result<BenchRow> measure(WorkOp op) {
-    BenchRow row = row_for(environment_, subject_, op);
+    BenchRow row = row_for(environment_, subject_, *rig_, op, subject_.size * blocks_.count());
     row.depth = depth_;
     const auto pass = [this, op, &row](std::uint32_t) {
       return op == WorkOp::read ? read_pass(row) : write_pass();

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/environment.h"
 
+#include "bench/plan_checks.h"
 #include "measure/machine.h"
+#include <godbox/driver/machine_memory.h>
 #include <godbox/emulator/pool_service.h>
 
 #include <fmt/format.h>
@@ -12,13 +14,31 @@
 namespace godbox::app {
 namespace {
 
-constexpr SizeBytes kWorkingSetMin = 4_MiB;  // of the ceilings: a chunk of theirs
+constexpr SizeBytes kWorkingSetMin = 4_MiB;     // of the ceilings: a chunk of theirs
+constexpr SizeBytes kCeilingBufferMin = 1_MiB;  // a piece of the raw sockets
+constexpr std::size_t kLookupRows = 3;          // its patterns; --op is not for it
 constexpr std::uint64_t kCalibrationShare = 4;
 constexpr int kBestOfPasses = 3;
 
-SizeBytes calibration_bytes(const BenchPlan& plan) {
-  return std::max(plan.working_set / kCalibrationShare, kWorkingSetMin);
+SizeBytes calibration_bytes(SizeBytes working_set) {
+  return std::max(working_set / kCalibrationShare, kWorkingSetMin);
 }
+
+// More of them would have no connection.
+std::size_t server_threads_of(const BenchPlan& plan, const BenchCase& subject) {
+  return std::min(plan.server_threads, subject.eth_ports);
+}
+
+std::size_t rows_of(const BenchPlan& plan) {
+  std::size_t rows = 0;
+  for (const BenchCase& one : plan.cases) {
+    rows += one.workload == Workload::lookup ? kLookupRows : plan.ops.size();
+  }
+  return rows;
+}
+
+// The rows of lookup move no bytes of the user's.
+bool moves_bytes(const BenchCase& subject) { return subject.workload != Workload::lookup; }
 
 }  // namespace
 
@@ -28,15 +48,25 @@ perf::Direction direction_of(WorkOp op) {
 
 Environment::Environment(BenchPlan plan)
     : plan_(std::move(plan)),
-      progress_("measuring",
-                static_cast<double>(plan_.cases.size() * plan_.ops.size() * plan_.repeats)) {
+      l3_cache_(describe_machine().l3_cache),
+      progress_("measuring", static_cast<double>(rows_of(plan_) * plan_.repeats)) {}
+
+std::optional<bool> Environment::is_cold(SizeBytes walked) const {
+  if (l3_cache_.is_zero()) {
+    return std::nullopt;
+  }
   // Four caches' worth, because a walk over less leaves some of it in the cache for the next pass.
-  is_cold_ = plan_.working_set >= describe_machine().l3_cache * 4;
+  return walked >= l3_cache_ * 4;
 }
 
 Result<std::unique_ptr<Environment>> Environment::create(BenchPlan plan) {
+  if (const auto enough = check_memory(plan, driver::available_memory_bytes()); !enough) {
+    return enough.error();
+  }
+  const bool is_used = std::any_of(plan.cases.begin(), plan.cases.end(), moves_bytes);
   std::unique_ptr<Environment> environment(new Environment(std::move(plan)));
-  const SizeBytes size = std::max(environment->plan_.working_set, kWorkingSetMin);
+  const SizeBytes size =
+      is_used ? std::max(environment->plan_.working_set, kWorkingSetMin) : kWorkingSetMin;
   Result<perf::MappedBuffer> pool = perf::MappedBuffer::memfd(size);
   if (!pool) {
     return pool.error();
@@ -50,30 +80,38 @@ Result<std::unique_ptr<Environment>> Environment::create(BenchPlan plan) {
   return environment;
 }
 
-perf::CeilingBuffers Environment::buffers() const {
-  return {pool_.bytes(), pool_.descriptor(), user_.bytes(), pool_.is_huge()};
+perf::CeilingBuffers Environment::buffers(SizeBytes working_set) const {
+  const std::size_t size =
+      std::clamp<std::size_t>(working_set.count(), kCeilingBufferMin.count(), pool_.bytes().size());
+  return {pool_.bytes().first(size), pool_.descriptor(), user_.bytes().first(size),
+          pool_.is_huge()};
 }
 
-Result<perf::Ceiling*> Environment::ceiling_for(const BenchCase& subject, WorkOp op) {
+Result<perf::Ceiling*> Environment::ceiling_for(const BenchCase& subject, WorkOp op,
+                                                SizeBytes working_set) {
   const std::size_t connections = std::size_t{subject.eth_ports} * subject.lanes_per_eth_port;
   const bool is_local = subject.transport == TransportKind::local;
-  const std::string key = is_local ? fmt::format("copy {}", to_string(op))
-                                   : fmt::format("sockets {} {}", connections, to_string(op));
+  const std::size_t server_threads = server_threads_of(plan_, subject);
+  const std::string key = is_local ? fmt::format("copy {} {}", to_string(op), working_set.count())
+                                   : fmt::format("sockets {} {} {} {}", connections, server_threads,
+                                                 to_string(op), working_set.count());
   auto& ceiling = ceilings_[key];
   if (ceiling) {
     return ceiling.get();
   }
   if (is_local) {
-    ceiling =
-        perf::make_copy_ceiling(buffers(), {plan_.copy_threads, emulator::kLargeStripBytes, false});
+    ceiling = perf::make_copy_ceiling(buffers(working_set),
+                                      {plan_.copy_threads, emulator::kLargeStripBytes, false});
   } else {
-    auto sockets = perf::make_socket_ceiling(buffers(), {connections, plan_.server_threads, false});
+    auto sockets =
+        perf::make_socket_ceiling(buffers(working_set), {connections, server_threads, false});
     if (!sockets) {
       return sockets.error();
     }
     ceiling = std::move(*sockets);
   }
-  if (const auto done = ceiling->calibrate(direction_of(op), calibration_bytes(plan_)); !done) {
+  if (const auto done = ceiling->calibrate(direction_of(op), calibration_bytes(working_set));
+      !done) {
     return done.error();
   }
   return ceiling.get();
@@ -81,8 +119,8 @@ Result<perf::Ceiling*> Environment::ceiling_for(const BenchCase& subject, WorkOp
 
 Result<double> Environment::sendfile_rate(const BenchCase& subject) {
   const std::size_t connections = std::size_t{subject.eth_ports} * subject.lanes_per_eth_port;
-  const auto ceiling =
-      perf::make_socket_ceiling(buffers(), {connections, plan_.server_threads, true});
+  const auto ceiling = perf::make_socket_ceiling(
+      buffers(plan_.working_set), {connections, server_threads_of(plan_, subject), true});
   if (!ceiling) {
     return ceiling.error();
   }
@@ -90,13 +128,13 @@ Result<double> Environment::sendfile_rate(const BenchCase& subject) {
 }
 
 Result<double> Environment::streaming_rate(WorkOp op) {
-  const auto ceiling =
-      perf::make_copy_ceiling(buffers(), {plan_.copy_threads, emulator::kLargeStripBytes, true});
+  const auto ceiling = perf::make_copy_ceiling(
+      buffers(plan_.working_set), {plan_.copy_threads, emulator::kLargeStripBytes, true});
   return best_rate(*ceiling, direction_of(op));
 }
 
 Result<double> Environment::best_rate(perf::Ceiling& ceiling, perf::Direction direction) const {
-  if (const auto done = ceiling.calibrate(direction, calibration_bytes(plan_)); !done) {
+  if (const auto done = ceiling.calibrate(direction, calibration_bytes(plan_.working_set)); !done) {
     return done.error();
   }
   double best = 0;
@@ -111,11 +149,11 @@ Result<double> Environment::best_rate(perf::Ceiling& ceiling, perf::Direction di
 }
 
 Result<double> Environment::machine_rate(const BenchCase& subject) {
-  const Result<perf::Ceiling*> ceiling = ceiling_for(subject, WorkOp::read);
+  const Result<perf::Ceiling*> ceiling = ceiling_for(subject, WorkOp::read, plan_.working_set);
   if (!ceiling) {
     return ceiling.error();
   }
-  return (*ceiling)->measure(perf::Direction::read, calibration_bytes(plan_));
+  return (*ceiling)->measure(perf::Direction::read, calibration_bytes(plan_.working_set));
 }
 
 }  // namespace godbox::app

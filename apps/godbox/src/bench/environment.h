@@ -11,6 +11,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace godbox::app {
@@ -19,15 +20,20 @@ namespace godbox::app {
 
 class Environment {
  public:
+  // Errors: invalid_argument (more memory than there is), io_error.
   [[nodiscard]] static Result<std::unique_ptr<Environment>> create(BenchPlan plan);
 
   [[nodiscard]] const BenchPlan& plan() const { return plan_; }
   [[nodiscard]] MutableSpan user_memory() const { return user_.bytes(); }
   [[nodiscard]] Progress& progress() { return progress_; }
-  [[nodiscard]] bool is_cold() const { return is_cold_; }
+  // Whether walking through so many bytes finds them outside of the caches; empty where the size of
+  // the L3 cache is not known.
+  [[nodiscard]] std::optional<bool> is_cold(SizeBytes walked) const;
 
-  // The ceiling that belongs to a case, calibrated for the direction; made once and kept.
-  [[nodiscard]] Result<perf::Ceiling*> ceiling_for(const BenchCase& subject, WorkOp op);
+  // The ceiling that belongs to a case and walks through so many bytes on each side (at least a
+  // piece of its own, at most the plan's), calibrated for the direction; made once and kept.
+  [[nodiscard]] Result<perf::Ceiling*> ceiling_for(const BenchCase& subject, WorkOp op,
+                                                   SizeBytes working_set);
   // What stands beside the ceiling, the best of a few passes: reads over TCP when the server sends
   // by sendfile; local copies by non-temporal stores.
   [[nodiscard]] Result<double> sendfile_rate(const BenchCase& subject);
@@ -37,13 +43,13 @@ class Environment {
 
  private:
   explicit Environment(BenchPlan plan);
-  [[nodiscard]] perf::CeilingBuffers buffers() const;
+  [[nodiscard]] perf::CeilingBuffers buffers(SizeBytes working_set) const;
   [[nodiscard]] Result<double> best_rate(perf::Ceiling& ceiling, perf::Direction direction) const;
 
   BenchPlan plan_;
   perf::MappedBuffer pool_;
   perf::MappedBuffer user_;
-  bool is_cold_ = false;
+  SizeBytes l3_cache_;  // 0: unknown
   std::map<std::string, std::unique_ptr<perf::Ceiling>> ceilings_;
   Progress progress_;
 };

@@ -53,7 +53,7 @@ class LookupCase {
         return row.error();
       }
       row->extra["objects"] = usage.objects;
-      row->extra["index_bytes_per_object"] = rounded(
+      row->extra["index_bytes_per_object"] = figure(
           static_cast<double>(usage.index_memory.count()) / static_cast<double>(usage.objects), 4);
       rows.push_back(std::move(*row));
     }
@@ -135,8 +135,7 @@ class LookupCase {
   }
 
   Result<BenchRow> measure(Pattern pattern) {
-    BenchRow row = row_for(environment_, subject_, WorkOp::read);
-    row.working_set = SizeBytes();
+    BenchRow row = row_for(environment_, subject_, *rig_, WorkOp::read, SizeBytes());
     const std::uint32_t calls = environment_.plan().repeats * kCallsPerRepeat;
     for (std::uint32_t call = 0; call < calls + 1; ++call) {
       const Result<double> latency_us = timed_call(pattern);

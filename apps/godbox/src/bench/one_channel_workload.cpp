@@ -5,6 +5,7 @@
 #include "bench/balance.h"
 #include "bench/workloads.h"
 #include "box/model_rate.h"
+#include <godbox/crc32c.h>
 #include <godbox/striping/slab_layout.h>
 
 #include <algorithm>
@@ -16,7 +17,6 @@ namespace {
 
 constexpr double kPacedPassSeconds = 1.0;
 constexpr std::uint32_t kPieceBytesMax = 64U << 10U;
-constexpr PatternId kPattern{7, 0};
 
 // Pieces of `region` on the DRAM channel of its first byte, each with its own place in `memory`.
 Result<std::vector<striping::RegionPiece>> pieces_on_one_channel(emulator::Box& box,
@@ -70,7 +70,7 @@ class OneChannelCase {
       return pieces.error();
     }
     pieces_ = std::move(*pieces);
-    fill_pattern(memory, kPattern);
+    fill_pattern(memory, pattern());
     Rows rows;
     // Written first, so that there is something to read and to compare.
     if (const auto written = pass(WorkOp::write); written.failures > 0) {
@@ -95,6 +95,7 @@ class OneChannelCase {
   std::size_t pieces_per_operation() const {
     return std::max<std::size_t>(1, subject_.size.count() / kPieceBytesMax);
   }
+  PatternId pattern() const { return {environment_.plan().seed, 0}; }
   std::uint64_t operations() const {
     return (pieces_.size() + pieces_per_operation() - 1) / pieces_per_operation();
   }
@@ -109,12 +110,12 @@ class OneChannelCase {
   }
 
   Result<BenchRow> measure(WorkOp op, MutableSpan memory) {
-    BenchRow row = row_for(environment_, subject_, op);
-    row.depth = depth_for(environment_.plan(), subject_.size);
     SizeBytes bytes;
     for (const striping::RegionPiece& piece : pieces_) {
       bytes += SizeBytes(piece.local.size_bytes);
     }
+    BenchRow row = row_for(environment_, subject_, *rig_, op, bytes);
+    row.depth = depth_for(environment_.plan(), subject_.size);
     const std::vector<std::uint64_t> before = counted_bytes(rig_->box());
     const auto done = run_repeats(
         environment_, bytes, [this, op](std::uint32_t) { return pass(op); }, row);
@@ -128,7 +129,8 @@ class OneChannelCase {
       return Error(read.first_failure, "the region could not be read back");
     }
     row.verification.bytes_checked = used.size();
-    row.verification.wrong_bytes = count_wrong_bytes(used, kPattern);
+    row.verification.wrong_bytes = count_wrong_bytes(used, pattern());
+    row.verification.crc32c = crc32c(used);
     return row;
   }
 
@@ -155,8 +157,8 @@ Result<Rows> run_one_channel_case(Environment& environment, const BenchCase& sub
     bytes =
         SizeBytes(static_cast<std::uint64_t>(std::min(paced, static_cast<double>(bytes.count()))));
   }
-  const std::uint64_t pieces = std::max<std::uint64_t>(1, bytes.count() / kPieceBytesMax);
-  bytes = SizeBytes(pieces * kPieceBytesMax);
+  // Whole operations; check_sizes() saw to it that the working set holds one.
+  bytes = subject.size * std::max<std::uint64_t>(1, bytes / subject.size);
   Result<std::unique_ptr<Rig>> rig =
       Rig::start(*config, {subject.transport, subject.lanes_per_eth_port, 1, false});
   if (!rig) {

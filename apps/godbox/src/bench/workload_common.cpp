@@ -59,18 +59,19 @@ Result<emulator::BoxConfig> config_for(const BenchPlan& plan, const BenchCase& s
   return config;
 }
 
-BenchRow row_for(const Environment& environment, const BenchCase& subject, WorkOp op) {
+BenchRow row_for(const Environment& environment, const BenchCase& subject, const Rig& rig,
+                 WorkOp op, SizeBytes walked) {
   const BenchPlan& plan = environment.plan();
   BenchRow row;
   row.subject = subject;
   row.op = op;
   row.mode = plan.mode;
   row.time_scale = subject.time_scale;
-  row.working_set = plan.working_set;
-  row.is_cold = environment.is_cold();
+  row.working_set = walked;
+  row.is_cold = environment.is_cold(walked);
   row.batch = plan.batch;
   row.copy_threads = plan.copy_threads;
-  row.server_threads = plan.server_threads;
+  row.server_threads = rig.server_threads();
   row.seed = plan.seed;
   return row;
 }
@@ -87,6 +88,12 @@ std::uint32_t depth_for(const BenchPlan& plan, SizeBytes bytes_per_operation) {
 
 namespace {
 
+// What the ceiling of a row walks through. A set of blocks is the plan's but for less than one
+// operation, and shares the plan's ceilings.
+SizeBytes ceiling_set(const BenchPlan& plan, const BenchRow& row) {
+  return row.subject.workload == Workload::one_channel ? row.working_set : plan.working_set;
+}
+
 // What a row's passes stand beside: a ceiling of this machine, or in the paced mode the model.
 class Yardstick {
  public:
@@ -94,7 +101,8 @@ class Yardstick {
     const BenchPlan& plan = environment.plan();
     Yardstick yardstick;
     if (plan.mode == emulator::TimingMode::free) {
-      const Result<perf::Ceiling*> ceiling = environment.ceiling_for(row.subject, row.op);
+      const Result<perf::Ceiling*> ceiling =
+          environment.ceiling_for(row.subject, row.op, ceiling_set(plan, row));
       if (!ceiling) {
         return ceiling.error();
       }
@@ -185,8 +193,10 @@ void add_proportionality(Rows& rows) {
     const double ideal = summarise(one->gb_per_s).median * swept_count(row);
     const double model = summarise(row.ceiling_gb_per_s).median;
     row.extra["sweep"] = row.subject.sweep == Sweep::dram_channels ? "channels" : "ports";
-    row.extra["proportionality_error_percent"] = rounded((median / ideal - 1) * 100, 3);
-    row.extra["model_error_percent"] = rounded((median / model - 1) * 100, 3);
+    row.extra["proportionality_error_percent"] = figure((median / ideal - 1) * 100, 3);
+    // Null against a model without limits.
+    row.extra["model_error_percent"] =
+        figure(std::isfinite(model) ? (median / model - 1) * 100 : model, 3);
   }
 }
 

@@ -26,7 +26,9 @@ void add_proportionality(Rows& rows);
 // --- Shared by the workloads. ---
 [[nodiscard]] Result<emulator::BoxConfig> config_for(const BenchPlan& plan,
                                                      const BenchCase& subject);
-[[nodiscard]] BenchRow row_for(const Environment& environment, const BenchCase& subject, WorkOp op);
+// A row before its measurement. `walked`: the bytes that its passes walk through on each side.
+[[nodiscard]] BenchRow row_for(const Environment& environment, const BenchCase& subject,
+                               const Rig& rig, WorkOp op, SizeBytes walked);
 // Operations in flight when the plan does not say: enough bytes to fill the lanes.
 [[nodiscard]] std::uint32_t depth_for(const BenchPlan& plan, SizeBytes bytes_per_operation);
 

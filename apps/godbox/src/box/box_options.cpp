@@ -6,8 +6,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <fstream>
-#include <sstream>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <system_error>
 
 namespace godbox::app {
 namespace {
@@ -20,13 +23,22 @@ Error not_allowed(std::string_view option, std::string_view value, std::string_v
 }
 
 Result<std::string> read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) {
-    return Error(Errc::config_invalid, fmt::format("--config: cannot read \"{}\"", path));
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
+                                                             std::fclose);
+  std::string text;
+  std::array<char, 4096> part{};
+  std::size_t got = file == nullptr ? 0 : part.size();
+  while (got > 0) {
+    got = std::fread(part.data(), 1, part.size(), file.get());
+    text.append(part.data(), got);
   }
-  return text.str();
+  // A directory opens and fails when it is read.
+  if (file == nullptr || std::ferror(file.get()) != 0) {
+    const std::error_code reason(errno, std::generic_category());
+    return Error(Errc::config_invalid,
+                 fmt::format("--config: cannot read \"{}\": {}", path, reason.message()));
+  }
+  return text;
 }
 
 Result<emulator::BoxConfig> base_config(const BoxOptions& options) {
@@ -171,7 +183,8 @@ void add_box_options(CLI::App& command, BoxOptions& options) {
   command.add_option("--control-socket", options.control_socket,
                      "Path of the local control socket");
   command.add_option("--backing-limit", options.backing_limit,
-                     "Memory that the box may really use (default: half of this machine's)");
+                     "Memory that the box may really use (default: half of this machine's; of "
+                     "devices all)");
   command.add_option("--eviction", options.eviction, "What a full pool does: lru, none");
   command.add_option("--threads", options.server_threads, "Server threads; 0 chooses");
   add_speed_options(command, options);

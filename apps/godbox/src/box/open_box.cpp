@@ -5,18 +5,37 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
+
 namespace godbox::app {
 
-void add_connect_option(CLI::App& command, std::string& address) {
-  command.add_option("--connect", address,
+namespace {
+
+constexpr double kTimeoutMinS = 0.1;
+constexpr double kTimeoutMaxS = 86400;
+
+}  // namespace
+
+void add_connect_options(CLI::App& command, BoxChoice& choice) {
+  command.add_option("--connect", choice.address,
                      "The box: unix:PATH, local:PATH (mapped memory) or tcp:HOST:PORT (default: "
                      "the local control socket)");
+  command
+      .add_option("--timeout", choice.timeout_s, "Seconds that connecting and each call may take")
+      ->capture_default_str()
+      ->check(CLI::Range(kTimeoutMinS, kTimeoutMaxS));
 }
 
-Result<std::unique_ptr<Connection>> open_box(const std::string& address) {
+Result<std::unique_ptr<Connection>> open_box(const BoxChoice& choice) {
   const std::string where =
-      address.empty() ? "unix:" + emulator::default_control_socket() : address;
-  Result<std::unique_ptr<Connection>> connection = connect(where);
+      choice.address.empty() ? "unix:" + emulator::default_control_socket() : choice.address;
+  ConnectOptions options;
+  options.client.timeout =
+      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(choice.timeout_s));
+  options.client.lease = options.client.timeout;  // the box cuts it to its longest
+  options.lane_reply_timeout = std::max(options.lane_reply_timeout, options.client.timeout);
+  Result<std::unique_ptr<Connection>> connection = connect(where, options);
   if (!connection && connection.error().code == Errc::connect_failed) {
     return Error(Errc::connect_failed,
                  fmt::format("no box answers at {} ({}); `godbox serve` starts one", where,
@@ -26,6 +45,16 @@ Result<std::unique_ptr<Connection>> open_box(const std::string& address) {
     return Error(connection.error().code, fmt::format("{}: {}", where, connection.error().detail));
   }
   return connection;
+}
+
+Error call_error(Connection& connection, const BoxChoice& choice, Error error) {
+  if (error.code != Errc::deadline_exceeded || !connection.client().is_open()) {
+    return error;
+  }
+  return {
+      Errc::io_error,
+      fmt::format("{}{}not done within {:g} s (--timeout); the session with the box still stands",
+                  error.detail, error.detail.empty() ? "" : ": ", choice.timeout_s)};
 }
 
 }  // namespace godbox::app

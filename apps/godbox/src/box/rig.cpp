@@ -7,9 +7,15 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstdio>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 namespace godbox::app {
@@ -19,12 +25,56 @@ namespace {
 constexpr Duration kPatience = std::chrono::seconds(120);
 constexpr Duration kLease = std::chrono::seconds(30);
 
+std::filesystem::path socket_folder() {
+  return std::filesystem::path(emulator::default_control_socket()).parent_path();
+}
+
 // Short, because a socket's path may have 107 bytes, and of this user alone.
 std::string own_socket_path() {
   static std::atomic<int> count{0};
-  const std::filesystem::path folder =
-      std::filesystem::path(emulator::default_control_socket()).parent_path();
-  return (folder / fmt::format("rig-{}-{}.sock", ::getpid(), count.fetch_add(1))).string();
+  return (socket_folder() / fmt::format("rig-{}-{}.sock", ::getpid(), count.fetch_add(1))).string();
+}
+
+// The process that a rig's socket is named after; 0: it is no such socket.
+pid_t owner_of(const std::string& file_name) {
+  int owner = 0;
+  int end = 0;
+  int number = 0;
+  const bool is_ours =
+      std::sscanf(file_name.c_str(), "rig-%d-%d.sock%n", &owner, &number, &end) == 2 &&
+      static_cast<std::size_t>(end) == file_name.size();
+  return is_ours && owner > 0 ? owner : 0;
+}
+
+// Sees processes of other containers too, whose numbers say nothing here.
+bool somebody_listens(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) {
+    return true;
+  }
+  path.copy(address.sun_path, path.size());
+  const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const bool is_refused =
+      probe >= 0 &&
+      ::connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 &&
+      errno == ECONNREFUSED;
+  if (probe >= 0) {
+    ::close(probe);
+  }
+  return !is_refused;
+}
+
+// What a run that was killed left behind.
+void sweep_sockets_of_the_dead() {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(socket_folder(), error)) {
+    const pid_t owner = owner_of(entry.path().filename().string());
+    const bool is_dead = owner != 0 && ::kill(owner, 0) != 0 && errno == ESRCH;
+    if (is_dead && !somebody_listens(entry.path().string())) {
+      std::filesystem::remove(entry.path(), error);
+    }
+  }
 }
 
 }  // namespace
@@ -64,6 +114,7 @@ Rig::~Rig() = default;
 
 Result<std::unique_ptr<Rig>> Rig::start(emulator::BoxConfig config,
                                         const RigClientOptions& options) {
+  sweep_sockets_of_the_dead();
   config.tcp_port_base = 0;
   config.control_socket = own_socket_path();
   auto impl = std::make_unique<Impl>();
@@ -81,6 +132,9 @@ Result<std::unique_ptr<Rig>> Rig::start(emulator::BoxConfig config,
 
 emulator::Box& Rig::box() { return impl_->server->box(); }
 striping::Client& Rig::client() { return impl_->connection->client(); }
+std::uint32_t Rig::server_threads() const {
+  return static_cast<std::uint32_t>(impl_->server->thread_count());
+}
 const Clock& Rig::clock() const { return impl_->connection->network().clock(); }
 
 Result<void> Rig::reconnect() {

@@ -37,6 +37,8 @@ class Rig {
   [[nodiscard]] emulator::Box& box();
   [[nodiscard]] striping::Client& client();
   [[nodiscard]] const Clock& clock() const;
+  // Of the box: as configured, at most one per Ethernet port.
+  [[nodiscard]] std::uint32_t server_threads() const;
   // Ends the client's session and opens another: a mapped session keeps the space of what it
   // removed.
   [[nodiscard]] Result<void> reconnect();

@@ -47,7 +47,7 @@ void Progress::say(std::string what) {
 void Progress::set(double done) {
   done_ = done;
   const auto now = std::chrono::steady_clock::now();
-  if (!terminal_.is_tty || now - begin_ < kShowAfter || now - drawn_ < kDrawEvery) {
+  if (!terminal_.can_redraw || now - begin_ < kShowAfter || now - drawn_ < kDrawEvery) {
     return;
   }
   drawn_ = now;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A progress bar on stderr for what takes longer than kShowAfter; nothing where stderr is no
-// terminal. Thread-safety: one thread.
+// terminal or one that cannot erase a line (TERM=dumb). Thread-safety: one thread.
 #pragma once
 
 #include "cli/terminal.h"

@@ -17,6 +17,7 @@ Terminal Terminal::of(int descriptor) {
   const char* const no_colour = std::getenv("NO_COLOR");  // NOLINT(concurrency-mt-unsafe)
   const char* const type = std::getenv("TERM");           // NOLINT(concurrency-mt-unsafe)
   const bool is_dumb = type == nullptr || std::string_view(type) == "dumb";
+  terminal.can_redraw = terminal.is_tty && !is_dumb;
   terminal.colours = terminal.is_tty && !is_dumb && (no_colour == nullptr || *no_colour == '\0');
   winsize size{};
   if (terminal.is_tty && ::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {

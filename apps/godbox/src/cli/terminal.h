@@ -14,6 +14,7 @@ enum class Ink : unsigned char { plain, bold, dim, green, red, yellow, cyan };
 struct Terminal {
   bool is_tty = false;
   bool colours = false;
+  bool can_redraw = false;  // a line can be erased and written again
   int columns = 80;
 
   [[nodiscard]] static Terminal of(int descriptor);

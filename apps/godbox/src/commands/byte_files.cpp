@@ -5,16 +5,19 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
+#include <optional>
 #include <system_error>
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace godbox::app {
 namespace {
 
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20U;
+constexpr mode_t kModeBits = 07777;
 
 using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
@@ -30,6 +33,45 @@ Result<void> write_all(std::FILE* file, ConstSpan bytes, const std::string& path
     return failed("write", path);
   }
   return {};
+}
+
+// Closing reports what a file system kept back until then.
+Result<void> write_and_close(std::FILE* file, ConstSpan bytes, const std::string& path) {
+  Result<void> written = write_all(file, bytes, path);
+  if (std::fclose(file) != 0 && written) {
+    written = failed("write", path);
+  }
+  return written;
+}
+
+// A device, a pipe, or what a link leads to: written, never replaced.
+Result<void> write_in_place(const std::string& path, ConstSpan bytes) {
+  std::FILE* const file = std::fopen(path.c_str(), "wb");
+  return file == nullptr ? failed("write", path) : write_and_close(file, bytes, path);
+}
+
+// The file appears, or changes, when all of it is written. It keeps the mode that it had.
+Result<void> replace(const std::string& path, ConstSpan bytes, std::optional<mode_t> mode) {
+  const std::string target = fmt::format("{}.godbox-{}", path, ::getpid());
+  const int descriptor = ::open(target.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor < 0) {
+    return failed("write", path);
+  }
+  Result<void> written;
+  std::FILE* const file = ::fdopen(descriptor, "wb");
+  if (file == nullptr || (mode && ::fchmod(descriptor, *mode) != 0)) {
+    written = failed("write", path);
+    file == nullptr ? ::close(descriptor) : std::fclose(file);
+  } else {
+    written = write_and_close(file, bytes, path);
+  }
+  if (written && std::rename(target.c_str(), path.c_str()) != 0) {
+    written = failed("write", path);
+  }
+  if (!written) {
+    ::unlink(target.c_str());
+  }
+  return written;
 }
 
 }  // namespace
@@ -57,23 +99,15 @@ Result<void> write_file(const std::string& path, ConstSpan bytes) {
   if (path == "-") {
     return write_all(stdout, bytes, path);
   }
-  std::error_code ignored;
-  // A device or a pipe is written, not replaced.
-  const bool replace =
-      !std::filesystem::exists(path, ignored) || std::filesystem::is_regular_file(path, ignored);
-  const std::string target = replace ? fmt::format("{}.godbox-{}", path, ::getpid()) : path;
-  const File file(std::fopen(target.c_str(), "wb"), std::fclose);
-  if (!file) {
+  struct stat status {};
+  const bool is_there = ::lstat(path.c_str(), &status) == 0;
+  if (!is_there && errno != ENOENT) {
     return failed("write", path);
   }
-  Result<void> written = write_all(file.get(), bytes, path);
-  if (written && replace && std::rename(target.c_str(), path.c_str()) != 0) {
-    written = failed("write", path);
+  if (is_there && !S_ISREG(status.st_mode)) {
+    return write_in_place(path, bytes);
   }
-  if (!written && replace) {
-    std::filesystem::remove(target, ignored);
-  }
-  return written;
+  return replace(path, bytes, is_there ? std::optional(status.st_mode & kModeBits) : std::nullopt);
 }
 
 }  // namespace godbox::app

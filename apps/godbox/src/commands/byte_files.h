@@ -13,7 +13,9 @@
 namespace godbox::app {
 
 [[nodiscard]] Result<std::vector<std::byte>> read_file(const std::string& path);
-// Through a temporary file beside it, so that no half-written file stands under the name.
+// A regular file is replaced by a temporary one beside it when all is written, and keeps its mode:
+// on an error (a full disk) the old one is as it was. Anything else (a device, a pipe, a link) is
+// written in place.
 [[nodiscard]] Result<void> write_file(const std::string& path, ConstSpan bytes);
 
 }  // namespace godbox::app

@@ -6,6 +6,7 @@
 #include "cli/format.h"
 #include "cli/json.h"
 #include "cli/log.h"
+#include "cli/progress.h"
 #include "commands/byte_files.h"
 #include "commands/commands.h"
 
@@ -15,6 +16,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,9 +24,10 @@ namespace godbox::app {
 namespace {
 
 constexpr std::uint32_t kNamesPerList = 1000;
+constexpr Duration kProgressPeriod = std::chrono::milliseconds(100);
 
 struct ObjectOptions {
-  std::string address;
+  BoxChoice box;
   std::string name;
   std::string file = "-";
   std::vector<std::string> names;
@@ -52,14 +55,26 @@ void print_moved(const ObjectOptions& options, std::string_view op, std::size_t 
   if (!options.json) {
     return;
   }
-  print_json(
-      stdout,
-      boost::json::object{{"op", op},
-                          {"name", options.name},
-                          {"size_bytes", bytes},
-                          {"seconds", rounded(took.count())},
-                          {"gb_per_s", rounded(static_cast<double>(bytes) / 1e9 / took.count())}},
-      true);
+  boost::json::object object{{"op", op}};
+  for (const auto& item : named(options.name)) {
+    object[item.key()] = item.value();
+  }
+  object["size_bytes"] = bytes;
+  object["seconds"] = rounded(took.count());
+  object["gb_per_s"] = figure(static_cast<double>(bytes) / 1e9 / took.count());
+  print_json(stdout, object, true);
+}
+
+// Drives the client until `status` says that the object's transfer is over; a bar shows how many of
+// its bytes have arrived.
+void wait_for(Connection& session, std::string what, std::uint64_t bytes,
+              const std::optional<Errc>& status) {
+  Progress progress(std::move(what), static_cast<double>(bytes));
+  const std::uint64_t begin = session.client().counters().bytes_done;
+  while (!status) {
+    session.client().progress(session.network().clock().now() + kProgressPeriod);
+    progress.set(static_cast<double>(session.client().counters().bytes_done - begin));
+  }
 }
 
 ExitCode run_put(const ObjectOptions& options) {
@@ -67,23 +82,33 @@ ExitCode run_put(const ObjectOptions& options) {
   if (!bytes) {
     return fail("put", bytes.error());
   }
-  const auto session = open_box(options.address);
+  const auto session = open_box(options.box);
   if (!session) {
     return fail("put", session.error());
+  }
+  if (bytes->empty()) {
+    return fail("put",
+                Error(Errc::invalid_argument,
+                      fmt::format("\"{}\" is empty; an object has at least 1 byte", options.file)));
   }
   const LocalSegment data{bytes->data(), bytes->size()};
   const striping::PutItem item{options.name, std::span(&data, 1), SizeBytes()};
   const auto begin = std::chrono::steady_clock::now();
-  const std::vector<Errc> statuses = (*session)->client().put(std::span(&item, 1));
-  if (statuses.front() != Errc::ok) {
-    return fail("put", Error(statuses.front(), fmt::format("\"{}\"", options.name)));
+  std::optional<Errc> status;
+  (*session)->client().submit_put(
+      std::span(&item, 1), [&](std::span<const Errc> statuses) { status = statuses.front(); });
+  wait_for(**session, "storing " + format_size(SizeBytes(bytes->size())), bytes->size(), status);
+  if (*status != Errc::ok) {
+    return fail("put", call_error(**session, options.box,
+                                  Error(*status, fmt::format("\"{}\"", options.name))));
   }
   print_moved(options, "put", bytes->size(), std::chrono::steady_clock::now() - begin);
   return ExitCode::ok;
 }
 
-Result<std::vector<std::byte>> fetch(striping::Client& client, std::string_view name) {
-  Result<striping::Lookup> found = client.lookup(std::array{name});
+Result<std::vector<std::byte>> fetch(Connection& session, const std::string& name) {
+  striping::Client& client = session.client();
+  Result<striping::Lookup> found = client.lookup(std::array{std::string_view(name)});
   if (!found) {
     return found.error();
   }
@@ -94,10 +119,13 @@ Result<std::vector<std::byte>> fetch(striping::Client& client, std::string_view 
   std::vector<std::byte> bytes(object.size.count());
   const LocalSegment into{bytes.data(), bytes.size()};
   const std::span<const LocalSegment> pieces(&into, 1);
-  const std::vector<Errc> statuses = client.get_found(*found, std::span(&pieces, 1));
+  std::optional<Errc> status;
+  client.submit_get_found(*found, std::span(&pieces, 1),
+                          [&](std::span<const Errc> statuses) { status = statuses.front(); });
+  wait_for(session, "reading " + format_size(object.size), bytes.size(), status);
   client.release(*found);
-  if (statuses.front() != Errc::ok) {
-    return Error(statuses.front(), fmt::format("\"{}\"", name));
+  if (*status != Errc::ok) {
+    return Error(*status, fmt::format("\"{}\"", name));
   }
   return bytes;
 }
@@ -107,14 +135,14 @@ ExitCode run_get(const ObjectOptions& options) {
     return fail("get", Error(Errc::invalid_argument,
                              "--json: standard output carries the object; name a file for it"));
   }
-  const auto session = open_box(options.address);
+  const auto session = open_box(options.box);
   if (!session) {
     return fail("get", session.error());
   }
   const auto begin = std::chrono::steady_clock::now();
-  const Result<std::vector<std::byte>> bytes = fetch((*session)->client(), options.name);
+  const Result<std::vector<std::byte>> bytes = fetch(**session, options.name);
   if (!bytes) {
-    return fail("get", bytes.error());
+    return fail("get", call_error(**session, options.box, bytes.error()));
   }
   const auto took = std::chrono::steady_clock::now() - begin;
   if (const Result<void> written = write_file(options.file, *bytes); !written) {
@@ -125,7 +153,7 @@ ExitCode run_get(const ObjectOptions& options) {
 }
 
 ExitCode run_ls(const ObjectOptions& options) {
-  const auto session = open_box(options.address);
+  const auto session = open_box(options.box);
   if (!session) {
     return fail("ls", session.error());
   }
@@ -135,12 +163,13 @@ ExitCode run_ls(const ObjectOptions& options) {
     const Result<wire::ListReply> page =
         (*session)->client().list(options.name, after, kNamesPerList);
     if (!page) {
-      return fail("ls", page.error());
+      return fail("ls", call_error(**session, options.box, page.error()));
     }
     for (const wire::ListEntry& entry : page->entries) {
       if (options.json) {
-        entries.push_back(
-            boost::json::object{{"name", entry.name}, {"size_bytes", entry.size.count()}});
+        boost::json::object object = named(entry.name);
+        object["size_bytes"] = entry.size.count();
+        entries.push_back(std::move(object));
       } else {
         fmt::print("{:>10}\t{}\n", format_size(entry.size), entry.name);
       }
@@ -155,7 +184,7 @@ ExitCode run_ls(const ObjectOptions& options) {
 }
 
 ExitCode run_rm(const ObjectOptions& options) {
-  const auto session = open_box(options.address);
+  const auto session = open_box(options.box);
   if (!session) {
     return fail("rm", session.error());
   }
@@ -164,9 +193,12 @@ ExitCode run_rm(const ObjectOptions& options) {
   ExitCode code = ExitCode::ok;
   boost::json::array results;
   for (std::size_t i = 0; i < statuses.size(); ++i) {
-    results.push_back(boost::json::object{{"name", names[i]}, {"status", to_string(statuses[i])}});
+    boost::json::object result = named(names[i]);
+    result["status"] = to_string(statuses[i]);
+    results.push_back(std::move(result));
     if (statuses[i] != Errc::ok) {
-      code = fail("rm", Error(statuses[i], fmt::format("\"{}\"", names[i])));
+      code = fail("rm", call_error(**session, options.box,
+                                   Error(statuses[i], fmt::format("\"{}\"", names[i]))));
     }
   }
   if (options.json) {
@@ -180,7 +212,7 @@ using Run = ExitCode (*)(const ObjectOptions&);
 CLI::App& add_command(CLI::App& program, Action& chosen, const char* name, const char* what,
                       std::string_view footer, Run run, std::shared_ptr<ObjectOptions> options) {
   CLI::App* const command = program.add_subcommand(name, what);
-  add_connect_option(*command, options->address);
+  add_connect_options(*command, options->box);
   command->add_flag("--json", options->json, "Print the outcome as JSON");
   command->footer(std::string(footer));
   command->callback([options, run, &chosen] { chosen = [options, run] { return run(*options); }; });

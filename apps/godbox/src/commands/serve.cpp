@@ -10,8 +10,11 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <memory>
 #include <string>
+#include <system_error>
 
 #include <pthread.h>
 #include <signal.h>
@@ -72,7 +75,7 @@ void print_ready_line(BoxServer& server) {
                                  {"super_nics", config.super_nics},
                                  {"dram_channels", config.dram_channels()},
                                  {"eth_ports", std::move(ports)},
-                                 {"control_socket", server.control_address().host},
+                                 {"control_socket", json_text(server.control_address().host)},
                                  {"capacity_bytes", config.capacity().count()},
                                  {"backing_limit_bytes", server.backing_limit().count()},
                                  {"pid", ::getpid()}},
@@ -98,7 +101,6 @@ void print_ready_table(BoxServer& server) {
                            : "free: as fast as this machine"});
   table.add({"server threads", std::to_string(server.thread_count())});
   fmt::print("{}Serving until Ctrl-C.\n", table.render());
-  std::fflush(stdout);
 }
 
 ExitCode run_serve(const ServeOptions& options) {
@@ -112,6 +114,10 @@ ExitCode run_serve(const ServeOptions& options) {
     return fail("serve", server.error());
   }
   options.json ? print_ready_line(**server) : print_ready_table(**server);
+  if (std::fflush(stdout) != 0) {
+    const std::error_code reason(errno, std::generic_category());
+    return fail("serve", Error(Errc::io_error, "standard output: " + reason.message()));
+  }
   stop_signals.wait();
   spdlog::debug("stopping");
   (*server)->stop();

@@ -15,7 +15,7 @@ namespace godbox::app {
 namespace {
 
 struct StatusOptions {
-  std::string address;
+  BoxChoice box;
   bool json = false;
 };
 
@@ -92,13 +92,13 @@ void print_ports(const boost::json::object& status) {
 }
 
 ExitCode run_status(const StatusOptions& options) {
-  const auto session = open_box(options.address);
+  const auto session = open_box(options.box);
   if (!session) {
     return fail("status", session.error());
   }
   const Result<std::string> answer = (*session)->client().status_json();
   if (!answer) {
-    return fail("status", answer.error());
+    return fail("status", call_error(**session, options.box, answer.error()));
   }
   boost::system::error_code error;
   const boost::json::value status = boost::json::parse(*answer, error);
@@ -121,7 +121,7 @@ void add_status(CLI::App& program, Action& chosen) {
   auto options = std::make_shared<StatusOptions>();
   CLI::App* const command =
       program.add_subcommand("status", "Show what a running box holds and what it has moved");
-  add_connect_option(*command, options->address);
+  add_connect_options(*command, options->box);
   command->add_flag("--json", options->json, "Print the box's whole status as JSON");
   command->footer(std::string(kFooter));
   command->callback([options, &chosen] { chosen = [options] { return run_status(*options); }; });

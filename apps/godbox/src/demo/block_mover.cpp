@@ -2,17 +2,18 @@
 #include "demo/block_mover.h"
 
 #include "box/shape.h"
+#include "measure/statistics.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 namespace godbox::app {
 namespace {
 
-constexpr std::uint64_t kBlocksMin = 4;
 constexpr std::uint64_t kBlocksMax = 8;
 constexpr SizeBytes kDramChannelSize{std::uint64_t{1} << 40U};
 
@@ -22,6 +23,19 @@ Result<MovedBlocks> outcome(const LoopResult& loop, std::uint64_t bytes, std::st
                                                  loop.failures, loop.latencies_us.size()));
   }
   return MovedBlocks{loop.seconds, bytes};
+}
+
+template <class Load>
+Result<double> median_rate(std::uint64_t rounds, Load load) {
+  std::vector<double> rates;
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    const Result<MovedBlocks> moved = load(round);
+    if (!moved) {
+      return moved.error();
+    }
+    rates.push_back(moved->gb_per_s());
+  }
+  return summarise(rates).median;
 }
 
 }  // namespace
@@ -48,10 +62,11 @@ double time_scale_for(const Stage& stage, double model_gb_per_s) {
   return std::max(1.0, std::ceil(model_gb_per_s / (stage.machine_gb_per_s * kMachineShare)));
 }
 
-std::uint64_t blocks_for(const Stage& stage, double gb_per_s, double seconds) {
+std::uint64_t blocks_for(const Stage& stage, double gb_per_s, double seconds,
+                         std::uint64_t blocks_min) {
   const double blocks = gb_per_s * 1e9 * seconds / static_cast<double>(stage.block.count());
   const std::uint64_t room = stage.memory.bytes().size() / stage.block.count();
-  return std::clamp(static_cast<std::uint64_t>(blocks), kBlocksMin, std::min(kBlocksMax, room));
+  return std::clamp(static_cast<std::uint64_t>(blocks), blocks_min, std::min(kBlocksMax, room));
 }
 
 Result<std::unique_ptr<BlockMover>> BlockMover::start(Stage& stage, emulator::BoxConfig config,
@@ -100,17 +115,12 @@ Result<MovedBlocks> BlockMover::load(std::uint64_t first, std::uint64_t count) {
   return outcome(loop, count * stage_.block.count(), "loading");
 }
 
-Result<MovedBlocks> BlockMover::load_all(std::uint64_t rounds) {
-  MovedBlocks total;
-  for (std::uint64_t round = 0; round < rounds; ++round) {
-    const Result<MovedBlocks> moved = load(0, blocks_.count());
-    if (!moved) {
-      return moved;
-    }
-    total.seconds += moved->seconds;
-    total.bytes += moved->bytes;
-  }
-  return total;
+Result<double> BlockMover::load_rate(std::uint64_t rounds) {
+  return median_rate(rounds, [this](std::uint64_t) { return load(0, blocks_.count()); });
+}
+
+Result<double> BlockMover::load_rate_one_by_one() {
+  return median_rate(blocks_.count(), [this](std::uint64_t block) { return load(block, 1); });
 }
 
 }  // namespace godbox::app

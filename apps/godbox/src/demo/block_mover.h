@@ -32,9 +32,13 @@ class BlockMover {
   [[nodiscard]] BlockSet& blocks() { return blocks_; }
   // The blocks [first, first + count).
   [[nodiscard]] Result<MovedBlocks> store(std::uint64_t first, std::uint64_t count);
-  // Every byte is compared after each round, outside the time.
-  [[nodiscard]] Result<MovedBlocks> load_all(std::uint64_t rounds);
+  // Every byte is compared afterwards, outside the time.
   [[nodiscard]] Result<MovedBlocks> load(std::uint64_t first, std::uint64_t count);
+  // The median of the rates of single rounds, in GB/s: what a neighbour does to the machine
+  // meanwhile spoils some rounds, not the figure. A round loads every block; one by one, each block
+  // is a round, for a box so slow that one takes long enough.
+  [[nodiscard]] Result<double> load_rate(std::uint64_t rounds);
+  [[nodiscard]] Result<double> load_rate_one_by_one();
 
  private:
   BlockMover(Stage& stage, std::unique_ptr<Rig> rig, std::uint64_t blocks);
@@ -51,7 +55,12 @@ class BlockMover {
                                                    double time_scale);
 // The scale at which a box that could do `model_gb_per_s` needs kMachineShare of this machine.
 [[nodiscard]] double time_scale_for(const Stage& stage, double model_gb_per_s);
-// How many blocks move in about `seconds` at that rate; 4 to 8, so that the demo fits its time.
-[[nodiscard]] std::uint64_t blocks_for(const Stage& stage, double gb_per_s, double seconds);
+// How often a box that is `times` as fast as the slowest loads the blocks, so that it takes about
+// half as long: enough rounds for a median.
+[[nodiscard]] constexpr std::uint64_t rounds_for(std::uint32_t times) { return (times + 1) / 2; }
+// How many blocks move in about `seconds` at that rate; blocks_min to 8, so that the demo fits its
+// time.
+[[nodiscard]] std::uint64_t blocks_for(const Stage& stage, double gb_per_s, double seconds,
+                                       std::uint64_t blocks_min);
 
 }  // namespace godbox::app

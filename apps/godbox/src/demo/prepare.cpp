@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/format.h"
+#include "cli/json.h"
 #include "demo/scenes.h"
 #include "measure/machine.h"
 #include "measure/statistics.h"
@@ -22,8 +23,7 @@ constexpr std::size_t kConnections = 9;
 constexpr int kPasses = 5;
 constexpr SizeBytes kPassBytes{std::uint64_t{128} << 20U};
 
-// Real: what the raw sockets of this machine carry right now.
-Result<double> measure_machine(MutableSpan memory) {
+Result<double> raw_socket_rate(MutableSpan memory) {
   const Result<perf::MappedBuffer> pool = perf::MappedBuffer::memfd(kPassBytes);
   if (!pool) {
     return pool.error();
@@ -46,6 +46,28 @@ Result<double> measure_machine(MutableSpan memory) {
 
 }  // namespace
 
+Result<void> measure_machine(Stage& stage) {
+  const Result<double> rate = raw_socket_rate(stage.memory.bytes());
+  if (!rate) {
+    return rate.error();
+  }
+  stage.machine_gb_per_s = *rate;
+  stage.story.note("raw_sockets_gb_per_s", rounded(*rate, 4));
+  return {};
+}
+
+Result<void> play_measured(Stage& stage, const std::function<Result<void>()>& scene) {
+  return stage.story.play([&](bool again) -> Result<void> {
+    if (again) {
+      // It is busier than it was, or was when it was measured.
+      if (auto measured = measure_machine(stage); !measured) {
+        return measured;
+      }
+    }
+    return scene();
+  });
+}
+
 Result<void> prepare(Stage& stage) {
   const Result<kv::ModelGeometry> model = kv::find_model(kModel);
   if (!model) {
@@ -65,28 +87,21 @@ Result<void> prepare(Stage& stage) {
     return memory.error();
   }
   stage.memory = std::move(*memory);
-  const Result<double> rate = measure_machine(stage.memory.bytes());
-  if (!rate) {
-    return rate.error();
+  if (auto measured = measure_machine(stage); !measured) {
+    return measured;
   }
-  stage.machine_gb_per_s = *rate;
 
   const Machine machine = describe_machine();
   stage.story.heading("Godbox: every transfer striped over all DRAM channels and all ports", "");
   stage.story.say(fmt::format("  Model    {}, bf16: {} tokens in {} layers are a KV block of {}",
                               kModel, kTokensPerBlock, stage.layers, format_size(stage.block)));
   stage.story.say(fmt::format("  Machine  {}, {} cores; its raw sockets carry {} right now (real)",
-                              machine.cpu_model, machine.cores, format_rate(*rate)));
+                              machine.cpu_model, machine.cores,
+                              format_rate(stage.machine_gb_per_s)));
   stage.story.say(
       fmt::format("  The boxes below are emulated and slowed down until the largest "
                   "needs {:.0f} % of that.",
                   kMachineShare * 100));
-  stage.story.add({"raw sockets of this machine",
-                   format_rate(*rate),
-                   "-",
-                   false,
-                   *rate > 0,
-                   {{"gb_per_s", *rate}}});
   return {};
 }
 

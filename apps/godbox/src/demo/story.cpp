@@ -26,10 +26,36 @@ std::string_view kind_of(const Finding& finding) {
 
 }  // namespace
 
-Story::Story(bool json)
-    : terminal_(Terminal::of(STDOUT_FILENO)),
+Story::Story(bool json, std::FILE* out)
+    : terminal_(Terminal::of(::fileno(out))),
       json_(json),
+      out_(out),
       begin_(std::chrono::steady_clock::now()) {}
+
+Result<void> Story::play(const Scene& scene) {
+  const auto begin = static_cast<std::ptrdiff_t>(findings_.size());
+  if (auto shown = scene(false); !shown) {
+    return shown;
+  }
+  const bool all_hold = std::all_of(findings_.begin() + begin, findings_.end(),
+                                    [](const Finding& finding) { return finding.holds; });
+  if (all_hold) {
+    return {};
+  }
+  for (auto finding = findings_.begin() + begin; finding != findings_.end(); ++finding) {
+    if (!finding->holds) {
+      say(terminal_.paint(fmt::format("  Missed: {}: {}, expected {}. Something else may have had "
+                                      "the machine; once more.",
+                                      finding->what, finding->measured, finding->expected),
+                          Ink::yellow));
+    }
+  }
+  findings_.erase(findings_.begin() + begin, findings_.end());
+  ++scenes_repeated_;
+  return scene(true);
+}
+
+void Story::note(std::string_view key, boost::json::value value) { notes_[key] = std::move(value); }
 
 void Story::heading(std::string_view title, std::string_view explanation) {
   say("");
@@ -39,8 +65,8 @@ void Story::heading(std::string_view title, std::string_view explanation) {
 
 void Story::say(std::string_view line) {
   if (!json_) {
-    fmt::print("{}\n", line);
-    std::fflush(stdout);
+    fmt::print(out_, "{}\n", line);
+    std::fflush(out_);
   }
 }
 
@@ -80,7 +106,7 @@ void Story::print_table() const {
   table.add({"wrong bytes", format_count(wrong_bytes_), "0", "real",
              wrong_bytes_ == 0 ? terminal_.paint("ok", Ink::green)
                                : terminal_.paint("MISSED", Ink::red)});
-  fmt::print("\n{}\n", table.render());
+  fmt::print(out_, "\n{}\n", table.render());
 }
 
 void Story::print_document(bool all_hold, double seconds) const {
@@ -96,16 +122,19 @@ void Story::print_document(bool all_hold, double seconds) const {
     }
     findings.push_back(std::move(one));
   }
-  print_json(stdout,
-             boost::json::object{{"schema", "godbox-demo-1"},
-                                 {"commit", build_commit()},
-                                 {"machine", to_json(describe_machine())},
-                                 {"seconds", rounded(seconds, 3)},
-                                 {"bytes_checked", bytes_checked_},
-                                 {"wrong_bytes", wrong_bytes_},
-                                 {"all_hold", all_hold},
-                                 {"findings", std::move(findings)}},
-             false);
+  boost::json::object document{{"schema", "godbox-demo-1"},
+                               {"commit", build_commit()},
+                               {"machine", to_json(describe_machine())},
+                               {"seconds", rounded(seconds, 3)},
+                               {"bytes_checked", bytes_checked_},
+                               {"wrong_bytes", wrong_bytes_},
+                               {"scenes_repeated", scenes_repeated_},
+                               {"all_hold", all_hold},
+                               {"findings", std::move(findings)}};
+  for (const auto& note : notes_) {
+    document[note.key()] = note.value();
+  }
+  print_json(out_, document, false);
 }
 
 ExitCode Story::finish() {
@@ -117,10 +146,12 @@ ExitCode Story::finish() {
     print_document(all_hold, took.count());
   } else {
     print_table();
+    const std::string repeats =
+        scenes_repeated_ > 0 ? fmt::format(" ({} scenes shown twice)", scenes_repeated_) : "";
     const std::string summary = fmt::format(
-        "{} of {} findings hold; {} checked, {} wrong bytes; {:.0f} s", held, findings_.size(),
-        format_size(SizeBytes(bytes_checked_)), wrong_bytes_, took.count());
-    fmt::print("{}\n", terminal_.paint(summary, all_hold ? Ink::green : Ink::red));
+        "{} of {} findings hold{}; {} checked, {} wrong bytes; {:.0f} s", held, findings_.size(),
+        repeats, format_size(SizeBytes(bytes_checked_)), wrong_bytes_, took.count());
+    fmt::print(out_, "{}\n", terminal_.paint(summary, all_hold ? Ink::green : Ink::red));
   }
   return all_hold ? ExitCode::ok : ExitCode::failure;
 }

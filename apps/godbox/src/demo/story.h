@@ -12,6 +12,8 @@
 #include <boost/json.hpp>
 
 #include <chrono>
+#include <cstdio>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,8 +31,14 @@ struct Finding {
 
 class Story {
  public:
+  using Scene = std::function<Result<void>(bool again)>;
+
   // Silent when the outcome is to be JSON.
-  explicit Story(bool json);
+  explicit Story(bool json, std::FILE* out = stdout);
+
+  // Runs a scene. One whose findings do not all hold is run once more (`again`), which is said, and
+  // only what it finds then counts; its bytes count both times. Errors: of the scene.
+  [[nodiscard]] Result<void> play(const Scene& scene);
 
   void heading(std::string_view title, std::string_view explanation);
   void say(std::string_view line);
@@ -38,6 +46,8 @@ class Story {
   void bar(std::string_view label, double value, double full, std::string_view text);
   void add(Finding finding);
   void count(const Verification& verification);
+  // A figure of the JSON document that is no finding.
+  void note(std::string_view key, boost::json::value value);
 
   // Prints the table and the last line (or the JSON document); ok if every finding holds and no
   // byte was wrong.
@@ -49,8 +59,11 @@ class Story {
 
   Terminal terminal_;
   bool json_;
+  std::FILE* out_;
   std::chrono::steady_clock::time_point begin_;
   std::vector<Finding> findings_;
+  boost::json::object notes_;
+  std::uint64_t scenes_repeated_ = 0;
   std::uint64_t bytes_checked_ = 0;
   std::uint64_t wrong_bytes_ = 0;
 };

@@ -45,7 +45,7 @@ struct BoxConfig {
   MemoryKind memory = MemoryKind::memfd;
   std::string memory_path;  // directory (tmpfs, hugetlbfs) or device, "{}" = index
   MapMemory map_memory = MapMemory::trusted;
-  std::optional<SizeBytes> backing_limit;  // unset: half of the machine's memory
+  std::optional<SizeBytes> backing_limit;  // unset: half of the machine's; devices: all
 
   EvictionPolicy eviction = EvictionPolicy::lru;
   // Of what the true limit (space or backing) leaves beside regions, reservations and leases:

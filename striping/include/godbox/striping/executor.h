@@ -40,6 +40,7 @@ struct ExecutorCounters {
   std::uint64_t runs_resent = 0;
   std::uint64_t lanes_fenced = 0;
   std::uint64_t batches_expired = 0;
+  std::uint64_t bytes_done = 0;  // of runs that ended well, read and written
 };
 
 class Executor {

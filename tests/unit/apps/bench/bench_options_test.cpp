@@ -4,7 +4,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 using namespace godbox;
@@ -69,13 +71,23 @@ TEST_CASE("quick makes the plan small", "[unit]") {
   CHECK(plan.repeats == 3);
 }
 
+TEST_CASE("quick leaves what was given", "[unit]") {
+  BenchOptions options;
+  options.quick = true;
+  options.repeats = 9;
+  CHECK(make_plan(options).value().repeats == 9);
+  CHECK(make_plan(options).value().working_set == 64_MiB);
+  options.working_set = "1GiB";
+  CHECK(make_plan(options).value().working_set == 1_GiB);
+}
+
 TEST_CASE("each wrong option of a plan is answered with its name and value", "[unit]") {
+  using Text = std::optional<std::string>;
   struct Wrong {
-    std::string BenchOptions::*field;
+    Text BenchOptions::*field;
     std::string value, option;
   };
   const Wrong cases[] = {
-      {&BenchOptions::workloads, "dance", "--workload"},
       {&BenchOptions::transports, "pigeon", "--transport"},
       {&BenchOptions::ops, "erase", "--op"},
       {&BenchOptions::sizes, "big", "--sizes"},
@@ -85,19 +97,34 @@ TEST_CASE("each wrong option of a plan is answered with its name and value", "[u
       {&BenchOptions::lanes, "17", "--lanes"},
       {&BenchOptions::crc, "maybe", "--crc"},
       {&BenchOptions::working_set, "-1", "--working-set"},
-      {&BenchOptions::mode, "virtual", "--mode"},
+      {&BenchOptions::working_set, "1GiB,2GiB", "--working-set"},
       {&BenchOptions::time_scale, "0", "--time-scale"},
+      {&BenchOptions::time_scale, "0.5", "--time-scale"},
+      {&BenchOptions::time_scale, "nan", "--time-scale"},
+      {&BenchOptions::time_scale, "inf", "--time-scale"},
       {&BenchOptions::time_scale, "1x", "--time-scale"},
       {&BenchOptions::objects, "0", "--objects"},
   };
   for (const Wrong& wrong : cases) {
     BenchOptions options;
+    options.mode = wrong.option == "--time-scale" ? "paced" : "free";
+    options.workloads = wrong.option == "--objects" ? "lookup" : "block";
     options.*wrong.field = wrong.value;
     const auto plan = make_plan(options);
     INFO(wrong.option << " " << wrong.value);
     REQUIRE_FALSE(plan.has_value());
     CHECK_THAT(plan.error().detail, ContainsSubstring(wrong.option));
     CHECK_THAT(plan.error().detail, ContainsSubstring(wrong.value));
+  }
+  for (const auto& [field, value, option] :
+       {std::tuple{&BenchOptions::workloads, "dance", "--workload"},
+        std::tuple{&BenchOptions::mode, "virtual", "--mode"}}) {
+    BenchOptions options;
+    options.*field = value;
+    const auto plan = make_plan(options);
+    REQUIRE_FALSE(plan.has_value());
+    CHECK_THAT(plan.error().detail, ContainsSubstring(option));
+    CHECK_THAT(plan.error().detail, ContainsSubstring(value));
   }
 }
 

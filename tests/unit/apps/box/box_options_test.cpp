@@ -81,6 +81,15 @@ TEST_CASE("each wrong option is answered with its name, its value and what is al
   }
 }
 
+TEST_CASE("a configuration that is no file is refused", "[unit]") {
+  BoxOptions options;
+  options.config_file = "/tmp";
+  const auto config = build_config(options);
+  REQUIRE_FALSE(config.has_value());
+  CHECK(config.error().code == Errc::config_invalid);
+  CHECK_THAT(config.error().detail, ContainsSubstring("Is a directory"));
+}
+
 TEST_CASE("ports may be given in total or per SuperNIC but not both", "[unit]") {
   BoxOptions options;
   options.eth_ports_per_super_nic = 2;

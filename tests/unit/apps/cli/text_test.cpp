@@ -82,6 +82,31 @@ TEST_CASE("figures in JSON are rounded to significant digits", "[unit]") {
   CHECK(rounded(12.345, 3) == 12.3);
 }
 
+TEST_CASE("a figure that is not finite is null", "[unit]") {
+  CHECK(figure(0.1 + 0.2) == 0.3);
+  CHECK(figure(std::numeric_limits<double>::infinity()).is_null());
+  CHECK(figure(std::numeric_limits<double>::quiet_NaN()).is_null());
+}
+
+TEST_CASE("UTF-8 is told from other bytes", "[unit]") {
+  for (const char* text : {"", "abc", "caf\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80",
+                           "\xED\x9F\xBF", "\xF4\x8F\xBF\xBF"}) {
+    CHECK(is_utf8(text));
+    CHECK(json_text(text) == text);
+  }
+  // Cut short, a bare second byte, too long a form, a surrogate, beyond U+10FFFF.
+  for (const char* text : {"\xC3", "\xE2\x82", "\xA9", "\xC0\xAF", "\xE0\x80\xAF", "\xED\xA0\x80",
+                           "\xF4\x90\x80\x80", "\xFF", "a\xC3z"}) {
+    CHECK_FALSE(is_utf8(text));
+  }
+}
+
+TEST_CASE("a name that is not UTF-8 is escaped in JSON, with its bytes beside it", "[unit]") {
+  CHECK(json_text("a\xFF\\\xC3\xA9\xC3") == "a\\xff\\\\\xC3\xA9\\xc3");
+  CHECK(boost::json::serialize(named("a/b\\")) == R"({"name":"a/b\\"})");
+  CHECK(boost::json::serialize(named("\xFF")) == R"({"name":"\\xff","name_hex":"ff"})");
+}
+
 TEST_CASE("long JSON objects are broken into lines, short ones are not", "[unit]") {
   CHECK(pretty(boost::json::object{{"a", 1}}) == R"({"a":1})");
   const std::string text(100, 'x');

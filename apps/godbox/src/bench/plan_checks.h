@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What `godbox bench` refuses before it measures: options that would be ignored, sizes that do not
+// fit, more memory than there is. Pure. Errors: invalid_argument naming option, value and what is
+// allowed.
+#pragma once
+
+#include "bench/bench_options.h"
+
+#include <span>
+
+namespace godbox::app {
+
+// Options that none of the workloads uses, and lists where one of them takes a single value.
+[[nodiscard]] Result<void> check_options_used(const BenchOptions& options,
+                                              std::span<const Workload> workloads);
+// One operation of each case fits into the working set.
+[[nodiscard]] Result<void> check_sizes(const BenchPlan& plan);
+// The ceiling's two sides and the box's blocks, old and new, are in memory at once. lookup's
+// objects are sparse.
+[[nodiscard]] Result<void> check_memory(const BenchPlan& plan, SizeBytes available);
+
+}  // namespace godbox::app

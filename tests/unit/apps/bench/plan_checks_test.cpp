@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/plan_checks.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+using namespace godbox;
+using namespace godbox::app;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+BenchOptions options_for(const std::string& workload) {
+  BenchOptions options;
+  options.workloads = workload;
+  options.mode = workload == "scaling" ? "paced" : "free";
+  return options;
+}
+
+struct Refusal {
+  std::string workload;
+  std::function<void(BenchOptions&)> set;
+  std::vector<std::string> words;
+};
+
+void check_refused(const Refusal& refusal) {
+  BenchOptions options = options_for(refusal.workload);
+  REQUIRE(make_plan(options).has_value());
+  refusal.set(options);
+  const auto plan = make_plan(options);
+  INFO(refusal.workload << ", " << refusal.words.front());
+  REQUIRE_FALSE(plan.has_value());
+  CHECK(plan.error().code == Errc::invalid_argument);
+  for (const std::string& word : refusal.words) {
+    CHECK_THAT(plan.error().detail, ContainsSubstring(word));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every workload refuses blocks that its working set does not hold", "[unit]") {
+  for (const char* workload : {"block", "page", "scaling", "one-channel"}) {
+    check_refused({workload,
+                   [](BenchOptions& o) { o.sizes = "20MiB", o.working_set = "16MiB"; },
+                   {"--sizes", "20 MiB", "--working-set 16 MiB"}});
+  }
+  // Of 18 DRAM channels one has an eighteenth of the region.
+  check_refused({"one-channel",
+                 [](BenchOptions& o) { o.sizes = "1MiB", o.working_set = "16MiB"; },
+                 {"--sizes", "--working-set"}});
+  BenchOptions fits = options_for("one-channel");
+  fits.sizes = "1MiB";
+  fits.working_set = "18MiB";
+  CHECK(make_plan(fits).has_value());
+}
+
+TEST_CASE("a batch counts as one operation, however large", "[unit]") {
+  check_refused(
+      {"scaling", [](BenchOptions& o) { o.working_set = "16MiB", o.batch = 17; }, {"17 x 1 MiB"}});
+  check_refused({"block",
+                 [](BenchOptions& o) { o.sizes = "16777215TiB", o.batch = 4096; },
+                 {"4096 x", "--working-set"}});
+}
+
+TEST_CASE("one-channel moves whole pieces of 64 KiB", "[unit]") {
+  for (const char* size : {"4KiB", "65535", "100KiB"}) {
+    check_refused(
+        {"one-channel", [size](BenchOptions& o) { o.sizes = size; }, {"--sizes", "64KiB"}});
+  }
+  BenchOptions smallest = options_for("one-channel");
+  smallest.sizes = "64KiB";
+  CHECK(make_plan(smallest).has_value());
+}
+
+TEST_CASE("options that a workload would ignore are refused by name, value and use", "[unit]") {
+  const Refusal refusals[] = {
+      {"lookup", [](BenchOptions& o) { o.transports = "local"; }, {"--transport", "local", "tcp"}},
+      {"one-channel", [](BenchOptions& o) { o.transports = "local"; }, {"--transport", "tcp"}},
+      {"scaling", [](BenchOptions& o) { o.transports = "local"; }, {"--transport", "tcp"}},
+      {"scaling", [](BenchOptions& o) { o.channels = "9"; }, {"--channels", "\"9\"", "block"}},
+      {"scaling", [](BenchOptions& o) { o.ports = "9"; }, {"--ports", "\"9\"", "block"}},
+      {"lookup", [](BenchOptions& o) { o.sizes = "1MiB"; }, {"--sizes", "1MiB", "block"}},
+      {"lookup", [](BenchOptions& o) { o.crc = "off"; }, {"--crc", "off", "block"}},
+      {"one-channel", [](BenchOptions& o) { o.crc = "on"; }, {"--crc", "on", "block"}},
+      {"one-channel", [](BenchOptions& o) { o.batch = 4; }, {"--batch", "4", "block"}},
+      {"block", [](BenchOptions& o) { o.objects = "10"; }, {"--objects", "10", "lookup"}},
+      {"page", [](BenchOptions& o) { o.keys = 10; }, {"--keys", "10", "lookup"}},
+      {"block",
+       [](BenchOptions& o) { o.transports = "tcp", o.threads = 2; },
+       {"--threads", "2", "local"}},
+      {"block", [](BenchOptions& o) { o.time_scale = "100"; }, {"--time-scale", "100", "paced"}},
+      {"block",
+       [](BenchOptions& o) { o.pacing.rate_dram = "1GB/s"; },
+       {"--rate-dram", "1GB/s", "paced"}},
+      {"scaling", [](BenchOptions& o) { o.mode = "free"; }, {"--mode", "free", "paced"}},
+  };
+  for (const Refusal& refusal : refusals) {
+    check_refused(refusal);
+  }
+}
+
+TEST_CASE("lists are refused where one value is used", "[unit]") {
+  const Refusal refusals[] = {
+      {"one-channel", [](BenchOptions& o) { o.sizes = "64KiB,1MiB"; }, {"--sizes", "64KiB,1MiB"}},
+      {"one-channel", [](BenchOptions& o) { o.channels = "1..9"; }, {"--channels", "1..9"}},
+      {"lookup", [](BenchOptions& o) { o.ports = "1,9"; }, {"--ports", "1,9"}},
+      {"scaling", [](BenchOptions& o) { o.crc = "both"; }, {"--crc", "both"}},
+      {"scaling", [](BenchOptions& o) { o.sizes = "1MiB,2MiB"; }, {"--sizes", "1MiB,2MiB"}},
+      // One workload of several that would use the first of the list alone.
+      {"block,lookup", [](BenchOptions& o) { o.ports = "1,9"; }, {"--ports", "lookup"}},
+  };
+  for (const Refusal& refusal : refusals) {
+    check_refused(refusal);
+  }
+}
+
+TEST_CASE("an option that one of several workloads uses is allowed", "[unit]") {
+  BenchOptions options = options_for("block,lookup");
+  options.objects = "10,20";
+  options.sizes = "1MiB";
+  options.transports = "both";
+  CHECK(make_plan(options).has_value());
+}
+
+TEST_CASE("a working set that the machine cannot hold four times is refused", "[unit]") {
+  BenchOptions options;
+  options.working_set = "1GiB";
+  BenchPlan plan = make_plan(options).value();
+  CHECK(check_memory(plan, 4_GiB + 256_MiB).has_value());
+  const auto refused = check_memory(plan, 4_GiB + 255_MiB);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::invalid_argument);
+  for (const char* word : {"--working-set", "1 GiB", "1023 MiB"}) {
+    CHECK_THAT(refused.error().detail, ContainsSubstring(word));
+  }
+  CHECK_FALSE(check_memory(plan, 100_MiB).has_value());
+  plan.cases = make_plan(options_for("lookup")).value().cases;
+  CHECK(check_memory(plan, 100_MiB).has_value());
+}
