@@ -5,6 +5,7 @@
 // with up to kStreamSpansMax pieces straight between the endpoints' spans and the socket. A
 // connection that is ready is served until the socket or its endpoint has no more, or until it has
 // had its share (AsioNetworkOptions::event_bytes_max); then it is the next one's turn.
+// Before a deadline ends, what has come for its connection is heard, however late the loop is.
 //
 // Thread-safety: one thread for all but wake(). run_until() called from inside a callback handles
 // nothing. Ownership: as stream.h; accepted endpoints live until their on_closed, and are destroyed
