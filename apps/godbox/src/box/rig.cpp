@@ -68,11 +68,12 @@ bool somebody_listens(const std::string& path) {
 // What a run that was killed left behind.
 void sweep_sockets_of_the_dead() {
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(socket_folder(), error)) {
-    const pid_t owner = owner_of(entry.path().filename().string());
+  std::filesystem::directory_iterator entry(socket_folder(), error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const pid_t owner = owner_of(entry->path().filename().string());
     const bool is_dead = owner != 0 && ::kill(owner, 0) != 0 && errno == ESRCH;
-    if (is_dead && !somebody_listens(entry.path().string())) {
-      std::filesystem::remove(entry.path(), error);
+    if (is_dead && !somebody_listens(entry->path().string())) {
+      ::unlink(entry->path().c_str());
     }
   }
 }

@@ -66,7 +66,8 @@ std::uint64_t blocks_for(const Stage& stage, double gb_per_s, double seconds,
                          std::uint64_t blocks_min) {
   const double blocks = gb_per_s * 1e9 * seconds / static_cast<double>(stage.block.count());
   const std::uint64_t room = stage.memory.bytes().size() / stage.block.count();
-  return std::clamp(static_cast<std::uint64_t>(blocks), blocks_min, std::min(kBlocksMax, room));
+  return std::clamp(static_cast<std::uint64_t>(blocks + 0.5), blocks_min,
+                    std::min(kBlocksMax, room));
 }
 
 Result<std::unique_ptr<BlockMover>> BlockMover::start(Stage& stage, emulator::BoxConfig config,
