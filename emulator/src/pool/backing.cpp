@@ -27,6 +27,8 @@ bool Backing::plan(std::span<const ChunkRef> wanted, BackingWork& work) {
     return false;
   }
   plan_release(wanted.size() - std::min(wanted.size(), free_chunks()), work);
+  work.replacing = work.to_discard.size();
+  replaced_bytes_ += work.replacing * table_.geometry().chunk_total_bytes();
   for (const ChunkRef ref : wanted) {
     Chunk& chunk = chunk_of(ref);
     GODBOX_ASSERT(!chunk.is_backed && !chunk.is_busy);
@@ -75,6 +77,7 @@ void Backing::run(BackingWork& work) const {
 
 Errc Backing::finish(BackingWork& work) {
   busy_chunks_ -= work.to_discard.size() + work.to_back.size();
+  replaced_bytes_ -= work.replacing * table_.geometry().chunk_total_bytes();
   for (const BackingWork::Item& item : work.to_discard) {
     finish_discard(item);
   }

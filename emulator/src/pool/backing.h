@@ -39,7 +39,8 @@ struct BackingWork {
   };
   std::vector<Item> to_discard;
   std::vector<Item> to_back;
-  std::size_t backed = 0;  // the first so many of to_back
+  std::size_t backed = 0;     // the first so many of to_back
+  std::size_t replacing = 0;  // so many of to_discard make room for them
   Errc status = Errc::ok;
 
   [[nodiscard]] bool empty() const { return to_discard.empty() && to_back.empty(); }
@@ -51,7 +52,8 @@ class Backing {
           const Clock& clock);
 
   [[nodiscard]] std::uint64_t limit_bytes() const { return limit_bytes_; }
-  [[nodiscard]] std::uint64_t backed_bytes() const { return backed_bytes_; }
+  // At most the limit: what is given back to make room goes before the new comes.
+  [[nodiscard]] std::uint64_t backed_bytes() const { return backed_bytes_ - replaced_bytes_; }
   [[nodiscard]] MemoryTarget& dram_channel(DramChannelId id) { return *targets_[id.value()]; }
   // Chunks that plan() can back now, counting idle ones that would be given back for them.
   [[nodiscard]] std::size_t room_chunks() const { return free_chunks() + idle_.size(); }
@@ -94,7 +96,8 @@ class Backing {
   SlabTable& table_;
   std::vector<MemoryTarget*> targets_;
   std::uint64_t limit_bytes_;
-  std::uint64_t backed_bytes_ = 0;  // with busy chunks
+  std::uint64_t backed_bytes_ = 0;    // with busy chunks
+  std::uint64_t replaced_bytes_ = 0;  // of them, what leaves before others that are counted come
   std::size_t busy_chunks_ = 0;
   const Clock& clock_;
   std::deque<IdleChunk> idle_;  // the longest idle in front; without fixed ones
