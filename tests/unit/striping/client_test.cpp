@@ -4,6 +4,7 @@
 #include <godbox/crc32c.h>
 #include <godbox/striping/client.h>
 
+#include <catch2/catch_get_random_seed.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <random>
@@ -741,7 +742,7 @@ TEST_CASE("pieces of a region begin and end anywhere", "[unit]") {
   std::vector<std::byte> all(300'000);
   const RegionPiece whole{.offset = RegionOffset(0), .local = {all.data(), all.size()}};
   REQUIRE(client->write(region, {&whole, 1}) == Errc::ok);
-  const std::uint32_t seed = std::random_device{}();
+  const std::uint32_t seed = Catch::getSeed();
   CAPTURE(seed);
   std::mt19937 random(seed);
   std::vector<std::byte> source = random_bytes(300'000, seed);

@@ -3,6 +3,7 @@
 #include <godbox/striping/local_transport.h>
 #include <godbox_test/heap_memory_target.h>
 
+#include <catch2/catch_get_random_seed.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <atomic>
@@ -120,7 +121,7 @@ Errc run(LocalTransport& transport, LaneId lane, const WorkRequest& request) {
 }
 
 TEST_CASE("bytes lie where the layout says, and come back, in odd pieces", "[unit]") {
-  const std::uint32_t seed = std::random_device{}();
+  const std::uint32_t seed = Catch::getSeed();
   CAPTURE(seed);
   std::mt19937 random(seed);
   std::vector<std::unique_ptr<MemoryTarget>> targets = make_targets();
