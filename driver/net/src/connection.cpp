@@ -269,6 +269,7 @@ void Connection::settle() {
     return close(Errc::cancelled);
   }
   if (!is_readable_) {
+    set_receive_mark();
     start_wait(Wait::readable);
   } else if (is_paused_) {
     start_wait(Wait::hang_up);
@@ -277,6 +278,15 @@ void Connection::settle() {
     start_wait(Wait::writable);
   }
   update_deadline();
+}
+
+// Each wake-up of a thread costs as much as copying tens of KiB.
+void Connection::set_receive_mark() {
+  const std::size_t wanted_bytes = endpoint_->receive_bytes_least();
+  if (!is_local_socket_ && wanted_bytes != receive_mark_bytes_) {
+    receive_mark_bytes_ = wanted_bytes;
+    set_receive_low_water(socket_.native_handle(), wanted_bytes);
+  }
 }
 
 void Connection::update_deadline() {

@@ -57,6 +57,7 @@ class Connection final : public DeadlineHeap::Node,
   void deliver_descriptors(bool lost);
   void read_the_rest();
   void settle();
+  void set_receive_mark();
   void notice_end();
   void start_wait(Wait wait);
   void on_wait(Wait wait);
@@ -70,11 +71,12 @@ class Connection final : public DeadlineHeap::Node,
   bool is_local_socket_ = false;
 
   boost::asio::posix::stream_descriptor socket_;
-  std::array<HandlerSlot, 3> slots_;  // by Wait
-  std::array<bool, 3> is_waiting_{};  // by Wait
-  bool is_readable_ = false;          // there may be something to read
-  bool is_writable_ = true;           // there may be room to write
-  bool is_paused_ = false;            // the endpoint had no place to receive into
+  std::array<HandlerSlot, 3> slots_;    // by Wait
+  std::array<bool, 3> is_waiting_{};    // by Wait
+  bool is_readable_ = false;            // there may be something to read
+  bool is_writable_ = true;             // there may be room to write
+  bool is_paused_ = false;              // the endpoint had no place to receive into
+  std::size_t receive_mark_bytes_ = 1;  // fewer do not make the socket readable
 
   // Connecting only.
   StreamAddress to_;

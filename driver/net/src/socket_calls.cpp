@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -196,6 +198,12 @@ void set_stream_options(int socket, int family, const SocketOptions& options) {
     (void)setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &options.buffer_bytes, sizeof(int));
     (void)setsockopt(socket, SOL_SOCKET, SO_RCVBUF, &options.buffer_bytes, sizeof(int));
   }
+}
+
+void set_receive_low_water(int socket, std::size_t bytes) {
+  // A wish: without it each arrival wakes us, and all still works.
+  const int low_water = static_cast<int>(std::min<std::size_t>(bytes, INT_MAX));
+  (void)setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(low_water));
 }
 
 OwnedSocket open_stream_socket(int family) {

@@ -58,6 +58,8 @@ struct SocketOptions {
 };
 // TCP_NODELAY and buffer sizes; what a family does not have is left out.
 void set_stream_options(int socket, int family, const SocketOptions& options);
+// A TCP socket becomes readable only with so many bytes (SO_RCVLOWAT), or when they will not come.
+void set_receive_low_water(int socket, std::size_t bytes);
 // A non-blocking stream socket; invalid with errno set when there is none to be had.
 [[nodiscard]] OwnedSocket open_stream_socket(int family);
 // SO_ERROR, cleared.

@@ -29,6 +29,9 @@ class StreamEndpoint {
   // Where the next received bytes go, in order; at most kStreamSpansMax spans, none of them empty.
   // Valid until the next call of any member but send_spans/on_sent. No span: do not read now.
   [[nodiscard]] virtual std::span<const MutableSpan> receive_spans() = 0;
+  // Bytes that surely arrive and are worth waiting for, at least 1: the network may leave fewer in
+  // the socket, so that the rest of a payload costs few calls and wake-ups.
+  [[nodiscard]] virtual std::size_t receive_bytes_least() const { return 1; }
   // `size_bytes` (> 0) bytes arrived in the spans of the last receive_spans().
   virtual void on_received(std::size_t size_bytes, TimePoint now) = 0;
   // What to send next, in order; same limits; valid until the next on_sent/on_closed.

@@ -254,6 +254,13 @@ std::span<const MutableSpan> LaneClient::receive_spans() {
   return receive_spans_;
 }
 
+std::size_t LaneClient::receive_bytes_least() const {
+  return receiving_ == Receiving::payload
+             ? std::min<std::size_t>(reading_->request.total_bytes - reading_->payload_moved,
+                                     kWindowBytes)
+             : 1;
+}
+
 void LaneClient::on_received(std::size_t size_bytes, TimePoint now) {
   last_progress_ = now;
   while (size_bytes > 0 && (state_ == State::greeting || state_ == State::open)) {

@@ -62,6 +62,7 @@ class ScriptedEndpoint : public StreamEndpoint {
   std::size_t receive_piece_bytes = 70'001;
   std::size_t pieces_max = 4;
   std::vector<int> give_descriptors;
+  std::function<std::size_t()> bytes_least;  // empty: 1
   std::function<void()> at_connected, at_received, at_sent, at_timer, at_closed;
 
   Record& record;
@@ -87,6 +88,11 @@ class ScriptedEndpoint : public StreamEndpoint {
     }
     offered_bytes_ = receive_spans_.size() * receive_piece_bytes;
     return receive_spans_;
+  }
+
+  std::size_t receive_bytes_least() const override {
+    alive();
+    return bytes_least ? bytes_least() : 1;
   }
 
   void on_received(std::size_t size_bytes, TimePoint) override {

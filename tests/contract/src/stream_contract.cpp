@@ -141,6 +141,35 @@ void all_bytes_before_the_end(StreamWorld& world) {
   CHECK(pair.acceptor.records[0]->sent_bytes == kBytes);
 }
 
+// Comes in small pieces; the other end waits for many of them, up to the last byte.
+void waits_for_much(StreamWorld& world) {
+  constexpr std::size_t kBytes = 1'000'001;
+  Pair pair(world, [](ScriptedEndpoint& server) {
+    server.to_send = pattern(kBytes);
+    server.send_piece_bytes = 3001;
+    server.pieces_max = 1;
+  });
+  pair.client.bytes_least = [&pair] {
+    return std::clamp<std::size_t>(kBytes - pair.record.received.size(), 1, 300'000);
+  };
+  pair.connect();
+  REQUIRE(world.run([&] { return pair.record.received.size() == kBytes; }));
+  CHECK(pair.record.received == pattern(kBytes));
+}
+
+void waits_for_what_never_comes(StreamWorld& world) {
+  constexpr std::size_t kBytes = 100'000;
+  Pair pair(world, [](ScriptedEndpoint& server) {
+    server.to_send = pattern(kBytes);
+    server.closes_when_sent = true;
+  });
+  pair.client.bytes_least = [] { return std::size_t{1} << 18U; };
+  pair.connect();
+  REQUIRE(world.run([&] { return pair.is_closed(); }));
+  CHECK(pair.record.received == pattern(kBytes));
+  CHECK(pair.record.reason == Errc::lane_closed);
+}
+
 void close_is_immediate(StreamWorld& world) {
   Pair pair(world);
   pair.connect();
@@ -473,13 +502,15 @@ void unwanted_descriptors(StreamWorld& world) {
   close(pipe_ends[0]);
 }
 
-constexpr std::array<ContractCase<StreamWorld>, 27> kCases = {{
+constexpr std::array<ContractCase<StreamWorld>, 29> kCases = {{
     {"an echo gives back every byte in order", echo},
     {"as many spans as a call may offer are taken", many_spans},
     {"nothing is reported from inside connect", nothing_inside_connect},
     {"a connection to nobody fails once with connect_failed", nobody_listens},
     {"a refused connection is closed", refused_by_acceptor},
     {"all bytes come before the end of the stream", all_bytes_before_the_end},
+    {"all bytes come to an endpoint that waits for many at a time", waits_for_much},
+    {"the end comes to an endpoint that waits for more", waits_for_what_never_comes},
     {"close reports cancelled before it returns, once", close_is_immediate},
     {"close before the connection stands reports cancelled", close_before_connected},
     {"accepted endpoints die after their on_closed, not inside it", accepted_endpoints_die},

@@ -43,6 +43,8 @@ std::span<const MutableSpan> Connection::receive_spans() {
   return is_reading() && !has_turn_ahead_ ? reader_.spans() : std::span<const MutableSpan>();
 }
 
+std::size_t Connection::receive_bytes_least() const { return reader_.bytes_least(); }
+
 void Connection::on_received(std::size_t size_bytes, TimePoint now) {
   door_.counters.bytes_received.fetch_add(size_bytes, std::memory_order_relaxed);
   last_input_ = now;

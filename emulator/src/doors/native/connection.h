@@ -32,6 +32,7 @@ class Connection final : public StreamEndpoint {
 
   void on_connected(TimePoint now) override;
   [[nodiscard]] std::span<const MutableSpan> receive_spans() override;
+  [[nodiscard]] std::size_t receive_bytes_least() const override;
   void on_received(std::size_t size_bytes, TimePoint now) override;
   [[nodiscard]] std::span<const ConstSpan> send_spans() override;
   void on_sent(std::size_t size_bytes, TimePoint now) override;

@@ -76,6 +76,12 @@ void FrameReader::grow_body() {
   }
 }
 
+std::size_t FrameReader::bytes_least() const {
+  return stage_ == Stage::payload && payload_left_ > 0
+             ? static_cast<std::size_t>(std::min<std::uint64_t>(payload_left_, kWaitBytesMax))
+             : 1;
+}
+
 void FrameReader::received(std::size_t size_bytes) {
   if (stage_ == Stage::body) {
     const std::size_t taken = std::min(size_bytes, body_bytes_ - body_received_);

@@ -30,6 +30,9 @@ class FrameReader {
   // Larger buffers are given back after use. A lane's largest body stays, so that it is warm.
   static constexpr std::size_t kBodyKeptBytes =
       std::size_t{wire::kSegmentsPerRequestMax} * sizeof(wire::Segment);
+  // Most of a payload that is waited for before it is read: more than this leaves the caches
+  // between the two copies of the network.
+  static constexpr std::size_t kWaitBytesMax = std::size_t{256} << 10U;
   // Where a refused payload goes, again and again.
   static constexpr std::size_t kSinkBytes = std::size_t{64} << 10U;
 
@@ -38,6 +41,8 @@ class FrameReader {
   // Where the next bytes go; empty never.
   [[nodiscard]] std::span<const MutableSpan> spans();
   void received(std::size_t size_bytes);
+  // What is worth waiting for: much of a payload at a time.
+  [[nodiscard]] std::size_t bytes_least() const;
 
   // The piece that is complete now; none: more bytes are needed. After a header the caller calls
   // expect_body; after a body expect_payload, drain_payload or finish_frame; after a payload
