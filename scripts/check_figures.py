@@ -123,11 +123,13 @@ class Group:
 
 
 BLOCKS = "1MiB,4MiB,20MiB"
+COLD = ["--working-set", "1100MiB"]  # above 1 GiB, and above four L3 caches of 260 MiB
+SMALL = ("--quick", "--working-set", "64MiB")
 GROUPS = {
-    "local": Group(["--transport", "local", "--sizes", BLOCKS, "--crc", "both"], judge_local,
-                   rows=3 * 2 * 2),
-    "tcp": Group(["--transport", "tcp", "--sizes", BLOCKS, "--ports", f"1,2,4,{PORTS}"],
-                 judge_tcp, rows=3 * 4 * 2),
+    "local": Group(["--transport", "local", "--sizes", BLOCKS, "--crc", "both", *COLD],
+                   judge_local, rows=3 * 2 * 2, quick=SMALL),
+    "tcp": Group(["--transport", "tcp", "--sizes", BLOCKS, "--ports", f"1,2,4,{PORTS}",
+                  *COLD], judge_tcp, rows=3 * 4 * 2, quick=SMALL),
     "lookup": Group(["--workload", "lookup", "--objects", "10000,10000000"], judge_lookup,
                     rows=2 * 3, quick=("--quick", "--objects", "2000,10000")),
     "balance": Group(["--transport", "tcp", "--sizes", BLOCKS, "--op", "write", "--repeats", "1",
