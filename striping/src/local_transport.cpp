@@ -27,7 +27,7 @@ struct Work {
 
 // Strips of up to kAheadBytes end before the hardware's prefetch has run ahead in them, so a get
 // asks for their beginnings so long before they are copied. `godbox bench --transport local --sizes
-// 1MiB --op read`, alternating with a build without, six pairs: 0.90 to 0.96 of the processor time.
+// 1MiB --op read`, alternating with a build without, six pairs: 0.87 to 0.96 of the processor time.
 constexpr std::size_t kAheadBytes = 4096;
 constexpr std::size_t kAheadRunsMax = 32;
 constexpr std::size_t kPrefetchBytes = 2048;
