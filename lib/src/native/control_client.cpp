@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "deadline_ms.h"
 #include <godbox/assert.h>
 #include <godbox/crc32c.h>
 #include <godbox/native/control_client.h>
@@ -13,15 +14,6 @@ namespace {
 constexpr std::size_t kFramesPerCallMax = 64;
 static_assert(kFramesPerCallMax <= kStreamSpansMax);
 constexpr std::size_t kWindowBytes = std::size_t{1} << 20U;
-
-// What is left until `deadline`, for the frame's header: 0 means none, so a passed one says 1 ms.
-std::uint32_t deadline_ms(TimePoint now, TimePoint deadline) {
-  if (deadline == kNever) {
-    return 0;
-  }
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - now).count();
-  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 1, UINT32_MAX));
-}
 
 }  // namespace
 
@@ -111,7 +103,7 @@ bool ControlClient::needs_credit(const Frame& frame) const {
 
 void ControlClient::offer(Frame& frame) const {
   wire::Header header = frame.header;
-  header.deadline_ms = deadline_ms(now_, frame.deadline);
+  header.deadline_ms = deadline_ms(frame.deadline, now_);
   wire::encode_header(header, MutableSpan(frame.bytes).first<wire::kHeaderBytes>());
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "deadline_ms.h"
 #include <godbox/native/lane_client.h>
 
 #include <algorithm>
-#include <limits>
 
 namespace godbox::native {
 
@@ -12,15 +12,6 @@ namespace {
 constexpr std::uint32_t kReplyBodyBytesMax = 4096;
 constexpr std::uint32_t kSlotBits = 16;
 static_assert(LaneClient::kRequestsMax < (1U << kSlotBits));
-
-// As it travels: milliseconds from now, 0 for none.
-std::uint32_t deadline_ms(TimePoint deadline, TimePoint now) {
-  if (deadline == kNever) {
-    return 0;
-  }
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - now).count();
-  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 1, UINT32_MAX));
-}
 
 }  // namespace
 
@@ -34,12 +25,15 @@ Errc LaneClient::check(const WorkRequest& request) const {
   if (const Errc wrong = check_work_request(request); wrong != Errc::ok) {
     return wrong;
   }
-  if (requests_in_flight_ >= hello_.requests_in_flight_max || requests_in_flight_ >= kRequestsMax ||
-      (requests_in_flight_ > 0 &&
-       bytes_in_flight_ + request.total_bytes > hello_.bytes_in_flight_max)) {
+  if (!has_request_credit() || (requests_in_flight_ > 0 && bytes_in_flight_ + request.total_bytes >
+                                                               hello_.bytes_in_flight_max)) {
     return Errc::queue_full;
   }
   return Errc::ok;
+}
+
+bool LaneClient::has_request_credit() const {
+  return requests_in_flight_ < hello_.requests_in_flight_max && requests_in_flight_ < kRequestsMax;
 }
 
 LaneClient::Work& LaneClient::take_slot() {
@@ -95,7 +89,7 @@ Errc LaneClient::fence(std::span<const wire::LaneToken> lanes, TimePoint now) {
   if (state_ != State::open) {
     return Errc::lane_closed;
   }
-  if (requests_in_flight_ >= hello_.requests_in_flight_max || requests_in_flight_ >= kRequestsMax) {
+  if (!has_request_credit()) {
     return Errc::queue_full;
   }
   if (requests_in_flight_ == 0) {
@@ -355,8 +349,8 @@ void LaneClient::finish_frame() {
   const std::uint64_t payload_expected =
       read && !work->is_fence && header_.status == Errc::ok ? work->request.total_bytes : 0;
   const wire::Op op = work->is_fence ? wire::Op::fence : read ? wire::Op::read : wire::Op::write;
-  const bool has_no_text = header_.status == Errc::ok && !body_.empty();
-  if (!sent || header_.op != op || has_no_text || header_.payload_bytes != payload_expected) {
+  const bool has_stray_body = header_.status == Errc::ok && !body_.empty();
+  if (!sent || header_.op != op || has_stray_body || header_.payload_bytes != payload_expected) {
     return break_lane(Errc::protocol_error);
   }
   if (payload_expected > 0) {

@@ -89,6 +89,7 @@ class LaneClient final : public StreamEndpoint {
   };
 
   [[nodiscard]] Errc check(const WorkRequest& request) const;
+  [[nodiscard]] bool has_request_credit() const;
   [[nodiscard]] bool has_unanswered_writes() const;
   [[nodiscard]] Work& take_slot();
   [[nodiscard]] Work* find(std::uint64_t request_id);
