@@ -61,7 +61,6 @@ Errc LaneClient::post(const WorkRequest& request, TimePoint now) {
   work.frame_sent = 0;
   work.payload = SegmentCursor(request.local);
   work.payload_moved = 0;
-  work.payload_summed = 0;
   work.crc = BlockCrc(request.local, request.crc, request.op);
   work.crc_ok = true;
   work.is_fence = false;
@@ -186,13 +185,8 @@ bool LaneClient::append_send_spans(Work& work, std::size_t& budget) {
   }
   const std::size_t offered =
       work.payload.append_spans(send_spans_, budget, kStreamSpansMax - send_spans_.size());
-  const std::size_t summed_until = work.payload_moved + offered;
-  if (summed_until > work.payload_summed) {
-    static_cast<void>(work.crc.advance(summed_until - work.payload_summed));
-    work.payload_summed = summed_until;
-  }
   budget -= offered;
-  return summed_until == work.request.total_bytes && budget > 0;
+  return work.payload_moved + offered == work.request.total_bytes && budget > 0;
 }
 
 void LaneClient::on_sent(std::size_t size_bytes, TimePoint now) {
@@ -211,6 +205,9 @@ void LaneClient::on_sent(std::size_t size_bytes, TimePoint now) {
           std::min<std::size_t>(size_bytes, work.request.total_bytes - work.payload_moved);
       work.payload.advance(step);
       work.payload_moved += step;
+      // Only now: the network's copy has brought these bytes into the cache, at its own pace.
+      // Summed first, the same bytes came from memory at half of that.
+      static_cast<void>(work.crc.advance(step));
       size_bytes -= step;
       done = done && work.payload_moved == work.request.total_bytes;
     }

@@ -82,7 +82,6 @@ class LaneClient final : public StreamEndpoint {
     std::size_t frame_sent = 0;
     SegmentCursor payload;  // next byte to send (write) or to receive (read)
     std::size_t payload_moved = 0;
-    std::size_t payload_summed = 0;  // write: bytes that the CRC has taken in
     BlockCrc crc;
     bool crc_ok = true;
     bool is_fence = false;
