@@ -117,6 +117,7 @@ struct Executor::Impl {
   void fence_suspects();
   bool post_queued(TimePoint now);
   bool post_front(Queue& queue, TimePoint now);
+  [[nodiscard]] std::uint64_t bytes_ahead() const;
   std::uint32_t take_flight(LaneId lane, RunRef ref);
   void release_flight(std::uint32_t index);
   void forget_queued(std::uint32_t slot);
@@ -160,6 +161,7 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
   planner.lane_count = lanes.up_count() > 0 ? lanes.up_count() : lanes.lane_count();
   planner.run_bytes_max = static_cast<std::uint32_t>(
       std::min<std::uint64_t>(lanes.bytes_granted_min().value_or(kRunBytesMax), kRunBytesMax));
+  planner.bytes_ahead = bytes_ahead();
   const Result<void> planned = make_plan(transfers, planner, batch.plan);
   if (!planned) {
     free_batches.push_back(slot);
@@ -190,6 +192,15 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
     finished.push_back(slot);
   }
   return BatchId(pack(slot, batch.generation));
+}
+
+// Queued or in flight.
+std::uint64_t Executor::Impl::bytes_ahead() const {
+  std::uint64_t bytes = lanes.bytes_in_flight();
+  for (const Queue& queue : queues) {
+    bytes += queue.bytes;
+  }
+  return bytes;
 }
 
 std::uint32_t Executor::Impl::take_slot() {

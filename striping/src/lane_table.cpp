@@ -115,6 +115,14 @@ std::optional<std::uint64_t> LaneTable::bytes_granted_min() const {
   return least;
 }
 
+std::uint64_t LaneTable::bytes_in_flight() const {
+  std::uint64_t bytes = 0;
+  for (const Lane& lane : lanes_) {
+    bytes += lane.status.bytes_in_flight;
+  }
+  return bytes;
+}
+
 bool LaneTable::can_take(const Lane& lane, std::uint64_t bytes, TimePoint now) const {
   const LaneStatus& status = lane.status;
   if (lane.refused || status.requests_in_flight >= status.requests_in_flight_max) {

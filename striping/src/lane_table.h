@@ -71,6 +71,8 @@ class LaneTable {
   // The fewest bytes in flight that a lane that is up grants; nothing when none is up.
   [[nodiscard]] std::optional<std::uint64_t> bytes_granted_min() const;
 
+  [[nodiscard]] std::uint64_t bytes_in_flight() const;
+
   // The lane that takes a run of `bytes`, of those of `super_nic` while one of them is up.
   // `queued_bytes`: all that waits, this run included.
   [[nodiscard]] std::optional<LaneId> choose(std::optional<SuperNicId> super_nic,

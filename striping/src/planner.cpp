@@ -62,12 +62,17 @@ Result<void> check(const Transfer& transfer, std::size_t index, Totals& totals) 
   return {};
 }
 
+// A lane's share of the batch; behind other work more, as far as that costs nobody balance.
 std::uint32_t share_of(const Totals& totals, const PlannerOptions& options) {
   const std::uint64_t lanes = std::max<std::size_t>(options.lane_count, 1);
   const std::uint64_t blocks_max =
       std::clamp(options.run_bytes_max, kRunBytesMin, kRunBytesMax) / kCrcBlockBytes;
-  const std::uint64_t per_lane = (totals.bytes + lanes - 1) / lanes;
-  const std::uint64_t blocks = (per_lane + kCrcBlockBytes - 1) / kCrcBlockBytes;
+  const auto blocks_per_lane = [lanes](std::uint64_t bytes) {
+    return ((bytes + lanes - 1) / lanes + kCrcBlockBytes - 1) / kCrcBlockBytes;
+  };
+  const std::uint64_t behind_others = std::min<std::uint64_t>(
+      blocks_per_lane(totals.bytes + options.bytes_ahead), kBusyRunBytesMax / kCrcBlockBytes);
+  const std::uint64_t blocks = std::max(blocks_per_lane(totals.bytes), behind_others);
   return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(blocks, 1, blocks_max)) *
          kCrcBlockBytes;
 }

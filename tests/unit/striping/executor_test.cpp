@@ -253,6 +253,26 @@ TEST_CASE("equal lanes share a batch equally", "[unit]") {
   }
 }
 
+TEST_CASE("a batch behind others goes out in fewer requests than one on idle lanes", "[unit]") {
+  const auto posts_behind = [](std::uint32_t bytes_before) {
+    Rig rig(16);
+    Job before;
+    if (bytes_before > 0) {
+      add_unbacked(before, WorkOp::read, bytes_before);
+      rig.submit(before);
+    }
+    Job job;
+    add_unbacked(job, WorkOp::read, kMi);
+    rig.submit(job);
+    rig.run_until_done(job);
+    CHECK(job.all(Errc::ok));
+    return rig.transport.posts;
+  };
+  CHECK(posts_behind(0) == 16);
+  CHECK(posts_behind(kMi) == 16 + 8);
+  CHECK(posts_behind(16 * kMi) == 16 + 4);
+}
+
 TEST_CASE("a lane that has recovered gets work again", "[unit]") {
   Rig rig(2);
   rig.transport.lanes[0].bytes_per_second = 0.01e9;

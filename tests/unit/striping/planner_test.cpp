@@ -206,6 +206,26 @@ TEST_CASE("a transfer is cut into even shares, one for each lane", "[unit]") {
         std::vector<std::uint32_t>{384 * kKi, 320 * kKi, 320 * kKi});
 }
 
+TEST_CASE("behind other work a transfer is cut only as far as lanes would idle", "[unit]") {
+  Batch batch(20 * kMi);
+  batch.add_simple(WorkOp::write, kMi);
+  PlannerOptions options;
+  options.lane_count = 16;
+  Plan plan;
+  const auto sizes_behind = [&](std::uint64_t bytes_ahead) {
+    options.bytes_ahead = bytes_ahead;
+    REQUIRE(make_plan(batch.transfers, options, plan).has_value());
+    return run_sizes(plan);
+  };
+  CHECK(sizes_behind(0) == std::vector<std::uint32_t>(16, 64 * kKi));
+  CHECK(sizes_behind(kMi) == std::vector<std::uint32_t>(8, 128 * kKi));
+  CHECK(sizes_behind(3 * kMi) == std::vector<std::uint32_t>(4, 256 * kKi));
+  // No further: the last runs of all this work are still to end together.
+  CHECK(sizes_behind(std::uint64_t{1} << 40U) == std::vector<std::uint32_t>(4, 256 * kKi));
+  options.lane_count = 2;
+  CHECK(sizes_behind(std::uint64_t{1} << 40U) == std::vector<std::uint32_t>(2, 512 * kKi));
+}
+
 TEST_CASE("a run is at most 1 MiB however few the lanes", "[unit]") {
   Batch batch(20 * kMi);
   batch.add_simple(WorkOp::read, 16 * kMi);

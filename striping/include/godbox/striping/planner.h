@@ -30,6 +30,8 @@ namespace godbox::striping {
 
 inline constexpr std::uint32_t kRunBytesMin = kCrcBlockBytes;
 inline constexpr std::uint32_t kRunBytesMax = 1U << 20U;
+// How long runs get only because lanes are busy with other work (PlannerOptions::bytes_ahead).
+inline constexpr std::uint32_t kBusyRunBytesMax = 256U << 10U;
 // Limits of a request that carries several transfers: what repeating it slice by slice may cost.
 inline constexpr std::uint32_t kPackedBytesMax = 256U << 10U;
 inline constexpr std::uint32_t kPackedSegmentsMax = 256;
@@ -107,6 +109,9 @@ struct Plan {
 struct PlannerOptions {
   LanePolicy policy = LanePolicy::any;
   std::size_t lane_count = 1;
+  // What waits for those lanes or is in flight on them already: the more, the less a batch has to
+  // be cut for all of them to be busy.
+  std::uint64_t bytes_ahead = 0;
   // Longest request, below kRunBytesMax where lanes grant fewer bytes in flight.
   std::uint32_t run_bytes_max = kRunBytesMax;
   // affine only: the SuperNIC that owns the DRAM channel holding a pool address.
