@@ -305,9 +305,13 @@ Errc ClientCore::take_slabs(std::span<const SlabId> asked, const wire::SlabsRepl
     }
     hold_slab(record.id, hold);
   }
-  const bool all = std::all_of(asked.begin(), asked.end(),
-                               [this](SlabId slab) { return find_layout(slab) != nullptr; });
-  return all ? Errc::ok : Errc::protocol_error;  // it named a slab that it does not know
+  return Errc::ok;
+}
+
+bool ClientCore::knows_slabs_of(std::span<const Extent> extents) const {
+  return std::all_of(extents.begin(), extents.end(), [this](const Extent& extent) {
+    return find_layout(extent.address.slab) != nullptr;
+  });
 }
 
 bool ClientCore::hold_slab(SlabId slab, SlabHold& hold) {

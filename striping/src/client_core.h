@@ -68,10 +68,12 @@ class ClientCore {
   // Runs a batch of transfers, which stay where they are until `then` runs; once, in step().
   void run_batch(std::span<const Transfer> transfers, TimePoint deadline, OnBatch then);
   // Learns the layouts of the extents' slabs, which are kept as long as the hold that `then` is
-  // given; it may run before this returns. queue_full: more than kSlabLayoutsMax are in use.
+  // given; it may run before this returns. A slab that the box does not know any more is no error:
+  // what lay there is gone (knows_slabs_of). queue_full: more than kSlabLayoutsMax are in use.
   using OnSlabs = std::function<void(Errc, std::shared_ptr<SlabHold>)>;
   void learn_slabs(std::span<const Extent> extents, TimePoint deadline, OnSlabs then);
   void release_slabs(std::span<const SlabId> slabs);
+  [[nodiscard]] bool knows_slabs_of(std::span<const Extent> extents) const;
   [[nodiscard]] const SlabLayout* find_layout(SlabId slab) const;
 
   void release_leases(std::vector<LeaseId> leases);

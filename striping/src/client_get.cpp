@@ -113,6 +113,15 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
       }
       return finish();
     }
+    // What was evicted since the lookup takes its slab along, but none of the other objects.
+    std::erase_if(wanted_, [this](std::size_t index) {
+      const bool gone = !core_.knows_slabs_of(extents_of(found_.objects[index]));
+      statuses_[index] = gone ? Errc::key_revoked : Errc::ok;
+      return gone;
+    });
+    if (wanted_.empty()) {
+      return finish();
+    }
     for (const std::size_t index : wanted_) {
       const FoundObject& object = found_.objects[index];
       const std::size_t crcs = core_.options().crc ? object.crc_count : 0;

@@ -124,6 +124,10 @@ class PutPart : public std::enable_shared_from_this<PutPart> {
       fail_all(status);
       return finish();
     }
+    keep_alive([&](std::size_t index) {
+      const Item& item = items_[index];
+      return item.sparse || core_.knows_slabs_of(item.extents) ? Errc::ok : Errc::key_revoked;
+    });
     for (const std::size_t index : alive_) {
       Item& item = items_[index];
       if (!item.sparse && core_.options().crc) {

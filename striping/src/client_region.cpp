@@ -73,6 +73,9 @@ class RegionOperation : public std::enable_shared_from_this<RegionOperation> {
   }
 
   void move(Errc slabs_known, TimePoint deadline) {
+    if (slabs_known == Errc::ok && !core_.knows_slabs_of(extents_)) {
+      slabs_known = Errc::key_revoked;  // the region is gone
+    }
     if (slabs_known != Errc::ok) {
       core_.defer([self = shared_from_this(), slabs_known] { self->finish(slabs_known); });
       return;
