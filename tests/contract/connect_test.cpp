@@ -51,6 +51,14 @@ Errc connect_code(const std::string& address) {
   return connection.has_value() ? Errc::ok : connection.error().code;
 }
 
+TEST_CASE("a client opens at least four lanes if it is not told how many", "[contract]") {
+  CHECK(default_lanes_per_eth_port(1) == 4);
+  CHECK(default_lanes_per_eth_port(2) == 2);
+  CHECK(default_lanes_per_eth_port(3) == 2);
+  CHECK(default_lanes_per_eth_port(4) == 1);
+  CHECK(default_lanes_per_eth_port(36) == 1);
+}
+
 TEST_CASE("at the default path only a box of this user or of root is used", "[contract]") {
   const ServedFolder base;
   REQUIRE(mkdir(base.path("run").c_str(), 0700) == 0);

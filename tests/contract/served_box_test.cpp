@@ -120,13 +120,11 @@ TEST_CASE("addresses and options that make no sense are refused with what is all
     CHECK(refused.error().code == bad.code);
     CHECK(refused.error().detail.find(bad.says) != std::string::npos);
   }
-  for (const std::uint32_t lanes : {0U, 17U}) {
-    ConnectOptions options;
-    options.lanes_per_eth_port = lanes;
-    const auto refused = connect("unix:", options);
-    REQUIRE_FALSE(refused.has_value());
-    CHECK(refused.error().code == Errc::invalid_argument);
-  }
+  ConnectOptions too_many;
+  too_many.lanes_per_eth_port = 17;
+  const auto refused = connect("unix:", too_many);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::invalid_argument);
   ConnectOptions options;
   options.copy_threads = 0;
   CHECK_FALSE(connect("local:", options).has_value());

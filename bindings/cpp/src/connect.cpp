@@ -143,7 +143,10 @@ Transports make_lanes(const Client::TransportContext& context, const ConnectOpti
                                                                        : options.client.timeout / 4;
   std::size_t ports = context.box.eth_ports.size();
   ports = options.eth_ports_max == 0 ? ports : std::min<std::size_t>(ports, options.eth_ports_max);
-  for (std::uint32_t lane = 0; lane < options.lanes_per_eth_port; ++lane) {
+  const std::uint32_t lanes_per_port = options.lanes_per_eth_port > 0
+                                           ? options.lanes_per_eth_port
+                                           : default_lanes_per_eth_port(ports);
+  for (std::uint32_t lane = 0; lane < lanes_per_port; ++lane) {
     for (std::size_t i = 0; i < ports; ++i) {
       const wire::EthPortInfo& port = context.box.eth_ports[i];
       const Result<StreamAddress> address = StreamAddress::parse(port.address);
@@ -173,6 +176,12 @@ Transports make_lanes(const Client::TransportContext& context, const ConnectOpti
 
 }  // namespace
 
+std::uint32_t default_lanes_per_eth_port(std::size_t eth_ports) {
+  constexpr std::size_t kLanesMin = 4;
+  return static_cast<std::uint32_t>((kLanesMin + eth_ports - 1) /
+                                    std::max<std::size_t>(eth_ports, 1));
+}
+
 struct Connection::Impl {
   std::unique_ptr<StreamNetwork> network;
   std::unique_ptr<Client> client;  // goes before its network
@@ -185,10 +194,10 @@ StreamNetwork& Connection::network() { return *impl_->network; }
 
 Result<std::unique_ptr<Connection>> connect(std::string_view address,
                                             const ConnectOptions& options) {
-  if (options.lanes_per_eth_port == 0 || options.lanes_per_eth_port > kLanesPerEthPortMax) {
+  if (options.lanes_per_eth_port > kLanesPerEthPortMax) {
     return Error(Errc::invalid_argument, "lanes_per_eth_port is " +
                                              std::to_string(options.lanes_per_eth_port) +
-                                             "; 1 to 16 are allowed");
+                                             "; 1 to 16 are allowed, and 0 for the default");
   }
   if (options.copy_threads == 0 ||
       options.copy_threads > striping::LocalTransport::kCopyThreadsMax) {

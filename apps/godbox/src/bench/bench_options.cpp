@@ -3,6 +3,7 @@
 
 #include "bench/plan_checks.h"
 #include "cli/lists.h"
+#include <godbox/connect.h>
 
 #include <fmt/format.h>
 
@@ -45,6 +46,18 @@ bool take(Result<std::vector<T>> from, std::vector<T>& to, Error& error) {
   return true;
 }
 
+// 0 stands for "auto".
+Result<std::vector<std::uint32_t>> parse_lanes(std::string_view text) {
+  if (text == "auto") {
+    return std::vector<std::uint32_t>{0};
+  }
+  return parse_counts("--lanes", text, {1, kLanesPerEthPortMax});
+}
+
+std::uint32_t lanes_or_default(std::uint32_t lanes, std::uint32_t eth_ports) {
+  return lanes > 0 ? lanes : default_lanes_per_eth_port(eth_ports);
+}
+
 Result<Axes> parse_axes(const BenchOptions& options) {
   Axes axes;
   Error error(Errc::ok);
@@ -58,8 +71,7 @@ Result<Axes> parse_axes(const BenchOptions& options) {
            axes.channels, error) &&
       take(parse_counts("--ports", options.ports.value_or("9"), {1, kEthPortsMax}), axes.ports,
            error) &&
-      take(parse_counts("--lanes", options.lanes.value_or("1"), {1, kLanesPerEthPortMax}),
-           axes.lanes, error) &&
+      take(parse_lanes(options.lanes.value_or("auto")), axes.lanes, error) &&
       take(parse_counts("--objects", options.objects.value_or("10000"), {1, kObjectsMax}),
            axes.objects, error) &&
       (!options.sizes || take(parse_sizes("--sizes", *options.sizes), axes.sizes, error));
@@ -99,7 +111,7 @@ void add_transfer_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
       for (const std::uint32_t ports : is_local ? first_of(axes.ports) : axes.ports) {
         one.eth_ports = ports;
         for (const std::uint32_t lanes : is_local ? first_of(axes.lanes) : axes.lanes) {
-          one.lanes_per_eth_port = lanes;
+          one.lanes_per_eth_port = lanes_or_default(lanes, ports);
           for (const std::string& crc : axes.crc) {
             one.crc = crc == "on";
             for (const SizeBytes size : sizes) {
@@ -113,9 +125,10 @@ void add_transfer_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
   }
 }
 
-void add_scaling_cases(BenchCase one, BenchPlan& plan) {
+void add_scaling_cases(BenchCase one, std::uint32_t lanes, BenchPlan& plan) {
   one.sweep = Sweep::dram_channels;
   one.eth_ports = 9;
+  one.lanes_per_eth_port = lanes_or_default(lanes, one.eth_ports);
   for (const std::uint32_t channels : {1U, 2U, 4U, 9U, 18U, 28U}) {
     one.dram_channels = channels;
     plan.cases.push_back(one);
@@ -124,6 +137,7 @@ void add_scaling_cases(BenchCase one, BenchPlan& plan) {
   one.dram_channels = 18;
   for (std::uint32_t ports = 1; ports <= 9; ++ports) {
     one.eth_ports = ports;
+    one.lanes_per_eth_port = lanes_or_default(lanes, ports);
     plan.cases.push_back(one);
   }
 }
@@ -134,7 +148,7 @@ void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
   one.size = axes.sizes.empty() ? default_sizes(workload).front() : axes.sizes.front();
   one.dram_channels = axes.channels.front();
   one.eth_ports = axes.ports.front();
-  one.lanes_per_eth_port = axes.lanes.front();
+  one.lanes_per_eth_port = lanes_or_default(axes.lanes.front(), one.eth_ports);
   one.crc = axes.crc.front() == "on";
   switch (workload) {
     case Workload::block:
@@ -152,7 +166,7 @@ void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
       plan.cases.push_back(one);
       return;
     case Workload::scaling:
-      return add_scaling_cases(one, plan);
+      return add_scaling_cases(one, axes.lanes.front(), plan);
   }
 }
 
@@ -269,7 +283,10 @@ void add_box_axes(CLI::App& command, BenchOptions& options) {
       ->default_str("18");
   command.add_option("--ports", options.ports, "Ethernet ports of the box: 9 or 1,2,4,9 or 1..9")
       ->default_str("9");
-  command.add_option("--lanes", options.lanes, "Connections per Ethernet port")->default_str("1");
+  command
+      .add_option("--lanes", options.lanes,
+                  "Connections per Ethernet port; auto: for at least four in all")
+      ->default_str("auto");
   command.add_option("--mode", options.mode, "free (real figures) or paced (emulated figures)")
       ->capture_default_str();
   command

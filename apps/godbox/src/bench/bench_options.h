@@ -26,7 +26,7 @@ struct BenchOptions {
   std::optional<std::string> sizes;        // by workload
   std::optional<std::string> channels;     // 18
   std::optional<std::string> ports;        // 9
-  std::optional<std::string> lanes;        // 1
+  std::optional<std::string> lanes;        // auto
   std::optional<std::string> crc;          // on
   std::optional<std::string> working_set;  // 1 GiB
   std::string mode = "free";

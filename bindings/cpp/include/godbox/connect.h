@@ -38,9 +38,13 @@
 
 namespace godbox {
 
+// Lanes to each of `eth_ports` Ethernet ports (at least 1) for at least four in all: a thread that
+// moves bytes through fewer sockets waits for the other end's thread at their locks.
+[[nodiscard]] std::uint32_t default_lanes_per_eth_port(std::size_t eth_ports);
+
 struct ConnectOptions {
   striping::ClientOptions client;
-  std::uint32_t lanes_per_eth_port = 1;  // 1 to 16
+  std::uint32_t lanes_per_eth_port = 0;  // 1 to 16; 0: default_lanes_per_eth_port()
   std::uint32_t eth_ports_max = 0;       // use only the first n Ethernet ports; 0: all
   std::size_t copy_threads = 1;          // local: threads that copy, the caller's included
   // A lane that is silent for so long is given up and its work sent over the others; 0: a quarter
