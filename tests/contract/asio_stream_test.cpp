@@ -15,8 +15,10 @@
 namespace godbox::test {
 namespace {
 
-std::unique_ptr<driver::AsioNetwork> make_network() {
-  auto network = driver::AsioNetwork::create();
+std::unique_ptr<driver::AsioNetwork> make_network(Duration busy_poll) {
+  driver::AsioNetworkOptions options;
+  options.busy_poll = busy_poll;
+  auto network = driver::AsioNetwork::create(options);
   REQUIRE(network.has_value());
   return std::move(*network);
 }
@@ -42,7 +44,7 @@ class TcpWorld final : public StreamWorld {
   }
 
  private:
-  std::unique_ptr<driver::AsioNetwork> network_ = make_network();
+  std::unique_ptr<driver::AsioNetwork> network_ = make_network(std::chrono::microseconds(50));
 };
 
 class UnixWorld final : public StreamWorld {
@@ -65,7 +67,7 @@ class UnixWorld final : public StreamWorld {
  private:
   std::string folder_;
   int count_ = 0;
-  std::unique_ptr<driver::AsioNetwork> network_ = make_network();
+  std::unique_ptr<driver::AsioNetwork> network_ = make_network(Duration::zero());
 };
 
 TEST_CASE("streams over TCP keep the contract of streams", "[contract]") {

@@ -51,6 +51,17 @@ Errc connect_code(const std::string& address) {
   return connection.has_value() ? Errc::ok : connection.error().code;
 }
 
+TEST_CASE("a time to poll is at least none and at most a second", "[contract]") {
+  for (const Duration wrong : {Duration(-1), Duration(std::chrono::seconds(1)) + Duration(1)}) {
+    ConnectOptions options;
+    options.busy_poll = wrong;
+    const auto connected = connect("tcp:127.0.0.1:9", options);
+    REQUIRE_FALSE(connected.has_value());
+    CHECK(connected.error().code == Errc::invalid_argument);
+    CHECK(connected.error().detail.find("busy_poll") != std::string::npos);
+  }
+}
+
 TEST_CASE("a client opens at least four lanes if it is not told how many", "[contract]") {
   CHECK(default_lanes_per_eth_port(1) == 4);
   CHECK(default_lanes_per_eth_port(2) == 2);

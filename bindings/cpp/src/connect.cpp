@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <unistd.h>
@@ -204,6 +205,11 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
     return Error(Errc::invalid_argument, "copy_threads is " + std::to_string(options.copy_threads) +
                                              "; 1 to 64 are allowed");
   }
+  if (options.busy_poll < Duration::zero() || options.busy_poll > std::chrono::seconds(1)) {
+    return Error(
+        Errc::invalid_argument,
+        "busy_poll is " + std::to_string(options.busy_poll.count()) + " ns; 0 to 1 s are allowed");
+  }
   const Result<Destination> to = parse_destination(address);
   if (!to) {
     return to.error();
@@ -215,7 +221,11 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
                                              trusted.error().detail);
     }
   }
-  auto network = driver::AsioNetwork::create();
+  driver::AsioNetworkOptions network_options;
+  if (std::thread::hardware_concurrency() > 1) {
+    network_options.busy_poll = options.busy_poll;
+  }
+  auto network = driver::AsioNetwork::create(network_options);
   if (!network) {
     return network.error();
   }

@@ -171,6 +171,12 @@ void EventLoop::wait_for_handler(TimePoint until) {
   for (const Tick& tick : ticks_) {
     wake_at = std::min(wake_at, tick.next);
   }
+  for (const TimePoint poll_until = std::min(now() + options_.busy_poll, wake_at);
+       now() < poll_until;) {
+    if (io_.poll_one() > 0) {
+      return;
+    }
+  }
   arm_timer(wake_at);
   io_.run_one();
 }
