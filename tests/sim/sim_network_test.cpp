@@ -170,9 +170,9 @@ TEST_CASE("an echo over the simulated network returns every byte in order", "[si
     INFO("seed " << seed);
     Acceptor acceptor;
     acceptor.echo = true;
+    std::array<Peer, 3> peers;
     SimNetwork network(seed);
     REQUIRE(network.listen(kAddress, acceptor).has_value());
-    std::array<Peer, 3> peers;
     std::array<ConnectionId, 3> ids;
     for (std::size_t i = 0; i < peers.size(); ++i) {
       peers[i].to_send = some_bytes(300'000 + i, seed * 10 + i);
@@ -199,9 +199,9 @@ TEST_CASE("a seed gives the same events and another seed gives others", "[sim]")
   const auto run = [](std::uint64_t seed) {
     Acceptor acceptor;
     acceptor.echo = true;
+    std::array<Peer, 2> peers;
     SimNetwork network(seed);
     REQUIRE(network.listen(kAddress, acceptor).has_value());
-    std::array<Peer, 2> peers;
     for (Peer& peer : peers) {
       peer.to_send = some_bytes(100'000, 7);
       static_cast<void>(network.connect(kAddress, peer));
@@ -220,9 +220,9 @@ TEST_CASE("a sender is held back by a reader that does not read", "[sim]") {
   SimNetworkOptions options;
   options.pipe_bytes_min = options.pipe_bytes_max = 10'000;
   Acceptor acceptor;
+  Peer peer;
   SimNetwork network(3, options);
   REQUIRE(network.listen(kAddress, acceptor).has_value());
-  Peer peer;
   peer.to_send = some_bytes(50'000, 1);
   const ConnectionId id = network.connect(kAddress, peer);
   while (acceptor.last == nullptr) {
@@ -251,9 +251,9 @@ TEST_CASE("bytes are taken from where they lie when the network says that they h
     }
   };
   Acceptor acceptor;
+  Scrubber peer;
   SimNetwork network(5);
   REQUIRE(network.listen(kAddress, acceptor).has_value());
-  Scrubber peer;
   peer.to_send = some_bytes(200'000, 9);
   static_cast<void>(network.connect(kAddress, peer));
   run_for(network, seconds(5));
@@ -262,8 +262,12 @@ TEST_CASE("bytes are taken from where they lie when the network says that they h
 
 TEST_CASE("a connection is refused where nobody listens, is down, or turns it away", "[sim]") {
   Acceptor acceptor;
-  SimNetwork network(1);
   Peer nobody;
+  Peer down;
+  Peer silent;
+  Peer turned_away;
+  Peer served;
+  SimNetwork network(1);
   static_cast<void>(network.connect(kAddress, nobody));
   CHECK(nobody.closed_count == 0);
   run_for(network, seconds(1));
@@ -274,13 +278,11 @@ TEST_CASE("a connection is refused where nobody listens, is down, or turns it aw
   REQUIRE(network.listen(kAddress, acceptor).has_value());
   CHECK(network.listen(kAddress, acceptor).error().code == Errc::address_in_use);
   network.set_down(kAddress, true);
-  Peer down;
   static_cast<void>(network.connect(kAddress, down));
   run_for(network, seconds(1));
   CHECK(down.reason == Errc::connect_failed);
 
   network.set_down(kAddress, true, true);
-  Peer silent;
   static_cast<void>(network.connect(kAddress, silent));
   run_for(network, seconds(2));
   CHECK(silent.closed_count == 0);
@@ -289,14 +291,12 @@ TEST_CASE("a connection is refused where nobody listens, is down, or turns it aw
 
   network.set_down(kAddress, false);
   acceptor.refuse = true;
-  Peer turned_away;
   static_cast<void>(network.connect(kAddress, turned_away));
   run_for(network, seconds(1));
   CHECK(turned_away.closed_count == 1);
   CHECK(turned_away.reason == Errc::lane_closed);
 
   acceptor.refuse = false;
-  Peer served;
   static_cast<void>(network.connect(kAddress, served));
   run_for(network, seconds(1));
   CHECK(served.connected_count == 1);
@@ -320,9 +320,9 @@ TEST_CASE("an end that wants to close does so when everything has left", "[sim]"
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     INFO("seed " << seed);
     Acceptor acceptor;
+    Peer peer;
     SimNetwork network(seed);
     REQUIRE(network.listen(kAddress, acceptor).has_value());
-    Peer peer;
     peer.to_send = some_bytes(70'000, seed);
     peer.close_when_sent = true;
     static_cast<void>(network.connect(kAddress, peer));
@@ -339,9 +339,10 @@ TEST_CASE("an end that wants to close does so when everything has left", "[sim]"
 TEST_CASE("timers come when they are due, in connections that are idle or still connecting",
           "[sim]") {
   Acceptor acceptor;
+  Peer peer;
+  Peer connecting;
   SimNetwork network(1);
   REQUIRE(network.listen(kAddress, acceptor).has_value());
-  Peer peer;
   peer.deadline = TimePoint(milliseconds(50));
   const ConnectionId id = network.connect(kAddress, peer);
   run_for(network, milliseconds(49));
@@ -359,7 +360,6 @@ TEST_CASE("timers come when they are due, in connections that are idle or still 
   CHECK(peer.timer_count == 2);
 
   network.set_down(kAddress, true, true);
-  Peer connecting;
   connecting.deadline = network.now() + milliseconds(10);
   static_cast<void>(network.connect(kAddress, connecting));
   run_for(network, milliseconds(11));
@@ -372,9 +372,9 @@ TEST_CASE("a cut delivers a leading part of what was under way and then ends bot
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     INFO("seed " << seed);
     Acceptor acceptor;
+    Peer peer;
     SimNetwork network(seed);
     REQUIRE(network.listen(kAddress, acceptor).has_value());
-    Peer peer;
     peer.to_send = some_bytes(2'000'000, seed);
     const ConnectionId id = network.connect(kAddress, peer);
     while (peer.sent < 100'000) {
@@ -401,9 +401,9 @@ TEST_CASE("a cut delivers a leading part of what was under way and then ends bot
 
 TEST_CASE("a half-dead connection delivers nothing, not even its end", "[sim]") {
   Acceptor acceptor;
+  Peer peer;
   SimNetwork network(2);
   REQUIRE(network.listen(kAddress, acceptor).has_value());
-  Peer peer;
   peer.to_send = some_bytes(1000, 1);
   const ConnectionId id = network.connect(kAddress, peer);
   run_for(network, seconds(1));
@@ -422,9 +422,9 @@ TEST_CASE("a half-dead connection delivers nothing, not even its end", "[sim]") 
 
 TEST_CASE("a stalled connection goes on where it stopped", "[sim]") {
   Acceptor acceptor;
+  Peer peer;
   SimNetwork network(2);
   REQUIRE(network.listen(kAddress, acceptor).has_value());
-  Peer peer;
   peer.to_send = some_bytes(500'000, 1);
   const ConnectionId id = network.connect(kAddress, peer);
   while (peer.sent < 100'000) {
@@ -446,11 +446,13 @@ TEST_CASE("a killed host's ends hear nothing more and the far ends see their con
     INFO("seed " << seed);
     Acceptor acceptor;
     acceptor.echo = true;
+    Peer peer;
+    Peer other;
+    Peer late;
+    Peer again;
     SimNetwork network(seed);
     REQUIRE(network.listen(kAddress, acceptor).has_value());
     SimHost& host = network.add_host();
-    Peer peer;
-    Peer other;
     peer.to_send = other.to_send = some_bytes(500'000, seed);
     const ConnectionId id = host.connect(kAddress, peer);
     static_cast<void>(network.connect(kAddress, other));
@@ -460,7 +462,6 @@ TEST_CASE("a killed host's ends hear nothing more and the far ends see their con
     network.kill_host(host.id(), silent);
     const std::size_t received = peer.received.size();
     const std::size_t sent = peer.sent;
-    Peer late;
     const ConnectionId late_id = host.connect(kAddress, late);
     run_for(network, seconds(5));
     CHECK(peer.received.size() == received);
@@ -474,7 +475,6 @@ TEST_CASE("a killed host's ends hear nothing more and the far ends see their con
     CHECK(peer.closed_count == 1);
     CHECK(late.closed_count == 1);
     network.revive_host(host.id());
-    Peer again;
     static_cast<void>(host.connect(kAddress, again));
     run_for(network, seconds(1));
     CHECK(again.connected_count == 1);
@@ -482,8 +482,9 @@ TEST_CASE("a killed host's ends hear nothing more and the far ends see their con
 }
 
 TEST_CASE("a server that stops is gone at once and its clients hear of it", "[sim]") {
-  SimNetwork network(4);
   Peer peer;
+  Peer again;
+  SimNetwork network(4);
   Trail trail;
   {
     Acceptor acceptor;
@@ -502,7 +503,6 @@ TEST_CASE("a server that stops is gone at once and its clients hear of it", "[si
   CHECK(peer.closed_count == 1);
   Acceptor next;
   REQUIRE(network.listen(kAddress, next).has_value());
-  Peer again;
   static_cast<void>(network.connect(kAddress, again));
   run_for(network, seconds(1));
   CHECK(again.connected_count == 1);
@@ -513,11 +513,11 @@ TEST_CASE("an end may close itself and others from inside its callbacks", "[sim]
     INFO("seed " << seed);
     Acceptor acceptor;
     acceptor.echo = true;
-    SimNetwork network(seed);
-    REQUIRE(network.listen(kAddress, acceptor).has_value());
     Peer first;
     Peer second;
     Peer third;
+    SimNetwork network(seed);
+    REQUIRE(network.listen(kAddress, acceptor).has_value());
     first.to_send = second.to_send = some_bytes(20'000, 1);
     const ConnectionId first_id = network.connect(kAddress, first);
     const ConnectionId second_id = network.connect(kAddress, second);
@@ -554,6 +554,7 @@ TEST_CASE("run_until advances to the time given, polls the past and ticks on the
 
 TEST_CASE("a hook may poll the network while somebody else drives it", "[sim]") {
   Acceptor acceptor;
+  Peer peer;
   SimNetwork network(1);
   REQUIRE(network.listen(kAddress, acceptor).has_value());
   std::size_t calls = 0;
@@ -561,7 +562,6 @@ TEST_CASE("a hook may poll the network while somebody else drives it", "[sim]") 
     ++calls;
     CHECK(network.run_until(TimePoint(Duration(0))) == 0);
   });
-  Peer peer;
   static_cast<void>(network.connect(kAddress, peer));
   run_for(network, milliseconds(10));
   CHECK(peer.connected_count == 1);
@@ -572,9 +572,9 @@ TEST_CASE("the bandwidth of a connection bounds how fast its bytes arrive", "[si
   SimNetworkOptions options;
   options.bandwidth = Rate(1e6);
   Acceptor acceptor;
+  Peer peer;
   SimNetwork network(1, options);
   REQUIRE(network.listen(kAddress, acceptor).has_value());
-  Peer peer;
   peer.to_send = some_bytes(1'000'000, 1);
   static_cast<void>(network.connect(kAddress, peer));
   while (acceptor.trail.received.size() < peer.to_send.size()) {
@@ -589,9 +589,9 @@ TEST_CASE("corruption on request changes bytes that the server sends", "[sim]") 
   options.corrupt_packet_one_in = 2;
   Acceptor acceptor;
   acceptor.echo = true;
+  Peer peer;
   SimNetwork network(1, options);
   REQUIRE(network.listen(kAddress, acceptor).has_value());
-  Peer peer;
   peer.to_send = some_bytes(500'000, 1);
   static_cast<void>(network.connect(kAddress, peer));
   run_for(network, seconds(5));
