@@ -127,14 +127,13 @@ Result<void> ClientCore::open_session(const StreamAddress& address, TimePoint de
   connection_ = network_.connect(address, *control_);
   while (!control_->is_open() && !control_->is_closed()) {
     if (now() >= deadline) {
-      return Error(Errc::deadline_exceeded,
-                   fmt::format("{}: no session in time", address.to_string()));
+      return Error(Errc::deadline_exceeded, "no session in time");
     }
     network_.run_until(deadline);
   }
   if (control_->is_closed()) {
     const Errc reason = control_->close_reason();
-    return Error(reason == Errc::ok ? Errc::connect_failed : reason, address.to_string());
+    return Error(reason == Errc::ok ? Errc::connect_failed : reason, "no connection");
   }
   return {};
 }

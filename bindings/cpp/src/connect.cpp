@@ -217,8 +217,7 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
   const bool is_local = to->control.kind == StreamAddress::Kind::local_socket;
   if (is_local && to->control.host == emulator::default_control_socket()) {
     if (auto trusted = check_socket_owner(to->control.host); !trusted) {
-      return Error(trusted.error().code, "cannot use the box at " + to->control.to_string() + ": " +
-                                             trusted.error().detail);
+      return Error(trusted.error().code, to->control.to_string() + ": " + trusted.error().detail);
     }
   }
   driver::AsioNetworkOptions network_options;
@@ -237,8 +236,7 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
       });
   if (!client) {
     const std::string& why = client.error().detail;
-    return Error(client.error().code, "cannot use the box at " + to->control.to_string() +
-                                          (why.empty() ? "" : ": " + why));
+    return Error(client.error().code, to->control.to_string() + (why.empty() ? "" : ": " + why));
   }
   impl->client = std::move(*client);
   return std::unique_ptr<Connection>(new Connection(std::move(impl)));

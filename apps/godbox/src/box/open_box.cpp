@@ -37,12 +37,9 @@ Result<std::unique_ptr<Connection>> open_box(const BoxChoice& choice) {
   options.lane_reply_timeout = std::max(options.lane_reply_timeout, options.client.timeout);
   Result<std::unique_ptr<Connection>> connection = connect(where, options);
   if (!connection && connection.error().code == Errc::connect_failed) {
-    return Error(Errc::connect_failed,
-                 fmt::format("no box answers at {} ({}); `godbox serve` starts one", where,
-                             connection.error().detail));
-  }
-  if (!connection) {
-    return Error(connection.error().code, fmt::format("{}: {}", where, connection.error().detail));
+    return Error(
+        Errc::connect_failed,
+        fmt::format("no box answers at {}; `godbox serve` starts one", connection.error().detail));
   }
   return connection;
 }
