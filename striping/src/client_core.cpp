@@ -304,6 +304,13 @@ Errc ClientCore::take_slabs(std::span<const SlabId> asked, const wire::SlabsRepl
     }
     hold_slab(record.id, hold);
   }
+  // Also what the answer left out and another operation has learned meanwhile: an operation goes
+  // on only over slabs that it holds.
+  for (const SlabId slab : asked) {
+    if (std::ranges::find(reply.slabs, slab, &wire::SlabRecord::id) == reply.slabs.end()) {
+      static_cast<void>(hold_slab(slab, hold));
+    }
+  }
   return Errc::ok;
 }
 

@@ -116,7 +116,9 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
     // What was evicted since the lookup takes its slab along, but none of the other objects.
     std::erase_if(wanted_, [this](std::size_t index) {
       const bool gone = !core_.knows_slabs_of(extents_of(found_.objects[index]));
-      statuses_[index] = gone ? Errc::key_revoked : Errc::ok;
+      if (gone) {
+        statuses_[index] = is_local() ? Errc::lease_expired : Errc::key_revoked;
+      }
       return gone;
     });
     if (wanted_.empty()) {

@@ -126,7 +126,8 @@ class PutPart : public std::enable_shared_from_this<PutPart> {
     }
     keep_alive([&](std::size_t index) {
       const Item& item = items_[index];
-      return item.sparse || core_.knows_slabs_of(item.extents) ? Errc::ok : Errc::key_revoked;
+      return item.sparse || core_.knows_slabs_of(item.extents) ? Errc::ok
+                                                               : Errc::reservation_expired;
     });
     for (const std::size_t index : alive_) {
       Item& item = items_[index];

@@ -194,9 +194,13 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
   return BatchId(pack(slot, batch.generation));
 }
 
-// Queued or in flight.
+// Queued or in flight, as far as it keeps lanes busy that the next batch may use: of `affine` that
+// is not known, as each SuperNIC has its own.
 std::uint64_t Executor::Impl::bytes_ahead() const {
-  std::uint64_t bytes = lanes.bytes_in_flight();
+  if (options.policy == LanePolicy::affine) {
+    return 0;
+  }
+  std::uint64_t bytes = lanes.bytes_in_flight(kBusyRunBytesMax);
   for (const Queue& queue : queues) {
     bytes += queue.bytes;
   }

@@ -115,10 +115,12 @@ std::optional<std::uint64_t> LaneTable::bytes_granted_min() const {
   return least;
 }
 
-std::uint64_t LaneTable::bytes_in_flight() const {
+std::uint64_t LaneTable::bytes_in_flight(std::uint64_t most_per_lane) const {
   std::uint64_t bytes = 0;
   for (const Lane& lane : lanes_) {
-    bytes += lane.status.bytes_in_flight;
+    if (lane.status.state == LaneState::up) {
+      bytes += std::min(lane.status.bytes_in_flight, most_per_lane);
+    }
   }
   return bytes;
 }

@@ -71,7 +71,9 @@ class LaneTable {
   // The fewest bytes in flight that a lane that is up grants; nothing when none is up.
   [[nodiscard]] std::optional<std::uint64_t> bytes_granted_min() const;
 
-  [[nodiscard]] std::uint64_t bytes_in_flight() const;
+  // On the lanes that are up, counting at most so many of each: what a slow lane sits on keeps no
+  // other lane busy.
+  [[nodiscard]] std::uint64_t bytes_in_flight(std::uint64_t most_per_lane) const;
 
   // The lane that takes a run of `bytes`, of those of `super_nic` while one of them is up.
   // `queued_bytes`: all that waits, this run included.

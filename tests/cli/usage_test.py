@@ -58,6 +58,7 @@ WRONG = [
     (["bench", "--channels", "0"], "--channels", "1 to 64"),
     (["bench", "--ports", "1..99"], "--ports"),
     (["bench", "--lanes", "17"], "--lanes", "16"),
+    (["bench", "--lanes", "auto,2"], "--lanes", "or auto"),
     (["bench", "--crc", "maybe"], "--crc"),
     (["bench", "--working-set", "none"], "--working-set"),
     (["bench", "--working-set", "1MiB", "--sizes", "4MiB"], "--working-set"),

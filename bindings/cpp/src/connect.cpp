@@ -179,8 +179,8 @@ Transports make_lanes(const Client::TransportContext& context, const ConnectOpti
 
 std::uint32_t default_lanes_per_eth_port(std::size_t eth_ports) {
   constexpr std::size_t kLanesMin = 4;
-  return static_cast<std::uint32_t>((kLanesMin + eth_ports - 1) /
-                                    std::max<std::size_t>(eth_ports, 1));
+  const std::size_t ports = std::clamp<std::size_t>(eth_ports, 1, kLanesMin);
+  return static_cast<std::uint32_t>((kLanesMin + ports - 1) / ports);
 }
 
 struct Connection::Impl {
@@ -226,7 +226,7 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
   }
   auto network = driver::AsioNetwork::create(network_options);
   if (!network) {
-    return network.error();
+    return Error(network.error().code, to->control.to_string() + ": " + network.error().detail);
   }
   auto impl = std::make_unique<Connection::Impl>();
   impl->network = std::move(*network);

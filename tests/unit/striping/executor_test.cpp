@@ -273,6 +273,23 @@ TEST_CASE("a batch behind others goes out in fewer requests than one on idle lan
   CHECK(posts_behind(16 * kMi) == 16 + 4);
 }
 
+TEST_CASE("what a stalled lane sits on does not keep work from the others", "[unit]") {
+  Rig rig(16);
+  rig.transport.lanes[3].stalled = true;
+  Job stuck;
+  add_unbacked(stuck, WorkOp::read, 16 * kMi);
+  rig.submit(stuck);
+  rig.run_until(rig.clock.now() + 1s);
+  CHECK(stuck.calls == 0);
+  CHECK(rig.transport.lanes[3].status.bytes_in_flight > 0);
+  const auto before = rig.transport.posts;
+  Job job;
+  add_unbacked(job, WorkOp::read, kMi);
+  rig.submit(job);
+  rig.run_until_done(job);
+  CHECK(rig.transport.posts - before >= 8);
+}
+
 TEST_CASE("a lane that has recovered gets work again", "[unit]") {
   Rig rig(2);
   rig.transport.lanes[0].bytes_per_second = 0.01e9;

@@ -51,7 +51,12 @@ Result<std::vector<std::uint32_t>> parse_lanes(std::string_view text) {
   if (text == "auto") {
     return std::vector<std::uint32_t>{0};
   }
-  return parse_counts("--lanes", text, {1, kLanesPerEthPortMax});
+  Result<std::vector<std::uint32_t>> counts =
+      parse_counts("--lanes", text, {1, kLanesPerEthPortMax});
+  if (!counts) {
+    return Error(counts.error().code, counts.error().detail + ", or auto");
+  }
+  return counts;
 }
 
 std::uint32_t lanes_or_default(std::uint32_t lanes, std::uint32_t eth_ports) {

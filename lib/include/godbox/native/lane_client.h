@@ -44,8 +44,8 @@ class LaneClient final : public StreamEndpoint {
   };
 
   // Bytes of payload offered to the socket in one call: large enough to amortise the call, small
-  // enough that a block whose CRC was just computed is still in the L2 cache when it is sent, and
-  // that one just received is still there when its CRC is checked.
+  // enough that what the network has just copied, out or in, is still in the L2 cache when its CRC
+  // is computed or checked.
   static constexpr std::size_t kWindowBytes = std::size_t{256} << 10U;
   static constexpr std::size_t kRequestsMax = 4096;  // whatever the box grants
 

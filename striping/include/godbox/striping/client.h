@@ -127,6 +127,7 @@ class Client {
   // put: ok, already_exists, pool_full, backing_full, too_large, invalid_argument (empty or long
   // name), deadline_exceeded, session_lost, ... Only ok means that the object is there; after
   // deadline_exceeded it may be. Each object is there as a whole or not at all.
+  // reservation_expired: the box ended the reservation meanwhile; put again.
   void submit_put(std::span<const PutItem> items, OnStatuses on_done);
   // get: ok, not_found, invalid_argument (size differs), crc_mismatch, not_backed (sparse),
   // deadline_exceeded, ... Without a lease, because the box grants none or it has run out, a key

@@ -6,7 +6,9 @@
 // when lanes would idle.
 //   any:    a transfer is cut into even shares, none below kRunBytesMin unless the transfer is;
 //           whichever lane has credit takes the next run. Small transfers travel together, up to
-//           kPackedBytesMax, as long as that leaves a run for each lane.
+//           kPackedBytesMax, as long as that leaves a run for each lane,
+//           counting what is queued or in flight already (`any`): behind other work runs grow, to
+//           kBusyRunBytesMax at most.
 //   affine: each CRC block goes to a lane of the SuperNIC that owns the DRAM channel of its first
 //           byte; blocks of one SuperNIC travel together, up to the same share.
 // A run carries slices; a slice is one piece of one transfer and can be requested on its own, so

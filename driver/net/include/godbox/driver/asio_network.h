@@ -33,8 +33,8 @@ struct AsioNetworkOptions {
   // two cores, 1 MiB messages, 512 MiB walked through on both sides: 0.35 CPU seconds per GB with
   // autotuning and 0.36 with 4 MiB for one connection, 0.37 and 0.35 for nine; nothing to gain.
   int socket_buffer_bytes = 0;
-  // How long a thread that has nothing to do looks for events before it sleeps. Waking it costs as
-  // much as copying tens of KiB, and a transfer's next bytes are usually nearer than that.
+  // How long a thread that has nothing to do looks for events before it sleeps; 0: not at all.
+  // Waking it costs as much as copying tens of KiB, and a transfer's next bytes are usually nearer.
   Duration busy_poll{};
 };
 
