@@ -37,6 +37,11 @@ std::uint64_t allocation_count() { return thread_allocation_count; }
 
 void* operator new(std::size_t size_bytes) { return allocate(size_bytes); }
 void* operator new[](std::size_t size_bytes) { return allocate(size_bytes); }
+// std::stable_sort asks this one for its buffer.
+void* operator new(std::size_t size_bytes, const std::nothrow_t&) noexcept {
+  ++thread_allocation_count;
+  return std::malloc(size_bytes == 0 ? 1 : size_bytes);
+}
 void* operator new(std::size_t size_bytes, std::align_val_t alignment) {
   return allocate_aligned(size_bytes, alignment);
 }
@@ -47,6 +52,7 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
