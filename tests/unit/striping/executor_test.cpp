@@ -274,16 +274,15 @@ TEST_CASE("a batch behind others goes out in fewer requests than one on idle lan
 }
 
 TEST_CASE("what a stalled lane sits on does not keep work from the others", "[unit]") {
+  Job stuck, job;  // outlive the rig, whose end calls them back
   Rig rig(16);
   rig.transport.lanes[3].stalled = true;
-  Job stuck;
   add_unbacked(stuck, WorkOp::read, 16 * kMi);
   rig.submit(stuck);
   rig.run_until(rig.clock.now() + 1s);
   CHECK(stuck.calls == 0);
   CHECK(rig.transport.lanes[3].status.bytes_in_flight > 0);
   const auto before = rig.transport.posts;
-  Job job;
   add_unbacked(job, WorkOp::read, kMi);
   rig.submit(job);
   rig.run_until_done(job);
