@@ -3,6 +3,7 @@
 // What is special to real mappings: files, permissions, locks, sizes. What every target promises is
 // checked by tests/contract.
 #include <godbox/driver/mapped_memory.h>
+#include <godbox_test/sanitizers.h>
 #include <godbox_test/tmpfs_folder.h>
 
 #include <catch2/catch_test_macros.hpp>
@@ -71,6 +72,9 @@ TEST_CASE("more address space than a process has is a limit, not a crash", "[uni
 }
 
 TEST_CASE("memory that the machine does not have is refused before it is taken", "[unit]") {
+  if (test::kHasThreadSanitizer) {
+    SKIP("ThreadSanitizer refuses mappings of 64 TiB");
+  }
   const auto memory = MappedMemory::memfd(64_TiB);
   REQUIRE(memory.has_value());
   const auto backed = (*memory)->back(DramOffset(0), 64_TiB);

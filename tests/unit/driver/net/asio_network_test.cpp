@@ -4,6 +4,7 @@
 // promises is checked by tests/contract.
 #include <godbox/driver/asio_network.h>
 #include <godbox_test/allocation_count.h>
+#include <godbox_test/sanitizers.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <fmt/format.h>
@@ -525,18 +526,10 @@ TEST_CASE("what the other side sent before it closed is read, though we cannot w
 
 // The sanitizers open descriptors of their own while they check, and report what is not there when
 // they cannot.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define GODBOX_IS_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define GODBOX_IS_SANITIZED 1
-#endif
-#endif
-
 void need_all_descriptors() {
-#ifdef GODBOX_IS_SANITIZED
-  SKIP("needs a build without sanitizers");
-#endif
+  if (test::kIsSanitized) {
+    SKIP("needs a build without sanitizers");
+  }
 }
 
 TEST_CASE("running out of descriptors delays new connections and loses none", "[unit]") {
