@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The serial numbers of a box's CXL devices. A DRAM channel is found by its serial number, never by
+// the order in which a kernel probed it; and the number says who owns the channel's bytes (DESIGN
+// section 4), so that whoever brings a channel up knows before touching it. A real device keeps its
+// maker's serial number: parse() answers nullopt for it.
+// Spec: CXL r3.1 8.1.3 (the device serial number of PCIe, 64 bits). Layout, from the top:
+// 16 bits "gb", 8 bits owner, 24 bits box, 16 bits DRAM channel.
+// Thread-safety: plain values and pure functions. Errors: none.
+#pragma once
+
+#include <godbox/units.h>
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace godbox::cxl {
+
+// `pool`: served by the box's doors, in a guest through dax only; never a kernel's RAM.
+// `bound`: given to one VM as its own memory, as dax or NUMA node; never served.
+enum class ChannelOwner : std::uint8_t { pool = 1, bound = 2 };
+
+[[nodiscard]] constexpr std::string_view to_string(ChannelOwner owner) {
+  return owner == ChannelOwner::pool ? "pool" : "bound";
+}
+
+struct ChannelSerial {
+  static constexpr std::uint64_t kPrefix = 0x6762;  // "gb"
+  static constexpr std::uint32_t kBoxMax = 0xFFFFFF;
+
+  ChannelOwner owner = ChannelOwner::bound;
+  std::uint32_t box = 0;  // tells boxes of one host apart; at most kBoxMax
+  DramChannelId dram_channel;
+
+  [[nodiscard]] constexpr std::uint64_t value() const {
+    return (kPrefix << 48U) | (std::uint64_t{static_cast<std::uint8_t>(owner)} << 40U) |
+           (std::uint64_t{box & kBoxMax} << 16U) | dram_channel.value();
+  }
+  [[nodiscard]] static constexpr std::optional<ChannelSerial> parse(std::uint64_t serial) {
+    const auto owner = static_cast<std::uint8_t>(serial >> 40U);
+    if (serial >> 48U != kPrefix || (owner != static_cast<std::uint8_t>(ChannelOwner::pool) &&
+                                     owner != static_cast<std::uint8_t>(ChannelOwner::bound))) {
+      return std::nullopt;
+    }
+    return ChannelSerial{.owner = static_cast<ChannelOwner>(owner),
+                         .box = static_cast<std::uint32_t>(serial >> 16U) & kBoxMax,
+                         .dram_channel = DramChannelId(static_cast<std::uint16_t>(serial))};
+  }
+  constexpr bool operator==(const ChannelSerial&) const = default;
+};
+
+}  // namespace godbox::cxl
