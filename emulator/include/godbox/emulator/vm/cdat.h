@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The Coherent Device Attribute Table of a box's devices: what a guest is told of their latency and
+// bandwidth, from the box's configuration. Modelled figures, never measured ones.
+// Spec: CDAT 1.03 (UEFI Forum): header, DSMAS, DSLBIS, DSEMTS, SSLBIS; CXL r3.1 8.1.11 has how a
+// device gives it out. Thread-safety: plain values and pure functions. Ownership: values.
+// Units: nanoseconds, bytes per second. Errors: none; values beyond the table's range are clamped.
+#pragma once
+
+#include <godbox/emulator/box_config.h>
+#include <godbox/units.h>
+
+#include <cstddef>
+#include <vector>
+
+namespace godbox::emulator::vm {
+
+// The constants of the model, in one place.
+struct ChannelModel {
+  // DDR5-5600, 40-40-40 at 0.357 ns (JEDEC JESD79-5, AN bin): a closed row, tRCD + CL + BL/2.
+  Duration dram_row_closed = std::chrono::nanoseconds(31);
+  // Round trip through a CXL memory controller: about 50 ns in Meta's Vistara.
+  Duration controller_round_trip = std::chrono::nanoseconds(50);
+  // Where the box's rate is unlimited: DDR5-5600, 8 bytes wide.
+  Rate dram_channel{44.8e9};
+};
+
+// What a switch adds.
+struct SwitchModel {
+  // A port-to-port crossing, both ways of a read; published for CXL 2.0 switches: 70 to 100 ns.
+  Duration crossing = std::chrono::nanoseconds(80);
+  Rate bandwidth{63e9};  // PCIe 5.0 x16 after 128b/130b, of one port
+};
+
+// What one device says of itself.
+struct ChannelTiming {
+  Duration read_latency{};
+  Duration write_latency{};
+  Rate read_bandwidth;
+  Rate write_bandwidth;
+  // Latency: DRAM, controller and a 64-byte line on the link. Bandwidth: the smaller of the DRAM
+  // channel's and the link's, before the time scale.
+  [[nodiscard]] static ChannelTiming of(const BoxConfig& box, const ChannelModel& model = {});
+};
+
+// The table of a Type 3 device whose whole capacity is one volatile range. Latencies are exact to a
+// nanosecond, bandwidths to 1 %.
+[[nodiscard]] std::vector<std::byte> cdat_table(SizeBytes capacity, const ChannelTiming& timing);
+// The table of a switch's upstream port: the same figures between all ports.
+[[nodiscard]] std::vector<std::byte> switch_cdat_table(const SwitchModel& model = {});
+
+}  // namespace godbox::emulator::vm

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a VM sees of a box: in which form its DRAM channels become CXL regions, and how large the
+// guest itself is. Thread-safety: plain values and pure functions. Ownership: values. Units: bytes,
+// nanoseconds, bytes per second. Errors: config_invalid, naming what is allowed.
+#pragma once
+
+#include <godbox/cxl/channel_serial.h>
+#include <godbox/emulator/box_config.h>
+#include <godbox/result.h>
+#include <godbox/units.h>
+
+#include <array>
+#include <optional>
+#include <string_view>
+
+namespace godbox::emulator::vm {
+
+// In which form the box shows its DRAM channels. It fixes which region, and so which dax device or
+// NUMA node, a byte of a channel is in; the channel's own bytes stay in DPA order in every form.
+enum class ChannelForm : std::uint8_t {
+  channels,    // A: every DRAM channel a region of its own, with a window of its own
+  super_nics,  // B: a region and a window per SuperNIC, over its channels
+  widest,      // C: as few regions as are legal; 16 + 2 for 18 channels, 16 + 8 + 4 for 28
+};
+inline constexpr std::array<std::string_view, 3> kChannelFormNames = {"channels", "super-nics",
+                                                                      "widest"};
+
+[[nodiscard]] std::string_view to_string(ChannelForm form);
+// Errors: config_invalid for a word that is not one of kChannelFormNames.
+[[nodiscard]] Result<ChannelForm> parse_channel_form(std::string_view text);
+
+// The part of an access before the host bridge: what the guest's firmware says of its generic ports
+// (ACPI SRAT and HMAT).
+struct HostSide {
+  // A core's way to its own memory, Meta Vistara's AMD Turin host: 130 ns idle, less the DRAM's 31.
+  Duration latency = std::chrono::nanoseconds(100);
+  // Of one host bridge; above what 8 links of Gen5 x8 carry, so that it bounds nothing.
+  Rate bandwidth{256e9};
+};
+
+struct VmConfig {
+  BoxConfig box;
+  ChannelForm form = ChannelForm::channels;
+  SizeBytes guest_memory{std::uint64_t{1} << 30U};  // the guest's own DRAM, NUMA node 0
+  unsigned cpus = 2;
+  // Of windows and regions. Unset: 4 KiB, or the largest below it that is legal.
+  std::optional<SizeBytes> granularity;
+  // One switch per SuperNIC with its channels behind it.
+  bool behind_switches = false;
+  cxl::ChannelOwner owner = cxl::ChannelOwner::bound;
+  std::uint32_t box_id = 0;  // in the devices' serial numbers; at most ChannelSerial::kBoxMax
+  // Empty root ports, each with a window that has room for one DRAM channel.
+  std::optional<unsigned> hot_plug_slots;
+  HostSide host_side;
+};
+
+inline constexpr unsigned kVmCpusMax = 64;
+inline constexpr unsigned kHotPlugSlotsMax = 16;
+inline constexpr SizeBytes kGuestMemoryMin{std::uint64_t{256} << 20U};
+inline constexpr SizeBytes kGuestMemoryMax{std::uint64_t{1} << 40U};
+
+}  // namespace godbox::emulator::vm
