@@ -15,9 +15,33 @@ constexpr std::array<std::uint64_t, 5> kGranularities = {4096, 2048, 1024, 512, 
 // Enough for what stands below the windows; a 4-level page table reaches that far.
 constexpr unsigned kAddressBitsMin = 46;
 
-cxl::TopologyLimits limits() {
+// Where QEMU 10.0 puts the first window of q35 (hw/i386/pc.c): above the guest's memory and the
+// host bridges' registers; and all of it above 1 TiB where it would reach AMD's HyperTransport hole.
+cxl::Hpa expected_windows_start(SizeBytes guest_memory, SizeBytes windows) {
+  constexpr std::uint64_t kMebibyte = 1U << 20U;
+  constexpr std::uint64_t kGibibyte = 1U << 30U;
+  constexpr std::uint64_t kLowMemoryMax = 0xB000'0000;  // more is split at 2 GiB
+  constexpr std::uint64_t kHyperTransportHole = 0xFD'0000'0000;
+  constexpr std::uint64_t kPciHole = 32 * kGibibyte;
+  const std::uint64_t alignment = cxl::kHdmAlignment.count();
+  const std::uint64_t memory = guest_memory.count();
+  const std::uint64_t high_memory = memory >= kLowMemoryMax ? memory - 2 * kGibibyte : 0;
+  const auto start_above = [&](std::uint64_t base) {
+    return (base + high_memory + kMebibyte + alignment - 1) / alignment * alignment;
+  };
+  const std::uint64_t start = start_above(4 * kGibibyte);
+  const bool reaches_hole = windows.count() + kPciHole >= kHyperTransportHole - start;
+  return cxl::Hpa(reaches_hole ? start_above(1024 * kGibibyte) : start);
+}
+
+cxl::TopologyLimits limits_of(const VmConfig& config, const cxl::Topology& topology) {
+  SizeBytes windows;
+  for (const cxl::FixedMemoryWindow& window : topology.windows) {
+    windows += std::min(window.size, cxl::kAddressSpaceMax);
+  }
   cxl::TopologyLimits all;
   all.address_bits = cxl::kAddressBitsMax;
+  all.windows_start = expected_windows_start(config.guest_memory, windows);
   return all;
 }
 
@@ -85,7 +109,7 @@ PlannedRegion planned(const VmPlan& plan, std::size_t index) {
 
 // The topology is legal.
 Result<VmPlan> finish(VmPlan plan) {
-  Result<cxl::Placement> placement = cxl::place(plan.topology, limits().windows_start);
+  Result<cxl::Placement> placement = cxl::place(plan.topology, limits_of(plan.config, plan.topology).windows_start);
   if (!placement) {
     return Error(Errc::config_invalid, placement.error().detail);
   }
@@ -148,7 +172,7 @@ Result<VmPlan> make_plan(const VmConfig& config) {
     if (!drawn) {
       return drawn.error();
     }
-    const std::vector<cxl::Violation> violations = cxl::check(drawn->topology, limits());
+    const std::vector<cxl::Violation> violations = cxl::check(drawn->topology, limits_of(config, drawn->topology));
     if (violations.empty()) {
       VmPlan plan;
       plan.config = config;
@@ -171,7 +195,7 @@ Result<VmPlan> plan_of(const VmConfig& config, const WrittenTopology& written) {
   if (const Result<void> values = check_values(config); !values) {
     return values.error();
   }
-  const std::vector<cxl::Violation> violations = cxl::check(written.topology, limits());
+  const std::vector<cxl::Violation> violations = cxl::check(written.topology, limits_of(config, written.topology));
   if (!violations.empty()) {
     return illegal(written.origin, violations);
   }
