@@ -19,5 +19,6 @@ void add_status(CLI::App& program, Action& chosen);
 void add_object_commands(CLI::App& program, Action& chosen);  // put, get, ls, rm
 void add_demo(CLI::App& program, Action& chosen);
 void add_bench(CLI::App& program, Action& chosen);
+void add_vm(CLI::App& program, Action& chosen);  // vm plan
 
 }  // namespace godbox::app

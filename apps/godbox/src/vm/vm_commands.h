@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The subcommands of `vm`, as commands.h has those of the program.
+#pragma once
+
+#include "commands/commands.h"
+
+namespace godbox::app {
+
+void add_vm_plan(CLI::App& vm, Action& chosen);
+
+}  // namespace godbox::app
