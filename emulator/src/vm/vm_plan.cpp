@@ -16,7 +16,8 @@ constexpr std::array<std::uint64_t, 5> kGranularities = {4096, 2048, 1024, 512, 
 constexpr unsigned kAddressBitsMin = 46;
 
 // Where QEMU 10.0 puts the first window of q35 (hw/i386/pc.c): above the guest's memory and the
-// host bridges' registers; and all of it above 1 TiB where it would reach AMD's HyperTransport hole.
+// host bridges' registers; and all of it above 1 TiB where it would reach AMD's HyperTransport
+// hole.
 cxl::Hpa expected_windows_start(SizeBytes guest_memory, SizeBytes windows) {
   constexpr std::uint64_t kMebibyte = 1U << 20U;
   constexpr std::uint64_t kGibibyte = 1U << 30U;
@@ -109,7 +110,8 @@ PlannedRegion planned(const VmPlan& plan, std::size_t index) {
 
 // The topology is legal.
 Result<VmPlan> finish(VmPlan plan) {
-  Result<cxl::Placement> placement = cxl::place(plan.topology, limits_of(plan.config, plan.topology).windows_start);
+  Result<cxl::Placement> placement =
+      cxl::place(plan.topology, limits_of(plan.config, plan.topology).windows_start);
   if (!placement) {
     return Error(Errc::config_invalid, placement.error().detail);
   }
@@ -172,7 +174,8 @@ Result<VmPlan> make_plan(const VmConfig& config) {
     if (!drawn) {
       return drawn.error();
     }
-    const std::vector<cxl::Violation> violations = cxl::check(drawn->topology, limits_of(config, drawn->topology));
+    const std::vector<cxl::Violation> violations =
+        cxl::check(drawn->topology, limits_of(config, drawn->topology));
     if (violations.empty()) {
       VmPlan plan;
       plan.config = config;
@@ -195,7 +198,8 @@ Result<VmPlan> plan_of(const VmConfig& config, const WrittenTopology& written) {
   if (const Result<void> values = check_values(config); !values) {
     return values.error();
   }
-  const std::vector<cxl::Violation> violations = cxl::check(written.topology, limits_of(config, written.topology));
+  const std::vector<cxl::Violation> violations =
+      cxl::check(written.topology, limits_of(config, written.topology));
   if (!violations.empty()) {
     return illegal(written.origin, violations);
   }

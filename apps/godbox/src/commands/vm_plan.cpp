@@ -30,7 +30,7 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox vm plan --topology mine.toml              is it legal? docs/vm.md has the format
   godbox vm plan --svg plan.svg                    a picture of it
   godbox vm plan --qemu                            the CXL part of QEMU's command line
-Nothing is started. An illegal topology is answered with every rule that it breaks, and exit code 2.)";
+Nothing is started. An illegal topology is answered with every rule it breaks, and exit code 2.)";
 
 ExitCode run_plan(const PlanOptions& options) {
   const Result<emulator::vm::VmPlan> plan = build_vm_plan(options.vm);

@@ -44,7 +44,7 @@ struct ChannelTiming {
 };
 
 // The table of a Type 3 device whose whole capacity is one volatile range. Latencies are exact to a
-// nanosecond, bandwidths to 1 %.
+// nanosecond; bandwidths, which the table has in MB/s, to 1 % from 50 MB/s on.
 [[nodiscard]] std::vector<std::byte> cdat_table(SizeBytes capacity, const ChannelTiming& timing);
 // The table of a switch's upstream port: the same figures between all ports.
 [[nodiscard]] std::vector<std::byte> switch_cdat_table(const SwitchModel& model = {});
