@@ -80,7 +80,7 @@ std::string to_json(const BoxStatus& status) {
   root["name"] = status.config.name;
   root["mode"] = status.mode;
   root["time_scale"] = status.config.time_scale;
-  root["map_memory"] = status.config.map_memory == MapMemory::trusted ? "trusted" : "off";
+  root["map_memory"] = to_string(status.config.map_memory);
   // As text: JSON readers that keep numbers as doubles would round 64 random bits.
   root["epoch"] = fmt::format("{:016x}", status.service.epoch().value());
   root["uptime_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(status.uptime).count();

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "dax_devices.h"
+#include "map_memory.h"
 #include "socket_owner.h"
 #include <godbox/connect.h>
+#include <godbox/cxl/channel_serial.h>
 #include <godbox/driver/asio_network.h>
 #include <godbox/driver/mapped_memory.h>
+#include <godbox/driver/own_machine.h>
 #include <godbox/emulator/box_config.h>
 #include <godbox/native/native_transport.h>
 #include <godbox/striping/local_transport.h>
@@ -12,8 +16,6 @@
 #include <thread>
 #include <utility>
 
-#include <unistd.h>
-
 namespace godbox {
 
 namespace {
@@ -22,19 +24,24 @@ constexpr std::uint32_t kLanesPerEthPortMax = 16;
 constexpr Duration kLanesUpTimeout = std::chrono::seconds(1);
 
 using striping::Client;
+using Targets = std::vector<std::unique_ptr<MemoryTarget>>;
 using Transports = Result<std::unique_ptr<Transport>>;
 
 struct Destination {
+  enum class Data : std::uint8_t { lanes, mapping, dax };
   StreamAddress control;
-  bool mapped = false;
+  Data data = Data::lanes;
 };
 
 Result<Destination> parse_destination(std::string_view text) {
   Destination to;
   std::string control(text);
   if (text.starts_with("local:")) {
-    to.mapped = true;
+    to.data = Destination::Data::mapping;
     control = "unix:" + std::string(text.substr(6));
+  } else if (text.starts_with("dax:")) {
+    to.data = Destination::Data::dax;
+    control = "tcp:" + std::string(text.substr(4));
   }
   if (control == "unix:") {
     control += emulator::default_control_socket();
@@ -42,11 +49,11 @@ Result<Destination> parse_destination(std::string_view text) {
   const Result<StreamAddress> parsed = StreamAddress::parse(control);
   if (!parsed) {
     return Error(Errc::invalid_argument, "\"" + std::string(text) +
-                                             "\" is no address of a box: unix:PATH, local:PATH or "
-                                             "tcp:HOST:PORT (" +
+                                             "\" is no address of a box: unix:PATH, local:PATH, "
+                                             "tcp:HOST:PORT or dax:HOST:PORT (" +
                                              parsed.error().detail + ")");
   }
-  if (!parsed->is_loopback()) {
+  if (!driver::is_own_machine(*parsed, driver::host_machine())) {
     return Error(Errc::address_not_loopback,
                  "\"" + control + "\" is not on this machine; only loopback is accepted");
   }
@@ -54,67 +61,45 @@ Result<Destination> parse_destination(std::string_view text) {
   return to;
 }
 
-// Descriptors that came from a box: closed unless released.
-class ReceivedDescriptors {
- public:
-  explicit ReceivedDescriptors(std::vector<int> descriptors)
-      : descriptors_(std::move(descriptors)) {}
-  ~ReceivedDescriptors() {
-    for (const int descriptor : descriptors_) {
-      if (descriptor >= 0) {
-        close(descriptor);
-      }
+// The box's DRAM channels as CXL devices of this machine.
+Result<Targets> map_dax_devices(const Client::TransportContext& context,
+                                const ConnectOptions& options) {
+  std::vector<std::string> paths = options.dax_devices;
+  if (paths.empty()) {
+    Result<std::vector<std::string>> found =
+        find_dax_devices(cxl::box_number(context.session.epoch));
+    if (!found) {
+      return found.error();
     }
+    paths = std::move(*found);
   }
-  ReceivedDescriptors(const ReceivedDescriptors&) = delete;
-  ReceivedDescriptors& operator=(const ReceivedDescriptors&) = delete;
-  [[nodiscard]] std::size_t size() const { return descriptors_.size(); }
-  [[nodiscard]] int release(std::size_t index) { return std::exchange(descriptors_[index], -1); }
-
- private:
-  std::vector<int> descriptors_;
-};
-
-// The descriptors of all DRAM channels, over the local control socket.
-Result<std::vector<std::unique_ptr<MemoryTarget>>> map_dram_channels(
-    const Client::TransportContext& context, Duration timeout) {
-  const TimePoint deadline = context.network.clock().now() + timeout;
-  Result<wire::MapReply> reply = Error(Errc::deadline_exceeded);
-  bool answered = false;
-  context.control.request(wire::Op::map_memory, {}, context.network.clock().now(), deadline,
-                          [&](Errc status, ConstSpan body) {
-                            answered = true;
-                            reply = status == Errc::ok ? wire::decode<wire::MapReply>(body)
-                                                       : Result<wire::MapReply>(Error(status));
-                          });
-  context.network.kick(context.control_connection);
-  while (!answered) {
-    context.network.run_until(deadline);
+  const std::size_t channels = context.box.dram_channel_super_nic.size();
+  if (paths.size() != channels) {
+    return Error(Errc::invalid_argument, "the box has " + std::to_string(channels) +
+                                             " DRAM channels, and there are " +
+                                             std::to_string(paths.size()) + " dax devices");
   }
-  // Whatever the answer: what came is ours to close, and no more comes.
-  ReceivedDescriptors descriptors(context.control.take_descriptors());
-  if (!reply) {
-    return Error(reply.error().code, "the box does not give its memory to this process");
-  }
-  if (descriptors.size() != reply->dram_channel_sizes.size()) {
-    return Error(Errc::protocol_error,
-                 "the box names " + std::to_string(reply->dram_channel_sizes.size()) +
-                     " DRAM channels and gives " + std::to_string(descriptors.size()));
-  }
-  std::vector<std::unique_ptr<MemoryTarget>> targets;
-  for (std::size_t i = 0; i < descriptors.size(); ++i) {
-    auto mapped = driver::MappedMemory::from_descriptor(
-        descriptors.release(i), reply->dram_channel_sizes[i], reply->writable);
+  Targets targets;
+  for (const std::string& path : paths) {
+    auto mapped = driver::MappedMemory::device(path, context.box.dram_channel_size);
     if (!mapped) {
       return mapped.error();
     }
     targets.push_back(std::move(*mapped));
   }
+  // From here on the box holds what this session may touch until it is gone.
+  const Result<wire::MapReply> reply = ask_for_memory(context, options.client.timeout);
+  if (!reply) {
+    return reply.error();
+  }
   return targets;
 }
 
-Transports make_local(const Client::TransportContext& context, const ConnectOptions& options) {
-  auto targets = map_dram_channels(context, options.client.timeout);
+Transports make_mapped(const Client::TransportContext& context, const ConnectOptions& options,
+                       Destination::Data data) {
+  auto targets = data == Destination::Data::dax
+                     ? map_dax_devices(context, options)
+                     : map_dram_channels(context, options.client.timeout);
   if (!targets) {
     return targets.error();
   }
@@ -135,7 +120,8 @@ bool any_lane(const Transport& transport, LaneState state) {
   return false;
 }
 
-Transports make_lanes(const Client::TransportContext& context, const ConnectOptions& options) {
+Transports make_lanes(const Client::TransportContext& context, const ConnectOptions& options,
+                      const StreamAddress& control) {
   native::NativeTransportOptions native;
   native.session = context.session.session;
   native.secret = context.session.secret;
@@ -150,9 +136,13 @@ Transports make_lanes(const Client::TransportContext& context, const ConnectOpti
   for (std::uint32_t lane = 0; lane < lanes_per_port; ++lane) {
     for (std::size_t i = 0; i < ports; ++i) {
       const wire::EthPortInfo& port = context.box.eth_ports[i];
-      const Result<StreamAddress> address = StreamAddress::parse(port.address);
+      Result<StreamAddress> address = StreamAddress::parse(port.address);
       if (!address || !address->is_loopback()) {
         return Error(Errc::protocol_error, "the box names \"" + port.address + "\" as a port");
+      }
+      // In a VM the host's loopback is behind the address by which this box was reached.
+      if (!control.is_loopback()) {
+        address->host = control.host;
       }
       native.lanes.push_back({*address, port.id, port.super_nic});
     }
@@ -232,7 +222,8 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
   impl->network = std::move(*network);
   auto client = Client::connect(
       *impl->network, to->control, options.client, [&](const Client::TransportContext& context) {
-        return to->mapped ? make_local(context, options) : make_lanes(context, options);
+        return to->data == Destination::Data::lanes ? make_lanes(context, options, to->control)
+                                                    : make_mapped(context, options, to->data);
       });
   if (!client) {
     const std::string& why = client.error().detail;

@@ -2,6 +2,7 @@
 #include "connection.h"
 
 #include <godbox/assert.h>
+#include <godbox/driver/own_machine.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -69,7 +70,7 @@ Connection::~Connection() = default;
 void Connection::begin_connect(const StreamAddress& to) {
   to_ = to;
   is_local_socket_ = to.kind == StreamAddress::Kind::local_socket;
-  if (to.is_loopback()) {
+  if (is_own_machine(to, host_machine())) {
     attempt_connect();
   } else {
     connect_error_ = Errc::address_not_loopback;

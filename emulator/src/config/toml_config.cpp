@@ -126,7 +126,8 @@ std::vector<Key> make_keys() {
                                                             {"device", MemoryKind::device}})});
   keys.push_back({"memory_path", text(&C::memory_path)});
   keys.push_back({"map_memory", one_of<MapMemory>(&C::map_memory, {{"trusted", MapMemory::trusted},
-                                                                   {"off", MapMemory::off}})});
+                                                                   {"off", MapMemory::off},
+                                                                   {"cxl", MapMemory::cxl}})});
   keys.push_back({"backing_limit", quantity(&C::backing_limit, parse_size, kSizeForm)});
   keys.push_back(
       {"eviction", one_of<EvictionPolicy>(&C::eviction, {{"none", EvictionPolicy::none},

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -119,6 +120,15 @@ Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& conf
   } else if (options.eviction) {
     return not_allowed("--eviction", *options.eviction, "lru, none");
   }
+  if (options.map_memory) {
+    const auto* const known = std::find(emulator::kMapMemoryNames.begin(),
+                                        emulator::kMapMemoryNames.end(), *options.map_memory);
+    if (known == emulator::kMapMemoryNames.end()) {
+      return not_allowed("--map-memory", *options.map_memory,
+                         fmt::format("{}", fmt::join(emulator::kMapMemoryNames, ", ")));
+    }
+    config.map_memory = static_cast<emulator::MapMemory>(known - emulator::kMapMemoryNames.begin());
+  }
   if (options.mode) {
     const Result<emulator::TimingMode> mode = parse_mode(*options.mode);
     if (!mode) {
@@ -186,6 +196,9 @@ void add_box_options(CLI::App& command, BoxOptions& options) {
                      "Memory that the box may really use (default: half of this machine's; of "
                      "devices all)");
   command.add_option("--eviction", options.eviction, "What a full pool does: lru, none");
+  command.add_option("--map-memory", options.map_memory,
+                     "Who may map the memory: trusted: the control socket's owner; cxl: VMs too; "
+                     "off: nobody");
   command.add_option("--threads", options.server_threads, "Server threads; 0 chooses");
   add_speed_options(command, options);
 }

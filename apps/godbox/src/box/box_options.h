@@ -25,6 +25,7 @@ struct BoxOptions {
   std::optional<std::string> control_socket;
   std::optional<std::string> backing_limit;
   std::optional<std::string> eviction;
+  std::optional<std::string> map_memory;
   std::optional<std::string> mode;
   std::optional<double> time_scale;
   std::optional<std::string> rate_dram;

@@ -8,6 +8,7 @@ void add_vm(CLI::App& program, Action& chosen) {
       "vm", "A virtual machine that sees the box's DRAM channels as CXL memory");
   command->require_subcommand(1);
   add_vm_plan(*command, chosen);
+  add_vm_run_commands(*command, chosen);
 }
 
 }  // namespace godbox::app

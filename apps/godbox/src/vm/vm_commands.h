@@ -8,5 +8,7 @@
 namespace godbox::app {
 
 void add_vm_plan(CLI::App& vm, Action& chosen);
+// run, shell, stop, exec, status, attach, detach.
+void add_vm_run_commands(CLI::App& vm, Action& chosen);
 
 }  // namespace godbox::app

@@ -18,6 +18,10 @@
 //   unix:PATH      control over the local socket, data over lanes to every Ethernet port
 //   local:PATH     control over the local socket, data through the mapped pool (trusted processes)
 //   tcp:HOST:PORT  any Ethernet port of the box: control there, data over lanes to every port
+//   dax:HOST:PORT  control there, data through the box's DRAM channels as CXL devices of this
+//                  machine, as in a VM of godbox vm run --pool (trusted machines)
+// HOST is this machine, or in a VM the one that it runs on, by the name that the kernel's command
+// line gives it (godbox/driver/own_machine.h).
 // At the default control socket only a box of this user or of root is used, else permission_denied:
 // its path can be guessed, and somebody else's box would be given what is stored.
 //
@@ -34,7 +38,9 @@
 #include <godbox/striping/client.h>
 
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace godbox {
 
@@ -46,7 +52,10 @@ struct ConnectOptions {
   striping::ClientOptions client;
   std::uint32_t lanes_per_eth_port = 0;  // 1 to 16; 0: default_lanes_per_eth_port()
   std::uint32_t eth_ports_max = 0;       // use only the first n Ethernet ports; 0: all
-  std::size_t copy_threads = 1;          // local: threads that copy, the caller's included
+  std::size_t copy_threads = 1;          // local, dax: threads that copy, the caller's included
+  // dax: the device of each DRAM channel, by its number. Empty: found by the serial numbers that
+  // carry the box's number.
+  std::vector<std::string> dax_devices{};
   // A lane that is silent for so long is given up and its work sent over the others; 0: a quarter
   // of client.timeout.
   Duration lane_reply_timeout{};

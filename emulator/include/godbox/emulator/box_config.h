@@ -10,6 +10,7 @@
 #include <godbox/stream.h>
 #include <godbox/units.h>
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,8 +20,13 @@ namespace godbox::emulator {
 
 enum class MemoryKind : std::uint8_t { memfd, tmpfs, hugetlbfs, device };
 // What the local control socket, which only its owner can open, gives to map: everything, writable,
-// to any tenant, which is for processes that trust each other; or nothing.
-enum class MapMemory : std::uint8_t { off, trusted };
+// to any tenant, which is for processes that trust each other; or nothing. `cxl` is `trusted`, and
+// sessions on the Ethernet ports may say too that they map the memory: as the CXL devices of a VM.
+enum class MapMemory : std::uint8_t { off, trusted, cxl };
+inline constexpr std::array<std::string_view, 3> kMapMemoryNames = {"off", "trusted", "cxl"};
+[[nodiscard]] constexpr std::string_view to_string(MapMemory map_memory) {
+  return kMapMemoryNames[static_cast<std::size_t>(map_memory)];
+}
 enum class TimingMode : std::uint8_t { free, paced };
 enum class EvictionPolicy : std::uint8_t { none, lru };
 

@@ -228,21 +228,24 @@ Result<Reply> Connection::map_memory(ConstSpan body) {
     return Error(Errc::protocol_error, "the operation takes no body");
   }
   Reply reply;
-  if (descriptors_.empty() && !door_.eth_port) {
+  const BoxConfig& config = door_.context.config;
+  // On an Ethernet port the client has the memory already, as the CXL devices of its VM.
+  const bool has_it_already = door_.eth_port.has_value();
+  if (!has_it_already && descriptors_.empty()) {
     descriptors_ = door_.context.memory_descriptors();
   }
-  if (descriptors_.empty()) {
+  if (has_it_already ? config.map_memory != MapMemory::cxl : descriptors_.empty()) {
     reply.status = Errc::unsupported;
     return reply;
   }
-  // Before the descriptors leave: from then on the client may touch what its session holds.
+  // Before the answer leaves: from then on the client may touch what its session holds.
   door_.context.service.mark_mapped(session_.id);
   is_mapped_ = true;
   wire::MapReply map;
-  map.dram_channel_sizes.assign(descriptors_.size(), door_.context.config.dram_channel_size);
+  map.dram_channel_sizes.assign(config.dram_channels(), config.dram_channel_size);
   map.writable = true;
   reply.body = wire::encode(map);
-  reply.has_descriptors = true;
+  reply.has_descriptors = !has_it_already;
   return reply;
 }
 

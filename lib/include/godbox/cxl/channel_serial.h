@@ -25,6 +25,12 @@ enum class ChannelOwner : std::uint8_t { pool = 1, bound = 2 };
   return owner == ChannelOwner::pool ? "pool" : "bound";
 }
 
+// A box's number in the serial numbers of its devices: its epoch's low bits, so that the devices of
+// a box that was started anew, whose bytes are others, are not taken for its.
+[[nodiscard]] constexpr std::uint32_t box_number(Epoch epoch) {
+  return static_cast<std::uint32_t>(epoch.value()) & 0xFFFFFFU;
+}
+
 struct ChannelSerial {
   static constexpr std::uint64_t kPrefix = 0x6762;  // "gb"
   static constexpr std::uint32_t kBoxMax = 0xFFFFFF;

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/format.h"
+#include "cli/json.h"
+#include "cli/log.h"
+#include "vm/terminal_pump.h"
+#include "vm/vm_commands.h"
+#include "vm/vm_options.h"
+#include "vm/vm_session.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <array>
+#include <csignal>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace godbox::app {
+namespace {
+
+// As with other programs that run a command elsewhere: what they themselves failed at, and what a
+// signal ended.
+constexpr int kVmFailed = 125;
+constexpr int kInterrupted = 130;
+
+struct RunOptions {
+  VmOptions vm;
+  VmSessionOptions session;
+  std::string bring_up = "none";
+  double boot_limit_s = 180;
+  double limit_s = 0;
+  bool no_network = false;
+  std::vector<std::string> command;
+};
+
+struct NameOptions {
+  std::string name = "default";
+  double limit_s = 30;
+  std::string serial;
+  bool json = false;
+  std::vector<std::string> command;
+};
+
+constexpr std::string_view kRunFooter = R"(Examples:
+  godbox vm run --preset laptop -- cxl list -M              18 CXL devices of 256 MiB
+  godbox vm run --preset emfasys18 -- cxl list -M           18 of 1 TiB, sparse
+  godbox vm run --preset laptop --up numa -- numactl -H     19 NUMA nodes
+  godbox vm run --preset laptop --up dax                    until godbox vm stop or Ctrl-C
+The guest's root is this machine's, read-only, with a writable layer in the guest's memory. The exit
+code is the command's; 125: the VM failed, 130: it was stopped. scripts/guest-image prepares the
+kernel once.)";
+
+ExitCode vm_failed(const Error& error) {
+  if (error.code == Errc::config_invalid || error.code == Errc::invalid_argument) {
+    return fail("vm", error);
+  }
+  (void)fail("vm", error);
+  return static_cast<ExitCode>(error.code == Errc::cancelled ? kInterrupted : kVmFailed);
+}
+
+Duration seconds(double value) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
+}
+
+std::string working_folder() {
+  std::error_code failed;
+  const std::string folder = std::filesystem::current_path(failed).string();
+  return failed ? "/" : folder;
+}
+
+// SIGINT, SIGTERM and SIGHUP as a descriptor, so that the VM is always ended in order.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+      ::sigaddset(&set, signal);
+    }
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    descriptor_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+  ~StopSignals() { ::close(descriptor_); }
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+Result<VmSessionOptions> session_options(const RunOptions& options) {
+  VmSessionOptions session = options.session;
+  session.boot_limit = seconds(options.boot_limit_s);
+  session.has_network = !options.no_network;
+  if (options.bring_up == "dax") {
+    session.bring_up = BringUp::dax;
+  } else if (options.bring_up == "numa") {
+    session.bring_up = BringUp::numa;
+  } else if (options.bring_up != "none") {
+    return Error(
+        Errc::config_invalid,
+        fmt::format("--up: \"{}\" is not allowed; allowed: none, dax, numa", options.bring_up));
+  }
+  return session;
+}
+
+ExitCode run_command(const RunOptions& options) {
+  const Result<emulator::vm::VmPlan> plan = build_vm_plan(options.vm);
+  if (!plan) {
+    return fail("vm", plan.error());
+  }
+  Result<VmSessionOptions> wanted = session_options(options);
+  if (!wanted) {
+    return fail("vm", wanted.error());
+  }
+  const StopSignals signals;
+  wanted->stop_descriptor = signals.descriptor();
+  const auto session = VmSession::start(*plan, *wanted);
+  if (!session) {
+    return vm_failed(session.error());
+  }
+  emulator::vm::VirtualMachine& machine = (*session)->machine();
+  if (options.command.empty()) {
+    spdlog::info(
+        "vm: \"{}\" runs until godbox vm stop or Ctrl-C; godbox vm exec and shell reach it",
+        options.session.name);
+    const Result<void> ended = machine.serve(seconds(options.limit_s));
+    (*session)->power_off();
+    return ended.error().code == Errc::cancelled ? ExitCode::ok : vm_failed(ended.error());
+  }
+  const Result<int> status =
+      machine.run({.arguments = options.command, .folder = working_folder()},
+                  {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}, seconds(options.limit_s));
+  (*session)->power_off();
+  return status ? static_cast<ExitCode>(*status) : vm_failed(status.error());
+}
+
+std::vector<std::string> shell_arguments() {
+  return {"sh", "-c",
+          terminal_size_command(STDIN_FILENO) +
+              "export PS1='guest:\\w# '; command -v bash >/dev/null && exec bash --norc -i; exec "
+              "sh -i"};
+}
+
+ExitCode run_shell(const RunOptions& options) {
+  if (vm_runs(options.session.name)) {
+    std::array<int, 2> pair{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+      return fail("vm", Error(Errc::io_error, "socketpair"));
+    }
+    boost::json::array arguments;
+    for (const std::string& argument : shell_arguments()) {
+      arguments.emplace_back(argument);
+    }
+    Result<boost::json::object> reply = Error(Errc::io_error);
+    const boost::json::object request{{"do", "exec"},
+                                      {"arguments", std::move(arguments)},
+                                      {"folder", working_folder()},
+                                      {"terminal", true}};
+    std::thread asking([&] {
+      reply = ask_vm(options.session.name, request, {pair[1], pair[1]}, Duration::zero());
+      ::close(pair[1]);
+    });
+    {
+      const RawTerminal raw(STDIN_FILENO);
+      pump_terminal(STDIN_FILENO, STDOUT_FILENO, pair[0]);
+    }
+    asking.join();
+    ::close(pair[0]);
+    return reply ? ExitCode::ok : vm_failed(reply.error());
+  }
+  const Result<emulator::vm::VmPlan> plan = build_vm_plan(options.vm);
+  const Result<VmSessionOptions> wanted = session_options(options);
+  if (!plan || !wanted) {
+    return fail("vm", plan ? wanted.error() : plan.error());
+  }
+  const auto session = VmSession::start(*plan, *wanted);
+  if (!session) {
+    return vm_failed(session.error());
+  }
+  const Result<int> status = [&] {
+    const RawTerminal raw(STDIN_FILENO);
+    return (*session)->machine().run(
+        {.arguments = shell_arguments(), .folder = working_folder(), .on_terminal = true},
+        {STDIN_FILENO, STDOUT_FILENO, -1}, Duration::zero());
+  }();
+  (*session)->power_off();
+  return status ? static_cast<ExitCode>(*status) : vm_failed(status.error());
+}
+
+ExitCode stop_vm(const NameOptions& options) {
+  const auto reply = ask_vm(options.name, {{"do", "stop"}}, {}, seconds(options.limit_s));
+  if (!reply) {
+    return fail("vm stop", reply.error());
+  }
+  const TimePoint end = SteadyClock().now() + seconds(options.limit_s);
+  while (vm_runs(options.name)) {
+    if (SteadyClock().now() >= end) {
+      return fail("vm stop",
+                  Error(Errc::deadline_exceeded, fmt::format("\"{}\" still runs after {} s",
+                                                             options.name, options.limit_s)));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return ExitCode::ok;
+}
+
+ExitCode exec_in_vm(const NameOptions& options) {
+  boost::json::array arguments;
+  for (const std::string& argument : options.command) {
+    arguments.emplace_back(argument);
+  }
+  const boost::json::object request{
+      {"do", "exec"}, {"arguments", std::move(arguments)}, {"folder", working_folder()}};
+  const auto reply =
+      ask_vm(options.name, request, {STDOUT_FILENO, STDERR_FILENO}, Duration::zero());
+  return reply ? static_cast<ExitCode>(reply->at("status").to_number<int>())
+               : vm_failed(reply.error());
+}
+
+// attach, detach, status: a request and its reply, for people or as JSON.
+ExitCode tell(const NameOptions& options, const boost::json::object& request) {
+  const auto reply = ask_vm(options.name, request, {}, seconds(options.limit_s));
+  if (!reply) {
+    return fail("vm", reply.error());
+  }
+  if (options.json) {
+    print_json(stdout, *reply, true);
+    return ExitCode::ok;
+  }
+  for (const auto& [key, value] : *reply) {
+    const bool is_serial = key == "serial";
+    fmt::print("{}: {}\n", std::string_view(key),
+               is_serial ? fmt::format("{:#x}", value.to_number<std::uint64_t>())
+                         : boost::json::serialize(value));
+  }
+  return ExitCode::ok;
+}
+
+void add_run_options(CLI::App& command, RunOptions& options) {
+  add_vm_options(command, options.vm);
+  command.add_option("--name", options.session.name, "The VM's name for stop, exec, attach ...");
+  command.add_option("--up", options.bring_up,
+                     "Bring all channels up first: dax or numa (godbox cxl up); none");
+  command.add_option("--accelerator", options.session.accelerator,
+                     "auto: KVM where a probe boot proves that it works, else TCG; tcg; kvm");
+  command.add_option("--boot-timeout", options.boot_limit_s, "Seconds until the guest is ready")
+      ->check(CLI::PositiveNumber);
+  command.add_option("--timeout", options.limit_s, "Seconds for the command; 0: no limit")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--qemu", options.session.qemu_program, "QEMU's program");
+  command.add_option("--guest-image", options.session.image_folder,
+                     "Folder made by scripts/guest-image");
+  command.add_flag("--no-network", options.no_network, "No network in the guest");
+  command.add_flag("--console", options.session.shows_console,
+                   "Show the guest's kernel messages on standard error");
+}
+
+CLI::App* add_named(CLI::App& vm, const std::string& name, const std::string& about,
+                    NameOptions& options) {
+  CLI::App* const command = vm.add_subcommand(name, about);
+  command->add_option("--name", options.name, "The VM's name");
+  return command;
+}
+
+void add_tell(CLI::App& vm, Action& chosen, const std::string& verb, const std::string& about) {
+  auto options = std::make_shared<NameOptions>();
+  options->limit_s = 120;
+  CLI::App* const command = add_named(vm, verb, about, *options);
+  command->add_flag("--json", options->json, "One line of JSON (docs/vm.md)");
+  command->add_option("--timeout", options->limit_s, "Seconds to wait")->check(CLI::PositiveNumber);
+  if (verb == "detach") {
+    command->add_option("--serial", options->serial, "Of the channel; without it the first one");
+  }
+  command->callback([options, verb, &chosen] {
+    chosen = [options, verb] {
+      boost::json::object request{{"do", verb}};
+      if (!options->serial.empty()) {
+        std::size_t end = 0;
+        const std::uint64_t serial = std::stoull(options->serial, &end, 0);
+        request["serial"] = serial;
+      }
+      return tell(*options, request);
+    };
+  });
+}
+
+}  // namespace
+
+void add_vm_run_commands(CLI::App& vm, Action& chosen) {
+  auto run = std::make_shared<RunOptions>();
+  CLI::App* const run_it = vm.add_subcommand("run", "Boot a VM and run a command in it");
+  add_run_options(*run_it, *run);
+  run_it->add_option("command", run->command, "What to run in the guest, after --");
+  run_it->footer(std::string(kRunFooter));
+  run_it->callback([run, &chosen] { chosen = [run] { return run_command(*run); }; });
+
+  auto shell = std::make_shared<RunOptions>();
+  CLI::App* const shell_it =
+      vm.add_subcommand("shell", "A shell in the VM of that name, or in one that is booted for it");
+  add_run_options(*shell_it, *shell);
+  shell_it->callback([shell, &chosen] { chosen = [shell] { return run_shell(*shell); }; });
+
+  auto stop = std::make_shared<NameOptions>();
+  CLI::App* const stop_it = add_named(vm, "stop", "End a running VM", *stop);
+  stop_it->add_option("--timeout", stop->limit_s, "Seconds to wait")->check(CLI::PositiveNumber);
+  stop_it->callback([stop, &chosen] { chosen = [stop] { return stop_vm(*stop); }; });
+
+  auto exec = std::make_shared<NameOptions>();
+  CLI::App* const exec_it = add_named(vm, "exec", "Run a command in a running VM", *exec);
+  exec_it->add_option("command", exec->command, "What to run, after --")->required();
+  exec_it->callback([exec, &chosen] { chosen = [exec] { return exec_in_vm(*exec); }; });
+
+  add_tell(vm, chosen, "status", "What a running VM is");
+  add_tell(vm, chosen, "attach", "Plug one more bound DRAM channel into a running VM");
+  add_tell(vm, chosen, "detach", "Take a channel that was attached out of a running VM");
+}
+
+}  // namespace godbox::app

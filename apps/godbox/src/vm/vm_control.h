@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How `godbox vm stop`, `exec`, `attach` ... reach the process that runs a VM: an abstract Unix
+// socket with the user's number and the VM's name, which is gone with that process, however it
+// ends. A connection carries one request and one reply, each a JSON object in one packet; the
+// descriptors of a request ride along. Only processes of the same user and of root are answered.
+// Thread-safety: one thread per object. Ownership: owns its descriptors.
+// Errors: address_in_use (a VM of that name runs), connect_failed (none does), invalid_argument,
+// protocol_error, deadline_exceeded, io_error.
+#pragma once
+
+#include <godbox/result.h>
+#include <godbox/units.h>
+
+#include <boost/json.hpp>
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace godbox::app {
+
+inline constexpr std::size_t kVmRequestBytesMax = 128UL << 10U;
+inline constexpr std::size_t kVmDescriptorsMax = 4;
+
+class VmControl {
+ public:
+  // Descriptors stay the control's, and are closed after the call.
+  using Handler =
+      std::function<boost::json::object(const boost::json::object&, const std::vector<int>&)>;
+
+  // A name is made of letters, digits, '-', '_' and '.', at most 32.
+  [[nodiscard]] static Result<VmControl> listen(std::string_view name);
+  VmControl(VmControl&& other) noexcept;
+  VmControl& operator=(VmControl&&) = delete;
+  ~VmControl();
+
+  // Readable when there is a request.
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+  // Takes one request and answers it with what the handler gives.
+  void serve_one(const Handler& handler) const;
+
+ private:
+  explicit VmControl(int descriptor) : descriptor_(descriptor) {}
+  int descriptor_;
+};
+
+// {"error": {"code": "not_found", "detail": "..."}}
+[[nodiscard]] boost::json::object error_reply(const Error& error);
+
+// The VM's answer; its error where it answers with one. A limit of zero is none.
+[[nodiscard]] Result<boost::json::object> ask_vm(std::string_view name,
+                                                 const boost::json::object& request,
+                                                 const std::vector<int>& descriptors,
+                                                 Duration limit);
+// Whether a VM of that name answers.
+[[nodiscard]] bool vm_runs(std::string_view name);
+
+}  // namespace godbox::app

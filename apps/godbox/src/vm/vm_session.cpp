@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/vm_session.h"
+
+#include "vm/accelerator.h"
+#include "vm/own_program.h"
+#include <godbox/driver/machine_memory.h>
+#include <godbox/driver/mapped_memory.h>
+#include <godbox/emulator/vm/cdat.h>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <unistd.h>
+
+namespace godbox::app {
+
+using emulator::vm::ChannelTiming;
+using emulator::vm::CommandStreams;
+using emulator::vm::DataFile;
+using emulator::vm::GuestCommand;
+using emulator::vm::VirtualMachine;
+using emulator::vm::VmLaunch;
+
+namespace {
+
+constexpr Duration kBringUpLimit = std::chrono::seconds(180);
+constexpr Duration kQmpLimit = std::chrono::seconds(20);
+constexpr Duration kPowerOffLimit = std::chrono::seconds(15);
+// The guest powers a slot off five seconds after it was asked to (PCIe r6.0 6.7.1.5).
+constexpr Duration kUnplugLimit = std::chrono::seconds(40);
+
+std::string_view name_of(BringUp mode) { return mode == BringUp::numa ? "numa" : "dax"; }
+
+Result<void> check_guest_memory(const emulator::vm::VmConfig& config) {
+  const SizeBytes available = driver::available_memory_bytes();
+  if (config.guest_memory <= available) {
+    return {};
+  }
+  return Error(Errc::backing_full,
+               fmt::format("the guest's memory is {} MiB and this machine has {} MiB left; "
+                           "--guest-memory takes less",
+                           config.guest_memory.count() >> 20U, available.count() >> 20U));
+}
+
+}  // namespace
+
+VmSession::VmSession(const emulator::vm::VmPlan& plan, const VmSessionOptions& options)
+    : plan_(plan), options_(options) {}
+VmSession::~VmSession() = default;
+
+Result<std::unique_ptr<VmSession>> VmSession::start(const emulator::vm::VmPlan& plan,
+                                                    const VmSessionOptions& options) {
+  std::unique_ptr<VmSession> session(new VmSession(plan, options));
+  if (Result<void> checked = check_guest_memory(plan.config); !checked) {
+    return checked.error();
+  }
+  if (Result<void> checked = emulator::vm::check_qemu(options.qemu_program); !checked) {
+    return checked.error();
+  }
+  Result<VmControl> control = VmControl::listen(options.name);
+  if (!control) {
+    return control.error();
+  }
+  session->control_.emplace(std::move(*control));
+  if (Result<void> made = session->make_memory(); !made) {
+    return made.error();
+  }
+  if (Result<void> booted = session->boot(); !booted) {
+    return booted.error();
+  }
+  if (Result<void> up = session->bring_up(); !up) {
+    session->power_off();
+    return up.error();
+  }
+  return session;
+}
+
+Result<void> VmSession::make_memory() {
+  const ChannelTiming timing = ChannelTiming::of(plan_.config.box);
+  for (const cxl::Type3Device& device : plan_.topology.devices) {
+    auto memory = driver::MappedMemory::memfd(device.capacity);
+    if (!memory) {
+      return Error(memory.error().code, fmt::format("{}: {}", device.name, memory.error().detail));
+    }
+    inputs_.backing_paths.push_back(emulator::vm::descriptor_path((*memory)->descriptor()));
+    memory_.push_back(std::move(*memory));
+    Result<DataFile> table = DataFile::create(emulator::vm::cdat_table(device.capacity, timing));
+    if (!table) {
+      return table.error();
+    }
+    inputs_.cdat_paths.push_back(table->path());
+    tables_.push_back(std::move(*table));
+  }
+  if (!plan_.topology.switches.empty()) {
+    Result<DataFile> table = DataFile::create(emulator::vm::switch_cdat_table());
+    if (!table) {
+      return table.error();
+    }
+    inputs_.switch_cdat_path = table->path();
+    tables_.push_back(std::move(*table));
+  }
+  return {};
+}
+
+Result<void> VmSession::boot() {
+  VmLaunch launch;
+  launch.qemu_program = options_.qemu_program;
+  launch.has_network = options_.has_network;
+  Result<emulator::vm::GuestImage> image = emulator::vm::find_guest_image(options_.image_folder);
+  if (!image) {
+    return image.error();
+  }
+  launch.image = *image;
+  Result<std::vector<std::string>> arguments = emulator::vm::qemu_arguments(plan_, inputs_);
+  if (!arguments) {
+    return arguments.error();
+  }
+  launch.machine_arguments = std::move(*arguments);
+  const Result<emulator::vm::Accelerator> accelerator =
+      choose_accelerator(options_.accelerator, launch);
+  if (!accelerator) {
+    return accelerator.error();
+  }
+  launch.accelerator = *accelerator;
+  const TimePoint start = SteadyClock().now();
+  launch.on_progress = [start](std::string_view what) {
+    const std::chrono::duration<double> passed = SteadyClock().now() - start;
+    spdlog::info("vm: {:4.1f} s: {}", passed.count(), what);
+  };
+  if (options_.shows_console) {
+    launch.on_console_line = [](std::string_view line) { spdlog::info("guest: {}", line); };
+  }
+  Result<std::unique_ptr<VirtualMachine>> machine = VirtualMachine::start(std::move(launch));
+  if (!machine) {
+    return machine.error();
+  }
+  machine_ = std::move(*machine);
+  machine_->watch(control_->descriptor(), [this] {
+    control_->serve_one(
+        [this](const boost::json::object& request, const std::vector<int>& descriptors) {
+          return answer(request, descriptors);
+        });
+  });
+  if (options_.stop_descriptor >= 0) {
+    machine_->watch(options_.stop_descriptor, [this] { machine_->cancel(); });
+  }
+  return machine_->wait_until_ready(options_.boot_limit);
+}
+
+Result<void> VmSession::guest_does(const std::vector<std::string>& arguments,
+                                   std::string_view what) {
+  // What it prints is for a person who wonders what happens: on standard error.
+  const Result<int> status =
+      machine_->run({.arguments = arguments}, {-1, STDERR_FILENO, STDERR_FILENO}, kBringUpLimit);
+  if (!status) {
+    return status.error();
+  }
+  if (*status != 0) {
+    return Error(Errc::io_error,
+                 fmt::format("in the guest: {} ended with exit status {}", what, *status));
+  }
+  return {};
+}
+
+Result<void> VmSession::bring_up() {
+  if (options_.bring_up == BringUp::none) {
+    return {};
+  }
+  const std::string_view mode = name_of(options_.bring_up);
+  spdlog::info("vm: bringing {} channels up as {}", plan_.topology.devices.size(), mode);
+  return guest_does({own_program(), "cxl", "up", "--as", std::string(mode)},
+                    fmt::format("godbox cxl up --as {}", mode));
+}
+
+void VmSession::power_off() {
+  if (machine_ != nullptr) {
+    machine_->power_off(kPowerOffLimit);
+  }
+}
+
+boost::json::object VmSession::answer(const boost::json::object& request,
+                                      const std::vector<int>& descriptors) {
+  const boost::json::value* const verb = request.if_contains("do");
+  const std::string_view what =
+      verb != nullptr && verb->is_string() ? std::string_view(verb->get_string()) : "";
+  Result<boost::json::object> reply =
+      Error(Errc::unsupported, fmt::format("a VM knows no \"{}\"", what));
+  if (what == "stop") {
+    machine_->cancel();
+    reply = boost::json::object{{"stopping", true}};
+  } else if (what == "status") {
+    reply = status();
+  } else if (machine_->is_busy()) {
+    reply = Error(Errc::queue_full, "the guest runs a command; one at a time");
+  } else if (what == "exec") {
+    reply = exec(request, descriptors);
+  } else if (what == "attach") {
+    reply = attach();
+  } else if (what == "detach") {
+    reply = detach(request);
+  }
+  return reply ? *reply : error_reply(reply.error());
+}
+
+Result<boost::json::object> VmSession::exec(const boost::json::object& request,
+                                            const std::vector<int>& descriptors) {
+  GuestCommand command;
+  const boost::json::value* const arguments = request.if_contains("arguments");
+  const boost::json::value* const folder = request.if_contains("folder");
+  const boost::json::value* const terminal = request.if_contains("terminal");
+  if (arguments == nullptr || !arguments->is_array() || descriptors.size() != 2) {
+    return Error(Errc::invalid_argument, "exec needs arguments and two descriptors");
+  }
+  for (const boost::json::value& argument : arguments->get_array()) {
+    if (!argument.is_string()) {
+      return Error(Errc::invalid_argument, "exec: an argument is no text");
+    }
+    command.arguments.emplace_back(argument.get_string());
+  }
+  if (folder != nullptr && folder->is_string()) {
+    command.folder = folder->get_string();
+  }
+  command.on_terminal = terminal != nullptr && terminal->is_bool() && terminal->get_bool();
+  const CommandStreams streams{command.on_terminal ? descriptors[0] : -1, descriptors[0],
+                               descriptors[1]};
+  const Result<int> status = machine_->run(command, streams, Duration::zero());
+  if (!status) {
+    return status.error();
+  }
+  return boost::json::object{{"status", *status}};
+}
+
+boost::json::object VmSession::status() const {
+  boost::json::array attached;
+  for (const auto& [slot, channel] : attached_) {
+    attached.push_back({{"slot", slot}, {"serial", channel.serial}});
+  }
+  return {{"name", options_.name},
+          {"form", to_string(plan_.config.form)},
+          {"channels", plan_.topology.devices.size()},
+          {"busy", machine_->is_busy()},
+          {"process", machine_->process_id()},
+          {"hot_plug_slots", plan_.hot_plug_slots.size()},
+          {"attached", std::move(attached)}};
+}
+
+Result<boost::json::object> VmSession::attach() {
+  std::size_t slot = 0;
+  while (attached_.contains(slot)) {
+    ++slot;
+  }
+  if (slot >= plan_.hot_plug_slots.size()) {
+    return Error(Errc::limit_exceeded,
+                 fmt::format("all {} slots are taken; godbox vm run --hot-plug-slots makes more",
+                             plan_.hot_plug_slots.size()));
+  }
+  const SizeBytes size = plan_.config.box.dram_channel_size;
+  auto memory = driver::MappedMemory::memfd(size);
+  if (!memory) {
+    return memory.error();
+  }
+  Result<DataFile> cdat =
+      DataFile::create(emulator::vm::cdat_table(size, ChannelTiming::of(plan_.config.box)));
+  if (!cdat) {
+    return cdat.error();
+  }
+  const unsigned number = static_cast<unsigned>(plan_.topology.devices.size()) + attached_ever_++;
+  const cxl::ChannelSerial serial{
+      .owner = cxl::ChannelOwner::bound,
+      .box = plan_.config.box_id,
+      .dram_channel = DramChannelId(static_cast<std::uint16_t>(number))};
+  Attached attached{.memory = std::move(*memory),
+                    .cdat = std::make_unique<DataFile>(std::move(*cdat)),
+                    .serial = serial.value(),
+                    .id = fmt::format("attached{}", attached_ever_)};
+  if (Result<void> plugged = plug_in(plan_.hot_plug_slots[slot], attached); !plugged) {
+    return plugged.error();
+  }
+  const std::uint64_t value = attached.serial;
+  attached_.emplace(slot, std::move(attached));
+  const std::string seen = fmt::format(
+      "for try in $(seq 200); do grep -qx 0x{:x} /sys/bus/cxl/devices/mem*/serial && exit 0; "
+      "sleep 0.1; done; exit 1",
+      value);
+  if (Result<void> there = guest_does({"sh", "-c", seen}, "looking for the new device"); !there) {
+    return there.error();
+  }
+  return boost::json::object{{"slot", slot}, {"serial", value}, {"size_bytes", size.count()}};
+}
+
+Result<void> VmSession::plug_in(const emulator::vm::HotPlugSlot& slot, const Attached& attached) {
+  const boost::json::object backend{
+      {"qom-type", "memory-backend-file"},
+      {"id", attached.id + "-memory"},
+      {"mem-path", emulator::vm::descriptor_path(attached.memory->descriptor())},
+      {"size", attached.memory->size().count()},
+      {"share", true},
+      {"reserve", false}};
+  const boost::json::object device{{"driver", "cxl-type3"},
+                                   {"id", attached.id},
+                                   {"bus", emulator::vm::port_id(slot.port)},
+                                   {"volatile-memdev", attached.id + "-memory"},
+                                   {"cdat", attached.cdat->path()},
+                                   {"sn", attached.serial}};
+  Result<std::string> done =
+      machine_->qmp("object-add", boost::json::serialize(backend), kQmpLimit);
+  if (!done) {
+    return done.error();
+  }
+  done = machine_->qmp("device_add", boost::json::serialize(device), kQmpLimit);
+  if (!done) {
+    const boost::json::object what{{"id", attached.id + "-memory"}};
+    (void)machine_->qmp("object-del", boost::json::serialize(what), kQmpLimit);
+    return done.error();
+  }
+  return {};
+}
+
+Result<boost::json::object> VmSession::detach(const boost::json::object& request) {
+  const boost::json::value* const wanted = request.if_contains("serial");
+  const std::uint64_t serial =
+      wanted != nullptr && wanted->is_number() ? wanted->to_number<std::uint64_t>() : 0;
+  auto found = attached_.begin();
+  while (found != attached_.end() && serial != 0 && found->second.serial != serial) {
+    ++found;
+  }
+  if (found == attached_.end()) {
+    return Error(Errc::not_found, serial == 0
+                                      ? std::string("nothing is attached")
+                                      : fmt::format("no channel {:#x} is attached", serial));
+  }
+  const Attached& attached = found->second;
+  // A channel that somebody uses is not pulled out from under him.
+  const std::string idle = fmt::format(
+      "for mem in /sys/bus/cxl/devices/mem*; do grep -qx 0x{:x} $mem/serial || continue; "
+      "for size in $mem/../endpoint*/decoder*/dpa_size $mem/endpoint*/decoder*/dpa_size; do "
+      "[ ! -e $size ] || grep -qx 0x0 $size || {{ echo \"${{mem##*/}} is in a region\" >&2; "
+      "exit 1; }}; done; done; exit 0",
+      attached.serial);
+  if (Result<void> unused = guest_does({"sh", "-c", idle}, "the check that nobody uses it");
+      !unused) {
+    return Error(Errc::already_exists,
+                 fmt::format("channel {:#x} is in use; first, in the guest: godbox cxl down "
+                             "--serial {:#x}",
+                             attached.serial, attached.serial));
+  }
+  Result<std::string> done = machine_->qmp(
+      "device_del", boost::json::serialize(boost::json::object{{"id", attached.id}}), kQmpLimit);
+  if (!done) {
+    return done.error();
+  }
+  const boost::json::object memory{{"id", attached.id + "-memory"}};
+  const TimePoint end = SteadyClock().now() + kUnplugLimit;
+  do {  // QEMU refuses while the device still has it
+    (void)machine_->serve(std::chrono::milliseconds(200));
+    done = machine_->qmp("object-del", boost::json::serialize(memory), kQmpLimit);
+  } while (!done && SteadyClock().now() < end);
+  if (!done) {
+    return Error(Errc::deadline_exceeded, "the guest does not let go of the device");
+  }
+  const std::uint64_t value = attached.serial;
+  attached_.erase(found);
+  return boost::json::object{{"serial", value}};
+}
+
+}  // namespace godbox::app

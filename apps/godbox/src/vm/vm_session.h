@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A VM of a plan while it runs: the memory behind its channels, its tables, QEMU, and the control
+// socket through which other commands reach it. Thread-safety: one thread, as VirtualMachine.
+// Ownership: owns everything it made; memory is gone with it. Units: bytes, Durations.
+// Errors: those of VirtualMachine, VmControl and MappedMemory; config_invalid for a plan that does
+// not fit the box whose memory it shows.
+#pragma once
+
+#include "vm/vm_control.h"
+#include <godbox/emulator/vm/data_file.h>
+#include <godbox/emulator/vm/qemu_command.h>
+#include <godbox/emulator/vm/virtual_machine.h>
+#include <godbox/emulator/vm/vm_plan.h>
+#include <godbox/memory_target.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace godbox::app {
+
+// What is done with the channels before a command runs.
+enum class BringUp : std::uint8_t { none, dax, numa };
+
+struct VmSessionOptions {
+  std::string name = "default";
+  std::string qemu_program = "qemu-system-x86_64";
+  std::string image_folder;  // empty: the default one
+  std::string accelerator = "auto";
+  BringUp bring_up = BringUp::none;
+  Duration boot_limit = std::chrono::seconds(180);
+  bool has_network = true;
+  int stop_descriptor = -1;    // the VM is ended when it becomes readable; -1: none
+  bool shows_console = false;  // the guest's kernel messages on standard error
+};
+
+class VmSession {
+ public:
+  // Returns when the guest takes commands and its channels are up.
+  [[nodiscard]] static Result<std::unique_ptr<VmSession>> start(const emulator::vm::VmPlan& plan,
+                                                                const VmSessionOptions& options);
+  ~VmSession();
+  VmSession(const VmSession&) = delete;
+  VmSession& operator=(const VmSession&) = delete;
+
+  [[nodiscard]] emulator::vm::VirtualMachine& machine() { return *machine_; }
+  void power_off();
+
+ private:
+  // A DRAM channel that was plugged in while the guest runs.
+  struct Attached {
+    std::unique_ptr<MemoryTarget> memory;
+    std::unique_ptr<emulator::vm::DataFile> cdat;
+    std::uint64_t serial = 0;
+    std::string id;  // QEMU's, of the device
+  };
+
+  VmSession(const emulator::vm::VmPlan& plan, const VmSessionOptions& options);
+  [[nodiscard]] Result<void> make_memory();
+  [[nodiscard]] Result<void> boot();
+  [[nodiscard]] Result<void> bring_up();
+  [[nodiscard]] Result<void> guest_does(const std::vector<std::string>& arguments,
+                                        std::string_view what);
+  [[nodiscard]] boost::json::object answer(const boost::json::object& request,
+                                           const std::vector<int>& descriptors);
+  [[nodiscard]] Result<boost::json::object> exec(const boost::json::object& request,
+                                                 const std::vector<int>& descriptors);
+  [[nodiscard]] Result<boost::json::object> attach();
+  [[nodiscard]] Result<boost::json::object> detach(const boost::json::object& request);
+  [[nodiscard]] Result<void> plug_in(const emulator::vm::HotPlugSlot& slot,
+                                     const Attached& attached);
+  [[nodiscard]] boost::json::object status() const;
+
+  emulator::vm::VmPlan plan_;
+  VmSessionOptions options_;
+  std::vector<std::unique_ptr<MemoryTarget>> memory_;
+  std::vector<emulator::vm::DataFile> tables_;
+  emulator::vm::QemuInputs inputs_;
+  std::optional<VmControl> control_;
+  std::map<std::size_t, Attached> attached_;  // by hot-plug slot
+  unsigned attached_ever_ = 0;
+  std::unique_ptr<emulator::vm::VirtualMachine> machine_;
+};
+
+}  // namespace godbox::app
