@@ -8,6 +8,8 @@ find_package(Isal REQUIRED)
 find_package(tomlplusplus 3 REQUIRED)
 find_package(CLI11 2 REQUIRED)
 find_package(spdlog REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(Libcxl REQUIRED IMPORTED_TARGET libcxl>=76)
 
 if(GODBOX_BUILD_TESTS)
   find_package(Catch2 3 REQUIRED)
