@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Single values of sysfs files. Thread-safety: as the tree. Errors: device_missing where the file is
-// not there (any more), io_error naming path and content where it does not hold such a value.
+// Single values of sysfs files. Thread-safety: as the tree. Errors: device_missing where the file
+// is not there (any more), io_error naming path and content where it does not hold such a value.
 #pragma once
 
 #include <godbox/driver/cxl_tree.h>

@@ -45,8 +45,9 @@ Result<void> add_region(const CxlTree& tree, const CxlView& view, const CxlMemde
       return blocks.error();
     }
     channel.is_online = !blocks->empty() &&
-                        std::all_of(blocks->begin(), blocks->end(),
-                                    [](const MemoryBlock& block) { return block.state == "online"; });
+                        std::all_of(blocks->begin(), blocks->end(), [](const MemoryBlock& block) {
+                          return block.state == "online";
+                        });
   }
   return {};
 }
@@ -87,9 +88,8 @@ Result<std::vector<CxlChannel>> channels_of(const CxlTree& tree, const CxlView& 
     }
     channels.push_back(std::move(channel));
   }
-  std::stable_sort(channels.begin(), channels.end(), [](const CxlChannel& a, const CxlChannel& b) {
-    return a.serial < b.serial;
-  });
+  std::stable_sort(channels.begin(), channels.end(),
+                   [](const CxlChannel& a, const CxlChannel& b) { return a.serial < b.serial; });
   return channels;
 }
 

@@ -205,7 +205,8 @@ class Reader {
       memdev->host_bridge = bridge;
       // What hangs below the bridge's port: the endpoint, or a switch on the way to it.
       const std::string below = place.behind("port");
-      const std::string path = place.path.substr(0, place.path.find("/" + below) + below.size() + 1);
+      const std::string path =
+          place.path.substr(0, place.path.find("/" + below) + below.size() + 1);
       memdev->root_port = link_name(tree_, path + "/parent_dport");
     }
     for (const Place& decoder : places_) {

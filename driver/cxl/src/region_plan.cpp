@@ -53,8 +53,8 @@ const CxlRegion* region_above(const CxlView& view, const CxlRootDecoder& window)
     }
     for (const std::string& target : region.targets) {
       const CxlMemdev* const memdev = view.find_owner(target);
-      if (memdev != nullptr && std::count(window.targets.begin(), window.targets.end(),
-                                          memdev->host_bridge) > 0) {
+      if (memdev != nullptr &&
+          std::count(window.targets.begin(), window.targets.end(), memdev->host_bridge) > 0) {
         return &region;
       }
     }
@@ -84,8 +84,10 @@ class Planner {
 
   // A window made for one channel is that channel's before a larger one takes it.
   Result<std::vector<CxlRegionPlan>> run() {
-    for (Window& window : windows_) {
-      fill_exactly(window);
+    for (const unsigned ways_max : {1U, cxl::kInterleaveWaysMax}) {
+      for (Window& window : windows_) {
+        fill_exactly(window, ways_max);
+      }
     }
     for (Window& window : windows_) {
       while (take_widest(window)) {
@@ -170,15 +172,17 @@ class Planner {
     return false;
   }
 
-  void fill_exactly(Window& window) {
-    take(window, [&](unsigned, SizeBytes size) {
-      return size == window.room && window.room == window.decoder->size;
+  void fill_exactly(Window& window, unsigned ways_max) {
+    take(window, [&](unsigned per_bridge, SizeBytes size) {
+      return size == window.decoder->size && window.room == size &&
+             per_bridge * window.decoder->targets.size() <= ways_max;
     });
   }
 
   bool take_widest(Window& window) {
     const bool is_plain = window.decoder->targets.size() == 1;
-    return take(window, [&](unsigned per_bridge, SizeBytes) { return !is_plain || per_bridge == 1; });
+    return take(window,
+                [&](unsigned per_bridge, SizeBytes) { return !is_plain || per_bridge == 1; });
   }
 
   void add(Window& window, const std::vector<const CxlMemdev*>& found, SizeBytes size) {
@@ -241,9 +245,10 @@ Result<const CxlMemdev*> member_of(const CxlView& view, std::uint64_t serial) {
   const CxlMemdev* found = nullptr;
   for (const CxlMemdev& memdev : view.memdevs) {
     if (memdev.serial == serial && found != nullptr) {
-      return Error(Errc::invalid_argument, fmt::format("{} and {} have the same serial number {}",
-                                                       found->name, memdev.name,
-                                                       serial_text(serial)));
+      return Error(Errc::invalid_argument,
+                   fmt::format("{} and {} have the same serial number {}; each needs one of "
+                               "its own (QEMU: sn=)",
+                               found->name, memdev.name, serial_text(serial)));
     }
     found = memdev.serial == serial ? &memdev : found;
   }
@@ -312,11 +317,12 @@ Result<void> check_cxl_plan(const CxlView& view, const CxlRegionPlan& plan) {
     first = first == nullptr ? *memdev : first;
     const std::string& bridge = window->targets[i % window->targets.size()];
     if ((*memdev)->host_bridge.empty() || (*memdev)->host_bridge != bridge) {
-      return Error(Errc::invalid_argument,
-                   fmt::format("{} cannot be position {} of a region in {}: there {} is wanted, and "
-                               "it is under {}",
-                               name_of(**memdev), i, window->name, bridge,
-                               (*memdev)->host_bridge.empty() ? "none" : (*memdev)->host_bridge));
+      return Error(
+          Errc::invalid_argument,
+          fmt::format("{} cannot be position {} of a region in {}: there {} is wanted, and "
+                      "it is under {}",
+                      name_of(**memdev), i, window->name, bridge,
+                      (*memdev)->host_bridge.empty() ? "none" : (*memdev)->host_bridge));
     }
     if (!can_share(**memdev, *first) ||
         std::count(plan.serials.begin(), plan.serials.end(), plan.serials[i]) > 1) {

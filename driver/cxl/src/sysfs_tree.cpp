@@ -43,7 +43,8 @@ Error file_error(std::string_view action, const std::string& path, int error_num
 bool counts_before(const std::string& a, const std::string& b) {
   const auto key = [](const std::string& text) {
     const std::size_t digits = text.find_first_of("0123456789");
-    return std::pair(text.substr(0, digits), digits == std::string::npos ? "" : text.substr(digits));
+    return std::pair(text.substr(0, digits),
+                     digits == std::string::npos ? "" : text.substr(digits));
   };
   const auto [a_word, a_rest] = key(a);
   const auto [b_word, b_rest] = key(b);

@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Brings DRAM channels up and down: makes CXL regions over them through sysfs, so that the same code
-// works with every kernel from 6.2 on and needs no libcxl that knows RAM regions, and gives them to
-// the kernel's device_dax (a device file per region) or kmem (memory of a NUMA node, movable).
-// Whose bytes: a channel whose serial number says "pool" is never made NUMA memory, not by the
-// kernel's own probing either. Devices that are no channel of a godbox are left alone unless they
-// are named or all_devices says so.
-// All or nothing: what cxl_up did is undone in reverse order when a step fails, and cxl_down leaves
-// each region either as it was or gone. Calling one again when nothing is left to do changes
-// nothing.
-// Thread-safety: one call at a time; other processes are kept out (CxlTree::lock). Ownership: none.
-// Units: bytes. Errors: access_denied (a pool channel as NUMA memory), invalid_argument (what was
-// asked for does not exist or cannot be made), device_missing (bus, driver or file not there),
-// permission_denied (not root), unsupported (the kernel or machine cannot), address_in_use (another
-// process is at it), deadline_exceeded is not used: what does not come in time is device_missing;
-// io_error (the kernel refused a step). Each names the step, the file, the value, the errno and the
-// likely reason.
+// Brings DRAM channels up and down: makes CXL regions over them through sysfs, so that the same
+// code works with every kernel from 6.2 on and needs no libcxl that knows RAM regions, and gives
+// them to the kernel's device_dax (a device file per region) or kmem (memory of a NUMA node,
+// movable). Whose bytes: a channel whose serial number says "pool" is never made NUMA memory, not
+// by the kernel's own probing either. Devices that are no channel of a godbox are left alone unless
+// they are named or all_devices says so. All or nothing: what cxl_up did is undone in reverse order
+// when a step fails, and cxl_down leaves each region either as it was or gone. Calling one again
+// when nothing is left to do changes nothing. Thread-safety: one call at a time; other processes
+// are kept out (CxlTree::lock). Ownership: none. Units: bytes. Errors: access_denied (a pool
+// channel as NUMA memory), invalid_argument (what was asked for does not exist or cannot be made),
+// device_missing (bus, driver or file not there), permission_denied (not root), unsupported (the
+// kernel or machine cannot), address_in_use (another process is at it), deadline_exceeded is not
+// used: what does not come in time is device_missing; io_error (the kernel refused a step). Each
+// names the step, the file, the value, the errno and the likely reason.
 #pragma once
 
 #include <godbox/driver/cxl_channels.h>
