@@ -29,6 +29,7 @@ configure_file(godbox.pc.in "${PROJECT_BINARY_DIR}/godbox.pc" @ONLY)
 install(
   FILES "${PROJECT_BINARY_DIR}/godbox-config.cmake"
         "${PROJECT_BINARY_DIR}/godbox-config-version.cmake" cmake/FindIsal.cmake
+        cmake/FindLibcxl.cmake
   DESTINATION "${godbox_cmake_dir}"
   COMPONENT godbox
 )
