@@ -15,6 +15,7 @@
 #include <csignal>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -35,6 +36,7 @@ struct RunOptions {
   VmOptions vm;
   VmSessionOptions session;
   std::string bring_up = "none";
+  std::optional<std::string> pool;  // a box's control socket; empty: the default one
   double boot_limit_s = 180;
   double limit_s = 0;
   bool no_network = false;
@@ -113,15 +115,61 @@ Result<VmSessionOptions> session_options(const RunOptions& options) {
   return session;
 }
 
-ExitCode run_command(const RunOptions& options) {
-  const Result<emulator::vm::VmPlan> plan = build_vm_plan(options.vm);
+struct Prepared {
+  emulator::vm::VmPlan plan;
+  VmSessionOptions session;
+};
+
+// The channels of a box that runs: its shape, its numbers, its bytes. They are the pool's, so a
+// kernel must not take them as its RAM.
+Result<emulator::vm::VmPlan> plan_of_pool(const RunOptions& options, const ChannelLease& pool) {
+  if (!options.vm.topology_file.empty()) {
+    return Error(Errc::config_invalid, "--pool and --topology: the box has its own topology");
+  }
+  if (options.bring_up == "numa") {
+    return Error(Errc::config_invalid,
+                 "--pool and --up numa: a pool's bytes never become a kernel's RAM; --up dax");
+  }
+  Result<emulator::vm::VmConfig> config = build_vm_config(options.vm);
+  if (!config) {
+    return config.error();
+  }
+  config->box.super_nics = pool.super_nics();
+  config->box.dram_channels_per_super_nic =
+      static_cast<std::uint32_t>(pool.descriptors().size()) / pool.super_nics();
+  config->box.dram_channel_size = pool.dram_channel_size();
+  config->owner = cxl::ChannelOwner::pool;
+  config->box_id = pool.box_number();
+  return emulator::vm::make_plan(*config);
+}
+
+Result<Prepared> prepare(const RunOptions& options) {
+  Result<VmSessionOptions> session = session_options(options);
+  if (!session) {
+    return session.error();
+  }
+  if (options.pool) {
+    Result<std::unique_ptr<ChannelLease>> pool = ChannelLease::take(*options.pool);
+    if (!pool) {
+      return pool.error();
+    }
+    session->pool = std::move(*pool);
+  }
+  Result<emulator::vm::VmPlan> plan =
+      session->pool != nullptr ? plan_of_pool(options, *session->pool) : build_vm_plan(options.vm);
   if (!plan) {
-    return fail("vm", plan.error());
+    return plan.error();
   }
-  Result<VmSessionOptions> wanted = session_options(options);
-  if (!wanted) {
-    return fail("vm", wanted.error());
+  return Prepared{.plan = std::move(*plan), .session = std::move(*session)};
+}
+
+ExitCode run_command(const RunOptions& options) {
+  Result<Prepared> prepared = prepare(options);
+  if (!prepared) {
+    return fail("vm", prepared.error());
   }
+  VmSessionOptions* const wanted = &prepared->session;
+  const emulator::vm::VmPlan* const plan = &prepared->plan;
   const StopSignals signals;
   wanted->stop_descriptor = signals.descriptor();
   const auto session = VmSession::start(*plan, *wanted);
@@ -178,12 +226,11 @@ ExitCode run_shell(const RunOptions& options) {
     ::close(pair[0]);
     return reply ? ExitCode::ok : vm_failed(reply.error());
   }
-  const Result<emulator::vm::VmPlan> plan = build_vm_plan(options.vm);
-  const Result<VmSessionOptions> wanted = session_options(options);
-  if (!plan || !wanted) {
-    return fail("vm", plan ? wanted.error() : plan.error());
+  const Result<Prepared> prepared = prepare(options);
+  if (!prepared) {
+    return fail("vm", prepared.error());
   }
-  const auto session = VmSession::start(*plan, *wanted);
+  const auto session = VmSession::start(prepared->plan, prepared->session);
   if (!session) {
     return vm_failed(session.error());
   }
@@ -251,6 +298,12 @@ void add_run_options(CLI::App& command, RunOptions& options) {
   command.add_option("--name", options.session.name, "The VM's name for stop, exec, attach ...");
   command.add_option("--up", options.bring_up,
                      "Bring all channels up first: dax or numa (godbox cxl up); none");
+  command
+      .add_option(
+          "--pool", options.pool,
+          "Show the memory of the box at this control socket (none: the default one), which "
+          "godbox serve --map-memory cxl runs")
+      ->expected(0, 1);
   command.add_option("--accelerator", options.session.accelerator,
                      "auto: KVM where a probe boot proves that it works, else TCG; tcg; kvm");
   command.add_option("--boot-timeout", options.boot_limit_s, "Seconds until the guest is ready")

@@ -78,12 +78,11 @@ Result<std::unique_ptr<VmSession>> VmSession::start(const emulator::vm::VmPlan& 
 Result<void> VmSession::make_memory() {
   const ChannelTiming timing = ChannelTiming::of(plan_.config.box);
   for (const cxl::Type3Device& device : plan_.topology.devices) {
-    auto memory = driver::MappedMemory::memfd(device.capacity);
+    const Result<int> memory = memory_of(device, inputs_.backing_paths.size());
     if (!memory) {
       return Error(memory.error().code, fmt::format("{}: {}", device.name, memory.error().detail));
     }
-    inputs_.backing_paths.push_back(emulator::vm::descriptor_path((*memory)->descriptor()));
-    memory_.push_back(std::move(*memory));
+    inputs_.backing_paths.push_back(emulator::vm::descriptor_path(*memory));
     Result<DataFile> table = DataFile::create(emulator::vm::cdat_table(device.capacity, timing));
     if (!table) {
       return table.error();
@@ -100,6 +99,28 @@ Result<void> VmSession::make_memory() {
     tables_.push_back(std::move(*table));
   }
   return {};
+}
+
+// A descriptor of what is behind a device.
+Result<int> VmSession::memory_of(const cxl::Type3Device& device, std::size_t index) {
+  if (options_.pool != nullptr) {
+    const std::size_t channel = plan_.channel_of_device[index].value();
+    if (channel >= options_.pool->descriptors().size() ||
+        device.capacity != options_.pool->dram_channel_size()) {
+      return Error(
+          Errc::config_invalid,
+          fmt::format("{} MiB of DRAM channel {}; the box has {} of {} MiB",
+                      device.capacity.count() >> 20U, channel, options_.pool->descriptors().size(),
+                      options_.pool->dram_channel_size().count() >> 20U));
+    }
+    return options_.pool->descriptors()[channel];
+  }
+  auto memory = driver::MappedMemory::memfd(device.capacity);
+  if (!memory) {
+    return memory.error();
+  }
+  memory_.push_back(std::move(*memory));
+  return memory_.back()->descriptor();
 }
 
 Result<void> VmSession::boot() {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "vm/vm_control.h"
+#include <godbox/channel_lease.h>
 #include <godbox/emulator/vm/data_file.h>
 #include <godbox/emulator/vm/qemu_command.h>
 #include <godbox/emulator/vm/virtual_machine.h>
@@ -33,6 +34,8 @@ struct VmSessionOptions {
   BringUp bring_up = BringUp::none;
   Duration boot_limit = std::chrono::seconds(180);
   bool has_network = true;
+  // Whose memory the channels show: a box that runs here. Nothing: memory of the VM's own.
+  std::shared_ptr<ChannelLease> pool;
   int stop_descriptor = -1;    // the VM is ended when it becomes readable; -1: none
   bool shows_console = false;  // the guest's kernel messages on standard error
 };
@@ -60,6 +63,7 @@ class VmSession {
 
   VmSession(const emulator::vm::VmPlan& plan, const VmSessionOptions& options);
   [[nodiscard]] Result<void> make_memory();
+  [[nodiscard]] Result<int> memory_of(const cxl::Type3Device& device, std::size_t index);
   [[nodiscard]] Result<void> boot();
   [[nodiscard]] Result<void> bring_up();
   [[nodiscard]] Result<void> guest_does(const std::vector<std::string>& arguments,

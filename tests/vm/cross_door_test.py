@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The same bytes through every door: what a host writes over TCP, a guest reads through CXL, and
+the other way round, while both keep writing other objects. One boot of 18 channels.
+
+usage: cross_door_test.py GODBOX WORKER
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+OBJECTS = 1000
+BOOT_LIMIT_S = 200
+GUEST_LIMIT_S = 240
+SKIPPED = 77
+
+
+def image_is_there(godbox):
+    """Why no VM can boot here; nothing when one can."""
+    probe = subprocess.run([godbox, "vm", "run", "--preset", "laptop", "--guest-image", "/nowhere",
+                            "--", "true"], capture_output=True, text=True, check=False)
+    if "no guest kernel" not in probe.stderr:
+        return probe.stderr.strip().splitlines()[-1]
+    folder = os.environ.get("GODBOX_GUEST_IMAGE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "godbox", "guest")
+    if not os.path.exists(os.path.join(folder, "version")):
+        return f"no guest image in {folder}; scripts/guest-image makes it"
+    return ""
+
+
+class Box:
+    def __init__(self, godbox, folder):
+        self.socket = os.path.join(folder, "control.sock")
+        self.process = subprocess.Popen(
+            [godbox, "serve", "--preset", "laptop", "--map-memory", "cxl", "--tcp-port-base", "0",
+             "--control-socket", self.socket, "--json"], stdout=subprocess.PIPE, text=True)
+        ready = json.loads(self.process.stdout.readline())
+        self.port = ready["eth_ports"][0].rsplit(":", 1)[1]
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+class Machine:
+    def __init__(self, godbox, box):
+        self.godbox = godbox
+        self.name = f"cross-door-{os.getpid()}"
+        self.process = subprocess.Popen(
+            [godbox, "vm", "run", "--preset", "laptop", "--pool", box.socket, "--up", "dax",
+             "--name", self.name])
+
+    def wait(self):
+        end = time.monotonic() + BOOT_LIMIT_S
+        while time.monotonic() < end and self.process.poll() is None:
+            if self.run(["true"], quiet=True).returncode == 0:
+                return
+            time.sleep(0.5)
+        raise AssertionError("the VM is not ready")
+
+    def run(self, command, quiet=False):
+        return subprocess.run([self.godbox, "vm", "exec", "--name", self.name, "--", *command],
+                              stdout=subprocess.PIPE, text=True, timeout=GUEST_LIMIT_S, check=False,
+                              stderr=subprocess.DEVNULL if quiet else None)
+
+    def end(self):
+        subprocess.run([self.godbox, "vm", "stop", "--name", self.name], check=False)
+        self.process.wait(40)
+
+
+def check(what, result, objects=OBJECTS):
+    assert result.returncode == 0, f"{what}: exit status {result.returncode}: {result.stdout}"
+    tally = json.loads(result.stdout.splitlines()[-1])
+    print(f"{what}: {tally['objects']} objects, {tally['bytes']} bytes, {tally['wrong']} wrong, "
+          f"{tally['seconds']} s (emulated)", flush=True)
+    assert tally["objects"] == objects and tally["wrong"] == 0, tally
+
+
+def host(worker, *arguments):
+    return subprocess.run([worker, *arguments], stdout=subprocess.PIPE, text=True, check=False,
+                          timeout=GUEST_LIMIT_S)
+
+
+# In the guest another worker keeps writing through dax while the one that is looked at runs.
+def guest(machine, worker, address, verb, prefix):
+    churn = (f"'{worker}' churn {address} guest-churn 20 256 4096 >/run/churn.json & "
+             f"'{worker}' {verb} {address} {prefix} {OBJECTS}; status=$?; "
+             "kill %1; wait %1 || status=99; cat /run/churn.json >&2; exit $status")
+    return machine.run(["bash", "-m", "-c", churn])
+
+
+def cross_doors(godbox, worker, folder):
+    box = Box(godbox, folder)
+    machine = Machine(godbox, box)
+    try:
+        tcp = f"tcp:127.0.0.1:{box.port}"
+        dax = f"dax:10.0.2.2:{box.port}"
+        check("host writes over TCP", host(worker, "write", tcp, "from-host", str(OBJECTS)))
+        machine.wait()
+        churn = subprocess.Popen([worker, "churn", tcp, "host-churn", "50"],
+                                 stdout=subprocess.PIPE, text=True)
+        check("guest reads through CXL", guest(machine, worker, dax, "read", "from-host"))
+        check("guest writes through CXL", guest(machine, worker, dax, "write", "from-guest"))
+        check("host reads over TCP", host(worker, "read", tcp, "from-guest", str(OBJECTS)))
+        churn.send_signal(signal.SIGTERM)
+        text = churn.communicate(timeout=60)[0]
+        tally = json.loads(text)
+        print("meanwhile, host:", text.strip())
+        assert churn.returncode == 0 and tally["wrong"] == 0, text
+        # The pool's bytes never become the guest's RAM.
+        refused = machine.run([godbox, "cxl", "up", "--as", "numa"])
+        assert refused.returncode not in (0, 125), refused
+        nodes = machine.run(["sh", "-c", "cat /sys/devices/system/node/has_memory"])
+        assert nodes.stdout.strip() == "0", nodes.stdout
+    finally:
+        machine.end()
+        box.end()
+
+
+def main():
+    godbox, worker = (os.path.abspath(path) for path in sys.argv[1:3])
+    reason = image_is_there(godbox)
+    if reason:
+        print(f"SKIPPED: {reason}")
+        return SKIPPED
+    with tempfile.TemporaryDirectory() as folder:
+        cross_doors(godbox, worker, folder)
+    print("cross door: ok")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
