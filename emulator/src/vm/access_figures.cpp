@@ -54,7 +54,8 @@ AccessFigures access_figures(const VmConfig& config, const cxl::Topology& topolo
       .read_latency = way + timing.read_latency,
       .write_latency = way + timing.write_latency,
       .read_bandwidth = Rate(shared_bandwidth(config, topology, region, timing.read_bandwidth)),
-      .write_bandwidth = Rate(shared_bandwidth(config, topology, region, timing.write_bandwidth))};
+      .write_bandwidth = Rate(shared_bandwidth(config, topology, region, timing.write_bandwidth)),
+      .links = has_switch ? 2U : 1U};
 }
 
 }  // namespace godbox::emulator::vm

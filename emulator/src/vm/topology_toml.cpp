@@ -150,6 +150,7 @@ class Fields {
       return found->second;
     }
     std::vector<std::string_view> all;
+    all.reserve(names.size());
     for (const auto& [known, index] : names) {
       all.push_back(known);
     }

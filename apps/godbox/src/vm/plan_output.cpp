@@ -139,6 +139,8 @@ json::array regions_json(const vm::VmPlan& plan) {
              {"kind", "modelled"},
              {"read_latency_ns", access.read_latency.count()},
              {"write_latency_ns", access.write_latency.count()},
+             {"linux_read_latency_ns", access.linux_read_latency().count()},
+             {"linux_write_latency_ns", access.linux_write_latency().count()},
              {"read_bandwidth_mb_per_s", figure(megabytes_per_s(access.read_bandwidth))},
              {"write_bandwidth_mb_per_s", figure(megabytes_per_s(access.write_bandwidth))}}}});
   }
