@@ -104,6 +104,10 @@ Error with_progress(Error error, const std::vector<std::string>& removed) {
 }  // namespace
 
 Result<CxlDownReport> cxl_down(CxlTree& tree, const CxlSelection& selection) {
+  // That there is no bus is the view's to say.
+  if (auto locked = tree.lock(); !locked && locked.error().code != Errc::device_missing) {
+    return locked.error();
+  }
   const auto view = read_cxl_view(tree);
   if (!view) {
     return view.error();
@@ -122,9 +126,6 @@ Result<CxlDownReport> cxl_down(CxlTree& tree, const CxlSelection& selection) {
   }
   if (auto unused = check_unused(tree, *view, *regions); !unused) {
     return unused.error();
-  }
-  if (auto locked = tree.lock(); !locked) {
-    return locked.error();
   }
   CxlDownReport report;
   for (const CxlRegion* const region : *regions) {
