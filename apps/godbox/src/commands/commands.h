@@ -19,5 +19,6 @@ void add_status(CLI::App& program, Action& chosen);
 void add_object_commands(CLI::App& program, Action& chosen);  // put, get, ls, rm
 void add_demo(CLI::App& program, Action& chosen);
 void add_bench(CLI::App& program, Action& chosen);
+void add_cxl(CLI::App& program, Action& chosen);  // status, up, down
 
 }  // namespace godbox::app
