@@ -72,7 +72,11 @@ Result<void> bring_down(CxlTree& tree, const CxlView& view, const CxlRegion& reg
       }
     }
     if (auto done = take_from_driver(tree, *dax); !done) {
-      return done;
+      Error error = done.error();
+      const Result<void> back =
+          dax->driver == "kmem" ? put_memory_online(tree, region) : Result<void>();
+      error.detail += back ? "" : "; and " + back.error().detail;
+      return error;
     }
   }
   return remove_region(tree, view, region);
