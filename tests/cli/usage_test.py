@@ -3,7 +3,7 @@ import unittest
 
 from program import OK, USAGE, ProgramTest
 
-COMMANDS = ("serve", "status", "put", "get", "ls", "rm", "demo", "bench")
+COMMANDS = ("serve", "status", "put", "get", "ls", "rm", "demo", "bench", "cxl")
 
 # Command lines that are wrong, and words that the answer has to hold.
 WRONG = [

@@ -75,6 +75,7 @@ int run_program(int argc, const char* const* argv) {
   add_demo(program, chosen);
   add_bench(program, chosen);
   add_vm(program, chosen);
+  add_cxl(program, chosen);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -72,7 +72,11 @@ Result<void> bring_down(CxlTree& tree, const CxlView& view, const CxlRegion& reg
       }
     }
     if (auto done = take_from_driver(tree, *dax); !done) {
-      return done;
+      Error error = done.error();
+      const Result<void> back =
+          dax->driver == "kmem" ? put_memory_online(tree, region) : Result<void>();
+      error.detail += back ? "" : "; and " + back.error().detail;
+      return error;
     }
   }
   return remove_region(tree, view, region);
@@ -104,6 +108,10 @@ Error with_progress(Error error, const std::vector<std::string>& removed) {
 }  // namespace
 
 Result<CxlDownReport> cxl_down(CxlTree& tree, const CxlSelection& selection) {
+  // That there is no bus is the view's to say.
+  if (auto locked = tree.lock(); !locked && locked.error().code != Errc::device_missing) {
+    return locked.error();
+  }
   const auto view = read_cxl_view(tree);
   if (!view) {
     return view.error();
@@ -122,9 +130,6 @@ Result<CxlDownReport> cxl_down(CxlTree& tree, const CxlSelection& selection) {
   }
   if (auto unused = check_unused(tree, *view, *regions); !unused) {
     return unused.error();
-  }
-  if (auto locked = tree.lock(); !locked) {
-    return locked.error();
   }
   CxlDownReport report;
   for (const CxlRegion* const region : *regions) {

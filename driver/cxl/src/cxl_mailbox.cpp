@@ -73,7 +73,7 @@ Result<Answer> submit(std::string_view name, const std::string& memdev,
   errno = 0;
   answer.command.reset(make(found));
   if (answer.command == nullptr) {
-    return mailbox_error(name, memdev, errno == 0 ? ENOMEM : errno);
+    return mailbox_error(name, memdev, errno == 0 ? EOPNOTSUPP : errno);
   }
   if (const int error = cxl_cmd_submit(answer.command.get()); error < 0) {
     return mailbox_error(name, memdev, -error);

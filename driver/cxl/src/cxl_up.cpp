@@ -251,6 +251,11 @@ Result<CxlUpReport> report_on(CxlTree& tree, const CxlUpOptions& options, Work w
 std::string_view to_string(CxlUse use) { return use == CxlUse::dax ? "dax" : "numa"; }
 
 Result<CxlUpReport> cxl_up(CxlTree& tree, const CxlUpOptions& options) {
+  // From before the look: what is planned must still be so when it is made. That there is no bus is
+  // the look's to say.
+  if (auto locked = tree.lock(); !locked && locked.error().code != Errc::device_missing) {
+    return locked.error();
+  }
   const auto machine = look(tree, options);
   if (!machine) {
     return machine.error();
@@ -276,9 +281,6 @@ Result<CxlUpReport> cxl_up(CxlTree& tree, const CxlUpOptions& options) {
   }
   if (auto checked = check_drivers(tree, machine->view, options.use, *plans); !checked) {
     return checked.error();
-  }
-  if (auto locked = tree.lock(); !locked) {
-    return locked.error();
   }
   Journal journal(tree);
   auto created = make_all(tree, journal, machine->view, *plans, work, options);

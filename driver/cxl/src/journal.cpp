@@ -45,7 +45,10 @@ constexpr Reason kReasons[] = {
      "a host bridge's regions are made in ascending order of address, and each of its decoders "
      "serves one"},
     {CxlStep::set_target, EINVAL, "the decoder and the region do not have the same kind or size"},
-    {CxlStep::bind_region, ENXIO, "the region's range is in use or not committed"},
+    {CxlStep::bind_region, ENXIO,
+     "its range is in use, or (before Linux 6.3) the CPU cache state cannot be synchronized under "
+     "a "
+     "hypervisor: -cpu max,hypervisor=off"},
     {CxlStep::bind_dax, ENODEV, "the driver does not take this device"},
     {CxlStep::offline_memory, EBUSY,
      "pages in it are in use and could not be moved; stop the programs that use this node's "

@@ -359,6 +359,11 @@ Result<void> take_memory_offline(CxlTree& tree, const CxlRegion& region) {
   return {};
 }
 
+Result<void> put_memory_online(CxlTree& tree, const CxlRegion& region) {
+  const auto blocks = read_memory_blocks(tree, region);
+  return blocks ? bring_online(tree, *blocks) : blocks.error();
+}
+
 Result<void> take_from_driver(CxlTree& tree, const CxlDax& dax) {
   if (dax.driver.empty()) {
     return {};

@@ -32,6 +32,8 @@ inline constexpr Duration kPollPeriod = std::chrono::milliseconds(20);
 
 // All blocks of the region, the highest first; when one cannot, those before it come on line again.
 [[nodiscard]] Result<void> take_memory_offline(CxlTree& tree, const CxlRegion& region);
+// All blocks of the region, as movable memory.
+[[nodiscard]] Result<void> put_memory_online(CxlTree& tree, const CxlRegion& region);
 // From whichever driver has it. Memory must be off line.
 [[nodiscard]] Result<void> take_from_driver(CxlTree& tree, const CxlDax& dax);
 [[nodiscard]] Result<void> remove_region(CxlTree& tree, const CxlView& view,

@@ -20,5 +20,6 @@ void add_object_commands(CLI::App& program, Action& chosen);  // put, get, ls, r
 void add_demo(CLI::App& program, Action& chosen);
 void add_bench(CLI::App& program, Action& chosen);
 void add_vm(CLI::App& program, Action& chosen);  // vm plan
+void add_cxl(CLI::App& program, Action& chosen);  // status, up, down
 
 }  // namespace godbox::app

@@ -314,6 +314,21 @@ TEST_CASE("memory that is in use stays up, all of it, and the block is named", "
   CHECK(cxl_down(*kernel, {})->brought_down.size() == 3);
 }
 
+TEST_CASE("memory that its driver does not let go comes on line again", "[unit]") {
+  const auto kernel = form_a(1);
+  REQUIRE(cxl_up(*kernel, as(CxlUse::numa)).has_value());
+  kernel->refuse = [](const std::string& path, const std::string&) {
+    return path.ends_with("kmem/unbind") ? EIO : 0;
+  };
+  const auto report = cxl_down(*kernel, {});
+  REQUIRE(!report);
+  CHECK(holds(report.error().detail, "kmem/unbind"));
+  for (const CxlChannel& channel : find_cxl_channels(*kernel).value()) {
+    CHECK(channel.mode == CxlMode::numa);
+    CHECK(channel.is_online);
+  }
+}
+
 TEST_CASE("a device file that somebody has open keeps everything up", "[unit]") {
   const auto kernel = form_a(1);
   REQUIRE(cxl_up(*kernel, as(CxlUse::dax)).has_value());

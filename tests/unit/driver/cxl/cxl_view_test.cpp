@@ -108,6 +108,40 @@ TEST_CASE("a device whose path is not probed yet reaches no window", "[unit]") {
   CHECK(channels->at(0).windows.size() == 2);
 }
 
+TEST_CASE("one process at a time changes regions", "[unit]") {
+  const auto kernel = form_a(1);
+  {
+    SysfsTree first(kernel->root());
+    SysfsTree second(kernel->root() + "/");
+    REQUIRE(first.lock().has_value());
+    CHECK(first.lock().has_value());
+    REQUIRE(!second.lock().has_value());
+    CHECK(second.lock().error().code == Errc::address_in_use);
+  }
+  SysfsTree third(kernel->root());
+  CHECK(third.lock().has_value());
+}
+
+TEST_CASE("who has a device file open is found by its process", "[unit]") {
+  const auto kernel = form_a(1);
+  const SysfsTree tree(kernel->root());
+  CHECK(!tree.user_of("/dev/dax0.0").has_value());
+  kernel->put("/proc/12/comm", "reader");
+  kernel->put("/proc/12/maps", "7f00-7f01 rw-s 00000000 00:05 400    /dev/dax0.0");
+  CHECK(tree.user_of("/dev/dax0.0") == "pid 12 (reader)");
+  CHECK(!tree.user_of("/dev/dax0.00").has_value());
+  CHECK(!tree.user_of("dax0.0").has_value());
+}
+
+TEST_CASE("folders are listed as people count", "[unit]") {
+  const auto kernel = form_a(1);
+  for (const char* const name : {"mem10", "mem2", "decoder0.10", "decoder0.9", "decoder0", "a"}) {
+    kernel->put(std::string("/counted/") + name, "");
+  }
+  CHECK(kernel->list("/counted").value() ==
+        std::vector<std::string>{"a", "decoder0", "decoder0.9", "decoder0.10", "mem2", "mem10"});
+}
+
 TEST_CASE("numbers of sysfs are read whole or not at all", "[unit]") {
   CHECK(parse_unsigned("42") == 42);
   CHECK(parse_unsigned("0x2a") == 42);
