@@ -320,28 +320,6 @@ TEST_CASE("relations between keys are checked and answered by name", "[unit][con
          c.memory_path = "/dev/dax0.0";
        },
        "memory_path = \"/dev/dax0.0\": allowed is a path with {}"},
-      {[](BoxConfig& c) { c.memory_devices = {"/dev/dax0.0"}; },
-       "memory_devices = 1 paths: allowed is none unless memory is device"},
-      {[](BoxConfig& c) {
-         c.memory = MemoryKind::device;
-         c.memory_devices = {"/dev/dax0.0"};
-       },
-       "memory_devices = 1 paths: allowed is one for each of the 18 DRAM channels"},
-      {[](BoxConfig& c) {
-         c.memory = MemoryKind::device;
-         c.memory_devices = std::vector<std::string>(18, "/dev/dax0.0");
-       },
-       "memory_devices = \"/dev/dax0.0\": allowed is paths, none of them empty or twice"},
-      {[](BoxConfig& c) { c.memory_coherence = Coherence::software; },
-       "memory_coherence = \"software\": allowed is \"coherent\" unless memory is device"},
-      {[](BoxConfig& c) { c.numa_nodes = "1-18"; },
-       "numa_nodes = \"1-18\": allowed is none unless memory is numa"},
-      {[](BoxConfig& c) { c.memory = MemoryKind::numa; }, "numa_nodes = \"\": allowed is a list"},
-      {[](BoxConfig& c) {
-         c.memory = MemoryKind::numa;
-         c.numa_nodes = "1-17";
-       },
-       "numa_nodes = \"1-17\": allowed is one node for each of the 18 DRAM channels"},
       {[](BoxConfig& c) { c.high_watermark = 0; }, "high_watermark = 0: allowed is"},
       {[](BoxConfig& c) { c.high_watermark = 1.01; }, "high_watermark = 1.01: allowed is"},
       {[](BoxConfig& c) { c.high_watermark = std::numeric_limits<double>::quiet_NaN(); },
@@ -375,6 +353,45 @@ TEST_CASE("relations between keys are checked and answered by name", "[unit][con
   edge.dram_channel_size = 1_MiB;
   CHECK_FALSE(validation_error(edge).empty());
   CHECK(validate(edge, 1_MiB).has_value());
+}
+
+TEST_CASE("keys of memory that belong to another kind are answered by name", "[unit][config]") {
+  struct Mistake {
+    void (*make)(BoxConfig&);
+    std::string_view answer;
+  };
+  const Mistake mistakes[] = {
+      {[](BoxConfig& c) { c.memory_devices = {"/dev/dax0.0"}; },
+       "memory_devices = 1 paths: allowed is none unless memory is device"},
+      {[](BoxConfig& c) {
+         c.memory = MemoryKind::device;
+         c.memory_devices = {"/dev/dax0.0"};
+       },
+       "memory_devices = 1 paths: allowed is one for each of the 18 DRAM channels"},
+      {[](BoxConfig& c) {
+         c.memory = MemoryKind::device;
+         c.memory_devices = std::vector<std::string>(18, "/dev/dax0.0");
+       },
+       "memory_devices = \"/dev/dax0.0\": allowed is paths, none of them empty or twice"},
+      {[](BoxConfig& c) { c.memory_coherence = Coherence::software; },
+       "memory_coherence = \"software\": allowed is \"coherent\" unless memory is device"},
+      {[](BoxConfig& c) { c.numa_nodes = "1-18"; },
+       "numa_nodes = \"1-18\": allowed is none unless memory is numa"},
+      {[](BoxConfig& c) { c.memory = MemoryKind::numa; }, "numa_nodes = \"\": allowed is a list"},
+      {[](BoxConfig& c) {
+         c.memory = MemoryKind::numa;
+         c.numa_nodes = "1-17";
+       },
+       "numa_nodes = \"1-17\": allowed is one node for each of the 18 DRAM channels"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    BoxConfig config = laptop();
+    mistake.make(config);
+    const std::string answer = validation_error(config);
+    INFO(mistake.answer);
+    INFO(answer);
+    CHECK(contains(answer, mistake.answer));
+  }
 }
 
 TEST_CASE("only loopback addresses are listened on", "[unit][config]") {
