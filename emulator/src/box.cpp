@@ -141,7 +141,8 @@ std::vector<int> Box::Impl::memory_descriptors() const {
   }
   for (const std::unique_ptr<MemoryTarget>& target : dram_channels) {
     descriptors.push_back(target->descriptor());
-    if (descriptors.back() < 0) {
+    // What a client writes by itself, nobody would flush before its commit: it has to come as TCP.
+    if (descriptors.back() < 0 || target->coherence() == Coherence::software) {
       return {};  // all or none: a client maps the whole box
     }
   }

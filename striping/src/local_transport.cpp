@@ -102,15 +102,31 @@ class Copy {
     const MutableSpan pool(target.data() + run.offset.count(), run.length_bytes);
     const bool software = target.coherence() == Coherence::software;
     const bool reading = work_.request.op == WorkOp::read;
-    if (software && reading) {
-      target.invalidate(pool);
+    if (software) {
+      reading ? target.invalidate(pool) : invalidate_edges(target, pool);
     }
     std::size_t done = 0;
     while (done < pool.size() && status_ == Errc::ok) {
       done += copy_piece(pool.subspan(done));
     }
     if (software && !reading) {
+      publish_copies();
       target.flush(pool);
+    }
+    if (met_poison(target, pool)) {
+      status_ = Errc::poison;  // also where its zeros gave a wrong CRC
+    }
+  }
+
+  // Lines that are written in part: what others wrote beside it must not go back as it was.
+  static void invalidate_edges(const MemoryTarget& target, ConstSpan pool) {
+    const std::byte* const end = pool.data() + pool.size();
+    const bool starts_inside = reinterpret_cast<std::uintptr_t>(pool.data()) % kLineBytes != 0;
+    if (starts_inside) {
+      target.invalidate(pool.first(1));
+    }
+    if (reinterpret_cast<std::uintptr_t>(end) % kLineBytes != 0) {
+      target.invalidate(pool.last(1));
     }
   }
 

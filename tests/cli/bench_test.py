@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 import socket
 import subprocess
 import unittest
 
-from program import OK, ProgramTest
+from program import FAILURE, OK, USAGE, ProgramTest
 
 SMALL = ["bench", "--working-set", "8MiB", "--sizes", "1MiB", "--repeats", "2"]
 
@@ -114,6 +115,56 @@ class BenchTest(ProgramTest):
         text = self.run_program(*SMALL, "--transport", "local", status=OK).stdout.decode()
         for word in ("efficiency", "local", "1 MiB", "real"):
             self.assertIn(word, text)
+
+    def stand_ins(self, count, size):
+        """Files that stand for devices dax."""
+        paths = []
+        for i in range(count):
+            path = self.folder / f"dax{i}.0"
+            with path.open("wb") as file:
+                file.truncate(size)
+            paths += ["--dax-device", str(path)]
+        return paths
+
+    def test_devices_are_striped_over_evenly_and_every_byte_is_checked(self):
+        rows = self.rows("--target", "dax", *self.stand_ins(18, 2 << 20), "--crc", "both",
+                         "--threads", "2")
+        self.assertEqual([row["op"] for row in rows], ["write", "read"] * 2)
+        for row in rows:
+            self.assertEqual((row["target"], row["channels"]), ("dax", 18))
+            self.assertIsNone(row["ceiling"])
+            self.assertGreater(row["gb_per_s_median"], 0)
+            self.assertGreaterEqual(row["bytes_checked"], 8 << 20)
+            self.assertLessEqual(row["channel_imbalance"], 1.05)
+            self.assertEqual(len(row["channel_bytes"]), 18)
+            self.assertEqual(sum(row["channel_bytes"]), 2 * (8 << 20))
+
+    def test_software_coherence_and_blocks_of_every_size(self):
+        rows = self.rows("--target", "dax", *self.stand_ins(7, 4 << 20), "--dax-coherence",
+                         "software", "--sizes", "100KiB,3MiB,17MiB", "--working-set", "20MiB",
+                         "--op", "read", "--time-limit", "0.000001", small=["bench"])
+        self.assertEqual([row["size_bytes"] for row in rows], [100 << 10, 3 << 20, 17 << 20])
+        self.assertEqual([row["repeats"] for row in rows], [1, 1, 1])
+
+    def test_a_numa_node_is_a_channel(self):
+        if not os.path.exists("/sys/devices/system/node/node0"):
+            self.skipTest("needs a kernel with NUMA")
+        rows = self.rows("--target", "numa", "--numa-nodes", "0")
+        self.assertEqual([row["channels"] for row in rows], [1, 1])
+
+    def test_wrong_targets_are_refused_by_name(self):
+        devices = self.stand_ins(2, 1 << 20)
+        for options, word in (
+                (["--target", "disk"], "box, dax, numa"),
+                (["--numa-nodes", "0"], "--target"),
+                (["--target", "dax", *devices, "--ports", "3"], "--ports"),
+                (["--target", "dax", *devices, "--transport", "tcp"], "--transport"),
+                (["--target", "numa", "--numa-nodes", "3-1"], "--numa-nodes"),
+                (["--target", "numa", "--numa-nodes", "0", *devices], "--dax-device")):
+            self.assert_fails(["bench", *options], USAGE, word)
+        self.assert_fails(["bench", "--target", "dax", *devices], FAILURE, "channel 0")
+        self.assert_fails(["bench", "--target", "dax", "--dax-device", "/dev/dax99.9"],
+                          FAILURE, "dax99.9")
 
 
 if __name__ == "__main__":

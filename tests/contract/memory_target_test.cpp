@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory_contract.h"
 #include <godbox/driver/mapped_memory.h>
+#include <godbox/driver/numa_node_memory.h>
 #include <godbox_test/heap_memory_target.h>
 #include <godbox_test/tmpfs_folder.h>
 
@@ -85,6 +86,16 @@ TEST_CASE("a file that is not coherent between hosts keeps the contract of memor
   check_contract(memory_contract(), [&] {
     return world_of(driver::MappedMemory::file(unique_path(folder.path()), kSmallSize,
                                                {.coherence = Coherence::software}));
+  });
+}
+
+TEST_CASE("a NUMA node keeps the contract of memory", "[contract]") {
+  const auto nodes = driver::numa_nodes();
+  if (!nodes.has_value()) {
+    SKIP("needs a kernel with NUMA: " << nodes.error().message());
+  }
+  check_contract(memory_contract(), [&] {
+    return world_of(driver::NumaNodeMemory::create(nodes->front().id, kSmallSize));
   });
 }
 

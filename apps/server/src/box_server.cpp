@@ -31,10 +31,11 @@ std::uint32_t threads_for(const emulator::BoxConfig& config) {
   return std::min({threads, config.eth_ports(), BoxServer::kThreadsMax});
 }
 
-// A device's memory is not this machine's to save.
+// A device's memory, or a chosen node's, is not this machine's to save.
 SizeBytes default_backing_limit(const emulator::BoxConfig& config) {
-  return config.memory == emulator::MemoryKind::device ? config.capacity()
-                                                       : driver::machine_memory_bytes() / 2;
+  const bool is_given =
+      config.memory == emulator::MemoryKind::device || config.memory == emulator::MemoryKind::numa;
+  return is_given ? config.capacity() : driver::machine_memory_bytes() / 2;
 }
 
 }  // namespace

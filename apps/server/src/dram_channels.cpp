@@ -2,6 +2,7 @@
 #include "dram_channels.h"
 
 #include <godbox/driver/mapped_memory.h>
+#include <godbox/driver/numa_node_memory.h>
 
 #include <fmt/format.h>
 
@@ -21,17 +22,43 @@ std::string with_index(std::string path, std::uint32_t index) {
   return path;
 }
 
-Result<std::unique_ptr<MappedMemory>> make_one(const BoxConfig& config, std::uint32_t index) {
+// As the interface that a box knows.
+template <class Target>
+Result<std::unique_ptr<MemoryTarget>> as_target(Result<std::unique_ptr<Target>> made) {
+  if (!made) {
+    return made.error();
+  }
+  return std::unique_ptr<MemoryTarget>(std::move(*made));
+}
+
+Result<std::unique_ptr<MemoryTarget>> make_numa(const BoxConfig& config, std::uint32_t index) {
+  const auto nodes = emulator::parse_numa_nodes(config.numa_nodes);
+  if (!nodes) {
+    return nodes.error();
+  }
+  return as_target(driver::NumaNodeMemory::create(driver::NumaNodeId(nodes->at(index)),
+                                                  config.dram_channel_size));
+}
+
+Result<std::unique_ptr<MemoryTarget>> make_device(const BoxConfig& config, std::uint32_t index) {
+  const std::string path = config.memory_devices.empty() ? with_index(config.memory_path, index)
+                                                         : config.memory_devices.at(index);
+  return as_target(MappedMemory::device(path, config.dram_channel_size, config.memory_coherence));
+}
+
+Result<std::unique_ptr<MemoryTarget>> make_one(const BoxConfig& config, std::uint32_t index) {
   switch (config.memory) {
     case MemoryKind::memfd:
-      return MappedMemory::memfd(config.dram_channel_size);
+      return as_target(MappedMemory::memfd(config.dram_channel_size));
     case MemoryKind::tmpfs:
     case MemoryKind::hugetlbfs:
-      return MappedMemory::file(
+      return as_target(MappedMemory::file(
           fmt::format("{}/{}-dram-{:02}", config.memory_path, config.name, index),
-          config.dram_channel_size);
+          config.dram_channel_size));
     case MemoryKind::device:
-      return MappedMemory::device(with_index(config.memory_path, index), config.dram_channel_size);
+      return make_device(config, index);
+    case MemoryKind::numa:
+      return make_numa(config, index);
   }
   return Error(Errc::config_invalid, "memory: no such kind");
 }
@@ -59,7 +86,7 @@ Result<std::vector<std::unique_ptr<MemoryTarget>>> make_dram_channels(const BoxC
   }
   std::vector<std::unique_ptr<MemoryTarget>> dram_channels;
   for (std::uint32_t i = 0; i < config.dram_channels(); ++i) {
-    Result<std::unique_ptr<MappedMemory>> made = make_one(config, i);
+    Result<std::unique_ptr<MemoryTarget>> made = make_one(config, i);
     if (!made) {
       return Error(made.error().code, fmt::format("DRAM channel {}: {}", i, made.error().detail));
     }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A box's DRAM channels from this machine's memory, as its configuration says.
-// Errors: those of driver::MappedMemory, with the DRAM channel's number in the sentence.
+// Errors: those of driver::MappedMemory and driver::NumaNodeMemory, with the DRAM channel's number
+// in the sentence.
 #pragma once
 
 #include <godbox/emulator/box_config.h>

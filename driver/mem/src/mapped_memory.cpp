@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <utility>
@@ -93,6 +94,17 @@ std::uint64_t capacity_of(const struct stat& status) {
       fmt::format("/sys/dev/char/{}:{}/size", major(status.st_rdev), minor(status.st_rdev)));
   std::uint64_t bytes = 0;
   return file >> bytes ? bytes : 0;
+}
+
+// Of a device dax, whose mappings are made of such pieces only; a page of everything else.
+std::uint64_t alignment_of(const struct stat& status) {
+  std::uint64_t bytes = 0;
+  if (S_ISCHR(status.st_mode)) {
+    std::ifstream file(
+        fmt::format("/sys/dev/char/{}:{}/align", major(status.st_rdev), minor(status.st_rdev)));
+    file >> bytes;
+  }
+  return std::max(bytes, kSmallPageBytes);
 }
 
 Result<void> take_lock(const OwnedDescriptor& file, const std::string& path) {
@@ -196,6 +208,7 @@ MappedMemory::MappedMemory(Kind kind, int descriptor, SizeBytes size, SizeBytes 
       is_machine_memory_(kind == Kind::memfd || kind == Kind::tmpfs) {}
 
 MappedMemory::~MappedMemory() {
+  guard_ = PoisonGuard();
   if (data_ != nullptr) {
     munmap(data_, size_.count());
   }
@@ -220,16 +233,26 @@ Result<std::unique_ptr<MappedMemory>> MappedMemory::create(Kind kind, int descri
   }
   std::unique_ptr<MappedMemory> memory(
       new MappedMemory(kind, owned.release(), size, granularity, coherence));
+  struct stat status {};
+  if (fstat(memory->descriptor_, &status) == 0) {
+    memory->page_ = SizeBytes(std::max(alignment_of(status), granularity.count()));
+  }
   if (auto mapped = memory->map(writable, name); !mapped) {
     return mapped.error();
   }
+  Result<PoisonGuard> guard = PoisonGuard::create(ConstSpan(memory->data_, size.count()),
+                                                  memory->page_, memory->has_poison_);
+  if (!guard) {
+    return guard.error();
+  }
+  memory->guard_ = std::move(*guard);
   return memory;
 }
 
 Result<void> MappedMemory::map(bool writable, const std::string& name) {
   // Huge pages need an aligned mapping: reserve one more alignment of address space, map inside it,
   // give the ends back.
-  const std::uint64_t alignment = std::max(kHugePageBytes, granularity_.count());
+  const std::uint64_t alignment = std::max(kHugePageBytes, page_.count());
   const std::uint64_t reserved_bytes = size_.count() + alignment;
   void* const reserved =
       mmap(nullptr, reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -341,6 +364,11 @@ Result<std::unique_ptr<MappedMemory>> MappedMemory::device(const std::string& pa
     return Error(Errc::out_of_range, fmt::format("{} has {} bytes, fewer than the {} wanted", path,
                                                  capacity_bytes, size.count()));
   }
+  if (size.count() % alignment_of(status) != 0) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{}: {} bytes is no multiple of its alignment of {}", path,
+                             size.count(), alignment_of(status)));
+  }
   // Some things cannot be locked; that is no reason not to use them.
   if (auto taken = take_lock(locked, path); !taken && taken.error().code == Errc::address_in_use) {
     return taken.error();
@@ -363,6 +391,22 @@ Result<std::unique_ptr<MappedMemory>> MappedMemory::device(const std::string& pa
     (*memory)->is_machine_memory_ = S_ISREG(status.st_mode) && system.f_type == TMPFS_MAGIC;
   }
   return memory;
+}
+
+Result<SizeBytes> MappedMemory::device_size(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) {
+    return memory_error("examine", path, errno);
+  }
+  const bool is_device = S_ISCHR(status.st_mode);
+  const std::uint64_t bytes = is_device || S_ISREG(status.st_mode) ? capacity_of(status) : 0;
+  if (is_device && bytes == 0) {
+    return Error(Errc::unsupported, fmt::format("{} is a device without a size", path));
+  }
+  if (!is_device && !S_ISREG(status.st_mode)) {
+    return Error(Errc::unsupported, fmt::format("{} is no character device and no file", path));
+  }
+  return SizeBytes(bytes);
 }
 
 Result<std::unique_ptr<MappedMemory>> MappedMemory::from_descriptor(int descriptor, SizeBytes size,

@@ -39,6 +39,12 @@ Errc connect_errc(int error_number) {
   }
 }
 
+// Why a connection that stood does not any more. EFAULT: the memory of a span is lost; the kernel
+// copies up to it and then says so.
+Errc broken_errc(int error_number) {
+  return error_number == EFAULT ? Errc::poison : Errc::lane_closed;
+}
+
 }  // namespace
 
 struct Connection::WaitHandler {
@@ -194,7 +200,7 @@ bool Connection::receive_some(std::size_t& budget_bytes) {
     }
     is_readable_ = false;
     if (received.size_bytes == 0 || !is_would_block(received.error_number)) {
-      close(Errc::lane_closed);
+      close(received.size_bytes < 0 ? broken_errc(received.error_number) : Errc::lane_closed);
     }
     return false;
   }
@@ -238,7 +244,9 @@ bool Connection::send_some(std::size_t& budget_bytes) {
   if (sent < 0) {
     const auto error_number = static_cast<int>(-sent);
     is_writable_ = error_number == EINTR;
-    if (error_number != EINTR && !is_would_block(error_number)) {
+    if (error_number == EFAULT) {
+      close(broken_errc(error_number));
+    } else if (error_number != EINTR && !is_would_block(error_number)) {
       read_the_rest();
     }
     return state_ == State::open && is_writable_;

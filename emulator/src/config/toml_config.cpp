@@ -37,6 +37,23 @@ Setter text(std::string BoxConfig::*field) {
   };
 }
 
+Setter texts(std::vector<std::string> BoxConfig::*field) {
+  return [field](BoxConfig& config, const toml::node& node) -> Result<void> {
+    const toml::array* const list = node.as_array();
+    std::vector<std::string> read;
+    for (std::size_t i = 0; list != nullptr && i < list->size(); ++i) {
+      if (const auto* const one = list->get(i)->as_string()) {
+        read.push_back(one->get());
+      }
+    }
+    if (list == nullptr || read.size() != list->size()) {
+      return not_allowed("a list of texts in quotes");
+    }
+    config.*field = std::move(read);
+    return {};
+  };
+}
+
 template <class Integer>
 Setter integer(Integer BoxConfig::*field, std::int64_t least, std::int64_t most) {
   return [=](BoxConfig& config, const toml::node& node) -> Result<void> {
@@ -123,8 +140,14 @@ std::vector<Key> make_keys() {
   keys.push_back({"memory", one_of<MemoryKind>(&C::memory, {{"memfd", MemoryKind::memfd},
                                                             {"tmpfs", MemoryKind::tmpfs},
                                                             {"hugetlbfs", MemoryKind::hugetlbfs},
-                                                            {"device", MemoryKind::device}})});
+                                                            {"device", MemoryKind::device},
+                                                            {"numa", MemoryKind::numa}})});
   keys.push_back({"memory_path", text(&C::memory_path)});
+  keys.push_back({"memory_devices", texts(&C::memory_devices)});
+  keys.push_back({"memory_coherence",
+                  one_of<Coherence>(&C::memory_coherence, {{"coherent", Coherence::coherent},
+                                                           {"software", Coherence::software}})});
+  keys.push_back({"numa_nodes", text(&C::numa_nodes)});
   keys.push_back({"map_memory", one_of<MapMemory>(&C::map_memory, {{"trusted", MapMemory::trusted},
                                                                    {"off", MapMemory::off},
                                                                    {"cxl", MapMemory::cxl}})});

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace godbox::emulator {
@@ -70,25 +71,86 @@ Result<void> check_network(const BoxConfig& config) {
   return {};
 }
 
-Result<void> check_memory(const BoxConfig& config) {
-  if (config.backing_limit && config.backing_limit->is_zero()) {
-    return wrong("backing_limit", 0, "more than 0 bytes");
+// Of memory = "device": a path with the index in it, or a list.
+Result<void> check_devices(const BoxConfig& config) {
+  const std::vector<std::string>& devices = config.memory_devices;
+  if (devices.empty()) {
+    const bool has_index = config.memory_path.find("{}") != std::string::npos;
+    if (config.dram_channels() > 1 && !has_index) {
+      return wrong("memory_path", fmt::format("\"{}\"", config.memory_path),
+                   "a path with {} in the place of the DRAM channel's index");
+    }
+    return {};
   }
-  const bool needs_path = config.memory != MemoryKind::memfd;
+  if (!config.memory_path.empty()) {
+    return wrong("memory_path", fmt::format("\"{}\"", config.memory_path),
+                 "none beside memory_devices");
+  }
+  if (devices.size() != config.dram_channels()) {
+    return wrong("memory_devices", fmt::format("{} paths", devices.size()),
+                 fmt::format("one for each of the {} DRAM channels", config.dram_channels()));
+  }
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (devices[i].empty() || std::find(devices.begin(), devices.begin() + static_cast<long>(i),
+                                        devices[i]) != devices.begin() + static_cast<long>(i)) {
+      return wrong("memory_devices", fmt::format("\"{}\"", devices[i]),
+                   "paths, none of them empty or twice");
+    }
+  }
+  return {};
+}
+
+Result<void> check_numa_nodes(const BoxConfig& config) {
+  const auto nodes = parse_numa_nodes(config.numa_nodes);
+  if (!nodes) {
+    return nodes.error();
+  }
+  if (nodes->size() != config.dram_channels()) {
+    return wrong("numa_nodes", fmt::format("\"{}\"", config.numa_nodes),
+                 fmt::format("one node for each of the {} DRAM channels", config.dram_channels()));
+  }
+  return {};
+}
+
+// Keys that belong to another kind of memory than the one chosen.
+Result<void> check_stray_memory_keys(const BoxConfig& config) {
+  const bool is_device = config.memory == MemoryKind::device;
+  const bool needs_path = config.memory == MemoryKind::tmpfs ||
+                          config.memory == MemoryKind::hugetlbfs ||
+                          (is_device && config.memory_devices.empty());
   if (needs_path && config.memory_path.empty()) {
     return wrong("memory_path", "\"\"",
                  "a directory for tmpfs and hugetlbfs, a path with {} for device");
   }
-  if (!needs_path && !config.memory_path.empty()) {
+  if (!needs_path && !is_device && !config.memory_path.empty()) {
     return wrong("memory_path", fmt::format("\"{}\"", config.memory_path),
-                 "none when memory is memfd");
+                 "none when memory is memfd or numa");
   }
-  if (config.memory == MemoryKind::device && config.dram_channels() > 1 &&
-      config.memory_path.find("{}") == std::string::npos) {
-    return wrong("memory_path", fmt::format("\"{}\"", config.memory_path),
-                 "a path with {} in the place of the DRAM channel's index");
+  if (!is_device && !config.memory_devices.empty()) {
+    return wrong("memory_devices", fmt::format("{} paths", config.memory_devices.size()),
+                 "none unless memory is device");
+  }
+  if (!is_device && config.memory_coherence != Coherence::coherent) {
+    return wrong("memory_coherence", "\"software\"", "\"coherent\" unless memory is device");
+  }
+  if (config.memory != MemoryKind::numa && !config.numa_nodes.empty()) {
+    return wrong("numa_nodes", fmt::format("\"{}\"", config.numa_nodes),
+                 "none unless memory is numa");
   }
   return {};
+}
+
+Result<void> check_memory(const BoxConfig& config) {
+  if (config.backing_limit && config.backing_limit->is_zero()) {
+    return wrong("backing_limit", 0, "more than 0 bytes");
+  }
+  if (Result<void> checked = check_stray_memory_keys(config); !checked) {
+    return checked;
+  }
+  if (config.memory == MemoryKind::device) {
+    return check_devices(config);
+  }
+  return config.memory == MemoryKind::numa ? check_numa_nodes(config) : Result<void>();
 }
 
 Result<void> check_time(std::string_view key, Duration value) {

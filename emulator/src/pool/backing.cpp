@@ -6,6 +6,24 @@
 #include <utility>
 
 namespace godbox::emulator {
+namespace {
+
+// Calls use(part) for what of the spans lies in the target: a span may reach from one target's
+// mapping into the next one's.
+template <class Use>
+void for_parts(const MemoryTarget& target, std::span<const MutableSpan> spans, Use&& use) {
+  std::byte* const begin = target.data();
+  std::byte* const end = begin + target.size().count();
+  for (const MutableSpan span : spans) {
+    std::byte* const from = std::max(begin, span.data());
+    std::byte* const to = std::min(end, span.data() + span.size());
+    if (from < to) {
+      use(ConstSpan(from, to));
+    }
+  }
+}
+
+}  // namespace
 
 Backing::Backing(SlabTable& table, std::vector<MemoryTarget*> dram_channels, SizeBytes limit,
                  const Clock& clock)
@@ -14,6 +32,46 @@ Backing::Backing(SlabTable& table, std::vector<MemoryTarget*> dram_channels, Siz
       limit_bytes_(limit.count()),
       clock_(clock) {
   GODBOX_ASSERT(targets_.size() == table.geometry().members);
+  for (MemoryTarget* const target : targets_) {
+    if (target->coherence() == Coherence::software) {
+      software_targets_.push_back(target);
+    }
+  }
+}
+
+bool Backing::has_poison() const {
+  return std::any_of(targets_.begin(), targets_.end(),
+                     [](const MemoryTarget* target) { return target->has_poison(); });
+}
+
+bool Backing::is_poisoned(std::span<const MutableSpan> spans) const {
+  bool met = false;
+  for (const MemoryTarget* const target : targets_) {
+    if (target->has_poison()) {
+      for_parts(*target, spans, [&](ConstSpan part) { met = met || target->is_poisoned(part); });
+    }
+  }
+  return met;
+}
+
+void Backing::invalidate(std::span<const MutableSpan> spans) const {
+  for (const MemoryTarget* const target : software_targets_) {
+    for_parts(*target, spans, [&](ConstSpan part) { target->invalidate(part); });
+  }
+}
+
+void Backing::flush(std::span<const MutableSpan> spans) const {
+  for (const MemoryTarget* const target : software_targets_) {
+    for_parts(*target, spans, [&](ConstSpan part) { target->flush(part); });
+  }
+}
+
+void Backing::zero(MemoryTarget& target, DramOffset offset, std::uint64_t size_bytes) {
+  std::byte* const data = target.data() + offset.count();
+  std::memset(data, 0, size_bytes);
+  if (target.coherence() == Coherence::software) {
+    target.flush({data, size_bytes});
+  }
 }
 
 std::size_t Backing::free_chunks() const {
@@ -150,7 +208,7 @@ Errc Backing::back_members(const BackingWork::Item& item) const {
       return backed.error().code;
     }
     if (item.is_stale || target.is_always_present()) {
-      std::memset(target.data() + offset.count(), 0, size.count());
+      zero(target, offset, size.count());
     }
   }
   return Errc::ok;

@@ -55,6 +55,15 @@ class Backing {
   // At most the limit: what is given back to make room goes before the new comes.
   [[nodiscard]] std::uint64_t backed_bytes() const { return backed_bytes_ - replaced_bytes_; }
   [[nodiscard]] MemoryTarget& dram_channel(DramChannelId id) { return *targets_[id.value()]; }
+  // Of memory whose coherence is `software` (nothing happens to other memory): lines are dropped,
+  // or written back, before and after somebody uses spans of it. One flag is asked otherwise.
+  void invalidate(std::span<const MutableSpan> spans) const;
+  void flush(std::span<const MutableSpan> spans) const;
+  [[nodiscard]] bool has_poison() const;
+  // True if a byte of the spans lies on a page that is known to be lost.
+  [[nodiscard]] bool is_poisoned(std::span<const MutableSpan> spans) const;
+  // Zeros, where everybody sees them.
+  static void zero(MemoryTarget& target, DramOffset offset, std::uint64_t size_bytes);
   // Chunks that plan() can back now, counting idle ones that would be given back for them.
   [[nodiscard]] std::size_t room_chunks() const { return free_chunks() + idle_.size(); }
   // Chunks that are being backed or given back just now.
@@ -95,6 +104,7 @@ class Backing {
 
   SlabTable& table_;
   std::vector<MemoryTarget*> targets_;
+  std::vector<MemoryTarget*> software_targets_;  // those of them whose coherence is `software`
   std::uint64_t limit_bytes_;
   std::uint64_t backed_bytes_ = 0;    // with busy chunks
   std::uint64_t replaced_bytes_ = 0;  // of them, what leaves before others that are counted come

@@ -137,6 +137,12 @@ struct PoolService::Impl {
   [[nodiscard]] Errc check_segments(const Session& session, WorkOp op,
                                     std::span<const RemoteSegment> segments,
                                     std::vector<std::uint32_t>& pinned);
+  // Checks and pins; on an error nothing is.
+  [[nodiscard]] Errc pin_access(const AccessBy& by, WorkOp op,
+                                std::span<const RemoteSegment> segments, AccessTicket& ticket);
+  // Fills in where the bytes are and counts them. True if some are known to be poisoned.
+  [[nodiscard]] bool locate_access(WorkOp op, std::span<const RemoteSegment> segments,
+                                   AccessTicket& ticket);
   void unpin(std::uint32_t pinned);
 
   // --- Life and death (pool_impl.cpp) ---

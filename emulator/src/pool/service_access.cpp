@@ -5,6 +5,7 @@ namespace godbox::emulator {
 namespace {
 
 constexpr std::uint32_t kWritePinBit = 1U << 31U;
+constexpr std::size_t kPoisonProbeBytes = 4096;  // the smallest page that can be lost
 constexpr std::uint16_t kWritePinsMax = UINT16_MAX;
 
 // What the key of a slot allows to this session.
@@ -119,24 +120,16 @@ void PoolService::Impl::unpin(std::uint32_t pinned) {
   free_if_unused(slot_index);
 }
 
-Errc PoolService::begin_access(const AccessBy& by, WorkOp op,
-                               std::span<const RemoteSegment> segments, AccessTicket& ticket) {
-  GODBOX_ASSERT(ticket.pinned.empty());
-  ticket.spans.clear();
-  ticket.dram_channels.clear();
-  ticket.total_bytes = 0;
-  std::array<std::uint64_t, striping::kSlabMembersMax> loads{};
-
-  const std::lock_guard lock(impl_->mutex);
-  Impl& pool = *impl_;
-  Session* const session = pool.session_of(by.session);
+Errc PoolService::Impl::pin_access(const AccessBy& by, WorkOp op,
+                                   std::span<const RemoteSegment> segments, AccessTicket& ticket) {
+  Session* const session = session_of(by.session);
   if (session == nullptr) {
     return Errc::session_lost;
   }
   if (by.lane != wire::LaneToken() && !session->lanes.is_open(by.lane)) {
     return Errc::lane_fenced;
   }
-  if (const Errc status = pool.check_segments(*session, op, segments, ticket.pinned);
+  if (const Errc status = check_segments(*session, op, segments, ticket.pinned);
       status != Errc::ok) {
     return status;
   }
@@ -146,18 +139,24 @@ Errc PoolService::begin_access(const AccessBy& by, WorkOp op,
     ticket.writer_lane = by.lane;
   }
   for (const std::uint32_t pinned : ticket.pinned) {
-    ObjectSlot& slot = pool.index.slot(pinned & ~kWritePinBit);
+    ObjectSlot& slot = index.slot(pinned & ~kWritePinBit);
     if (op == WorkOp::write) {
       ++slot.write_pins;
     } else {
       ++slot.read_pins;
     }
   }
+  return Errc::ok;
+}
+
+bool PoolService::Impl::locate_access(WorkOp op, std::span<const RemoteSegment> segments,
+                                      AccessTicket& ticket) {
+  std::array<std::uint64_t, striping::kSlabMembersMax> loads{};
   for (const RemoteSegment& segment : segments) {
-    const Slab& slab = pool.slabs.slab(pool.slabs.find(segment.address.slab));
+    const Slab& slab = slabs.slab(slabs.find(segment.address.slab));
     slab.layout->for_each_run(
         segment.address.offset, segment.length_bytes, [&](const striping::DramRun& run) {
-          std::byte* data = pool.backing.dram_channel(run.dram_channel).data() + run.offset.count();
+          std::byte* data = backing.dram_channel(run.dram_channel).data() + run.offset.count();
           loads[run.dram_channel.value()] += run.length_bytes;
           if (!ticket.spans.empty() &&
               ticket.spans.back().data() + ticket.spans.back().size() == data) {
@@ -169,19 +168,64 @@ Errc PoolService::begin_access(const AccessBy& by, WorkOp op,
         });
     ticket.total_bytes += segment.length_bytes;
   }
-  for (std::size_t i = 0; i < pool.dram_channel_usage.size(); ++i) {
+  bool met = false;
+  for (std::size_t i = 0; i < dram_channel_usage.size(); ++i) {
     if (loads[i] == 0) {
       continue;
     }
-    ticket.dram_channels.push_back({DramChannelId(static_cast<std::uint16_t>(i)), loads[i]});
-    DramChannelUsage& usage = pool.dram_channel_usage[i];
+    const DramChannelId id(static_cast<std::uint16_t>(i));
+    met = met || (backing.dram_channel(id).has_poison() && backing.is_poisoned(ticket.spans));
+    ticket.dram_channels.push_back({id, loads[i]});
+    DramChannelUsage& usage = dram_channel_usage[i];
     (op == WorkOp::write ? usage.bytes_written : usage.bytes_read) += loads[i];
     ++usage.requests;
   }
+  return met;
+}
+
+Errc PoolService::begin_access(const AccessBy& by, WorkOp op,
+                               std::span<const RemoteSegment> segments, AccessTicket& ticket) {
+  GODBOX_ASSERT(ticket.pinned.empty());
+  ticket.spans.clear();
+  ticket.dram_channels.clear();
+  ticket.total_bytes = 0;
+  bool met = false;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    if (const Errc status = impl_->pin_access(by, op, segments, ticket); status != Errc::ok) {
+      return status;
+    }
+    met = impl_->locate_access(op, segments, ticket);
+  }
+  if (met) {
+    end_access(ticket);
+    return Errc::poison;
+  }
+  // A write too: of a line that is written in part, the rest must not go back as it was.
+  impl_->backing.invalidate(ticket.spans);
   return Errc::ok;
 }
 
+Errc PoolService::check_access(const AccessTicket& ticket) const {
+  return impl_->backing.is_poisoned(ticket.spans) ? Errc::poison : Errc::ok;
+}
+
+bool PoolService::has_poison() const { return impl_->backing.has_poison(); }
+
+void PoolService::find_poison(const AccessTicket& ticket) {
+  for (const MutableSpan span : ticket.spans) {
+    for (std::size_t at = 0; at < span.size(); at += kPoisonProbeBytes) {
+      (void)*static_cast<volatile const std::byte*>(span.data() + at);
+    }
+    (void)*static_cast<volatile const std::byte*>(span.data() + span.size() - 1);
+  }
+}
+
 void PoolService::end_access(AccessTicket& ticket) {
+  // Before the pins go: a commit, which waits for them, must find all of it in memory.
+  if (!ticket.pinned.empty() && (ticket.pinned.front() & kWritePinBit) != 0) {
+    impl_->backing.flush(ticket.spans);
+  }
   {
     const std::lock_guard lock(impl_->mutex);
     for (const std::uint32_t pinned : ticket.pinned) {

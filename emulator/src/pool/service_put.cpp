@@ -201,8 +201,8 @@ void PoolService::Impl::do_scrub(std::unique_lock<std::mutex>& lock, Pending& pe
   for (std::size_t i = 0; i < layouts.size(); ++i) {
     layouts[i]->for_each_run(pending.scrub[i].address.offset, pending.scrub[i].length_bytes,
                              [this](const striping::DramRun& run) {
-                               MemoryTarget& target = backing.dram_channel(run.dram_channel);
-                               std::memset(target.data() + run.offset.count(), 0, run.length_bytes);
+                               Backing::zero(backing.dram_channel(run.dram_channel), run.offset,
+                                             run.length_bytes);
                              });
   }
   lock.lock();

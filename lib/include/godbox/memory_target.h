@@ -6,12 +6,14 @@
 // Thread-safety: all calls are concurrent on disjoint ranges; data() is constant for life.
 // Ownership: the target owns its mapping and descriptor. Units: bytes from the start of the
 // channel. Errors: named at each call. Nothing here raises SIGBUS: only backed ranges may be
-// touched.
+// touched, and memory that the hardware has lost (poison) reads as zeros and is reported, see
+// has_poison().
 #pragma once
 
 #include <godbox/result.h>
 #include <godbox/units.h>
 
+#include <atomic>
 #include <string_view>
 
 namespace godbox {
@@ -50,6 +52,21 @@ class MemoryTarget {
   // Writes the CPU's lines of `range` back to memory / drops them. No-ops when coherent.
   virtual void flush(ConstSpan range) const = 0;
   virtual void invalidate(ConstSpan range) const = 0;
+
+  // True once an access has met poison anywhere in the target, for good. Whoever has copied to or
+  // from the target asks afterwards: one load where there is none. What is_poisoned() then tells of
+  // was not moved: the answer is Errc::poison, and the bytes are nobody's.
+  [[nodiscard]] bool has_poison() const { return has_poison_.load(std::memory_order_acquire); }
+  // True if a page with a byte of `range` was found poisoned.
+  [[nodiscard]] virtual bool is_poisoned(ConstSpan /*range*/) const { return has_poison(); }
+
+ protected:
+  std::atomic<bool> has_poison_{false};
 };
+
+// A copy to or from [range] of `target` is over: did it meet poison?
+[[nodiscard]] inline bool met_poison(const MemoryTarget& target, ConstSpan range) {
+  return target.has_poison() && target.is_poisoned(range);
+}
 
 }  // namespace godbox

@@ -45,8 +45,9 @@ class StreamEndpoint {
   [[nodiscard]] virtual bool wants_close() const = 0;
   // The connection is gone (also after close()): connect_failed, address_not_loopback,
   // permission_denied or limit_exceeded (no descriptors or memory left) when it never stood,
-  // lane_closed when the other side ended it, cancelled when this side did. No span handed out
-  // before is touched any more, and no member is called again. Last call.
+  // lane_closed when the other side ended it, cancelled when this side did, poison when the memory
+  // of a span turned out to be lost. No span handed out before is touched any more, and no member
+  // is called again. Last call.
   virtual void on_closed(Errc reason, TimePoint now) = 0;
 
   // File descriptors that ride on the next bytes sent (Unix sockets only); the pump duplicates none

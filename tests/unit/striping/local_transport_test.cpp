@@ -2,6 +2,7 @@
 #include <godbox/crc32c.h>
 #include <godbox/striping/local_transport.h>
 #include <godbox_test/heap_memory_target.h>
+#include <godbox_test/private_cache_target.h>
 
 #include <catch2/catch_get_random_seed.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -451,39 +452,13 @@ TEST_CASE("a layout of another slab than was asked for is not believed", "[unit]
   CHECK(run(transport, LaneId(0), work.request(1, WorkOp::read)) == Errc::protocol_error);
 }
 
-// Software coherence: writes are seen by others only after flush, others' writes only after
-// invalidate. data() is this host's view, `memory` what all share.
-class PrivateCacheTarget final : public MemoryTarget {
- public:
-  explicit PrivateCacheTarget(std::vector<std::byte>& memory)
-      : memory_(memory), view_(memory.begin(), memory.end()) {}
-  std::string_view kind() const override { return "private cache"; }
-  SizeBytes size() const override { return SizeBytes(view_.size()); }
-  Coherence coherence() const override { return Coherence::software; }
-  std::byte* data() const override { return view_.data(); }
-  int descriptor() const override { return -1; }
-  SizeBytes backing_granularity() const override { return SizeBytes(4096); }
-  Result<void> back(DramOffset, SizeBytes) override { return {}; }
-  Result<void> discard(DramOffset, SizeBytes) override { return {}; }
-  void flush(ConstSpan range) const override {
-    std::memcpy(memory_.data() + (range.data() - view_.data()), range.data(), range.size());
-  }
-  void invalidate(ConstSpan range) const override {
-    const auto offset = static_cast<std::size_t>(range.data() - view_.data());
-    std::memcpy(view_.data() + offset, memory_.data() + offset, range.size());
-  }
-
- private:
-  std::vector<std::byte>& memory_;
-  mutable std::vector<std::byte> view_;
-};
-
 TEST_CASE("two hosts without coherence read what the other wrote", "[unit]") {
-  std::vector<std::vector<std::byte>> shared(kChannels, std::vector<std::byte>(kChannelBytes));
+  std::vector<test::SharedLines> shared(kChannels,
+                                        test::SharedLines(SizeBytes(kChannelBytes), std::byte{0}));
   const auto host = [&] {
     std::vector<std::unique_ptr<MemoryTarget>> targets;
-    for (std::vector<std::byte>& memory : shared) {
-      targets.push_back(std::make_unique<PrivateCacheTarget>(memory));
+    for (test::SharedLines& memory : shared) {
+      targets.push_back(std::make_unique<test::PrivateCacheTarget>(memory));
     }
     return targets;
   };

@@ -338,6 +338,26 @@ void add_amounts(CLI::App& command, BenchOptions& options) {
   command.add_flag("--json", options.json, "Print one JSON object (docs/bench.md)");
 }
 
+void add_target_options(CLI::App& command, BenchOptions& options) {
+  command
+      .add_option("--target", options.target,
+                  "box: one in this process; dax, numa: this machine's devices dax or NUMA nodes, "
+                  "striped over without a box")
+      ->capture_default_str();
+  command.add_option("--dax-device", options.dax_devices,
+                     "dax: a device or file, one per channel in this order (default: all of "
+                     "/dev/dax*); its first bytes are overwritten");
+  command
+      .add_option("--dax-coherence", options.dax_coherence,
+                  "dax: coherent, or software where other hosts use the same memory")
+      ->default_str("coherent");
+  command.add_option("--numa-nodes", options.numa_nodes, "numa: one per channel, like 1-18");
+  command
+      .add_option("--time-limit", options.time_limit_s,
+                  "dax, numa: seconds after which a row begins no further pass")
+      ->check(CLI::PositiveNumber);
+}
+
 }  // namespace
 
 void add_bench_options(CLI::App& command, BenchOptions& options) {
@@ -351,6 +371,7 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
   command.add_option("--crc", options.crc, "The client's CRC32C: on, off or both")
       ->default_str("on");
   add_box_axes(command, options);
+  add_target_options(command, options);
   add_amounts(command, options);
 }
 

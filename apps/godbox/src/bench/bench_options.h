@@ -39,6 +39,11 @@ struct BenchOptions {
   std::uint32_t server_threads = 1;
   std::optional<std::uint32_t> keys;   // 1000
   std::optional<std::string> objects;  // 10000
+  std::string target = "box";
+  std::vector<std::string> dax_devices;      // --target dax: all of /dev/dax*
+  std::optional<std::string> dax_coherence;  // coherent
+  std::optional<std::string> numa_nodes;
+  std::optional<double> time_limit_s;
   std::uint64_t seed = 1;
   bool verify = false;
   bool quick = false;

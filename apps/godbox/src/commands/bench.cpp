@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/bench_options.h"
 #include "bench/environment.h"
+#include "bench/target_workload.h"
 #include "bench/workloads.h"
 #include "box/model_rate.h"
 #include "cli/json.h"
@@ -33,6 +34,8 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox bench --workload lookup --objects 10000,1000000         lookup_prefix of 1,000 names
   godbox bench --workload scaling --mode paced --repeats 3       emulated: 1 to 28 channels
   godbox bench --workload one-channel --mode paced               emulated: what striping avoids
+  godbox bench --target dax --working-set 64MiB                  striped over all of /dev/dax*
+  godbox bench --target numa --numa-nodes 1-18                   the same over NUMA nodes
   godbox bench --quick --json                                    64 MiB: does it work?
 
 "real" figures are this machine's and stand beside a ceiling measured in the same minute (memcpy,
@@ -143,21 +146,30 @@ void print_table(const Rows& rows, const Machine& machine) {
   }
 }
 
-ExitCode run_bench(const BenchOptions& options) {
+Result<Rows> measure(const BenchOptions& options) {
+  const Result<bool> is_target = is_target_bench(options);
+  if (!is_target) {
+    return is_target.error();
+  }
+  if (*is_target) {
+    const Result<TargetPlan> plan = make_target_plan(options);
+    return plan ? run_target_bench(*plan) : plan.error();
+  }
   Result<BenchPlan> plan = make_plan(options);
   if (!plan) {
-    return fail("bench", plan.error());
+    return plan.error();
   }
+  const auto environment = Environment::create(std::move(*plan));
+  return environment ? run_cases(**environment) : environment.error();
+}
+
+ExitCode run_bench(const BenchOptions& options) {
   const std::string begun = now_as_text();
   const Machine machine = describe_machine();
   if (machine.load_average > machine.cores * 0.5) {
     spdlog::warn("this machine is busy (load {:.1f}): figures will be noisy", machine.load_average);
   }
-  const auto environment = Environment::create(std::move(*plan));
-  if (!environment) {
-    return fail("bench", environment.error());
-  }
-  const Result<Rows> rows = run_cases(**environment);
+  const Result<Rows> rows = measure(options);
   if (!rows) {
     return fail("bench", rows.error());
   }

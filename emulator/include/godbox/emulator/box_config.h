@@ -6,6 +6,7 @@
 // value and what is allowed.
 #pragma once
 
+#include <godbox/memory_target.h>
 #include <godbox/result.h>
 #include <godbox/stream.h>
 #include <godbox/units.h>
@@ -18,7 +19,7 @@
 
 namespace godbox::emulator {
 
-enum class MemoryKind : std::uint8_t { memfd, tmpfs, hugetlbfs, device };
+enum class MemoryKind : std::uint8_t { memfd, tmpfs, hugetlbfs, device, numa };
 // What the local control socket, which only its owner can open, gives to map: everything, writable,
 // to any tenant, which is for processes that trust each other; or nothing. `cxl` is `trusted`, and
 // sessions on the Ethernet ports may say too that they map the memory: as the CXL devices of a VM.
@@ -49,7 +50,11 @@ struct BoxConfig {
   std::string control_socket;  // empty: default_control_socket()
 
   MemoryKind memory = MemoryKind::memfd;
-  std::string memory_path;  // directory (tmpfs, hugetlbfs) or device, "{}" = index
+  std::string memory_path;                  // directory (tmpfs, hugetlbfs) or device, "{}" = index
+  std::vector<std::string> memory_devices;  // device: one path per DRAM channel, instead
+  // device: `software` where other hosts use the same memory, as a CXL 2.0 pool is shared.
+  Coherence memory_coherence = Coherence::coherent;
+  std::string numa_nodes;  // numa: one per DRAM channel, like "1-18" or "2,4,6"
   MapMemory map_memory = MapMemory::trusted;
   std::optional<SizeBytes> backing_limit;  // unset: half of the machine's; devices: all
 
@@ -93,6 +98,8 @@ struct BoxConfig {
 // never 0.
 [[nodiscard]] Result<SizeBytes> parse_size(std::string_view text);
 [[nodiscard]] Result<Rate> parse_rate(std::string_view text);
+// "1-18", "0", "2,4-6": numbers from 0 to 1023, none twice, in the order given.
+[[nodiscard]] Result<std::vector<std::uint16_t>> parse_numa_nodes(std::string_view text);
 // All relations between keys: 1..64 DRAM channels, sizes in multiples of 256 MiB (1 MiB in tests
 // through `dram_channel_granularity`), watermarks 0 < low <= high <= 1, loopback only, port range
 // fits ...

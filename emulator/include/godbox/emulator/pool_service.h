@@ -162,11 +162,19 @@ class PoolService {
   // --- Data path. ---
   // Checks session, keys, bounds and rights of all segments, fills the ticket and pins what it
   // covers until end_access. Errors: key_revoked, access_denied, out_of_range, not_backed (sparse),
-  // session_lost, lane_fenced, queue_full (too many accesses of one object at a time). On an error
-  // nothing is pinned.
+  // session_lost, lane_fenced, queue_full (too many accesses of one object at a time), poison (the
+  // memory has lost some of the bytes). On an error nothing is pinned.
+  // Memory of software coherence: its lines are dropped here, and what was written is flushed by
+  // end_access, so before any commit.
   [[nodiscard]] Errc begin_access(const AccessBy& by, WorkOp op,
                                   std::span<const RemoteSegment> segments, AccessTicket& ticket);
   void end_access(AccessTicket& ticket);
+  // poison if an access of this ticket's bytes met some by now: they have not all been moved.
+  [[nodiscard]] Errc check_access(const AccessTicket& ticket) const;
+  // True once any of the memory is known to be lost.
+  [[nodiscard]] bool has_poison() const;
+  // Touches each page of the ticket, so that what the kernel alone has met is found and noted.
+  static void find_poison(const AccessTicket& ticket);
 
   // Ends what is overdue: reservations, leases, sessions. Call a few times per second.
   void on_timer();

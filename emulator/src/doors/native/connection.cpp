@@ -59,7 +59,12 @@ std::span<const ConstSpan> Connection::send_spans() {
   if (state_ == State::broken || state_ == State::holding || state_ == State::closed) {
     return {};
   }
-  return exchanges_.send_spans();
+  const std::span<const ConstSpan> spans = exchanges_.send_spans();
+  if (exchanges_.offers_poison()) {
+    break_off();  // a reply that has begun cannot be taken back; its lane can
+    return {};
+  }
+  return spans;
 }
 
 void Connection::on_sent(std::size_t size_bytes, TimePoint now) {
@@ -184,7 +189,14 @@ void Connection::reject() {
   break_off();
 }
 
-void Connection::on_closed(Errc /*reason*/, TimePoint /*now*/) { end(); }
+void Connection::on_closed(Errc reason, TimePoint /*now*/) {
+  if (reason == Errc::poison) {
+    // Met by the kernel on its way to or from the socket, which told nobody where. The peer repeats
+    // what was under way over another lane, and is then told.
+    exchanges_.find_poison();
+  }
+  end();
+}
 
 void Connection::end() {
   if (state_ == State::closed) {

@@ -299,8 +299,12 @@ void Connection::handle_payload(TimePoint now) {
   writing_ = nullptr;
   reader_.finish_frame();
   if (writing_status_ == Errc::ok) {
+    writing_status_ = door_.context.service.check_access(exchange.ticket);
+  }
+  if (writing_status_ == Errc::ok) {
     finish_transfer(exchange, WorkOp::write, now);
   } else {
+    exchanges_.end_access(exchange);
     answer_status(exchange, writing_status_, now);
   }
 }

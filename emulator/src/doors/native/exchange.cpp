@@ -152,6 +152,26 @@ void ExchangeTable::close(Exchange& exchange) {
   in_flight_.pop_back();
 }
 
+bool ExchangeTable::offers_poison() const {
+  if (!service_.has_poison()) {
+    return false;
+  }
+  for (const Exchange* exchange = first_; exchange != nullptr; exchange = exchange->next) {
+    if (exchange->has_payload && service_.check_access(exchange->ticket) != Errc::ok) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void ExchangeTable::find_poison() const {
+  for (const std::unique_ptr<Exchange>& exchange : in_flight_) {
+    if (exchange->has_access) {
+      PoolService::find_poison(exchange->ticket);
+    }
+  }
+}
+
 void ExchangeTable::release_all() {
   offered_.clear();
   waiting_.clear();

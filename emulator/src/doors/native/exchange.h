@@ -92,6 +92,10 @@ class ExchangeTable {
   }
   void descriptors_sent() { first_->has_descriptors = false; }
 
+  // Bytes of a reply that is to be sent, or on its way, are lost: zeros may be in their place.
+  [[nodiscard]] bool offers_poison() const;
+  // Looks for poison in all memory that the network may have been using.
+  void find_poison() const;
   // The network lets go of everything: pins end.
   void release_all();
 

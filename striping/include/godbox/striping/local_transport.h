@@ -7,10 +7,10 @@
 // machine (DESIGN section 6). The box keeps the space of a session that has mappings until it ends.
 // Thread-safety: as Transport; helper threads are its own. Ownership: it owns the targets.
 // Units: bytes. Errors in completions: out_of_range (beyond the slab or the mapping), crc_mismatch,
-// lane_fenced, limit_exceeded (requests in flight use more than kSlabsMax slabs); those of
-// `layout_of`, which is asked for each slab that is not known, and protocol_error if it answers
-// another. Whether a range is backed is not known here: an object's extents are, as long as it is
-// leased.
+// poison (the memory has lost some of the bytes), lane_fenced, limit_exceeded (requests in flight
+// use more than kSlabsMax slabs); those of `layout_of`, which is asked for each slab that is not
+// known, and protocol_error if it answers another. Whether a range is backed is not known here: an
+// object's extents are, as long as it is leased.
 #pragma once
 
 #include <godbox/memory_target.h>

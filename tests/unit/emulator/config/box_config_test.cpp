@@ -355,6 +355,45 @@ TEST_CASE("relations between keys are checked and answered by name", "[unit][con
   CHECK(validate(edge, 1_MiB).has_value());
 }
 
+TEST_CASE("keys of memory that belong to another kind are answered by name", "[unit][config]") {
+  struct Mistake {
+    void (*make)(BoxConfig&);
+    std::string_view answer;
+  };
+  const Mistake mistakes[] = {
+      {[](BoxConfig& c) { c.memory_devices = {"/dev/dax0.0"}; },
+       "memory_devices = 1 paths: allowed is none unless memory is device"},
+      {[](BoxConfig& c) {
+         c.memory = MemoryKind::device;
+         c.memory_devices = {"/dev/dax0.0"};
+       },
+       "memory_devices = 1 paths: allowed is one for each of the 18 DRAM channels"},
+      {[](BoxConfig& c) {
+         c.memory = MemoryKind::device;
+         c.memory_devices = std::vector<std::string>(18, "/dev/dax0.0");
+       },
+       "memory_devices = \"/dev/dax0.0\": allowed is paths, none of them empty or twice"},
+      {[](BoxConfig& c) { c.memory_coherence = Coherence::software; },
+       "memory_coherence = \"software\": allowed is \"coherent\" unless memory is device"},
+      {[](BoxConfig& c) { c.numa_nodes = "1-18"; },
+       "numa_nodes = \"1-18\": allowed is none unless memory is numa"},
+      {[](BoxConfig& c) { c.memory = MemoryKind::numa; }, "numa_nodes = \"\": allowed is a list"},
+      {[](BoxConfig& c) {
+         c.memory = MemoryKind::numa;
+         c.numa_nodes = "1-17";
+       },
+       "numa_nodes = \"1-17\": allowed is one node for each of the 18 DRAM channels"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    BoxConfig config = laptop();
+    mistake.make(config);
+    const std::string answer = validation_error(config);
+    INFO(mistake.answer);
+    INFO(answer);
+    CHECK(contains(answer, mistake.answer));
+  }
+}
+
 TEST_CASE("only loopback addresses are listened on", "[unit][config]") {
   BoxConfig config = laptop();
   for (const std::string host : {"127.0.0.1", "127.255.255.254", "::1"}) {
@@ -385,6 +424,38 @@ TEST_CASE("the control socket lives in the user's runtime directory, or in /tmp 
   if (before != nullptr) {
     ::setenv("XDG_RUNTIME_DIR", saved.c_str(), 1);
   }
+}
+
+TEST_CASE("lists of NUMA nodes are numbers and ranges, none twice", "[unit]") {
+  using Nodes = std::vector<std::uint16_t>;
+  CHECK(*parse_numa_nodes("0") == Nodes{0});
+  CHECK(*parse_numa_nodes("1-4") == Nodes{1, 2, 3, 4});
+  CHECK(*parse_numa_nodes("7,2-3,1023") == Nodes{7, 2, 3, 1023});
+  for (const char* const text : {"", ",", "1,", "-", "1-", "-2", "3-1", "1,1", "1-3,2", "1024", "x",
+                                 "1 2", "99999999", "1-2-3"}) {
+    CAPTURE(text);
+    CHECK(parse_numa_nodes(text).error().code == Errc::config_invalid);
+  }
+}
+
+TEST_CASE("TOML chooses devices, their coherence, or NUMA nodes", "[unit]") {
+  const auto devices = apply_toml(*preset("emfasys18"), R"(
+super_nics = 1
+memory = "device"
+memory_devices = ["/dev/dax1.0", "/dev/dax0.0"]
+memory_coherence = "software"
+)",
+                                  "box.toml");
+  REQUIRE(devices.has_value());
+  CHECK(devices->memory_devices == std::vector<std::string>{"/dev/dax1.0", "/dev/dax0.0"});
+  CHECK(devices->memory_coherence == Coherence::software);
+  CHECK(validate(*devices).has_value());
+  const auto nodes =
+      apply_toml(*preset("emfasys18"), "memory = \"numa\"\nnuma_nodes = \"1-18\"", "box.toml");
+  REQUIRE(nodes.has_value());
+  CHECK(nodes->memory == MemoryKind::numa);
+  CHECK(validate(*nodes).has_value());
+  CHECK_FALSE(apply_toml(BoxConfig(), "memory_devices = [\"/dev/dax0.0\", 3]", "x").has_value());
 }
 
 }  // namespace godbox::emulator

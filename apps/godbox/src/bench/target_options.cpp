@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/target_options.h"
+
+#include "cli/lists.h"
+#include <godbox/driver/mapped_memory.h>
+#include <godbox/driver/numa_node_memory.h>
+#include <godbox/emulator/box_config.h>
+#include <godbox/striping/slab_layout.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+namespace godbox::app {
+namespace {
+
+constexpr SizeBytes kWorkingSet{std::uint64_t{64} << 20U};
+constexpr SizeBytes kBlock{std::uint64_t{1} << 20U};
+constexpr std::uint32_t kRepeats = 3;
+constexpr std::uint64_t kMappingUnit = std::uint64_t{2} << 20U;
+constexpr std::string_view kDevices = "/dev";
+
+// dax2.0 before dax10.0.
+bool comes_before(const std::string& a, const std::string& b) {
+  return std::pair(a.size(), a) < std::pair(b.size(), b);
+}
+
+std::vector<std::string> all_dax_devices() {
+  std::vector<std::string> devices;
+  std::error_code error;
+  std::filesystem::directory_iterator entry(kDevices, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    if (entry->path().filename().string().starts_with("dax")) {
+      devices.push_back(entry->path().string());
+    }
+  }
+  std::sort(devices.begin(), devices.end(), comes_before);
+  return devices;
+}
+
+Error refused(std::string_view option, std::string_view value, std::string_view target) {
+  return {Errc::invalid_argument,
+          fmt::format("{}: \"{}\" does nothing for --target {}", option, value, target)};
+}
+
+// What belongs to a box.
+Result<void> check_box_options(const BenchOptions& options) {
+  const auto number = [](const std::optional<std::uint32_t>& value) {
+    return value ? std::optional(std::to_string(*value)) : std::nullopt;
+  };
+  const std::array<std::pair<std::string_view, std::optional<std::string>>, 11> of_box = {{
+      {"--channels", options.channels},
+      {"--ports", options.ports},
+      {"--lanes", options.lanes},
+      {"--depth", number(options.depth)},
+      {"--batch", number(options.batch)},
+      {"--keys", number(options.keys)},
+      {"--objects", options.objects},
+      {"--time-scale", options.time_scale},
+      {"--rate-dram", options.pacing.rate_dram},
+      {"--rate-cxl", options.pacing.rate_cxl},
+      {"--rate-eth", options.pacing.rate_eth},
+  }};
+  for (const auto& [option, value] : of_box) {
+    if (value) {
+      return refused(option, *value, options.target);
+    }
+  }
+  if (options.workloads != "block") {
+    return refused("--workload", options.workloads, options.target);
+  }
+  if (options.transports.value_or("local") != "local") {
+    return refused("--transport", *options.transports, options.target);
+  }
+  if (options.mode != "free") {
+    return refused("--mode", options.mode, options.target);
+  }
+  return {};
+}
+
+Result<void> choose_channels(const BenchOptions& options, TargetPlan& plan) {
+  if (plan.target == BenchTarget::numa) {
+    if (!options.dax_devices.empty()) {
+      return refused("--dax-device", options.dax_devices.front(), options.target);
+    }
+    if (options.dax_coherence) {
+      return refused("--dax-coherence", *options.dax_coherence, options.target);
+    }
+    auto nodes = emulator::parse_numa_nodes(options.numa_nodes.value_or(""));
+    if (!nodes) {
+      return Error(Errc::invalid_argument, fmt::format("--numa-nodes: {}", nodes.error().detail));
+    }
+    plan.nodes = std::move(*nodes);
+    return {};
+  }
+  if (options.numa_nodes) {
+    return refused("--numa-nodes", *options.numa_nodes, options.target);
+  }
+  const std::string coherence = options.dax_coherence.value_or("coherent");
+  if (coherence != "coherent" && coherence != "software") {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--dax-coherence: \"{}\" is not allowed; allowed: coherent, software",
+                             coherence));
+  }
+  plan.coherence = coherence == "software" ? Coherence::software : Coherence::coherent;
+  plan.devices = options.dax_devices.empty() ? all_dax_devices() : options.dax_devices;
+  if (plan.devices.empty()) {
+    return Error(Errc::device_missing, "--target dax: this machine has no /dev/dax*");
+  }
+  return {};
+}
+
+Result<void> choose_amounts(const BenchOptions& options, TargetPlan& plan) {
+  plan.sizes = {kBlock};
+  plan.working_set = kWorkingSet;
+  if (options.sizes) {
+    auto sizes = parse_sizes("--sizes", *options.sizes);
+    if (!sizes) {
+      return sizes.error();
+    }
+    plan.sizes = std::move(*sizes);
+  }
+  if (options.working_set) {
+    const auto working_set = parse_sizes("--working-set", *options.working_set);
+    if (!working_set || working_set->size() != 1) {
+      return Error(Errc::invalid_argument, fmt::format("--working-set: \"{}\": give one size like "
+                                                       "64MiB",
+                                                       *options.working_set));
+    }
+    plan.working_set = working_set->front();
+  }
+  const SizeBytes largest = *std::max_element(plan.sizes.begin(), plan.sizes.end());
+  if (largest > plan.working_set) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--sizes: a block of {} bytes does not fit the working set of {}",
+                             largest.count(), plan.working_set.count()));
+  }
+  plan.repeats = options.repeats.value_or(kRepeats);
+  plan.copy_threads = options.threads.value_or(1);
+  plan.time_limit_s = options.time_limit_s.value_or(0);
+  plan.seed = options.seed;
+  return {};
+}
+
+Result<std::unique_ptr<MemoryTarget>> open_one(const TargetPlan& plan, std::size_t index,
+                                               SizeBytes bytes) {
+  if (plan.target == BenchTarget::numa) {
+    const SizeBytes whole((bytes.count() + kMappingUnit - 1) / kMappingUnit * kMappingUnit);
+    auto made = driver::NumaNodeMemory::create(driver::NumaNodeId(plan.nodes[index]), whole);
+    if (!made) {
+      return made.error();
+    }
+    return std::unique_ptr<MemoryTarget>(std::move(*made));
+  }
+  const std::string& path = plan.devices[index];
+  const Result<SizeBytes> size = driver::MappedMemory::device_size(path);
+  if (!size) {
+    return size.error();
+  }
+  if (*size < bytes) {
+    return Error(Errc::out_of_range, fmt::format("{} has {} bytes, fewer than the {} of its share "
+                                                 "of the working set",
+                                                 path, size->count(), bytes.count()));
+  }
+  auto made = driver::MappedMemory::device(path, *size, plan.coherence);
+  if (!made) {
+    return made.error();
+  }
+  return std::unique_ptr<MemoryTarget>(std::move(*made));
+}
+
+}  // namespace
+
+std::string_view to_string(BenchTarget target) {
+  return target == BenchTarget::dax ? "dax" : "numa";
+}
+
+Result<bool> is_target_bench(const BenchOptions& options) {
+  if (options.target != "box" && options.target != "dax" && options.target != "numa") {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("--target: \"{}\" is not allowed; allowed: box, dax, numa", options.target));
+  }
+  const bool has_channels =
+      options.numa_nodes || options.dax_coherence || !options.dax_devices.empty();
+  if (options.target == "box" && (has_channels || options.time_limit_s)) {
+    return Error(
+        Errc::invalid_argument,
+        "--dax-device, --dax-coherence, --numa-nodes and --time-limit are for --target dax "
+        "and numa");
+  }
+  return options.target != "box";
+}
+
+Result<TargetPlan> make_target_plan(const BenchOptions& options) {
+  TargetPlan plan;
+  plan.target = options.target == "numa" ? BenchTarget::numa : BenchTarget::dax;
+  if (auto checked = check_box_options(options); !checked) {
+    return checked.error();
+  }
+  if (auto chosen = choose_channels(options, plan); !chosen) {
+    return chosen.error();
+  }
+  if (plan.dram_channels() > striping::kSlabMembersMax) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--target {}: {} channels; at most {} are striped over",
+                             options.target, plan.dram_channels(), striping::kSlabMembersMax));
+  }
+  if (auto chosen = choose_amounts(options, plan); !chosen) {
+    return chosen.error();
+  }
+  const auto ops = parse_words("--op", options.ops.value_or("both"), {"read", "write"}, "both");
+  const auto crc = parse_words("--crc", options.crc.value_or("on"), {"on", "off"}, "both");
+  if (!ops || !crc) {
+    return ops ? crc.error() : ops.error();
+  }
+  for (const WorkOp op : {WorkOp::write, WorkOp::read}) {
+    if (std::find(ops->begin(), ops->end(), to_string(op)) != ops->end()) {
+      plan.ops.push_back(op);
+    }
+  }
+  for (const std::string& word : *crc) {
+    plan.crc.push_back(word == "on");
+  }
+  return plan;
+}
+
+Result<std::vector<std::unique_ptr<MemoryTarget>>> open_targets(const TargetPlan& plan,
+                                                                SizeBytes bytes) {
+  std::vector<std::unique_ptr<MemoryTarget>> targets;
+  for (std::size_t i = 0; i < plan.dram_channels(); ++i) {
+    Result<std::unique_ptr<MemoryTarget>> made = open_one(plan, i, bytes);
+    if (!made) {
+      return Error(made.error().code, fmt::format("channel {}: {}", i, made.error().detail));
+    }
+    const std::uint64_t unit = (*made)->backing_granularity().count();
+    const SizeBytes whole((bytes.count() + unit - 1) / unit * unit);
+    if (auto backed = (*made)->back(DramOffset(0), whole); !backed) {
+      return Error(backed.error().code, fmt::format("channel {}: {}", i, backed.error().detail));
+    }
+    targets.push_back(std::move(*made));
+  }
+  return targets;
+}
+
+}  // namespace godbox::app
