@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "map_memory.h"
+#include "socket_owner.h"
 #include <godbox/channel_lease.h>
 #include <godbox/cxl/channel_serial.h>
 #include <godbox/driver/asio_network.h>
@@ -45,6 +46,14 @@ struct ChannelLease::Impl {
     if (!client) {
       started.set_value(
           Error(client.error().code, control.to_string() + ": " + client.error().detail));
+      return;
+    }
+    // What VMs are not to have must not be lent to one.
+    const Result<std::string> status = (*client)->status_json();
+    if (!status || status->find(R"("map_memory":"cxl")") == std::string::npos) {
+      started.set_value(Error(Errc::unsupported, control.to_string() +
+                                                     ": the box does not show its memory to VMs; "
+                                                     "godbox serve --map-memory cxl does"));
       return;
     }
     started.set_value({});
@@ -98,6 +107,11 @@ Result<std::unique_ptr<ChannelLease>> ChannelLease::take(std::string_view contro
   const Result<StreamAddress> control = StreamAddress::parse("unix:" + path);
   if (!control) {
     return control.error();
+  }
+  if (path == emulator::default_control_socket()) {
+    if (auto trusted = check_socket_owner(path); !trusted) {
+      return Error(trusted.error().code, control->to_string() + ": " + trusted.error().detail);
+    }
   }
   auto impl = std::make_unique<Impl>();
   std::promise<Result<void>> started;

@@ -16,7 +16,8 @@ Result<std::vector<std::string>> find_dax_devices(std::uint32_t box) {
   std::vector<std::string> paths;
   std::size_t others = 0;
   for (const driver::CxlChannel& channel : *channels) {
-    if (!channel.identity || channel.identity->box != box) {
+    if (!channel.identity || channel.identity->box != box ||
+        channel.identity->owner != cxl::ChannelOwner::pool) {
       ++others;
       continue;
     }

@@ -69,21 +69,29 @@ Result<void> check_half_regions(const Work& work, const std::vector<CxlChannel>&
   return {};
 }
 
-Result<void> check_drivers(const CxlTree& tree, const CxlView& view, CxlUse use,
+// A driver of dax devices, loaded if it is not.
+Result<void> need_dax_driver(CxlTree& tree, std::string_view path, const std::string& module) {
+  if (!tree.exists(std::string(path))) {
+    tree.load_module(module);
+  }
+  return tree.exists(std::string(path))
+             ? Result<void>()
+             : Error(Errc::device_missing,
+                     fmt::format("{} is not there: load the module {} (modprobe {})", path, module,
+                                 module));
+}
+
+Result<void> check_drivers(CxlTree& tree, const CxlView& view, CxlUse use,
                            const std::vector<CxlRegionPlan>& plans) {
-  const auto check = [&](std::string_view path, std::string_view what) -> Result<void> {
-    return tree.exists(std::string(path))
-               ? Result<void>()
-               : Error(Errc::device_missing, fmt::format("{} is not there: {}", path, what));
-  };
-  if (auto checked = check(kRegionDriver, "the kernel has no CXL regions (CONFIG_CXL_REGION)");
-      !checked) {
-    return checked;
+  if (!tree.exists(std::string(kRegionDriver))) {
+    return Error(Errc::device_missing,
+                 fmt::format("{} is not there: the kernel has no CXL regions (CONFIG_CXL_REGION)",
+                             kRegionDriver));
   }
   if (use == CxlUse::dax) {
-    return check(kDaxDriver, "load the module device_dax (modprobe device_dax)");
+    return need_dax_driver(tree, kDaxDriver, "device_dax");
   }
-  if (auto checked = check(kKmemDriver, "load the module kmem (modprobe kmem)"); !checked) {
+  if (auto checked = need_dax_driver(tree, kKmemDriver, "kmem"); !checked) {
     return checked;
   }
   const auto block = memory_block_size(tree);

@@ -17,7 +17,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <spawn.h>
 #include <sys/file.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace godbox::driver {
@@ -181,6 +183,25 @@ std::optional<std::string> SysfsTree::user_of(const std::string& path) const {
     return fmt::format("pid {} ({})", name, command ? *command : "?");
   }
   return std::nullopt;
+}
+
+void SysfsTree::load_module(const std::string& name) {
+  if (!root_.empty()) {
+    return;
+  }
+  std::string program = "modprobe";
+  std::string quiet = "-q";
+  std::string module = name;
+  const std::array<char*, 4> arguments = {program.data(), quiet.data(), module.data(), nullptr};
+  for (const char* const path : {"/sbin/modprobe", "/usr/sbin/modprobe"}) {
+    pid_t child = 0;
+    int status = 0;
+    if (posix_spawn(&child, path, nullptr, nullptr, arguments.data(), environ) == 0) {
+      while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+      }
+      return;
+    }
+  }
 }
 
 void SysfsTree::wait(Duration time) { std::this_thread::sleep_for(time); }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/driver/own_machine.h>
 
+#include <algorithm>
 #include <fstream>
 
 namespace godbox::driver {

@@ -130,6 +130,11 @@ Result<void> check_stray_memory_keys(const BoxConfig& config) {
     return wrong("memory_devices", fmt::format("{} paths", config.memory_devices.size()),
                  "none unless memory is device");
   }
+  // A VM writes by itself, so its memory must be coherent with the box's, and a file to open.
+  if (config.map_memory == MapMemory::cxl && config.memory != MemoryKind::memfd &&
+      config.memory != MemoryKind::tmpfs) {
+    return wrong("map_memory", "\"cxl\"", "\"trusted\" or \"off\" unless memory is memfd or tmpfs");
+  }
   if (!is_device && config.memory_coherence != Coherence::coherent) {
     return wrong("memory_coherence", "\"software\"", "\"coherent\" unless memory is device");
   }

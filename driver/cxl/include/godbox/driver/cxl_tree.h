@@ -34,6 +34,8 @@ class CxlTree {
   [[nodiscard]] virtual int write(const std::string& path, const std::string& text) = 0;
   // Who has a device file open or mapped ("pid 71 (godbox)"); nothing if nobody whom we may see.
   [[nodiscard]] virtual std::optional<std::string> user_of(const std::string& path) const = 0;
+  // Asks for a module of the kernel; whether it came is seen in the tree.
+  virtual void load_module(const std::string& name) = 0;
   // Lets time pass: the kernel probes devices by itself.
   virtual void wait(Duration time) = 0;
   // Only one process at a time changes regions. Errors: address_in_use (another one does).
@@ -54,6 +56,7 @@ class SysfsTree : public CxlTree {
   [[nodiscard]] bool exists(const std::string& path) const override;
   [[nodiscard]] int write(const std::string& path, const std::string& text) override;
   [[nodiscard]] std::optional<std::string> user_of(const std::string& path) const override;
+  void load_module(const std::string& name) override;  // modprobe, on this machine alone
   void wait(Duration time) override;
   [[nodiscard]] Result<void> lock() override;
 
