@@ -90,13 +90,14 @@ def host(worker, *arguments):
 def guest(machine, worker, address, verb, prefix):
     churn = (f"'{worker}' churn {address} guest-churn 20 256 4096 >/run/churn.json & "
              f"'{worker}' {verb} {address} {prefix} {OBJECTS}; status=$?; "
-             "kill %1; wait %1 || status=99; cat /run/churn.json >&2; exit $status")
-    return machine.run(["bash", "-m", "-c", churn])
+             "kill $!; wait $! || status=99; cat /run/churn.json >&2; exit $status")
+    return machine.run(["bash", "-c", churn])
 
 
 def cross_doors(godbox, worker, folder):
     box = Box(godbox, folder)
     machine = Machine(godbox, box)
+    churn = None
     try:
         tcp = f"tcp:127.0.0.1:{box.port}"
         dax = f"dax:10.0.2.2:{box.port}"
@@ -118,6 +119,8 @@ def cross_doors(godbox, worker, folder):
         nodes = machine.run(["sh", "-c", "cat /sys/devices/system/node/has_memory"])
         assert nodes.stdout.strip() == "0", nodes.stdout
     finally:
+        if churn is not None and churn.poll() is None:
+            churn.kill()
         machine.end()
         box.end()
 

@@ -163,7 +163,8 @@ int run(const Job& job) {
   } else if (job.verb == "read") {
     worker.read(0, job.count);
   } else {
-    for (std::size_t round = 0; stopped == 0; ++round) {
+    // A failure ends it: what is left to see is in the tally.
+    for (std::size_t round = 0; stopped == 0 && worker.tally().failures == 0; ++round) {
       worker.write(round * job.count, job.count);
       worker.read(round * job.count, job.count);
       worker.remove(round * job.count, job.count);

@@ -81,7 +81,8 @@ Result<Targets> map_dax_devices(const Client::TransportContext& context,
   }
   Targets targets;
   for (const std::string& path : paths) {
-    auto mapped = driver::MappedMemory::device(path, context.box.dram_channel_size);
+    auto mapped = driver::MappedMemory::device(path, context.box.dram_channel_size,
+                                               Coherence::coherent, driver::DeviceUse::shared);
     if (!mapped) {
       return mapped.error();
     }

@@ -107,8 +107,10 @@ std::uint64_t alignment_of(const struct stat& status) {
   return std::max(bytes, kSmallPageBytes);
 }
 
-Result<void> take_lock(const OwnedDescriptor& file, const std::string& path) {
-  if (flock(file.get(), LOCK_EX | LOCK_NB) == 0) {
+Result<void> take_lock(const OwnedDescriptor& file, const std::string& path,
+                       DeviceUse use = DeviceUse::owned) {
+  const int kind = use == DeviceUse::owned ? LOCK_EX : LOCK_SH;
+  if (flock(file.get(), kind | LOCK_NB) == 0) {
     return {};
   }
   return errno == EWOULDBLOCK
@@ -343,7 +345,7 @@ Result<std::unique_ptr<MappedMemory>> MappedMemory::file(const std::string& path
 }
 
 Result<std::unique_ptr<MappedMemory>> MappedMemory::device(const std::string& path, SizeBytes size,
-                                                           Coherence coherence) {
+                                                           Coherence coherence, DeviceUse use) {
   if (auto checked = check_new_size(size, kSmallPageBytes); !checked) {
     return checked.error();
   }
@@ -370,7 +372,8 @@ Result<std::unique_ptr<MappedMemory>> MappedMemory::device(const std::string& pa
                              size.count(), alignment_of(status)));
   }
   // Some things cannot be locked; that is no reason not to use them.
-  if (auto taken = take_lock(locked, path); !taken && taken.error().code == Errc::address_in_use) {
+  if (auto taken = take_lock(locked, path, use);
+      !taken && taken.error().code == Errc::address_in_use) {
     return taken.error();
   }
   // A file may have holes, which back() has to fill: better refused here than there.

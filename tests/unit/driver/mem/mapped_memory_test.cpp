@@ -239,6 +239,16 @@ TEST_CASE("a device is used by one box at a time, and its clients do not count",
   const int handed_out = dup((*memory)->descriptor());
   memory->reset();
   CHECK(MappedMemory::device(path, kSize).has_value());
+  {
+    const auto share = [&] {
+      return MappedMemory::device(path, kSize, Coherence::coherent, DeviceUse::shared);
+    };
+    const auto client = share();
+    REQUIRE(client.has_value());
+    CHECK(share().has_value());
+    CHECK(code(MappedMemory::device(path, kSize)) == Errc::address_in_use);
+  }
+  CHECK(MappedMemory::device(path, kSize).has_value());
   close(handed_out);
 }
 

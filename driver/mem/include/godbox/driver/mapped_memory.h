@@ -29,6 +29,10 @@ struct MappedFileOptions {
   Coherence coherence = Coherence::coherent;
 };
 
+// Whether a device is one box's own, or a box's elsewhere that several clients here reach through
+// it.
+enum class DeviceUse : std::uint8_t { owned, shared };
+
 class MappedMemory final : public MemoryTarget {
  public:
   // Anonymous shared memory, sealed so that nobody who gets the descriptor can shrink it under us.
@@ -47,12 +51,14 @@ class MappedMemory final : public MemoryTarget {
 
   // A character device (device dax) or an existing regular file, mapped as it is, contents kept.
   // A device is always present, and back() checks the range only; of a file, back() fills the
-  // holes. discard() is unsupported. Holds its lock as file() does, where it has one.
+  // holes. discard() is unsupported. Holds its lock as file() does, where it has one; those who
+  // share it as the clients of one box keep out who would own it, and not each other.
   // Errors: device_missing, permission_denied, address_in_use (another process holds it),
   // out_of_range (smaller than `size`), invalid_argument (no multiple of the device's alignment),
   // unsupported (neither of the two, or a file system that cannot fill holes ahead), io_error.
   [[nodiscard]] static Result<std::unique_ptr<MappedMemory>> device(
-      const std::string& path, SizeBytes size, Coherence coherence = Coherence::coherent);
+      const std::string& path, SizeBytes size, Coherence coherence = Coherence::coherent,
+      DeviceUse use = DeviceUse::owned);
 
   // What such a device or file holds. Errors: device_missing, permission_denied, unsupported
   // (neither of the two, or a device that does not say its size), io_error.
