@@ -12,25 +12,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+
+from machine import SKIPPED, Machine, why_not
 
 OBJECTS = 1000
-BOOT_LIMIT_S = 200
 GUEST_LIMIT_S = 240
-SKIPPED = 77
-
-
-def image_is_there(godbox):
-    """Why no VM can boot here; nothing when one can."""
-    probe = subprocess.run([godbox, "vm", "run", "--preset", "laptop", "--guest-image", "/nowhere",
-                            "--", "true"], capture_output=True, text=True, check=False)
-    if "no guest kernel" not in probe.stderr:
-        return probe.stderr.strip().splitlines()[-1]
-    folder = os.environ.get("GODBOX_GUEST_IMAGE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "godbox", "guest")
-    if not os.path.exists(os.path.join(folder, "version")):
-        return f"no guest image in {folder}; scripts/guest-image makes it"
-    return ""
 
 
 class Box:
@@ -45,32 +31,6 @@ class Box:
     def end(self):
         self.process.terminate()
         self.process.wait(20)
-
-
-class Machine:
-    def __init__(self, godbox, box):
-        self.godbox = godbox
-        self.name = f"cross-door-{os.getpid()}"
-        self.process = subprocess.Popen(
-            [godbox, "vm", "run", "--preset", "laptop", "--pool", box.socket, "--up", "dax",
-             "--name", self.name])
-
-    def wait(self):
-        end = time.monotonic() + BOOT_LIMIT_S
-        while time.monotonic() < end and self.process.poll() is None:
-            if self.run(["true"], quiet=True).returncode == 0:
-                return
-            time.sleep(0.5)
-        raise AssertionError("the VM is not ready")
-
-    def run(self, command, quiet=False):
-        return subprocess.run([self.godbox, "vm", "exec", "--name", self.name, "--", *command],
-                              stdout=subprocess.PIPE, text=True, timeout=GUEST_LIMIT_S, check=False,
-                              stderr=subprocess.DEVNULL if quiet else None)
-
-    def end(self):
-        subprocess.run([self.godbox, "vm", "stop", "--name", self.name], check=False)
-        self.process.wait(40)
 
 
 def check(what, result, objects=OBJECTS):
@@ -96,7 +56,7 @@ def guest(machine, worker, address, verb, prefix):
 
 def cross_doors(godbox, worker, folder):
     box = Box(godbox, folder)
-    machine = Machine(godbox, box)
+    machine = Machine(godbox, ["--preset", "laptop", "--pool", box.socket, "--up", "dax"])
     churn = None
     try:
         tcp = f"tcp:127.0.0.1:{box.port}"
@@ -127,7 +87,7 @@ def cross_doors(godbox, worker, folder):
 
 def main():
     godbox, worker = (os.path.abspath(path) for path in sys.argv[1:3])
-    reason = image_is_there(godbox)
+    reason = why_not(godbox)
     if reason:
         print(f"SKIPPED: {reason}")
         return SKIPPED

@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a booted box shows, judged by unmodified programs in the guest: cxl, numactl, stress-ng,
+memtester, and the bytes themselves. Boots several VMs, some minutes in all.
+
+usage: GODBOX_PROGRAM=... guest_test.py [-v] [name of a test]
+"""
+
+import json
+import mmap
+import os
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+from machine import SKIPPED, Machine, why_not
+
+GODBOX = os.path.abspath(os.environ["GODBOX_PROGRAM"])
+MIB = 1 << 20
+TIB = 1 << 40
+
+
+def run_in_new(options, command, limit_s=400):
+    """One boot for one command; its output."""
+    result = subprocess.run([GODBOX, "vm", "run", *options, "--", *command],
+                            stdout=subprocess.PIPE, text=True, timeout=limit_s, check=False)
+    assert result.returncode == 0, (options, command, result.returncode, result.stdout)
+    return result.stdout
+
+
+def plan_of(options):
+    text = subprocess.run([GODBOX, "vm", "plan", "--json", *options], stdout=subprocess.PIPE,
+                          text=True, check=True).stdout
+    return json.loads(text)
+
+
+def channel_files(machine):
+    """The memory behind the devices, by device: descriptors of the process that runs the VM."""
+    arguments = open(f"/proc/{machine.qemu()}/cmdline", "rb").read().decode().split("\0")
+    files = {}
+    for argument in arguments:
+        found = re.match(r"memory-backend-file,.*id=dram(\d+),", argument + ",")
+        path = re.search(r"mem-path=([^,]+)", argument)
+        if found and path:
+            files[int(found.group(1))] = path.group(1)
+    return [files[index] for index in sorted(files)]
+
+
+class FullSize(unittest.TestCase):
+    def test_channels_of_one_and_two_tebibytes(self):
+        for size, options in ((TIB, []), (2 * TIB, ["--channel-size", "2TiB"])):
+            listed = json.loads(run_in_new(["--preset", "emfasys18", *options],
+                                           ["cxl", "list", "-M"]))
+            print(f"{len(listed)} devices of {listed[0]['ram_size'] // TIB} TiB (emulated)")
+            self.assertEqual(len(listed), 18)
+            self.assertEqual({device["ram_size"] for device in listed}, {size})
+            self.assertEqual(len({device["serial"] for device in listed}), 18)
+
+
+class NumaNodes(unittest.TestCase):
+    def test_unmodified_programs_on_a_node(self):
+        start = time.monotonic()
+        with Machine(GODBOX, ["--preset", "laptop", "--guest-memory", "2GiB"]) as machine:
+            # Before memory that devices cannot reach comes on line, programs go to node 0's memory.
+            machine.output(["sh", "-c", STAGE])
+            machine.output([GODBOX, "cxl", "up", "--as", "numa"])
+            nodes = machine.output(["numactl", "-H"])
+            print(nodes.splitlines()[0], f"after {time.monotonic() - start:.0f} s")
+            self.assertIn("available: 19 nodes (0-18)", nodes)
+            again = machine.output([GODBOX, "cxl", "up", "--as", "numa"])
+            self.assertIn("nothing to do", again)
+            for command in ("stress-ng --vm 1 --vm-bytes 1M --vm-ops 200 --verify",
+                            "memtester 32K 1"):
+                command = f"numactl --membind=1 {command}"
+                begin = time.monotonic()
+                output = machine.output(
+                    ["sh", "-c", f"cd /dev/shm/stage && {staged(command)} 2>&1"], 600)
+                print(command, f"ok in {time.monotonic() - begin:.0f} s (emulated)")
+                self.assertNotIn("FAILURE", output)
+            self.check_access_figures(machine)
+            machine.output([GODBOX, "cxl", "down"])
+            self.assertIn("available: 1 nodes (0)", machine.output(["numactl", "-H"]))
+
+    def check_access_figures(self, machine):
+        """access0 of each region is the configured sum and minimum, as Linux adds them up."""
+        for index, region in enumerate(plan_of(["--preset", "laptop"])["regions"]):
+            folder = f"/sys/bus/cxl/devices/region{index}/access0"
+            text = machine.output(["sh", "-c", f"cd {folder} && cat read_latency read_bandwidth"])
+            latency_ns, bandwidth = (float(word) for word in text.split())
+            planned = region["access0"]
+            self.assertAlmostEqual(latency_ns, planned["linux_read_latency_ns"], delta=1)
+            self.assertAlmostEqual(bandwidth, planned["read_bandwidth_mb_per_s"],
+                                   delta=0.01 * planned["read_bandwidth_mb_per_s"])
+        print(f"access0: {latency_ns:.0f} ns, {bandwidth:.0f} MB/s of 18 regions (modelled);",
+              f"configured sum {planned['read_latency_ns']} ns")
+
+
+# Copies of the programs and of what they load, with a way to start them.
+PROGRAMS = ("numactl", "stress-ng", "memtester", "sh")
+STAGE = ("mkdir -p /dev/shm/stage && cd /dev/shm/stage && for name in " + " ".join(PROGRAMS) +
+         "; do path=$(readlink -f $(command -v $name)); cp $path $name; "
+         "cp -n $(ldd $path | grep -o '/[^ ]*') . ; done; ls")
+
+
+def staged(command):
+    """The command with each program started from the stage, by the loader that lies there."""
+    loader = "./ld-linux-x86-64.so.2 --library-path ."
+    return " ".join(f"{loader} ./{word}" if word in PROGRAMS else word
+                    for word in command.split())
+
+
+class Dax(unittest.TestCase):
+    def test_a_bench_stripes_over_18_devices(self):
+        result = json.loads(run_in_new(
+            ["--preset", "laptop", "--up", "dax", "--guest-memory", "2GiB"],
+            [GODBOX, "bench", "--target", "dax", "--working-set", "64MiB", "--json", "--repeats",
+             "1"]))
+        for row in result["rows"]:
+            print(row["workload"], row["op"] if "op" in row else "", "imbalance",
+                  row["channel_imbalance"])
+            self.assertLessEqual(row["channel_imbalance"], 1.05)
+
+
+WRITE_PATTERN = """
+import mmap, os, struct, sys
+path, size, step, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+file = os.open(path, os.O_RDWR)
+memory = mmap.mmap(file, size)
+for offset in range(0, size, step):
+    memory[offset:offset + 8] = struct.pack("<Q", seed << 48 | offset)
+"""
+
+
+class Forms(unittest.TestCase):
+    def check(self, options):
+        plan = plan_of(options)
+        with Machine(GODBOX, options) as machine:
+            machine.output([GODBOX, "cxl", "up", "--as", "dax"])
+            regions = machine.json(["cxl", "list", "-R"])
+            shown = sorted((region["size"], region["interleave_ways"]) for region in regions)
+            self.assertEqual(shown, sorted((region["size_bytes"], region["ways"])
+                                           for region in plan["regions"]))
+            channels = machine.json([GODBOX, "cxl", "status", "--json"])["channels"]
+            self.check_bytes(machine, plan, channels)
+        print(" ".join(options), "->", len(regions), "regions,", len(plan["windows"]) + 1, "nodes")
+
+    def check_bytes(self, machine, plan, channels):
+        """Writes through each region in the guest, and finds each word where the plan has it."""
+        files = channel_files(machine)
+        by_channel = {channel["dram_channel"]: channel for channel in channels}
+        for seed, region in enumerate(plan["regions"], start=1):
+            members = [member["dram_channel"] for member in region["members"]]
+            device = by_channel[members[0]]["dax_device"]
+            for position, member in enumerate(members):
+                self.assertEqual(by_channel[member]["dax_device"], device)
+            granularity, ways = region["granularity_bytes"], region["ways"]
+            size = 64 * granularity * ways
+            size += -size % (2 * MIB)
+            machine.output(["python3", "-c", WRITE_PATTERN, device, str(size), str(granularity),
+                            str(seed)])
+            memories = []
+            for member in members:
+                descriptor = os.open(files[member], os.O_RDONLY)
+                memories.append(mmap.mmap(descriptor, size // ways + granularity, mmap.MAP_SHARED,
+                                          mmap.PROT_READ))
+                os.close(descriptor)
+            for granule, offset in enumerate(range(0, size, granularity)):
+                at = granule // ways * granularity
+                word = memories[granule % ways][at:at + 8]
+                self.assertEqual(int.from_bytes(word, "little"), seed << 48 | offset,
+                                 f"region {seed}, granule {granule}")
+
+    def test_a_region_per_channel(self):
+        self.check(["--preset", "laptop"])
+
+    def test_a_region_per_super_nic(self):
+        self.check(["--preset", "laptop", "--form", "super-nics"])
+
+    def test_the_widest_regions(self):
+        self.check(["--preset", "laptop", "--form", "widest"])
+
+    def test_28_channels(self):
+        small = ["--preset", "emfasys28", "--channel-size", "256MiB"]
+        self.check(small)
+        self.check([*small, "--form", "widest"])
+
+
+class HotPlug(unittest.TestCase):
+    def test_ten_times_in_and_out(self):
+        options = ["--preset", "laptop", "--hot-plug-slots", "1"]
+        with Machine(GODBOX, options) as machine:
+            for turn in range(10):
+                serial = machine.tell("attach")["serial"]
+                listed = machine.json(["cxl", "list", "-M"])
+                self.assertEqual(len(listed), 19)
+                self.assertIn(serial, [device["serial"] for device in listed])
+                if turn == 0:
+                    self.check_in_use(machine, serial)
+                machine.tell("detach", "--serial", hex(serial))
+                self.assertEqual(len(machine.json(["cxl", "list", "-M"])), 18)
+        print("attached and detached 10 times")
+
+    def check_in_use(self, machine, serial):
+        machine.output([GODBOX, "cxl", "up", "--as", "dax", "--serial", hex(serial)])
+        refused = subprocess.run([GODBOX, "vm", "detach", "--name", machine.name],
+                                 capture_output=True, text=True, check=False)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("in use", refused.stderr)
+        machine.output([GODBOX, "cxl", "down", "--serial", hex(serial)])
+
+
+class Faults(unittest.TestCase):
+    def test_poison_is_listed(self):
+        with Machine(GODBOX, ["--preset", "laptop"]) as machine:
+            self.assertTrue(machine.json([GODBOX, "cxl", "status", "--health", "--json"]))
+
+    def test_nothing_is_left_after_kill(self):
+        machine = Machine(GODBOX, ["--preset", "laptop"])
+        machine.wait()
+        qemu = machine.qemu()
+        machine.process.kill()
+        machine.process.wait()
+        end = time.monotonic() + 10
+        while os.path.exists(f"/proc/{qemu}") and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertFalse(os.path.exists(f"/proc/{qemu}"))
+        stopped = subprocess.run([GODBOX, "vm", "stop", "--name", machine.name],
+                                 capture_output=True, text=True, check=False)
+        self.assertNotEqual(stopped.returncode, 0)
+        self.assertIn("no VM named", stopped.stderr)
+
+
+if __name__ == "__main__":
+    reason = why_not(GODBOX)
+    if reason:
+        print(f"SKIPPED: {reason}")
+        sys.exit(SKIPPED)
+    unittest.main()

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A VM of `godbox vm run` as tests use it: booted once, told commands, always ended."""
+
+import json
+import os
+import subprocess
+import time
+
+BOOT_LIMIT_S = 200
+SKIPPED = 77
+
+
+def why_not(godbox):
+    """Why no VM can boot here; empty when one can."""
+    probe = subprocess.run([godbox, "vm", "run", "--preset", "laptop", "--guest-image", "/nowhere",
+                            "--", "true"], capture_output=True, text=True, check=False)
+    if "no guest kernel" not in probe.stderr:
+        return probe.stderr.strip().splitlines()[-1]
+    folder = os.environ.get("GODBOX_GUEST_IMAGE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "godbox", "guest")
+    if not os.path.exists(os.path.join(folder, "version")):
+        return f"no guest image in {folder}; scripts/guest-image makes it"
+    return ""
+
+
+class Machine:
+    """`with Machine(godbox, ["--preset", "laptop"]) as machine: machine.run([...])`"""
+
+    names = 0
+
+    def __init__(self, godbox, options):
+        Machine.names += 1
+        self.godbox = godbox
+        self.name = f"test-{os.getpid()}-{Machine.names}"
+        self.process = subprocess.Popen([godbox, "vm", "run", "--name", self.name, *options])
+
+    def __enter__(self):
+        try:
+            self.wait()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def wait(self):
+        end = time.monotonic() + BOOT_LIMIT_S
+        while time.monotonic() < end and self.process.poll() is None:
+            if self.run(["true"], quiet=True).returncode == 0:
+                return
+            time.sleep(0.5)
+        raise AssertionError("the VM is not ready")
+
+    def run(self, command, quiet=False, limit_s=240):
+        return subprocess.run([self.godbox, "vm", "exec", "--name", self.name, "--", *command],
+                              stdout=subprocess.PIPE, text=True, timeout=limit_s, check=False,
+                              stderr=subprocess.DEVNULL if quiet else None)
+
+    def output(self, command, limit_s=240):
+        result = self.run(command, limit_s=limit_s)
+        assert result.returncode == 0, (command, result.returncode, result.stdout)
+        return result.stdout
+
+    def json(self, command, limit_s=240):
+        return json.loads(self.output(command, limit_s))
+
+    def tell(self, verb, *options):
+        """vm attach, detach, status."""
+        result = subprocess.run(
+            [self.godbox, "vm", verb, "--name", self.name, "--json", *options],
+            stdout=subprocess.PIPE, text=True, timeout=180, check=False)
+        assert result.returncode == 0, (verb, result.stdout)
+        return json.loads(result.stdout)
+
+    def qemu(self):
+        return self.tell("status")["process"]
+
+    def end(self):
+        if self.process.poll() is None:
+            subprocess.run([self.godbox, "vm", "stop", "--name", self.name], check=False)
+        try:
+            self.process.wait(40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
