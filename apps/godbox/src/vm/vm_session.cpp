@@ -337,6 +337,15 @@ Result<void> VmSession::plug_in(const emulator::vm::HotPlugSlot& slot, const Att
   return {};
 }
 
+Result<bool> VmSession::has_device(std::string_view id) {
+  const Result<std::string> listed =
+      machine_->qmp("qom-list", R"({"path": "/machine/peripheral"})", kQmpLimit);
+  if (!listed) {
+    return listed.error();
+  }
+  return listed->find(fmt::format("\"{}\"", id)) != std::string::npos;
+}
+
 Result<boost::json::object> VmSession::detach(const boost::json::object& request) {
   const boost::json::value* const wanted = request.if_contains("serial");
   const std::uint64_t serial =
@@ -353,10 +362,10 @@ Result<boost::json::object> VmSession::detach(const boost::json::object& request
   const Attached& attached = found->second;
   // A channel that somebody uses is not pulled out from under him.
   const std::string idle = fmt::format(
-      "for mem in /sys/bus/cxl/devices/mem*; do grep -qx 0x{:x} $mem/serial || continue; "
-      "for size in $mem/../endpoint*/decoder*/dpa_size $mem/endpoint*/decoder*/dpa_size; do "
-      "[ ! -e $size ] || grep -qx 0x0 $size || {{ echo \"${{mem##*/}} is in a region\" >&2; "
-      "exit 1; }}; done; done; exit 0",
+      "cd /sys/bus/cxl/devices; for mem in mem*; do grep -qx 0x{:x} $mem/serial || continue; "
+      "for port in endpoint*; do "
+      "[ \"$(readlink -f $port/uport)\" = \"$(readlink -f $mem)\" ] || continue; "
+      "cat $port/decoder*/dpa_size | grep -qvxE 0x0+ && exit 1; done; done; exit 0",
       attached.serial);
   if (Result<void> unused = guest_does({"sh", "-c", idle}, "the check that nobody uses it");
       !unused) {
@@ -370,14 +379,20 @@ Result<boost::json::object> VmSession::detach(const boost::json::object& request
   if (!done) {
     return done.error();
   }
-  const boost::json::object memory{{"id", attached.id + "-memory"}};
   const TimePoint end = SteadyClock().now() + kUnplugLimit;
-  do {  // QEMU refuses while the device still has it
+  Result<bool> is_there = true;
+  while (is_there && *is_there && SteadyClock().now() < end) {
     (void)machine_->serve(std::chrono::milliseconds(200));
-    done = machine_->qmp("object-del", boost::json::serialize(memory), kQmpLimit);
-  } while (!done && SteadyClock().now() < end);
-  if (!done) {
-    return Error(Errc::deadline_exceeded, "the guest does not let go of the device");
+    is_there = has_device(attached.id);
+  }
+  if (!is_there || *is_there) {
+    return is_there ? Error(Errc::deadline_exceeded, "the guest does not let go of the device")
+                    : is_there.error();
+  }
+  // QEMU 10 keeps the memory of a device that is gone mapped, and refuses; it is emptied then.
+  const boost::json::object memory{{"id", attached.id + "-memory"}};
+  if (!machine_->qmp("object-del", boost::json::serialize(memory), kQmpLimit)) {
+    (void)attached.memory->discard(DramOffset(0), attached.memory->size());
   }
   const std::uint64_t value = attached.serial;
   attached_.erase(found);

@@ -73,6 +73,7 @@ class VmSession {
   [[nodiscard]] Result<boost::json::object> exec(const boost::json::object& request,
                                                  const std::vector<int>& descriptors);
   [[nodiscard]] Result<boost::json::object> attach();
+  [[nodiscard]] Result<bool> has_device(std::string_view id);
   [[nodiscard]] Result<boost::json::object> detach(const boost::json::object& request);
   [[nodiscard]] Result<void> plug_in(const emulator::vm::HotPlugSlot& slot,
                                      const Attached& attached);
