@@ -51,7 +51,7 @@ class VmPlanTest(ProgramTest):
             self.assertEqual([m["dram_channel"] for m in region["members"]], [index])
             self.assertEqual(region["access0"], {
                 "kind": "modelled", "read_latency_ns": 184, "write_latency_ns": 184,
-                "linux_read_latency_ns": 17184, "linux_write_latency_ns": 17184,
+                "linux_read_latency_ns": 186, "linux_write_latency_ns": 186,
                 "read_bandwidth_mb_per_s": 25000, "write_bandwidth_mb_per_s": 25000})
         for index, device in enumerate(plan["devices"]):
             self.assertEqual(device["dram_channel"], index)

@@ -19,9 +19,10 @@
 
 namespace godbox::emulator::vm {
 
-// Linux 6.12 adds a flit's time on each link: 68 B at 4 GB/s of one lane, which it computes in
-// picoseconds and adds to nanoseconds as they are (drivers/cxl/core/pci.c, cxl_pci_get_latency()).
-inline constexpr Duration kLinuxLinkTerm = std::chrono::nanoseconds(17000);
+// Linux adds a flit's time on each link (drivers/cxl/core/pci.c, cxl_pci_get_latency()): 68 B at
+// the 64 GB/s of QEMU's 32 GT/s x16, rounded up to whole nanoseconds. As seen with 6.12.117; with
+// 6.12.95 it was 17000.
+inline constexpr Duration kLinuxLinkTerm = std::chrono::nanoseconds(2);
 
 // What Linux is told of latencies and bandwidths (access0/ of a region and its NUMA node).
 // Configured, not measured: the sum over host side, switch and device of the latencies; of the
