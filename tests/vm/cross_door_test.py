@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-from machine import SKIPPED, Machine, why_not
+from machine import SKIPPED, Machine, die_with_parent, why_not
 
 OBJECTS = 1000
 GUEST_LIMIT_S = 240
@@ -24,7 +24,8 @@ class Box:
         self.socket = os.path.join(folder, "control.sock")
         self.process = subprocess.Popen(
             [godbox, "serve", "--preset", "laptop", "--map-memory", "cxl", "--tcp-port-base", "0",
-             "--control-socket", self.socket, "--json"], stdout=subprocess.PIPE, text=True)
+             "--control-socket", self.socket, "--json"], stdout=subprocess.PIPE, text=True,
+            preexec_fn=die_with_parent)
         ready = json.loads(self.process.stdout.readline())
         self.port = ready["eth_ports"][0].rsplit(":", 1)[1]
 

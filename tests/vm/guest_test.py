@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import unittest
+from pathlib import Path
 
 from machine import SKIPPED, Machine, why_not
 
@@ -24,7 +25,8 @@ TIB = 1 << 40
 
 def run_in_new(options, command, limit_s=400):
     """One boot for one command; its output."""
-    result = subprocess.run([GODBOX, "vm", "run", *options, "--", *command],
+    result = subprocess.run([GODBOX, "vm", "run", "--name", f"once-{os.getpid()}", *options, "--",
+                             *command],
                             stdout=subprocess.PIPE, text=True, timeout=limit_s, check=False)
     assert result.returncode == 0, (options, command, result.returncode, result.stdout)
     return result.stdout
@@ -38,7 +40,7 @@ def plan_of(options):
 
 def channel_files(machine):
     """The memory behind the devices, by device: descriptors of the process that runs the VM."""
-    arguments = open(f"/proc/{machine.qemu()}/cmdline", "rb").read().decode().split("\0")
+    arguments = Path(f"/proc/{machine.qemu()}/cmdline").read_text().split("\0")
     files = {}
     for argument in arguments:
         found = re.match(r"memory-backend-file,.*id=dram(\d+),", argument + ",")

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A VM of `godbox vm run` as tests use it: booted once, told commands, always ended."""
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -13,7 +15,8 @@ SKIPPED = 77
 def why_not(godbox):
     """Why no VM can boot here; empty when one can."""
     probe = subprocess.run([godbox, "vm", "run", "--preset", "laptop", "--guest-image", "/nowhere",
-                            "--", "true"], capture_output=True, text=True, check=False)
+                            "--name", f"probe-{os.getpid()}", "--", "true"],
+                           capture_output=True, text=True, check=False)
     if "no guest kernel" not in probe.stderr:
         return probe.stderr.strip().splitlines()[-1]
     folder = os.environ.get("GODBOX_GUEST_IMAGE") or os.path.join(
@@ -21,6 +24,12 @@ def why_not(godbox):
     if not os.path.exists(os.path.join(folder, "version")):
         return f"no guest image in {folder}; scripts/guest-image makes it"
     return ""
+
+
+def die_with_parent():
+    """In a child: the kernel kills it when the test ends, however it ends."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 class Machine:
@@ -32,7 +41,8 @@ class Machine:
         Machine.names += 1
         self.godbox = godbox
         self.name = f"test-{os.getpid()}-{Machine.names}"
-        self.process = subprocess.Popen([godbox, "vm", "run", "--name", self.name, *options])
+        self.process = subprocess.Popen([godbox, "vm", "run", "--name", self.name, *options],
+                                        preexec_fn=die_with_parent)
 
     def __enter__(self):
         try:

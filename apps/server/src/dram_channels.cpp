@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dram_channels.h"
 
+#include <godbox/driver/cxl_channels.h>
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/driver/numa_node_memory.h>
 
@@ -43,6 +44,9 @@ Result<std::unique_ptr<MemoryTarget>> make_numa(const BoxConfig& config, std::ui
 Result<std::unique_ptr<MemoryTarget>> make_device(const BoxConfig& config, std::uint32_t index) {
   const std::string path = config.memory_devices.empty() ? with_index(config.memory_path, index)
                                                          : config.memory_devices.at(index);
+  if (Result<void> checked = driver::check_not_pool(driver::SysfsTree(), path); !checked) {
+    return checked.error();
+  }
   return as_target(MappedMemory::device(path, config.dram_channel_size, config.memory_coherence));
 }
 

@@ -72,6 +72,10 @@ Result<Targets> map_dax_devices(const Client::TransportContext& context,
       return found.error();
     }
     paths = std::move(*found);
+  } else if (Result<void> checked =
+                 check_dax_devices(paths, cxl::box_number(context.session.epoch));
+             !checked) {
+    return checked.error();
   }
   const std::size_t channels = context.box.dram_channel_super_nic.size();
   if (paths.size() != channels) {

@@ -44,4 +44,24 @@ Result<std::vector<std::string>> find_dax_devices(std::uint32_t box) {
   return paths;
 }
 
+Result<void> check_dax_devices(const std::vector<std::string>& paths, std::uint32_t box) {
+  const Result<std::vector<driver::CxlChannel>> channels =
+      driver::find_cxl_channels(driver::SysfsTree());
+  if (!channels) {
+    return {};  // no CXL here: files stand for the devices
+  }
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    for (const driver::CxlChannel& channel : *channels) {
+      const cxl::ChannelSerial wanted{cxl::ChannelOwner::pool, box,
+                                      DramChannelId(static_cast<std::uint16_t>(i))};
+      if (channel.dax_device == paths[i] &&
+          (channel.identity != wanted || channel.region_ways != 1)) {
+        return Error(Errc::invalid_argument, paths[i] + " is not DRAM channel " +
+                                                 std::to_string(i) + " of that box as it runs now");
+      }
+    }
+  }
+  return {};
+}
+
 }  // namespace godbox

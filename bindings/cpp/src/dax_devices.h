@@ -15,5 +15,9 @@ namespace godbox {
 
 // By DRAM channel.
 [[nodiscard]] Result<std::vector<std::string>> find_dax_devices(std::uint32_t box);
+// Of paths that the caller gave: each that is a CXL channel has to be that DRAM channel of the box.
+// Errors: invalid_argument, naming device and number.
+[[nodiscard]] Result<void> check_dax_devices(const std::vector<std::string>& paths,
+                                             std::uint32_t box);
 
 }  // namespace godbox

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "channels_of.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace godbox::driver {
@@ -99,6 +101,23 @@ Result<std::vector<CxlChannel>> find_cxl_channels(const CxlTree& tree) {
     return view.error();
   }
   return channels_of(tree, *view);
+}
+
+Result<void> check_not_pool(const CxlTree& tree, const std::string& dax_device) {
+  const Result<std::vector<CxlChannel>> channels = find_cxl_channels(tree);
+  if (!channels) {
+    return {};  // no CXL here
+  }
+  for (const CxlChannel& channel : *channels) {
+    if (channel.dax_device == dax_device && channel.identity &&
+        channel.identity->owner == cxl::ChannelOwner::pool) {
+      return Error(
+          Errc::access_denied,
+          fmt::format("{} is DRAM channel {} of box {:#x}, which serves it to others", dax_device,
+                      channel.identity->dram_channel.value(), channel.identity->box));
+    }
+  }
+  return {};
 }
 
 }  // namespace godbox::driver

@@ -69,10 +69,19 @@ Result<void> check_half_regions(const Work& work, const std::vector<CxlChannel>&
   return {};
 }
 
-// A driver of dax devices, loaded if it is not.
+// A driver of dax devices, loaded if it is not. It comes without taking devices by itself: one that
+// nobody has may be a pool's.
 Result<void> need_dax_driver(CxlTree& tree, std::string_view path, const std::string& module) {
   if (!tree.exists(std::string(path))) {
+    const Result<std::string> before = tree.read(std::string(kDaxAutoprobe));
+    const bool is_on = before && *before != "0";
+    if (is_on && tree.write(std::string(kDaxAutoprobe), "0") != 0) {
+      return Error(Errc::io_error, fmt::format("{} cannot be written", kDaxAutoprobe));
+    }
     tree.load_module(module);
+    if (is_on) {
+      (void)tree.write(std::string(kDaxAutoprobe), *before);
+    }
   }
   return tree.exists(std::string(path))
              ? Result<void>()

@@ -17,6 +17,9 @@
 namespace godbox::driver {
 namespace {
 
+// As godbox vm plan has it.
+constexpr SizeBytes kUsualGranularity{4096};
+
 constexpr std::uint64_t kRegionGranuleBytes = std::uint64_t{256} << 20U;
 constexpr unsigned kBridgeWaysMax = 8;  // CXL r3.1 8.2.4.20.1: targets of a host bridge
 
@@ -186,7 +189,11 @@ class Planner {
   }
 
   void add(Window& window, const std::vector<const CxlMemdev*>& found, SizeBytes size) {
-    CxlRegionPlan plan{window.decoder->name, window.decoder->interleave_granularity, {}};
+    // Linux shows the least granularity for a window of one way, whatever the firmware says.
+    const bool is_free = window.decoder->targets.size() == 1;
+    CxlRegionPlan plan{window.decoder->name,
+                       is_free ? kUsualGranularity : window.decoder->interleave_granularity,
+                       {}};
     for (const CxlMemdev* const memdev : found) {
       plan.serials.push_back(memdev->serial);
       auto& devices = free_[memdev->host_bridge];

@@ -39,6 +39,11 @@ Backing::Backing(SlabTable& table, std::vector<MemoryTarget*> dram_channels, Siz
   }
 }
 
+bool Backing::is_guarded() const {
+  return std::all_of(targets_.begin(), targets_.end(),
+                     [](const MemoryTarget* target) { return target->is_guarded(); });
+}
+
 bool Backing::has_poison() const {
   return std::any_of(targets_.begin(), targets_.end(),
                      [](const MemoryTarget* target) { return target->has_poison(); });

@@ -60,6 +60,8 @@ class Backing {
   void invalidate(std::span<const MutableSpan> spans) const;
   void flush(std::span<const MutableSpan> spans) const;
   [[nodiscard]] bool has_poison() const;
+  // Whether all targets survive an access that meets it.
+  [[nodiscard]] bool is_guarded() const;
   // True if a byte of the spans lies on a page that is known to be lost.
   [[nodiscard]] bool is_poisoned(std::span<const MutableSpan> spans) const;
   // Zeros, where everybody sees them.

@@ -9,6 +9,8 @@
 namespace godbox::emulator::vm {
 namespace {
 
+constexpr SizeBytes kUsualGranularity{4096};
+
 constexpr unsigned kFirstBusNumber = 16;
 constexpr unsigned kSlotsPerBridge = 4;  // as many as a host bridge has HDM decoders
 
@@ -51,7 +53,7 @@ class Drawing {
     cxl::CxlRegion region{.name = fmt::format("region{}", topology().regions.size()),
                           .window = window,
                           .ways = ways,
-                          .granularity = granularity_,
+                          .granularity = granularity_over(targets.size()),
                           .devices = {},
                           .device_share = config_.box.dram_channel_size};
     // Position i lies behind window target i % targets (Linux, QEMU).
@@ -126,10 +128,16 @@ class Drawing {
     return {.component = at->second, .port_number = number};
   }
 
+  // Only windows over several bridges have to stay below the usual one, and godbox cxl up takes the
+  // usual one for all others.
+  [[nodiscard]] SizeBytes granularity_over(std::size_t targets) const {
+    return targets > 1 || config_.granularity ? granularity_ : kUsualGranularity;
+  }
+
   void add_window(const std::vector<cxl::HostBridgeId>& targets, SizeBytes size) {
     topology().windows.push_back({.name = fmt::format("win{}", topology().windows.size()),
                                   .targets = targets,
-                                  .granularity = granularity_,
+                                  .granularity = granularity_over(targets.size()),
                                   .size = size,
                                   .base = std::nullopt});
   }

@@ -36,7 +36,8 @@ std::string default_guest_image_folder() {
   }
   std::string cache = environment("XDG_CACHE_HOME");
   if (cache.empty()) {
-    cache = environment("HOME") + "/.cache";
+    const std::string home = environment("HOME");
+    cache = (home.empty() ? "/tmp" : home) + "/.cache";
   }
   return cache + "/godbox/guest";
 }

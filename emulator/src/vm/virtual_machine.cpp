@@ -146,9 +146,11 @@ Result<int> VirtualMachine::run(const GuestCommand& command, const CommandStream
   if (command.arguments.empty()) {
     return Error(Errc::invalid_argument, "no command for the guest");
   }
-  if (is_busy() || !impl_->is_ready) {
-    return Error(Errc::invalid_argument,
-                 is_busy() ? "the guest runs another command" : "the guest is not ready");
+  if (is_busy() || impl_->is_unfinished || !impl_->is_ready) {
+    return Error(Errc::queue_full, is_busy()              ? "the guest runs another command"
+                                   : impl_->is_unfinished ? "the guest may still run a command "
+                                                            "that was given up"
+                                                          : "the guest is not ready");
   }
   const std::string_view verb = command.on_terminal ? "shell" : (streams.in >= 0 ? "run" : "exec");
   const std::string id = std::to_string(++impl_->last_command);
@@ -164,7 +166,12 @@ Result<int> VirtualMachine::run(const GuestCommand& command, const CommandStream
   const int status = impl_->command_status.value_or(0);
   impl_->end_command(ended.has_value());
   if (!ended) {
+    impl_->is_unfinished = true;
     return ended.error();
+  }
+  if (!impl_->output_failure.empty()) {
+    return Error(Errc::io_error,
+                 "the command's output cannot be written: " + impl_->output_failure);
   }
   return status;
 }
@@ -192,8 +199,10 @@ Result<std::string> VirtualMachine::qmp(std::string_view command, std::string_vi
 }
 
 void VirtualMachine::power_off(Duration limit) {
-  if (impl_->is_ready && !impl_->is_gone()) {
+  // A guest that runs a command does not listen.
+  if (impl_->is_ready && !impl_->is_unfinished && !impl_->is_gone()) {
     impl_->is_cancelled = false;
+    impl_->output_failure.clear();
     if (write_all(impl_->links.near(Link::control), "poweroff\n", Peer::link)) {
       (void)impl_->run_until([this] { return impl_->is_gone(); }, limit, "");
     }

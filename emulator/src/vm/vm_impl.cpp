@@ -8,6 +8,8 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <climits>
+#include <system_error>
 
 #include <sys/socket.h>
 
@@ -15,9 +17,10 @@ namespace godbox::emulator::vm {
 namespace {
 
 constexpr std::size_t kChunk = 65536;
-constexpr Duration kDrainMax = std::chrono::seconds(2);
 constexpr std::string_view kPanic = "Kernel panic";
 constexpr std::size_t kQemuWordsMax = 16384;
+constexpr char kEndOfInput = '\x04';  // Ctrl-D
+constexpr std::array<Link, 3> kOutputs = {Link::out, Link::err, Link::terminal};
 using Chunk = std::array<char, kChunk>;
 
 // What is there; nothing at the end and when there is none yet.
@@ -41,9 +44,16 @@ int timeout_ms(Duration wait_max) {
 
 std::vector<pollfd> VirtualMachine::Impl::interests() const {
   std::vector<pollfd> wanted = {{process.exit_descriptor(), POLLIN, 0}, {output.get(), POLLIN, 0}};
-  for (const Link link :
-       {Link::control, Link::out, Link::err, Link::terminal, Link::console, Link::qmp}) {
+  for (const Link link : {Link::control, Link::console, Link::qmp}) {
     if (links.near(link) >= 0) {
+      wanted.push_back({links.near(link), POLLIN, 0});
+    }
+  }
+  for (const Link link : kOutputs) {
+    const auto pending = to_host.find(link);
+    if (pending != to_host.end() && !pending->second.empty()) {
+      wanted.push_back({stream_of(link), POLLOUT, 0});
+    } else if (links.near(link) >= 0) {
       wanted.push_back({links.near(link), POLLIN, 0});
     }
   }
@@ -72,22 +82,33 @@ void VirtualMachine::Impl::step(Duration wait_max) {
       call();
     } else if (one.fd == output.get()) {
       read_qemu_words();
-    } else if (one.fd == links.near(Link::out)) {
-      pass_on(Link::out, streams.out);
-    } else if (one.fd == links.near(Link::err)) {
-      pass_on(Link::err, streams.err);
     } else if ((one.events & POLLOUT) != 0) {
-      write_input();
-    } else if (one.fd == links.near(Link::terminal)) {
-      pass_on(Link::terminal, command_on_terminal ? streams.out : -1);
+      if (one.fd == links.near(input_link())) {
+        write_input();
+      }
+      for (const Link link : kOutputs) {
+        if (one.fd == stream_of(link) && !to_host[link].empty()) {
+          write_output(link);
+          break;  // another write might wait
+        }
+      }
     } else if (one.fd == streams.in && !command_id.empty()) {
       read_input();
     } else {
-      for (const Link link : {Link::control, Link::console, Link::qmp}) {
-        if (one.fd == links.near(link)) {
-          read_lines(link);
-        }
-      }
+      read_link(one.fd);
+    }
+  }
+}
+
+void VirtualMachine::Impl::read_link(int descriptor) {
+  for (const Link link : {Link::control, Link::console, Link::qmp}) {
+    if (descriptor == links.near(link)) {
+      read_lines(link);
+    }
+  }
+  for (const Link link : kOutputs) {
+    if (descriptor == links.near(link)) {
+      read_output(link);
     }
   }
 }
@@ -157,15 +178,36 @@ void VirtualMachine::Impl::on_qmp_line(std::string_view line) {
   }
 }
 
-void VirtualMachine::Impl::pass_on(Link link, int descriptor) {
+int VirtualMachine::Impl::stream_of(Link link) const {
+  if (link == Link::terminal) {
+    return command_on_terminal ? streams.out : -1;
+  }
+  return link == Link::err ? streams.err : streams.out;
+}
+
+void VirtualMachine::Impl::read_output(Link link) {
   Chunk chunk;
   bool at_end = false;
   const std::string_view bytes = read_some(links.near(link), chunk, &at_end);
   if (at_end) {
     links.close(link);
   }
-  // A reader that is gone (a closed pipe) is no reason to stop the guest's command.
-  if (descriptor >= 0 && !bytes.empty() && !write_all(descriptor, bytes, Peer::file)) {
+  if (stream_of(link) >= 0) {
+    to_host[link] += bytes;
+  }
+}
+
+// Never more than a pipe takes at once when it says that it is ready: a reader that is slow or has
+// stopped must not stop the VM.
+void VirtualMachine::Impl::write_output(Link link) {
+  std::string& pending = to_host[link];
+  const ssize_t written =
+      ::write(stream_of(link), pending.data(), std::min<std::size_t>(pending.size(), PIPE_BUF));
+  if (written > 0) {
+    pending.erase(0, static_cast<std::size_t>(written));
+  } else if (errno != EAGAIN && errno != EINTR) {
+    output_failure = std::error_code(errno, std::generic_category()).message();
+    pending.clear();
     (link == Link::err ? streams.err : streams.out) = -1;
   }
 }
@@ -176,7 +218,9 @@ void VirtualMachine::Impl::read_input() {
   to_guest += read_some(streams.in, chunk, &at_end);
   if (at_end) {
     streams.in = -1;
-    if (!command_on_terminal) {
+    if (command_on_terminal) {
+      to_guest += kEndOfInput;
+    } else {
       ::shutdown(links.near(Link::in), SHUT_WR);
     }
   } else {
@@ -213,25 +257,24 @@ void VirtualMachine::Impl::begin_command(const std::string& id, bool on_terminal
   command_on_terminal = on_terminal;
   streams = to;
   command_status.reset();
+  output_failure.clear();
 }
 
 // The guest's last words come by other links than its exit status, and were written before it.
 void VirtualMachine::Impl::end_command(bool drain) {
-  const TimePoint end = SteadyClock().now() + kDrainMax;
-  bool is_more = drain;
-  while (is_more && SteadyClock().now() < end) {
-    is_more = false;
-    for (const auto& [link, to] : {std::pair(Link::out, streams.out), {Link::err, streams.err}}) {
-      pollfd ready{links.near(link), POLLIN, 0};
-      if (links.near(link) >= 0 && ::poll(&ready, 1, 0) > 0) {
-        pass_on(link, to);
-        is_more = true;
-      }
-    }
+  if (drain) {
+    const auto is_dry = [this] {
+      return std::all_of(kOutputs.begin(), kOutputs.end(), [this](Link link) {
+        pollfd ready{links.near(link), POLLIN, 0};
+        return to_host[link].empty() && (links.near(link) < 0 || ::poll(&ready, 1, 0) <= 0);
+      });
+    };
+    (void)run_until(is_dry, Duration::zero(), "");
   }
   command_id.clear();
   streams = CommandStreams{-1, -1, -1};
   to_guest.clear();
+  to_host.clear();
   command_on_terminal = false;
 }
 

@@ -9,6 +9,7 @@
 #include "line_buffer.h"
 #include <godbox/emulator/vm/virtual_machine.h>
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <optional>
@@ -42,7 +43,10 @@ struct VirtualMachine::Impl {
   std::string command_id;  // empty: none runs
   bool command_on_terminal = false;
   CommandStreams streams;
-  std::string to_guest;  // read from streams.in and not yet taken by the link
+  std::string to_guest;                 // read from streams.in and not yet taken by the link
+  std::map<Link, std::string> to_host;  // read from a link and not yet taken by its stream
+  std::string output_failure;           // why a stream takes nothing any more
+  bool is_unfinished = false;           // a command was given up that the guest may still run
   std::optional<int> command_status;
   std::uint64_t last_command = 0;
 
@@ -60,6 +64,9 @@ struct VirtualMachine::Impl {
       if (is_cancelled) {
         return Error(Errc::cancelled, "stopped");
       }
+      if (!output_failure.empty()) {
+        return Error(Errc::io_error, "the command's output cannot be written: " + output_failure);
+      }
       if (!guest_failure.empty()) {
         return with_console(Errc::io_error, "the guest: " + guest_failure);
       }
@@ -69,7 +76,9 @@ struct VirtualMachine::Impl {
       if (limit > Duration::zero() && SteadyClock().now() >= end) {
         return too_late(what, limit);
       }
-      step(limit > Duration::zero() ? end - SteadyClock().now() : Duration::zero());
+      const Duration left = end - SteadyClock().now();
+      step(limit > Duration::zero() ? std::max<Duration>(left, std::chrono::milliseconds(1))
+                                    : Duration::zero());
     }
     return {};
   }
@@ -90,11 +99,14 @@ struct VirtualMachine::Impl {
  private:
   [[nodiscard]] std::vector<pollfd> interests() const;
   [[nodiscard]] Link input_link() const { return command_on_terminal ? Link::terminal : Link::in; }
+  void read_link(int descriptor);
   void read_lines(Link link);
   void on_line(Link link, std::string_view line);
   void on_control_line(std::string_view line);
   void on_qmp_line(std::string_view line);
-  void pass_on(Link link, int descriptor);
+  [[nodiscard]] int stream_of(Link link) const;
+  void read_output(Link link);
+  void write_output(Link link);
   void read_input();
   void write_input();
   void read_qemu_words();

@@ -57,6 +57,8 @@ class MemoryTarget {
   // from the target asks afterwards: one load where there is none. What is_poisoned() then tells of
   // was not moved: the answer is Errc::poison, and the bytes are nobody's.
   [[nodiscard]] bool has_poison() const { return has_poison_.load(std::memory_order_acquire); }
+  // Whether an access that meets poison is survived here; elsewhere it ends the process.
+  [[nodiscard]] virtual bool is_guarded() const { return false; }
   // True if a page with a byte of `range` was found poisoned.
   [[nodiscard]] virtual bool is_poisoned(ConstSpan /*range*/) const { return has_poison(); }
 

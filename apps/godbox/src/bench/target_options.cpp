@@ -2,6 +2,7 @@
 #include "bench/target_options.h"
 
 #include "cli/lists.h"
+#include <godbox/driver/cxl_channels.h>
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/driver/numa_node_memory.h>
 #include <godbox/emulator/box_config.h>
@@ -165,6 +166,9 @@ Result<std::unique_ptr<MemoryTarget>> open_one(const TargetPlan& plan, std::size
     return Error(Errc::out_of_range, fmt::format("{} has {} bytes, fewer than the {} of its share "
                                                  "of the working set",
                                                  path, size->count(), bytes.count()));
+  }
+  if (Result<void> checked = driver::check_not_pool(driver::SysfsTree(), path); !checked) {
+    return checked.error();
   }
   auto made = driver::MappedMemory::device(path, *size, plan.coherence);
   if (!made) {

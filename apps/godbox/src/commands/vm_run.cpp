@@ -12,6 +12,7 @@
 #include <spdlog/spdlog.h>
 
 #include <array>
+#include <charconv>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -31,6 +32,7 @@ namespace {
 // signal ended.
 constexpr int kVmFailed = 125;
 constexpr int kInterrupted = 130;
+constexpr double kSecondsMax = 1e6;
 
 struct RunOptions {
   VmOptions vm;
@@ -163,14 +165,35 @@ Result<Prepared> prepare(const RunOptions& options) {
   return Prepared{.plan = std::move(*plan), .session = std::move(*session)};
 }
 
+// What a reader that has gone away leaves is an error of a write, not the end of the VM.
+void ignore_closed_pipes() { ::signal(SIGPIPE, SIG_IGN); }
+
+// Until it is stopped, its limit has passed, or the box whose memory it shows is gone.
+Result<void> serve(emulator::vm::VirtualMachine& machine, const VmSessionOptions& session,
+                   Duration limit) {
+  constexpr Duration kTurn = std::chrono::seconds(1);
+  const TimePoint end = limit > Duration::zero() ? SteadyClock().now() + limit : kNever;
+  while (SteadyClock().now() < end) {
+    const Result<void> turn = machine.serve(kTurn);
+    if (!turn && turn.error().code != Errc::deadline_exceeded) {
+      return turn;
+    }
+    if (session.pool != nullptr && session.pool->is_lost()) {
+      return Error(Errc::session_lost, "the box whose memory this VM shows is gone");
+    }
+  }
+  return Error(Errc::deadline_exceeded, "the time of --timeout is over");
+}
+
 ExitCode run_command(const RunOptions& options) {
+  ignore_closed_pipes();
+  const StopSignals signals;  // before there are threads that could take them
   Result<Prepared> prepared = prepare(options);
   if (!prepared) {
     return fail("vm", prepared.error());
   }
   VmSessionOptions* const wanted = &prepared->session;
   const emulator::vm::VmPlan* const plan = &prepared->plan;
-  const StopSignals signals;
   wanted->stop_descriptor = signals.descriptor();
   const auto session = VmSession::start(*plan, *wanted);
   if (!session) {
@@ -181,7 +204,7 @@ ExitCode run_command(const RunOptions& options) {
     spdlog::info(
         "vm: \"{}\" runs until godbox vm stop or Ctrl-C; godbox vm exec and shell reach it",
         options.session.name);
-    const Result<void> ended = machine.serve(seconds(options.limit_s));
+    const Result<void> ended = serve(machine, *wanted, seconds(options.limit_s));
     (*session)->power_off();
     return ended.error().code == Errc::cancelled ? ExitCode::ok : vm_failed(ended.error());
   }
@@ -192,6 +215,13 @@ ExitCode run_command(const RunOptions& options) {
   return status ? static_cast<ExitCode>(*status) : vm_failed(status.error());
 }
 
+ExitCode exit_status(const boost::json::object& reply) {
+  const boost::json::value* const status = reply.if_contains("status");
+  boost::system::error_code failed;
+  const int value = status != nullptr ? status->to_number<int>(failed) : kVmFailed;
+  return static_cast<ExitCode>(failed ? kVmFailed : value);
+}
+
 std::vector<std::string> shell_arguments() {
   return {"sh", "-c",
           terminal_size_command(STDIN_FILENO) +
@@ -200,6 +230,7 @@ std::vector<std::string> shell_arguments() {
 }
 
 ExitCode run_shell(const RunOptions& options) {
+  ignore_closed_pipes();
   if (vm_runs(options.session.name)) {
     std::array<int, 2> pair{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
@@ -222,9 +253,10 @@ ExitCode run_shell(const RunOptions& options) {
       const RawTerminal raw(STDIN_FILENO);
       pump_terminal(STDIN_FILENO, STDOUT_FILENO, pair[0]);
     }
+    ::shutdown(pair[0], SHUT_RDWR);
     asking.join();
     ::close(pair[0]);
-    return reply ? ExitCode::ok : vm_failed(reply.error());
+    return reply ? exit_status(*reply) : vm_failed(reply.error());
   }
   const Result<Prepared> prepared = prepare(options);
   if (!prepared) {
@@ -270,8 +302,7 @@ ExitCode exec_in_vm(const NameOptions& options) {
       {"do", "exec"}, {"arguments", std::move(arguments)}, {"folder", working_folder()}};
   const auto reply =
       ask_vm(options.name, request, {STDOUT_FILENO, STDERR_FILENO}, Duration::zero());
-  return reply ? static_cast<ExitCode>(reply->at("status").to_number<int>())
-               : vm_failed(reply.error());
+  return reply ? exit_status(*reply) : vm_failed(reply.error());
 }
 
 // attach, detach, status: a request and its reply, for people or as JSON.
@@ -307,9 +338,9 @@ void add_run_options(CLI::App& command, RunOptions& options) {
   command.add_option("--accelerator", options.session.accelerator,
                      "auto: KVM where a probe boot proves that it works, else TCG; tcg; kvm");
   command.add_option("--boot-timeout", options.boot_limit_s, "Seconds until the guest is ready")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(0.001, kSecondsMax));
   command.add_option("--timeout", options.limit_s, "Seconds for the command; 0: no limit")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0.0, kSecondsMax));
   command.add_option("--qemu", options.session.qemu_program, "QEMU's program");
   command.add_option("--guest-image", options.session.image_folder,
                      "Folder made by scripts/guest-image");
@@ -330,7 +361,8 @@ void add_tell(CLI::App& vm, Action& chosen, const std::string& verb, const std::
   options->limit_s = 120;
   CLI::App* const command = add_named(vm, verb, about, *options);
   command->add_flag("--json", options->json, "One line of JSON (docs/vm.md)");
-  command->add_option("--timeout", options->limit_s, "Seconds to wait")->check(CLI::PositiveNumber);
+  command->add_option("--timeout", options->limit_s, "Seconds to wait")
+      ->check(CLI::Range(0.001, kSecondsMax));
   if (verb == "detach") {
     command->add_option("--serial", options->serial, "Of the channel; without it the first one");
   }
@@ -338,8 +370,16 @@ void add_tell(CLI::App& vm, Action& chosen, const std::string& verb, const std::
     chosen = [options, verb] {
       boost::json::object request{{"do", verb}};
       if (!options->serial.empty()) {
-        std::size_t end = 0;
-        const std::uint64_t serial = std::stoull(options->serial, &end, 0);
+        const bool is_hex = options->serial.starts_with("0x");
+        const char* const end = options->serial.data() + options->serial.size();
+        std::uint64_t serial = 0;
+        const auto parsed = std::from_chars(options->serial.data() + (is_hex ? 2 : 0), end, serial,
+                                            is_hex ? 16 : 10);
+        if (parsed.ec != std::errc() || parsed.ptr != end || serial == 0) {
+          return fail("vm",
+                      Error(Errc::config_invalid,
+                            fmt::format("--serial: \"{}\" is no serial number", options->serial)));
+        }
         request["serial"] = serial;
       }
       return tell(*options, request);
@@ -365,7 +405,8 @@ void add_vm_run_commands(CLI::App& vm, Action& chosen) {
 
   auto stop = std::make_shared<NameOptions>();
   CLI::App* const stop_it = add_named(vm, "stop", "End a running VM", *stop);
-  stop_it->add_option("--timeout", stop->limit_s, "Seconds to wait")->check(CLI::PositiveNumber);
+  stop_it->add_option("--timeout", stop->limit_s, "Seconds to wait")
+      ->check(CLI::Range(0.001, kSecondsMax));
   stop_it->callback([stop, &chosen] { chosen = [stop] { return stop_vm(*stop); }; });
 
   auto exec = std::make_shared<NameOptions>();

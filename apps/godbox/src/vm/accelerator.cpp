@@ -25,15 +25,11 @@ using emulator::vm::VmLaunch;
 
 constexpr Duration kProbeBootLimit = std::chrono::seconds(20);
 constexpr Duration kProbeLimit = std::chrono::seconds(20);
+constexpr std::string_view kStopped = "stopped";  // VirtualMachine's word for it
 constexpr SizeBytes kProbeChannel{std::uint64_t{256} << 20U};
 
 // Empty when KVM works; else why it does not.
-std::string why_not_kvm(const VmLaunch& wanted) {
-  if (const int kvm = ::open("/dev/kvm", O_RDWR | O_CLOEXEC); kvm >= 0) {
-    ::close(kvm);
-  } else {
-    return "/dev/kvm cannot be opened";
-  }
+std::string why_not_kvm(const VmLaunch& wanted, int stop_descriptor) {
   emulator::vm::VmConfig config;
   config.box.super_nics = 1;
   config.box.dram_channels_per_super_nic = 1;
@@ -57,6 +53,9 @@ std::string why_not_kvm(const VmLaunch& wanted) {
   const auto machine = VirtualMachine::start(std::move(launch));
   if (!machine) {
     return machine.error().detail;
+  }
+  if (stop_descriptor >= 0) {
+    (*machine)->watch(stop_descriptor, [&] { (*machine)->cancel(); });
   }
   if (const auto ready = (*machine)->wait_until_ready(kProbeBootLimit); !ready) {
     return ready.error().detail.substr(0, ready.error().detail.find(';'));
@@ -112,7 +111,8 @@ class KeptAnswer {
 
 }  // namespace
 
-Result<Accelerator> choose_accelerator(const std::string& wanted, const VmLaunch& launch) {
+Result<Accelerator> choose_accelerator(const std::string& wanted, const VmLaunch& launch,
+                                       int stop_descriptor) {
   if (wanted == "tcg") {
     return Accelerator::tcg;
   }
@@ -121,11 +121,21 @@ Result<Accelerator> choose_accelerator(const std::string& wanted, const VmLaunch
         Errc::invalid_argument,
         fmt::format("--accelerator: \"{}\" is not allowed; allowed: auto, tcg, kvm", wanted));
   }
+  if (const int kvm = ::open("/dev/kvm", O_RDWR | O_CLOEXEC); kvm >= 0) {
+    ::close(kvm);
+  } else if (wanted == "kvm") {
+    return Error(Errc::unsupported, "KVM does not work here: /dev/kvm cannot be opened");
+  } else {
+    return Accelerator::tcg;
+  }
   const KeptAnswer kept(launch);
-  std::optional<std::string> known = kept.read();
+  std::optional<std::string> known = wanted == "kvm" ? std::nullopt : kept.read();
   if (!known) {
     spdlog::info("vm: a probe boot tries KVM");
-    known = why_not_kvm(launch);
+    known = why_not_kvm(launch, stop_descriptor);
+    if (*known == kStopped) {
+      return Error(Errc::cancelled, *known);
+    }
     kept.write(*known);
   }
   const std::string& reason = *known;

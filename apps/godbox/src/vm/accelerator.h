@@ -14,8 +14,9 @@
 
 namespace godbox::app {
 
-// "auto", "tcg" or "kvm". `launch` says which QEMU and which guest image.
+// "auto", "tcg" or "kvm". `launch` says which QEMU and which guest image. A probe ends with
+// `cancelled` when the stop descriptor becomes readable; -1: none.
 [[nodiscard]] Result<emulator::vm::Accelerator> choose_accelerator(
-    const std::string& wanted, const emulator::vm::VmLaunch& launch);
+    const std::string& wanted, const emulator::vm::VmLaunch& launch, int stop_descriptor);
 
 }  // namespace godbox::app

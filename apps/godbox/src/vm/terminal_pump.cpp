@@ -62,7 +62,8 @@ void pump_terminal(int in, int out, int socket) {
       return;
     }
     if (ends[1].revents != 0 && !copy_some(in, socket)) {
-      ends[1].fd = -1;  // nothing more to type; the guest may still have something to show
+      ends[1].fd = -1;  // nothing more to type, which a terminal is told by Ctrl-D
+      [[maybe_unused]] const ssize_t told = ::write(socket, "\x04", 1);
     }
   }
 }

@@ -240,10 +240,13 @@ Result<boost::json::object> ask_vm(std::string_view name, const boost::json::obj
     return reply.error();
   }
   if (const boost::json::value* const failed = reply->fields.if_contains("error")) {
-    const boost::json::value* const code = failed->as_object().if_contains("code");
-    const boost::json::value* const detail = failed->as_object().if_contains("detail");
-    return Error(errc_from_number(static_cast<std::uint16_t>(
-                     code != nullptr && code->is_number() ? code->to_number<int>() : 0)),
+    const boost::json::object nothing;
+    const boost::json::object& fields = failed->is_object() ? failed->get_object() : nothing;
+    const boost::json::value* const code = fields.if_contains("code");
+    const boost::json::value* const detail = fields.if_contains("detail");
+    boost::system::error_code ignored;
+    return Error(errc_from_number(code != nullptr ? code->to_number<std::uint16_t>(ignored)
+                                                  : std::uint16_t{0}),
                  detail != nullptr && detail->is_string() ? std::string(detail->get_string())
                                                           : std::string());
   }

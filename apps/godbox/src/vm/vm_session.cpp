@@ -138,7 +138,7 @@ Result<void> VmSession::boot() {
   }
   launch.machine_arguments = std::move(*arguments);
   const Result<emulator::vm::Accelerator> accelerator =
-      choose_accelerator(options_.accelerator, launch);
+      choose_accelerator(options_.accelerator, launch, options_.stop_descriptor);
   if (!accelerator) {
     return accelerator.error();
   }
@@ -211,14 +211,19 @@ boost::json::object VmSession::answer(const boost::json::object& request,
     reply = boost::json::object{{"stopping", true}};
   } else if (what == "status") {
     reply = status();
-  } else if (machine_->is_busy()) {
-    reply = Error(Errc::queue_full, "the guest runs a command; one at a time");
-  } else if (what == "exec") {
-    reply = exec(request, descriptors);
-  } else if (what == "attach") {
-    reply = attach();
-  } else if (what == "detach") {
-    reply = detach(request);
+  } else if (machine_->is_busy() || is_serving_) {
+    reply = Error(Errc::queue_full, "the VM does something else; one thing at a time");
+  } else {
+    // Each of these waits, and other requests are answered meanwhile.
+    is_serving_ = true;
+    if (what == "exec") {
+      reply = exec(request, descriptors);
+    } else if (what == "attach") {
+      reply = attach();
+    } else if (what == "detach") {
+      reply = detach(request);
+    }
+    is_serving_ = false;
   }
   return reply ? *reply : error_reply(reply.error());
 }
@@ -304,6 +309,8 @@ Result<boost::json::object> VmSession::attach() {
       "sleep 0.1; done; exit 1",
       value);
   if (Result<void> there = guest_does({"sh", "-c", seen}, "looking for the new device"); !there) {
+    (void)unplug(attached_.at(slot));
+    attached_.erase(slot);
     return there.error();
   }
   return boost::json::object{{"slot", slot}, {"serial", value}, {"size_bytes", size.count()}};
@@ -346,10 +353,38 @@ Result<bool> VmSession::has_device(std::string_view id) {
   return listed->find(fmt::format("\"{}\"", id)) != std::string::npos;
 }
 
+Result<void> VmSession::unplug(const Attached& attached) {
+  Result<std::string> done = machine_->qmp(
+      "device_del", boost::json::serialize(boost::json::object{{"id", attached.id}}), kQmpLimit);
+  if (!done) {
+    return done.error();
+  }
+  const TimePoint end = SteadyClock().now() + kUnplugLimit;
+  Result<bool> is_there = true;
+  while (is_there && *is_there && SteadyClock().now() < end) {
+    (void)machine_->serve(std::chrono::milliseconds(200));
+    is_there = has_device(attached.id);
+  }
+  if (!is_there || *is_there) {
+    return is_there ? Error(Errc::deadline_exceeded, "the guest does not let go of the device")
+                    : is_there.error();
+  }
+  // QEMU 10 keeps the memory of a device that is gone mapped, and refuses; it is emptied then.
+  const boost::json::object memory{{"id", attached.id + "-memory"}};
+  if (!machine_->qmp("object-del", boost::json::serialize(memory), kQmpLimit)) {
+    (void)attached.memory->discard(DramOffset(0), attached.memory->size());
+  }
+  return {};
+}
+
 Result<boost::json::object> VmSession::detach(const boost::json::object& request) {
   const boost::json::value* const wanted = request.if_contains("serial");
+  boost::system::error_code failed;
   const std::uint64_t serial =
-      wanted != nullptr && wanted->is_number() ? wanted->to_number<std::uint64_t>() : 0;
+      wanted != nullptr ? wanted->to_number<std::uint64_t>(failed) : std::uint64_t{0};
+  if (failed) {
+    return Error(Errc::invalid_argument, "detach: the serial is no number");
+  }
   auto found = attached_.begin();
   while (found != attached_.end() && serial != 0 && found->second.serial != serial) {
     ++found;
@@ -374,25 +409,8 @@ Result<boost::json::object> VmSession::detach(const boost::json::object& request
                              "--serial {:#x}",
                              attached.serial, attached.serial));
   }
-  Result<std::string> done = machine_->qmp(
-      "device_del", boost::json::serialize(boost::json::object{{"id", attached.id}}), kQmpLimit);
-  if (!done) {
-    return done.error();
-  }
-  const TimePoint end = SteadyClock().now() + kUnplugLimit;
-  Result<bool> is_there = true;
-  while (is_there && *is_there && SteadyClock().now() < end) {
-    (void)machine_->serve(std::chrono::milliseconds(200));
-    is_there = has_device(attached.id);
-  }
-  if (!is_there || *is_there) {
-    return is_there ? Error(Errc::deadline_exceeded, "the guest does not let go of the device")
-                    : is_there.error();
-  }
-  // QEMU 10 keeps the memory of a device that is gone mapped, and refuses; it is emptied then.
-  const boost::json::object memory{{"id", attached.id + "-memory"}};
-  if (!machine_->qmp("object-del", boost::json::serialize(memory), kQmpLimit)) {
-    (void)attached.memory->discard(DramOffset(0), attached.memory->size());
+  if (Result<void> unplugged = unplug(attached); !unplugged) {
+    return unplugged.error();
   }
   const std::uint64_t value = attached.serial;
   attached_.erase(found);

@@ -73,6 +73,7 @@ class VmSession {
   [[nodiscard]] Result<boost::json::object> exec(const boost::json::object& request,
                                                  const std::vector<int>& descriptors);
   [[nodiscard]] Result<boost::json::object> attach();
+  [[nodiscard]] Result<void> unplug(const Attached& attached);
   [[nodiscard]] Result<bool> has_device(std::string_view id);
   [[nodiscard]] Result<boost::json::object> detach(const boost::json::object& request);
   [[nodiscard]] Result<void> plug_in(const emulator::vm::HotPlugSlot& slot,
@@ -87,6 +88,7 @@ class VmSession {
   std::optional<VmControl> control_;
   std::map<std::size_t, Attached> attached_;  // by hot-plug slot
   unsigned attached_ever_ = 0;
+  bool is_serving_ = false;  // a request that waits
   std::unique_ptr<emulator::vm::VirtualMachine> machine_;
 };
 

@@ -174,7 +174,7 @@ class PoolService {
   // True once any of the memory is known to be lost.
   [[nodiscard]] bool has_poison() const;
   // Touches each page of the ticket, so that what the kernel alone has met is found and noted.
-  static void find_poison(const AccessTicket& ticket);
+  void find_poison(const AccessTicket& ticket);
 
   // Ends what is overdue: reservations, leases, sessions. Call a few times per second.
   void on_timer();

@@ -167,7 +167,7 @@ bool ExchangeTable::offers_poison() const {
 void ExchangeTable::find_poison() const {
   for (const std::unique_ptr<Exchange>& exchange : in_flight_) {
     if (exchange->has_access) {
-      PoolService::find_poison(exchange->ticket);
+      service_.find_poison(exchange->ticket);
     }
   }
 }

@@ -44,7 +44,7 @@ TEST_CASE("up as dax makes a region per channel, in the kernel's order of steps"
   CHECK(report->channels[0].numa_node == 1);
   CHECK(steps_of(kernel) ==
         std::vector<std::string>{"dax/drivers_autoprobe=0", "decoder0.0/create_ram_region=region0",
-                                 "region0/interleave_ways=1", "region0/interleave_granularity=256",
+                                 "region0/interleave_ways=1", "region0/interleave_granularity=4096",
                                  "decoder20.0/mode=ram", "decoder20.0/dpa_size=0x10000000",
                                  "region0/size=0x10000000", "region0/target0=decoder20.0",
                                  "region0/commit=1", "cxl_region/bind=region0",

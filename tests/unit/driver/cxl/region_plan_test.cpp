@@ -48,6 +48,7 @@ TEST_CASE("position i of a region lies under window target i % ways", "[unit]") 
     CHECK(wide[i] == serial_of(i % 8 * 2 + i / 8));
   }
   CHECK((*plans)[0].granularity == 256_B);
+  CHECK((*plans)[1].granularity == 4096_B);
   CHECK((*plans)[1].serials == std::vector<std::uint64_t>{serial_of(16), serial_of(17)});
   for (const CxlRegionPlan& plan : *plans) {
     CHECK(check_cxl_plan(*view, plan).has_value());

@@ -55,4 +55,9 @@ struct CxlChannel {
 // Sorted by serial number; of equal ones (a machine with none set), by memdev.
 [[nodiscard]] Result<std::vector<CxlChannel>> find_cxl_channels(const CxlTree& tree);
 
+// Whether a device file may be taken as one's own memory: what is no CXL channel may, and what is
+// bound; the pool of a box may not, which serves it to others.
+// Errors: access_denied, naming device, DRAM channel and box.
+[[nodiscard]] Result<void> check_not_pool(const CxlTree& tree, const std::string& dax_device);
+
 }  // namespace godbox::driver

@@ -81,6 +81,7 @@ class MappedMemory final : public MemoryTarget {
   MappedMemory& operator=(const MappedMemory&) = delete;
 
   [[nodiscard]] std::string_view kind() const override;
+  [[nodiscard]] bool is_guarded() const override { return true; }
   [[nodiscard]] SizeBytes size() const override { return size_; }
   [[nodiscard]] Coherence coherence() const override { return coherence_; }
   [[nodiscard]] std::byte* data() const override { return data_; }
