@@ -267,8 +267,9 @@ TEST_CASE("what is up in another way has to go down first", "[unit]") {
   CHECK(kernel->writes.empty());
 }
 
-TEST_CASE("a missing driver is named before anything is touched", "[unit]") {
+TEST_CASE("a missing driver is asked for, takes nothing by itself, and is named", "[unit]") {
   const auto kernel = form_a(1);
+  const std::string autoprobe = kernel->get("/sys/bus/dax/drivers_autoprobe");
   for (const auto& [driver, use, word] :
        {std::tuple("/sys/bus/dax/drivers/device_dax", CxlUse::dax, "modprobe device_dax"),
         std::tuple("/sys/bus/dax/drivers/kmem", CxlUse::numa, "modprobe kmem"),
@@ -278,8 +279,13 @@ TEST_CASE("a missing driver is named before anything is touched", "[unit]") {
     REQUIRE(!report);
     CHECK(report.error().code == Errc::device_missing);
     CHECK(holds(report.error().detail, word));
-    CHECK(kernel->writes.empty());
+    for (const auto& [path, text] : kernel->writes) {
+      CHECK(holds(path, "drivers_autoprobe"));
+    }
+    CHECK(kernel->get("/sys/bus/dax/drivers_autoprobe") == autoprobe);
   }
+  using Asked = std::vector<std::pair<std::string, std::string>>;  // with autoprobe at that time
+  CHECK(kernel->modules_asked_for == Asked{{"device_dax", "0"}, {"kmem", "0"}});
 }
 
 TEST_CASE("memory blocks larger than the region are said before anything is touched", "[unit]") {

@@ -35,7 +35,9 @@ class FakeKernel final : public SysfsTree {
 
   [[nodiscard]] int write(const std::string& path, const std::string& text) override;
   [[nodiscard]] std::optional<std::string> user_of(const std::string& path) const override;
-  void load_module(const std::string& name) override { modules_asked_for.push_back(name); }
+  void load_module(const std::string& name) override {
+    modules_asked_for.emplace_back(name, get("/sys/bus/dax/drivers_autoprobe"));
+  }
   void wait(Duration time) override { waited_ += time; }
   [[nodiscard]] Result<void> lock() override { return {}; }
 
@@ -55,7 +57,7 @@ class FakeKernel final : public SysfsTree {
   std::vector<std::pair<std::string, std::string>> writes;  // those that were accepted
   std::string open_device{};                                // a device file that somebody has open
   bool has_kmem = true;
-  std::vector<std::string> modules_asked_for{};
+  std::vector<std::pair<std::string, std::string>> modules_asked_for{};
 
   [[nodiscard]] Duration waited() const { return waited_; }
 
