@@ -192,10 +192,8 @@ ExitCode run_command(const RunOptions& options) {
   if (!prepared) {
     return fail("vm", prepared.error());
   }
-  VmSessionOptions* const wanted = &prepared->session;
-  const emulator::vm::VmPlan* const plan = &prepared->plan;
-  wanted->stop_descriptor = signals.descriptor();
-  const auto session = VmSession::start(*plan, *wanted);
+  prepared->session.stop_descriptor = signals.descriptor();
+  const auto session = VmSession::start(prepared->plan, prepared->session);
   if (!session) {
     return vm_failed(session.error());
   }
@@ -204,7 +202,7 @@ ExitCode run_command(const RunOptions& options) {
     spdlog::info(
         "vm: \"{}\" runs until godbox vm stop or Ctrl-C; godbox vm exec and shell reach it",
         options.session.name);
-    const Result<void> ended = serve(machine, *wanted, seconds(options.limit_s));
+    const Result<void> ended = serve(machine, prepared->session, seconds(options.limit_s));
     (*session)->power_off();
     return ended.error().code == Errc::cancelled ? ExitCode::ok : vm_failed(ended.error());
   }
@@ -213,6 +211,13 @@ ExitCode run_command(const RunOptions& options) {
                   {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}, seconds(options.limit_s));
   (*session)->power_off();
   return status ? static_cast<ExitCode>(*status) : vm_failed(status.error());
+}
+
+boost::json::object exec_request(const std::vector<std::string>& arguments, bool on_terminal) {
+  return {{"do", "exec"},
+          {"arguments", boost::json::array(arguments.begin(), arguments.end())},
+          {"folder", working_folder()},
+          {"terminal", on_terminal}};
 }
 
 ExitCode exit_status(const boost::json::object& reply) {
@@ -236,15 +241,8 @@ ExitCode run_shell(const RunOptions& options) {
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
       return fail("vm", Error(Errc::io_error, "socketpair"));
     }
-    boost::json::array arguments;
-    for (const std::string& argument : shell_arguments()) {
-      arguments.emplace_back(argument);
-    }
     Result<boost::json::object> reply = Error(Errc::io_error);
-    const boost::json::object request{{"do", "exec"},
-                                      {"arguments", std::move(arguments)},
-                                      {"folder", working_folder()},
-                                      {"terminal", true}};
+    const boost::json::object request = exec_request(shell_arguments(), true);
     std::thread asking([&] {
       reply = ask_vm(options.session.name, request, {pair[1], pair[1]}, Duration::zero());
       ::close(pair[1]);
@@ -294,14 +292,8 @@ ExitCode stop_vm(const NameOptions& options) {
 }
 
 ExitCode exec_in_vm(const NameOptions& options) {
-  boost::json::array arguments;
-  for (const std::string& argument : options.command) {
-    arguments.emplace_back(argument);
-  }
-  const boost::json::object request{
-      {"do", "exec"}, {"arguments", std::move(arguments)}, {"folder", working_folder()}};
-  const auto reply =
-      ask_vm(options.name, request, {STDOUT_FILENO, STDERR_FILENO}, Duration::zero());
+  const auto reply = ask_vm(options.name, exec_request(options.command, false),
+                            {STDOUT_FILENO, STDERR_FILENO}, Duration::zero());
   return reply ? exit_status(*reply) : vm_failed(reply.error());
 }
 

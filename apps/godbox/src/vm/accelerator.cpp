@@ -25,11 +25,10 @@ using emulator::vm::VmLaunch;
 
 constexpr Duration kProbeBootLimit = std::chrono::seconds(20);
 constexpr Duration kProbeLimit = std::chrono::seconds(20);
-constexpr std::string_view kStopped = "stopped";  // VirtualMachine's word for it
 constexpr SizeBytes kProbeChannel{std::uint64_t{256} << 20U};
 
-// Empty when KVM works; else why it does not.
-std::string why_not_kvm(const VmLaunch& wanted, int stop_descriptor) {
+// An error says why KVM does not work, or `cancelled` that nobody knows yet.
+Result<void> try_kvm(const VmLaunch& wanted, int stop_descriptor) {
   emulator::vm::VmConfig config;
   config.box.super_nics = 1;
   config.box.dram_channels_per_super_nic = 1;
@@ -37,13 +36,13 @@ std::string why_not_kvm(const VmLaunch& wanted, int stop_descriptor) {
   const auto plan = emulator::vm::make_plan(config);
   const auto memory = driver::MappedMemory::memfd(kProbeChannel);
   if (!plan || !memory) {
-    return plan ? memory.error().detail : plan.error().detail;
+    return plan ? memory.error() : plan.error();
   }
   emulator::vm::QemuInputs inputs;
   inputs.backing_paths = {emulator::vm::descriptor_path((*memory)->descriptor())};
   auto arguments = emulator::vm::qemu_arguments(*plan, inputs);
   if (!arguments) {
-    return arguments.error().detail;
+    return arguments.error();
   }
   VmLaunch launch = wanted;
   launch.machine_arguments = std::move(*arguments);
@@ -52,21 +51,22 @@ std::string why_not_kvm(const VmLaunch& wanted, int stop_descriptor) {
   launch.on_console_line = {};
   const auto machine = VirtualMachine::start(std::move(launch));
   if (!machine) {
-    return machine.error().detail;
+    return machine.error();
   }
   if (stop_descriptor >= 0) {
     (*machine)->watch(stop_descriptor, [&] { (*machine)->cancel(); });
   }
   if (const auto ready = (*machine)->wait_until_ready(kProbeBootLimit); !ready) {
-    return ready.error().detail.substr(0, ready.error().detail.find(';'));
+    return ready;
   }
   // Where KVM cannot emulate an access to CXL memory the guest ends here.
   const auto status = (*machine)->run({.arguments = {own_program(), "cxl", "up", "--as", "numa"}},
                                       {-1, -1, -1}, kProbeLimit);
   if (!status) {
-    return status.error().detail.substr(0, status.error().detail.find(';'));
+    return status.error();
   }
-  return *status == 0 ? "" : "CXL memory does not come on line under it";
+  return *status == 0 ? Result<void>()
+                      : Error(Errc::unsupported, "CXL memory does not come on line under it");
 }
 
 std::string first_line(const std::string& path) {
@@ -132,10 +132,12 @@ Result<Accelerator> choose_accelerator(const std::string& wanted, const VmLaunch
   std::optional<std::string> known = wanted == "kvm" ? std::nullopt : kept.read();
   if (!known) {
     spdlog::info("vm: a probe boot tries KVM");
-    known = why_not_kvm(launch, stop_descriptor);
-    if (*known == kStopped) {
-      return Error(Errc::cancelled, *known);
+    const Result<void> tried = try_kvm(launch, stop_descriptor);
+    if (!tried && tried.error().code == Errc::cancelled) {
+      return tried.error();
     }
+    // Without the console's lines, which follow a ';'.
+    known = tried ? "" : tried.error().detail.substr(0, tried.error().detail.find(';'));
     kept.write(*known);
   }
   const std::string& reason = *known;
