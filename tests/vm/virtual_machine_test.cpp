@@ -136,6 +136,23 @@ TEST_CASE("a guest runs commands and gives back streams and status", "[qemu]") {
   CHECK_FALSE(is_alive(process));
 }
 
+TEST_CASE("a reader that goes away ends the command, and not the VM", "[qemu]") {
+  const auto machine = booted();
+  ::signal(SIGPIPE, SIG_IGN);
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe(pipe.data()) == 0);
+  ::close(pipe[0]);
+  const auto ended = machine->run({.arguments = {"yes"}}, {-1, pipe[1], -1}, 60s);
+  ::close(pipe[1]);
+  ::signal(SIGPIPE, SIG_DFL);
+  REQUIRE_FALSE(ended.has_value());
+  CHECK(ended.error().code == Errc::io_error);
+  const auto served = machine->serve(1s);
+  REQUIRE_FALSE(served.has_value());
+  CHECK(served.error().code == Errc::deadline_exceeded);
+  CHECK(machine->qmp("query-status", "", 10s).has_value());
+}
+
 TEST_CASE("a guest that crashes is reported with its console's last lines", "[qemu]") {
   const auto machine = booted();
   CHECK(machine->qmp("query-status", "", 10s).has_value());

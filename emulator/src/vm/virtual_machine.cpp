@@ -165,13 +165,14 @@ Result<int> VirtualMachine::run(const GuestCommand& command, const CommandStream
                                               limit, "the command did not end");
   const int status = impl_->command_status.value_or(0);
   impl_->end_command(ended.has_value());
+  // It is this command's alone: the VM goes on.
+  const std::string output_failure = std::exchange(impl_->output_failure, {});
   if (!ended) {
     impl_->is_unfinished = true;
     return ended.error();
   }
-  if (!impl_->output_failure.empty()) {
-    return Error(Errc::io_error,
-                 "the command's output cannot be written: " + impl_->output_failure);
+  if (!output_failure.empty()) {
+    return Error(Errc::io_error, "the command's output cannot be written: " + output_failure);
   }
   return status;
 }
@@ -202,7 +203,6 @@ void VirtualMachine::power_off(Duration limit) {
   // A guest that runs a command does not listen.
   if (impl_->is_ready && !impl_->is_unfinished && !impl_->is_gone()) {
     impl_->is_cancelled = false;
-    impl_->output_failure.clear();
     if (write_all(impl_->links.near(Link::control), "poweroff\n", Peer::link)) {
       (void)impl_->run_until([this] { return impl_->is_gone(); }, limit, "");
     }
