@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 namespace godbox::driver {
 namespace {
@@ -48,7 +50,7 @@ Result<void> add_region(const CxlTree& tree, const CxlView& view, const CxlMemde
     }
     channel.is_online = !blocks->empty() &&
                         std::all_of(blocks->begin(), blocks->end(), [](const MemoryBlock& block) {
-                          return block.state == "online";
+                          return block.is_online_movable();
                         });
   }
   return {};
@@ -108,8 +110,10 @@ Result<void> check_not_pool(const CxlTree& tree, const std::string& dax_device) 
   if (!channels) {
     return {};  // no CXL here
   }
+  std::error_code error;
+  const std::string path = std::filesystem::canonical(dax_device, error).string();
   for (const CxlChannel& channel : *channels) {
-    if (channel.dax_device == dax_device && channel.identity &&
+    if (channel.dax_device == (error ? dax_device : path) && channel.identity &&
         channel.identity->owner == cxl::ChannelOwner::pool) {
       return Error(
           Errc::access_denied,

@@ -138,6 +138,13 @@ Result<CxlDownReport> cxl_down(CxlTree& tree, const CxlSelection& selection) {
     }
     report.regions_removed.push_back(region->name);
   }
+  if (selection.serials.empty()) {
+    const auto orphans = remove_orphans(tree, *view);
+    if (!orphans) {
+      return with_progress(orphans.error(), report.regions_removed);
+    }
+    report.regions_removed.insert(report.regions_removed.end(), orphans->begin(), orphans->end());
+  }
   for (const CxlChannel& channel : *chosen) {
     const auto cleared = clear_decoders(tree, *view->find_memdev(channel.memdev));
     if (!cleared) {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 namespace godbox::driver {
 namespace {
@@ -132,14 +133,14 @@ Result<void> hold_settings(Journal& journal, CxlUse use) {
 }
 
 Result<void> give_to_driver(CxlTree& tree, Journal& journal, const std::string& region,
-                            const CxlUpOptions& options) {
+                            const CxlUpOptions& options, bool is_new) {
   const auto dax = wait_for_dax(tree, region, options.device_wait_max);
   if (!dax) {
     return dax.error();
   }
   return options.use == CxlUse::dax
              ? give_to_device_dax(tree, journal, *dax)
-             : give_to_kmem(tree, journal, region, *dax, options.device_wait_max);
+             : give_to_kmem(tree, journal, region, *dax, options.device_wait_max, is_new);
 }
 
 Result<std::vector<std::string>> make_all(CxlTree& tree, Journal& journal, const CxlView& view,
@@ -149,7 +150,7 @@ Result<std::vector<std::string>> make_all(CxlTree& tree, Journal& journal, const
     return held.error();
   }
   for (const std::string& region : work.half_regions) {
-    if (auto given = give_to_driver(tree, journal, region, options); !given) {
+    if (auto given = give_to_driver(tree, journal, region, options, false); !given) {
       return given.error();
     }
   }
@@ -159,7 +160,7 @@ Result<std::vector<std::string>> make_all(CxlTree& tree, Journal& journal, const
     if (!region) {
       return region.error();
     }
-    if (auto given = give_to_driver(tree, journal, *region, options); !given) {
+    if (auto given = give_to_driver(tree, journal, *region, options, true); !given) {
       return given.error();
     }
     created.push_back(*region);
@@ -200,6 +201,21 @@ Result<Machine> look(CxlTree& tree, const CxlUpOptions& options) {
     }
     tree.wait(kPollPeriod);
   }
+}
+
+// Takes away what devices that were pulled out left where new regions are to be. Whether anything.
+Result<bool> clear_windows(CxlTree& tree, const Machine& machine) {
+  std::set<std::string> windows;
+  for (const CxlChannel& channel : machine.chosen) {
+    if (channel.mode == CxlMode::none) {
+      windows.insert(channel.windows.begin(), channel.windows.end());
+    }
+  }
+  if (windows.empty()) {
+    return false;
+  }
+  const auto removed = remove_orphans(tree, machine.view, windows);
+  return removed ? Result<bool>(!removed->empty()) : removed.error();
 }
 
 Result<std::vector<CxlRegionPlan>> plans_for(const CxlView& view, const Work& work,
@@ -273,12 +289,22 @@ Result<CxlUpReport> cxl_up(CxlTree& tree, const CxlUpOptions& options) {
   if (auto locked = tree.lock(); !locked && locked.error().code != Errc::device_missing) {
     return locked.error();
   }
-  const auto machine = look(tree, options);
+  auto machine = look(tree, options);
   if (!machine) {
     return machine.error();
   }
   if (auto checked = check_owners(machine->chosen, options.use); !checked) {
     return checked.error();
+  }
+  const auto cleared = clear_windows(tree, *machine);
+  if (!cleared) {
+    return cleared.error();
+  }
+  if (*cleared) {
+    machine = look(tree, options);
+    if (!machine) {
+      return machine.error();
+    }
   }
   Work work;
   for (const CxlChannel& channel : machine->chosen) {

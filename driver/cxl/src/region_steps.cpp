@@ -180,9 +180,19 @@ Result<void> bring_online(CxlTree& tree, const std::vector<MemoryBlock>& blocks)
   return {};
 }
 
+std::set<std::string> online_in(const std::vector<MemoryBlock>& blocks) {
+  std::set<std::string> names;
+  for (const MemoryBlock& block : blocks) {
+    if (block.state != "offline") {
+      names.insert(block.name);
+    }
+  }
+  return names;
+}
+
 Result<void> check_movable(const std::vector<MemoryBlock>& blocks, const std::string& region) {
   for (const MemoryBlock& block : blocks) {
-    if (block.state != "online" || (!block.zones.empty() && block.zones != "Movable")) {
+    if (!block.is_online_movable()) {
       return Error(
           Errc::io_error,
           fmt::format("{} of {} is {} in zone {} and not on line as movable memory: "
@@ -284,14 +294,21 @@ Result<void> give_to_device_dax(CxlTree& tree, Journal& journal, const std::stri
 }
 
 Result<void> give_to_kmem(CxlTree& tree, Journal& journal, const std::string& region,
-                          const std::string& dax, Duration wait_max) {
+                          const std::string& dax, Duration wait_max, bool is_new) {
   const auto range = read_range(tree, region);
   const auto block_size = memory_block_size(tree);
   if (!range || !block_size) {
     return range ? block_size.error() : range.error();
   }
-  journal.on_undo([range = *range, dax](CxlTree& undo_tree) -> Result<void> {
-    if (auto done = take_memory_offline(undo_tree, range); !done) {
+  // What was on line before stays so when this is undone; of a new region, kmem may have taken all.
+  const auto found = read_memory_blocks(tree, *range);
+  if (!found) {
+    return found.error();
+  }
+  const bool was_kmem = !is_new && dax_driver_of(tree, dax) == "kmem";
+  const std::set<std::string> before = is_new ? std::set<std::string>() : online_in(*found);
+  journal.on_undo([range = *range, dax, was_kmem, before](CxlTree& undo_tree) -> Result<void> {
+    if (auto done = take_memory_offline(undo_tree, range, before); !done || was_kmem) {
       return done;
     }
     CxlDax device;
@@ -332,14 +349,15 @@ Result<void> give_to_kmem(CxlTree& tree, Journal& journal, const std::string& re
   return check_movable(*blocks, region);
 }
 
-Result<void> take_memory_offline(CxlTree& tree, const CxlRegion& region) {
+Result<void> take_memory_offline(CxlTree& tree, const CxlRegion& region,
+                                 const std::set<std::string>& but) {
   const auto blocks = read_memory_blocks(tree, region);
   if (!blocks) {
     return blocks.error();
   }
   std::vector<std::string> taken;
   for (const MemoryBlock& block : std::views::reverse(*blocks)) {
-    if (block.state == "offline") {
+    if (block.state == "offline" || but.count(block.name) > 0) {
       continue;
     }
     const std::string path = fmt::format("{}{}/state", kMemoryBlocks, block.name);
@@ -410,6 +428,29 @@ Result<void> remove_region(CxlTree& tree, const CxlView& view, const CxlRegion& 
   }
   return write_step(tree, CxlStep::delete_region, device_file(region.root_decoder, "delete_region"),
                     region.name);
+}
+
+Result<std::vector<std::string>> remove_orphans(CxlTree& tree, const CxlView& view,
+                                                const std::set<std::string>& windows) {
+  std::vector<std::string> removed;
+  for (const CxlRegion& region : std::views::reverse(view.regions)) {
+    const bool is_orphan = !region.size.is_zero() && !region.targets.empty() &&
+                           view.find_dax_of(region.name) == nullptr &&
+                           std::all_of(region.targets.begin(), region.targets.end(),
+                                       [](const std::string& target) { return target.empty(); });
+    if (!is_orphan || (!windows.empty() && windows.count(region.root_decoder) == 0)) {
+      continue;
+    }
+    const auto blocks = read_memory_blocks(tree, region);
+    if (!blocks || !blocks->empty()) {
+      continue;
+    }
+    if (auto done = remove_region(tree, view, region); !done) {
+      return done.error();
+    }
+    removed.push_back(region.name);
+  }
+  return removed;
 }
 
 }  // namespace godbox::driver

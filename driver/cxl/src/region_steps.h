@@ -8,6 +8,10 @@
 #include "journal.h"
 #include <godbox/driver/cxl_regions.h>
 
+#include <set>
+#include <string>
+#include <vector>
+
 namespace godbox::driver {
 
 inline constexpr std::string_view kRegionDriver = "/sys/bus/cxl/drivers/cxl_region";
@@ -26,17 +30,25 @@ inline constexpr Duration kPollPeriod = std::chrono::milliseconds(20);
                                                Duration wait_max);
 [[nodiscard]] Result<void> give_to_device_dax(CxlTree& tree, Journal& journal,
                                               const std::string& dax);
-// Until all of the region's memory blocks are on line and movable, and the node is there.
+// Until all of the region's memory blocks are on line and movable, and the node is there. is_new:
+// the region was made just now, so that all of it goes when this is undone.
 [[nodiscard]] Result<void> give_to_kmem(CxlTree& tree, Journal& journal, const std::string& region,
-                                        const std::string& dax, Duration wait_max);
+                                        const std::string& dax, Duration wait_max, bool is_new);
 
-// All blocks of the region, the highest first; when one cannot, those before it come on line again.
-[[nodiscard]] Result<void> take_memory_offline(CxlTree& tree, const CxlRegion& region);
+// All blocks of the region but those named, the highest first; when one cannot, those before it
+// come on line again.
+[[nodiscard]] Result<void> take_memory_offline(CxlTree& tree, const CxlRegion& region,
+                                               const std::set<std::string>& but = {});
 // All blocks of the region, as movable memory.
 [[nodiscard]] Result<void> put_memory_online(CxlTree& tree, const CxlRegion& region);
 // From whichever driver has it. Memory must be off line.
 [[nodiscard]] Result<void> take_from_driver(CxlTree& tree, const CxlDax& dax);
 [[nodiscard]] Result<void> remove_region(CxlTree& tree, const CxlView& view,
                                          const CxlRegion& region);
+
+// Regions whose devices were all pulled out keep their place in the window: removed, unless memory
+// of theirs is still known to the kernel. Their names. Only regions in `windows`; empty: in all.
+[[nodiscard]] Result<std::vector<std::string>> remove_orphans(
+    CxlTree& tree, const CxlView& view, const std::set<std::string>& windows = {});
 
 }  // namespace godbox::driver

@@ -389,5 +389,93 @@ TEST_CASE("kmem is asked for the memory where it does not probe by itself", "[un
   CHECK(kernel->get(kAutoprobe) == "0");
 }
 
+TEST_CASE("a region whose device was pulled out makes room for the next one", "[unit]") {
+  const FakeDevice device{.serial = serial_of(0)};
+  FakeKernel kernel({device}, {{.bridges = {0}}});
+  REQUIRE(cxl_up(kernel, as(CxlUse::dax)).has_value());
+  kernel.pull(0);
+  SECTION("when that comes up") {
+    kernel.plug(0, {.serial = serial_of(1)});
+    const auto report = cxl_up(kernel, as(CxlUse::dax));
+    REQUIRE(report.has_value());
+    CHECK(report->regions_created == std::vector<std::string>{"region1"});
+    CHECK_FALSE(kernel.exists("/sys/bus/cxl/devices/region0"));
+  }
+  SECTION("when all goes down") {
+    kernel.plug(0, {.serial = serial_of(1)});
+    const auto report = cxl_down(kernel, {});
+    REQUIRE(report.has_value());
+    CHECK(report->regions_removed == std::vector<std::string>{"region0"});
+    CHECK_FALSE(kernel.exists("/sys/bus/cxl/devices/region0"));
+  }
+  SECTION("but not when another device goes down") {
+    kernel.plug(0, {.serial = serial_of(1)});
+    const auto report = cxl_down(kernel, {.serials = {serial_of(1)}});
+    REQUIRE(report.has_value());
+    CHECK(report->regions_removed.empty());
+    CHECK(kernel.exists("/sys/bus/cxl/devices/region0"));
+  }
+}
+
+TEST_CASE("a region whose memory is still on line stays when its device was pulled out", "[unit]") {
+  FakeKernel kernel({{.serial = serial_of(0)}}, {{.bridges = {0}}});
+  REQUIRE(cxl_up(kernel, as(CxlUse::numa)).has_value());
+  kernel.pull(0);
+  kernel.plug(0, {.serial = serial_of(1)});
+  REQUIRE(cxl_down(kernel, {}).has_value());
+  CHECK(kernel.exists("/sys/bus/cxl/devices/region0"));
+  CHECK_FALSE(cxl_up(kernel, as(CxlUse::numa)).has_value());
+}
+
+TEST_CASE("whichever write of going down fails, going down again ends it", "[unit]") {
+  for (const CxlUse use : {CxlUse::dax, CxlUse::numa}) {
+    std::size_t failed = 0;
+    for (std::size_t refused = 0;; ++refused) {
+      const auto kernel = form_b(1);
+      const auto before = kernel->snapshot();
+      REQUIRE(cxl_up(*kernel, as(use)).has_value());
+      std::size_t count = 0;
+      kernel->refuse = [&](const std::string&, const std::string&) {
+        return count++ == refused ? EIO : 0;
+      };
+      const auto first = cxl_down(*kernel, {});
+      if (first && count <= refused) {
+        break;  // fewer writes than that
+      }
+      kernel->refuse = nullptr;
+      failed += first ? 0 : 1;
+      INFO("write " << refused << " as " << to_string(use));
+      CHECK(cxl_down(*kernel, {}).has_value());
+      CHECK(kernel->changes_since(before) == std::vector<std::string>{});
+      REQUIRE(refused < 100);
+    }
+    CHECK(failed > 5);
+  }
+}
+
+TEST_CASE("memory that is on line in another way is not taken for up, nor off line", "[unit]") {
+  const auto kernel = form_a(1);
+  REQUIRE(cxl_up(*kernel, as(CxlUse::numa)).has_value());
+  kernel->put("/sys/devices/system/memory/memory32/valid_zones", "Normal");
+  const auto before = kernel->snapshot();
+  const auto report = cxl_up(*kernel, as(CxlUse::numa));
+  REQUIRE_FALSE(report.has_value());
+  CHECK(holds(report.error().detail, "memory32"));
+  CHECK(kernel->changes_since(before) == std::vector<std::string>{});
+}
+
+TEST_CASE("undoing takes only what it brought on line off line", "[unit]") {
+  const auto kernel = form_a(1);
+  REQUIRE(cxl_up(*kernel, as(CxlUse::numa)).has_value());
+  const std::string block = "/sys/devices/system/memory/memory33/state";
+  kernel->put(block, "offline");
+  const auto before = kernel->snapshot();
+  kernel->refuse = [&](const std::string& path, const std::string& text) {
+    return path == block && text != "offline" ? EIO : 0;
+  };
+  REQUIRE_FALSE(cxl_up(*kernel, as(CxlUse::numa)).has_value());
+  CHECK(kernel->changes_since(before) == std::vector<std::string>{});
+}
+
 }  // namespace
 }  // namespace godbox::driver

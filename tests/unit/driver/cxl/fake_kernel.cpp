@@ -424,6 +424,32 @@ int FakeKernel::apply_to_dax(const std::string& path, const std::string& text) {
   return 0;
 }
 
+void FakeKernel::pull(unsigned index) {
+  const std::string endpoint = fmt::format("endpoint{}", 20 + index);
+  const std::string own = fmt::format("decoder{}.", 20 + index);
+  for (const auto& [region, window] : region_window_) {
+    const std::string path = region_path(region);
+    for (unsigned i = 0; exists(fmt::format("{}/target{}", path, i)); ++i) {
+      if (!get(fmt::format("{}/target{}", path, i)).starts_with(own)) {
+        continue;
+      }
+      put(fmt::format("{}/target{}", path, i), "");
+      put(path + "/commit", "0");
+      // Its dax device goes, also with a driver; memory on line stays, and is lost.
+      remove(fmt::format("/sys/bus/dax/devices/dax{}.0/driver", region.substr(6)));
+      (void)stop_region(region);
+    }
+  }
+  for (unsigned k = 0; k < 2; ++k) {
+    remove(fmt::format("{}{}{}", kCxl, own, k));
+  }
+  for (const std::string& name : {endpoint, fmt::format("mem{}", index)}) {
+    const std::string path = fs::read_symlink(folder_ + kCxl + name).string();
+    remove(kCxl + name);
+    fs::remove_all(path);
+  }
+}
+
 std::vector<std::string> FakeKernel::blocks_of(const std::string& dax) const {
   const std::string region = region_path(region_of_dax(dax));
   const std::uint64_t start = number(get(region + "/resource"));

@@ -59,6 +59,10 @@ class FakeKernel final : public SysfsTree {
   bool has_kmem = true;
   std::vector<std::pair<std::string, std::string>> modules_asked_for{};
 
+  // A device is pulled out of its slot, and put back.
+  void pull(unsigned index);
+  void plug(unsigned index, const FakeDevice& device) { make_device(index, device); }
+
   [[nodiscard]] Duration waited() const { return waited_; }
 
  private:

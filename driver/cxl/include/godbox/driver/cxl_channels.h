@@ -48,7 +48,7 @@ struct CxlChannel {
   CxlMode mode = CxlMode::none;
   std::string dax_device;              // "/dev/dax0.0" in mode devdax, else empty
   std::optional<int> numa_node;        // of the dax device or its memory; else the device's
-  bool is_online = false;              // mode numa: every memory block is on line
+  bool is_online = false;              // mode numa: every memory block is on line, and movable
   std::vector<std::string> windows{};  // root decoders that reach it, "decoder0.0"
 };
 

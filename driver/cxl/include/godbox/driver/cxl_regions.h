@@ -6,14 +6,15 @@
 // movable). Whose bytes: a channel whose serial number says "pool" is never made NUMA memory, not
 // by the kernel's own probing either. Devices that are no channel of a godbox are left alone unless
 // they are named or all_devices says so. All or nothing: what cxl_up did is undone in reverse order
-// when a step fails, and cxl_down leaves each region either as it was or gone. Calling one again
-// when nothing is left to do changes nothing. Thread-safety: one call at a time; other processes
-// are kept out (CxlTree::lock). Ownership: none. Units: bytes. Errors: access_denied (a pool
-// channel as NUMA memory), invalid_argument (what was asked for does not exist or cannot be made),
-// device_missing (bus, driver or file not there), permission_denied (not root), unsupported (the
-// kernel or machine cannot), address_in_use (another process is at it), deadline_exceeded is not
-// used: what does not come in time is device_missing; io_error (the kernel refused a step). Each
-// names the step, the file, the value, the errno and the likely reason.
+// when a step fails; cxl_down leaves a region whose memory is in use as it was, and one of which a
+// later step fails to the next cxl_down. Calling one again when nothing is left to do changes
+// nothing. Thread-safety: one call at a time; other processes are kept out (CxlTree::lock).
+// Ownership: none. Units: bytes. Errors: access_denied (a pool channel as NUMA memory),
+// invalid_argument (what was asked for does not exist or cannot be made), device_missing (bus,
+// driver or file not there), permission_denied (not root), unsupported (the kernel or machine
+// cannot), address_in_use (another process is at it), deadline_exceeded is not used: what does not
+// come in time is device_missing; io_error (the kernel refused a step). Each names the step, the
+// file, the value, the errno and the likely reason.
 #pragma once
 
 #include <godbox/driver/cxl_channels.h>
@@ -76,7 +77,8 @@ struct CxlDownReport {
   std::vector<std::uint64_t> already_down{};
 };
 // Takes memory off line, then the dax device, the region and the device's decoder, the highest
-// region first. Memory that is in use stays on line, all of the region.
+// region first. Memory that is in use stays on line, all of the region. Without serial numbers also
+// the regions that devices left which were pulled out; cxl_up does that where it needs the room.
 [[nodiscard]] Result<CxlDownReport> cxl_down(CxlTree& tree, const CxlSelection& selection);
 
 }  // namespace godbox::driver

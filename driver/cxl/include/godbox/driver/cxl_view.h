@@ -99,7 +99,11 @@ struct CxlView {
 struct MemoryBlock {
   std::string name;   // "memory32"
   std::string state;  // "online", "offline", "going-offline"
-  std::string zones;  // "Movable", "Normal", ...
+  std::string zones;  // "Movable", "Normal", ...; empty: not known
+
+  [[nodiscard]] bool is_online_movable() const {
+    return state == "online" && (zones.empty() || zones == "Movable");
+  }
 };
 // Those that are there, by ascending address; none while the region is not system memory.
 [[nodiscard]] Result<std::vector<MemoryBlock>> read_memory_blocks(const CxlTree& tree,
