@@ -238,6 +238,11 @@ Result<std::unique_ptr<MappedMemory>> MappedMemory::create(Kind kind, int descri
   struct stat status {};
   if (fstat(memory->descriptor_, &status) == 0) {
     memory->page_ = SizeBytes(std::max(alignment_of(status), granularity.count()));
+    struct statfs system {};  // somebody else's descriptor may be of huge pages too
+    if (fstatfs(memory->descriptor_, &system) == 0 && system.f_type == HUGETLBFS_MAGIC) {
+      memory->page_ =
+          std::max(memory->page_, SizeBytes(static_cast<std::uint64_t>(system.f_bsize)));
+    }
   }
   if (auto mapped = memory->map(writable, name); !mapped) {
     return mapped.error();

@@ -2,6 +2,8 @@
 #include "system_error.h"
 #include <godbox/driver/poison_guard.h>
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cerrno>
 #include <mutex>
@@ -139,7 +141,9 @@ Result<PoisonGuard> PoisonGuard::create(ConstSpan mapping, SizeBytes page,
     }
     return PoisonGuard(i);
   }
-  return Error(Errc::limit_exceeded, "too many mappings are guarded against poison");
+  return Error(
+      Errc::limit_exceeded,
+      fmt::format("{} mappings are guarded against poison already, which is the most", kGuardsMax));
 }
 
 PoisonGuard::~PoisonGuard() {
