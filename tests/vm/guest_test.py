@@ -16,7 +16,7 @@ import time
 import unittest
 from pathlib import Path
 
-from machine import SKIPPED, Machine, why_not
+from machine import SKIPPED, Machine, die_with_parent, why_not
 
 GODBOX = os.path.abspath(os.environ["GODBOX_PROGRAM"])
 MIB = 1 << 20
@@ -115,14 +115,52 @@ def staged(command):
 
 class Dax(unittest.TestCase):
     def test_a_bench_stripes_over_18_devices(self):
-        result = json.loads(run_in_new(
-            ["--preset", "laptop", "--up", "dax", "--guest-memory", "2GiB"],
-            [GODBOX, "bench", "--target", "dax", "--working-set", "64MiB", "--json", "--repeats",
-             "1"]))
+        options = ["--preset", "laptop", "--up", "dax", "--guest-memory", "2GiB"]
+        with Machine(GODBOX, options) as machine:
+            result = machine.json([GODBOX, "bench", "--target", "dax", "--working-set", "64MiB",
+                                   "--json", "--repeats", "1"])
+            # What the devices got, counted by the kernel of this machine: memory is sparse.
+            held = [os.stat(path).st_blocks * 512 for path in channel_files(machine)]
         for row in result["rows"]:
-            print(row["workload"], row["op"] if "op" in row else "", "imbalance",
-                  row["channel_imbalance"])
+            print(row["workload"], row.get("op", ""), "imbalance", row["channel_imbalance"])
             self.assertLessEqual(row["channel_imbalance"], 1.05)
+        print(f"the devices hold {min(held)} to {max(held)} bytes, {sum(held)} in all")
+        self.assertEqual(len(held), 18)
+        self.assertGreaterEqual(sum(held), 64 * MIB)
+        self.assertLessEqual(max(held) / (sum(held) / 18), 1.05)
+
+    def test_a_box_serves_dax_devices(self):
+        """The whole box in the guest, its DRAM channels the guest's CXL memory."""
+        options = ["--preset", "laptop", "--up", "dax", "--guest-memory", "2GiB"]
+        with Machine(GODBOX, options) as machine:
+            machine.output(["sh", "-c", SERVE_DAX.replace("GODBOX", GODBOX)])
+            held = [os.stat(path).st_blocks * 512 for path in channel_files(machine)]
+        print(f"serve over dax: the devices hold {min(held)} to {max(held)} bytes")
+        self.assertGreaterEqual(min(held), MIB // 18)
+
+
+# Run in the guest, where two commands cannot run side by side.
+SERVE_DAX = r"""
+set -e
+mkdir -p /tmp/box && cd /tmp/box
+cat > box.toml <<END
+memory = "device"
+memory_path = "/dev/dax{}.0"
+dram_channel_size = "256MiB"
+END
+GODBOX serve --preset laptop --config box.toml --control-socket ./control --tcp-port-base 0 \
+    --json > ready.json &
+box=$!
+for try in $(seq 300); do [ -s ready.json ] && break; sleep 0.1; done
+head -c 3000000 /dev/urandom > written
+GODBOX put --connect "local:./control" object written
+GODBOX get --connect "local:./control" object read
+cmp written read
+port=$(sed 's/.*"eth_ports":\["\([^"]*\)".*/\1/' ready.json)
+GODBOX get --connect "$port" object over_tcp
+cmp written over_tcp
+kill $box && wait $box
+"""
 
 
 WRITE_PATTERN = """
@@ -213,10 +251,69 @@ class HotPlug(unittest.TestCase):
         machine.output([GODBOX, "cxl", "down", "--serial", hex(serial)])
 
 
+PULL_UNDER_LOAD = r"""
+cd /tmp
+GODBOX bench --target dax --working-set 32MiB --repeats 1000 --json > bench.json 2> bench.err
+status=$?
+cat bench.err >&2
+echo "status $status"
+"""
+
+
 class Faults(unittest.TestCase):
+    def poison_lists(self, machine):
+        channels = machine.json([GODBOX, "cxl", "status", "--health", "--json"])["channels"]
+        return {channel["serial"]: [(entry["dpa"], entry["length_bytes"], entry["source"])
+                                    for entry in channel["health"]["poison"]]
+                for channel in channels}
+
     def test_poison_is_listed(self):
         with Machine(GODBOX, ["--preset", "laptop"]) as machine:
-            self.assertTrue(machine.json([GODBOX, "cxl", "status", "--health", "--json"]))
+            lists = self.poison_lists(machine)
+            self.assertEqual(len(lists), 18)
+            self.assertEqual({len(entries) for entries in lists.values()}, {0})
+            serial = sorted(lists)[3]
+            machine.tell("poison", "--serial", serial, "--dpa", "0x10000", "--length", "128")
+            machine.tell("poison", "--serial", serial, "--dpa", "268435392")  # the last 64 bytes
+            lists = self.poison_lists(machine)
+            print("poison listed:", lists[serial])
+            self.assertEqual(sorted(lists.pop(serial)), [(0x10000, 128, "Internal"),
+                                                         (268435392, 64, "Internal")])
+            self.assertEqual({len(entries) for entries in lists.values()}, {0})
+            for bad, words in ((["--serial", serial, "--dpa", "1"], "units of 64 bytes"),
+                               (["--serial", serial, "--dpa", "0x10000000"], "has 0x10000000"),
+                               (["--serial", "0x1", "--dpa", "0"], "no channel 0x1"),
+                               (["--serial", "x", "--dpa", "0"], "--serial: \"x\" is no number")):
+                refused = subprocess.run([GODBOX, "vm", "poison", "--name", machine.name, *bad],
+                                         capture_output=True, text=True, check=False)
+                self.assertNotEqual(refused.returncode, 0)
+                self.assertIn(words, refused.stderr)
+
+    def test_a_channel_is_pulled_under_load(self):
+        options = ["--preset", "laptop", "--hot-plug-slots", "1", "--guest-memory", "2GiB"]
+        with Machine(GODBOX, options) as machine:
+            serial = hex(machine.tell("attach")["serial"])
+            machine.output([GODBOX, "cxl", "up", "--as", "dax", "--serial", serial])
+            load = subprocess.Popen([GODBOX, "vm", "exec", "--name", machine.name, "--", "sh",
+                                     "-c", PULL_UNDER_LOAD.replace("GODBOX", GODBOX)],
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                    preexec_fn=die_with_parent)
+            time.sleep(10)
+            self.assertIsNone(load.poll(), "the load ended by itself")
+            refused = subprocess.run([GODBOX, "vm", "detach", "--name", machine.name],
+                                     capture_output=True, text=True, check=False)
+            self.assertIn("something else", refused.stderr)
+            machine.tell("detach", "--serial", serial, "--force")
+            output, errors = load.communicate(timeout=120)
+            print("pulled under load:", errors.strip().splitlines()[-1])
+            self.assertNotIn("status 0", output)
+            self.assertRegex(errors, "godbox: error: bench: ")
+            self.assertEqual(len(machine.json(["cxl", "list", "-M"])), 18)
+            # The slot takes another one, and the guest brings it up and uses it.
+            serial = hex(machine.tell("attach")["serial"])
+            machine.output([GODBOX, "cxl", "up", "--as", "dax", "--serial", serial])
+            machine.output([GODBOX, "bench", "--target", "dax", "--working-set", "2MiB",
+                            "--repeats", "1"])
 
     def test_nothing_is_left_after_kill(self):
         machine = Machine(GODBOX, ["--preset", "laptop"])

@@ -80,6 +80,7 @@ void VirtualMachine::Impl::step(Duration wait_max) {
     if (const auto watched = watches.find(one.fd); watched != watches.end()) {
       const std::function<void()> call = watched->second;  // it may unwatch itself
       call();
+      return;  // it may have waited, and served the others meanwhile
     } else if (one.fd == output.get()) {
       read_qemu_words();
     } else if ((one.events & POLLOUT) != 0) {

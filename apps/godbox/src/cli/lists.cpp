@@ -74,6 +74,21 @@ Result<std::vector<std::uint32_t>> parse_counts(std::string_view option, std::st
   return counts;
 }
 
+Result<std::uint64_t> parse_number(std::string_view option, std::string_view text) {
+  const bool is_hex = text.starts_with("0x") || text.starts_with("0X");
+  const std::string_view digits = is_hex ? text.substr(2) : text;
+  const char* const end = digits.data() + digits.size();
+  std::uint64_t value = 0;
+  const auto [stop, error] = std::from_chars(digits.data(), end, value, is_hex ? 16 : 10);
+  if (error != std::errc() || stop != end) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{}: \"{}\" is no number; allowed are 0x... and decimal numbers of "
+                             "64 bits",
+                             option, text));
+  }
+  return value;
+}
+
 Result<std::vector<SizeBytes>> parse_sizes(std::string_view option, std::string_view text) {
   const auto items = split_list(option, text);
   if (!items) {

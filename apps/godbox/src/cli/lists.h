@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Values of command-line options: comma-separated lists, on|off|both. Errors are invalid_argument
-// with a sentence that names option, value and what is allowed.
+// Values of command-line options: comma-separated lists, on|off|both, 64-bit numbers. Errors are
+// invalid_argument with a sentence that names option, value and what is allowed.
 #pragma once
 
 #include <godbox/result.h>
@@ -24,6 +24,8 @@ struct CountRange {
 [[nodiscard]] Result<std::vector<std::uint32_t>> parse_counts(std::string_view option,
                                                               std::string_view text,
                                                               CountRange allowed);
+// Of 64 bits: decimal, or 0x... in sixteens.
+[[nodiscard]] Result<std::uint64_t> parse_number(std::string_view option, std::string_view text);
 // "1MiB,4MiB"; every size positive.
 [[nodiscard]] Result<std::vector<SizeBytes>> parse_sizes(std::string_view option,
                                                          std::string_view text);

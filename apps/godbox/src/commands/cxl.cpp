@@ -3,6 +3,7 @@
 // cxl status, up, down: the DRAM channels that this machine sees as CXL memory (docs/cxl.md).
 #include "cli/format.h"
 #include "cli/json.h"
+#include "cli/lists.h"
 #include "cli/log.h"
 #include "cli/table.h"
 #include "commands/commands.h"
@@ -16,7 +17,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <map>
 #include <memory>
@@ -95,25 +95,10 @@ class InterruptibleTree final : public driver::SysfsTree {
   bool is_told_ = false;
 };
 
-Result<std::uint64_t> parse_serial(std::string_view text) {
-  const bool is_hex = text.starts_with("0x") || text.starts_with("0X");
-  const std::string_view digits = is_hex ? text.substr(2) : text;
-  std::uint64_t value = 0;
-  const char* const end = digits.data() + digits.size();
-  const auto [stop, error] = std::from_chars(digits.data(), end, value, is_hex ? 16 : 10);
-  if (error != std::errc() || stop != end || digits.empty()) {
-    return Error(Errc::invalid_argument,
-                 fmt::format("\"{}\" is no serial number; allowed are 0x... and decimal numbers of "
-                             "64 bits",
-                             text));
-  }
-  return value;
-}
-
 Result<std::vector<std::uint64_t>> parse_serials(const std::vector<std::string>& texts) {
   std::vector<std::uint64_t> serials;
   for (const std::string& text : texts) {
-    const auto serial = parse_serial(text);
+    const auto serial = parse_number("--serial", text);
     if (!serial) {
       return serial.error();
     }
@@ -130,7 +115,7 @@ Result<driver::CxlRegionPlan> parse_plan(const std::string& text) {
     return Error(Errc::invalid_argument,
                  fmt::format("--region: \"{}\" is not WINDOW:GRANULARITY:SERIAL,SERIAL,...", text));
   }
-  const auto granularity = parse_serial(text.substr(first + 1, second - first - 1));
+  const auto granularity = parse_number("--region", text.substr(first + 1, second - first - 1));
   if (!granularity) {
     return Error(
         Errc::invalid_argument,
@@ -139,7 +124,7 @@ Result<driver::CxlRegionPlan> parse_plan(const std::string& text) {
   driver::CxlRegionPlan plan{text.substr(0, first), SizeBytes(*granularity), {}};
   for (std::size_t at = second + 1; at <= text.size();) {
     const std::size_t stop = std::min(text.find(',', at), text.size());
-    const auto serial = parse_serial(std::string_view(text).substr(at, stop - at));
+    const auto serial = parse_number("--region", std::string_view(text).substr(at, stop - at));
     if (!serial) {
       return Error(Errc::invalid_argument, "--region: " + serial.error().detail);
     }

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/format.h"
 #include "cli/json.h"
+#include "cli/lists.h"
 #include "cli/log.h"
 #include "vm/terminal_pump.h"
 #include "vm/vm_commands.h"
 #include "vm/vm_options.h"
 #include "vm/vm_session.h"
+#include <godbox/emulator/box_config.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <array>
-#include <charconv>
 #include <csignal>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <sys/signalfd.h>
@@ -49,6 +51,9 @@ struct NameOptions {
   std::string name = "default";
   double limit_s = 30;
   std::string serial;
+  std::string dpa;
+  std::string length;
+  bool force = false;
   bool json = false;
   std::vector<std::string> command;
 };
@@ -297,7 +302,7 @@ ExitCode exec_in_vm(const NameOptions& options) {
   return reply ? exit_status(*reply) : vm_failed(reply.error());
 }
 
-// attach, detach, status: a request and its reply, for people or as JSON.
+// attach, detach, poison, status: a request and its reply, for people or as JSON.
 ExitCode tell(const NameOptions& options, const boost::json::object& request) {
   const auto reply = ask_vm(options.name, request, {}, seconds(options.limit_s));
   if (!reply) {
@@ -341,6 +346,32 @@ void add_run_options(CLI::App& command, RunOptions& options) {
                    "Show the guest's kernel messages on standard error");
 }
 
+Result<boost::json::object> request_of(const std::string& verb, const NameOptions& options) {
+  boost::json::object request{{"do", verb}};
+  if (options.force) {
+    request["force"] = true;
+  }
+  const std::array<std::pair<const char*, const std::string*>, 2> numbers = {
+      {{"serial", &options.serial}, {"dpa", &options.dpa}}};
+  for (const auto& [name, text] : numbers) {
+    if (!text->empty()) {
+      const Result<std::uint64_t> number = parse_number(fmt::format("--{}", name), *text);
+      if (!number) {
+        return number.error();
+      }
+      request[name] = *number;
+    }
+  }
+  if (!options.length.empty()) {
+    const Result<SizeBytes> length = emulator::parse_size(options.length);
+    if (!length) {
+      return Error(Errc::config_invalid, "--length: " + length.error().detail);
+    }
+    request["length_bytes"] = length->count();
+  }
+  return request;
+}
+
 CLI::App* add_named(CLI::App& vm, const std::string& name, const std::string& about,
                     NameOptions& options) {
   CLI::App* const command = vm.add_subcommand(name, about);
@@ -355,26 +386,19 @@ void add_tell(CLI::App& vm, Action& chosen, const std::string& verb, const std::
   command->add_flag("--json", options->json, "One line of JSON (docs/vm.md)");
   command->add_option("--timeout", options->limit_s, "Seconds to wait")
       ->check(CLI::Range(0.001, kSecondsMax));
-  if (verb == "detach") {
+  if (verb == "poison") {
+    command->add_option("--serial", options->serial, "Of the channel")->required();
+    command->add_option("--dpa", options->dpa, "Device address of the first byte")->required();
+    command->add_option("--length", options->length, "Size, a multiple of 64 (default: 64)");
+  } else if (verb == "detach") {
     command->add_option("--serial", options->serial, "Of the channel; without it the first one");
+    command->add_flag("--force", options->force,
+                      "Also if it is in use, as if the module were pulled");
   }
   command->callback([options, verb, &chosen] {
     chosen = [options, verb] {
-      boost::json::object request{{"do", verb}};
-      if (!options->serial.empty()) {
-        const bool is_hex = options->serial.starts_with("0x");
-        const char* const end = options->serial.data() + options->serial.size();
-        std::uint64_t serial = 0;
-        const auto parsed = std::from_chars(options->serial.data() + (is_hex ? 2 : 0), end, serial,
-                                            is_hex ? 16 : 10);
-        if (parsed.ec != std::errc() || parsed.ptr != end || serial == 0) {
-          return fail("vm",
-                      Error(Errc::config_invalid,
-                            fmt::format("--serial: \"{}\" is no serial number", options->serial)));
-        }
-        request["serial"] = serial;
-      }
-      return tell(*options, request);
+      const Result<boost::json::object> request = request_of(verb, *options);
+      return request ? tell(*options, *request) : fail("vm", request.error());
     };
   });
 }
@@ -409,6 +433,7 @@ void add_vm_run_commands(CLI::App& vm, Action& chosen) {
   add_tell(vm, chosen, "status", "What a running VM is");
   add_tell(vm, chosen, "attach", "Plug one more bound DRAM channel into a running VM");
   add_tell(vm, chosen, "detach", "Take a channel that was attached out of a running VM");
+  add_tell(vm, chosen, "poison", "Mark bytes of a channel as lost, as a failing DRAM chip would");
 }
 
 }  // namespace godbox::app

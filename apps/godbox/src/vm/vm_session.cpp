@@ -29,6 +29,24 @@ constexpr Duration kPowerOffLimit = std::chrono::seconds(15);
 // The guest powers a slot off five seconds after it was asked to (PCIe r6.0 6.7.1.5).
 constexpr Duration kUnplugLimit = std::chrono::seconds(40);
 
+constexpr std::uint64_t kPoisonUnit = 64;
+
+bool is_set(const boost::json::object& request, std::string_view name) {
+  const boost::json::value* const value = request.if_contains(name);
+  return value != nullptr && value->is_bool() && value->get_bool();
+}
+
+Result<std::uint64_t> number_of(const boost::json::object& request, std::string_view name,
+                                std::uint64_t without) {
+  const boost::json::value* const value = request.if_contains(name);
+  boost::system::error_code failed;
+  const std::uint64_t number = value != nullptr ? value->to_number<std::uint64_t>(failed) : without;
+  if (failed) {
+    return Error(Errc::invalid_argument, fmt::format("{} is no whole number", name));
+  }
+  return number;
+}
+
 std::string_view name_of(BringUp mode) { return mode == BringUp::numa ? "numa" : "dax"; }
 
 Result<void> check_guest_memory(const emulator::vm::VmConfig& config) {
@@ -211,7 +229,12 @@ boost::json::object VmSession::answer(const boost::json::object& request,
     reply = boost::json::object{{"stopping", true}};
   } else if (what == "status") {
     reply = status();
-  } else if (machine_->is_busy() || is_serving_) {
+  } else if (what == "poison") {
+    reply = poison(request);
+  } else if (what == "detach" && is_set(request, "force") && !is_plugging_) {
+    // QEMU's alone to do, so that it can be done while a command runs in the guest.
+    reply = detach(request);
+  } else if (machine_->is_busy() || is_serving_ || is_plugging_) {
     reply = Error(Errc::queue_full, "the VM does something else; one thing at a time");
   } else {
     // Each of these waits, and other requests are answered meanwhile.
@@ -233,7 +256,6 @@ Result<boost::json::object> VmSession::exec(const boost::json::object& request,
   GuestCommand command;
   const boost::json::value* const arguments = request.if_contains("arguments");
   const boost::json::value* const folder = request.if_contains("folder");
-  const boost::json::value* const terminal = request.if_contains("terminal");
   if (arguments == nullptr || !arguments->is_array() || descriptors.size() != 2) {
     return Error(Errc::invalid_argument, "exec needs arguments and two descriptors");
   }
@@ -246,7 +268,7 @@ Result<boost::json::object> VmSession::exec(const boost::json::object& request,
   if (folder != nullptr && folder->is_string()) {
     command.folder = folder->get_string();
   }
-  command.on_terminal = terminal != nullptr && terminal->is_bool() && terminal->get_bool();
+  command.on_terminal = is_set(request, "terminal");
   const CommandStreams streams{command.on_terminal ? descriptors[0] : -1, descriptors[0],
                                descriptors[1]};
   const Result<int> status = machine_->run(command, streams, Duration::zero());
@@ -377,44 +399,97 @@ Result<void> VmSession::unplug(const Attached& attached) {
   return {};
 }
 
-Result<boost::json::object> VmSession::detach(const boost::json::object& request) {
-  const boost::json::value* const wanted = request.if_contains("serial");
-  boost::system::error_code failed;
-  const std::uint64_t serial =
-      wanted != nullptr ? wanted->to_number<std::uint64_t>(failed) : std::uint64_t{0};
-  if (failed) {
-    return Error(Errc::invalid_argument, "detach: the serial is no number");
-  }
-  auto found = attached_.begin();
-  while (found != attached_.end() && serial != 0 && found->second.serial != serial) {
-    ++found;
-  }
-  if (found == attached_.end()) {
-    return Error(Errc::not_found, serial == 0
-                                      ? std::string("nothing is attached")
-                                      : fmt::format("no channel {:#x} is attached", serial));
-  }
-  const Attached& attached = found->second;
-  // A channel that somebody uses is not pulled out from under him.
+// A channel that somebody uses is not pulled out from under him.
+Result<void> VmSession::check_unused(const Attached& attached) {
   const std::string idle = fmt::format(
       "cd /sys/bus/cxl/devices; for mem in mem*; do grep -qx 0x{:x} $mem/serial || continue; "
       "for port in endpoint*; do "
       "[ \"$(readlink -f $port/uport)\" = \"$(readlink -f $mem)\" ] || continue; "
       "cat $port/decoder*/dpa_size | grep -qvxE 0x0+ && exit 1; done; done; exit 0",
       attached.serial);
-  if (Result<void> unused = guest_does({"sh", "-c", idle}, "the check that nobody uses it");
-      !unused) {
-    return Error(Errc::already_exists,
-                 fmt::format("channel {:#x} is in use; first, in the guest: godbox cxl down "
-                             "--serial {:#x}",
-                             attached.serial, attached.serial));
+  if (guest_does({"sh", "-c", idle}, "the check that nobody uses it")) {
+    return {};
   }
-  if (Result<void> unplugged = unplug(attached); !unplugged) {
-    return unplugged.error();
+  return Error(Errc::already_exists,
+               fmt::format("channel {0:#x} is in use; first, in the guest: godbox cxl down "
+                           "--serial {0:#x}; or detach --force, as if the module were pulled",
+                           attached.serial));
+}
+
+Result<boost::json::object> VmSession::detach(const boost::json::object& request) {
+  const Result<std::uint64_t> serial = number_of(request, "serial", 0);
+  if (!serial) {
+    return serial.error();
+  }
+  auto found = attached_.begin();
+  while (found != attached_.end() && *serial != 0 && found->second.serial != *serial) {
+    ++found;
+  }
+  if (found == attached_.end()) {
+    return Error(Errc::not_found, *serial == 0
+                                      ? std::string("nothing is attached")
+                                      : fmt::format("no channel {:#x} is attached", *serial));
+  }
+  const Attached& attached = found->second;
+  is_plugging_ = true;
+  Result<void> done = is_set(request, "force") ? Result<void>() : check_unused(attached);
+  if (done) {
+    done = unplug(attached);
+  }
+  is_plugging_ = false;
+  if (!done) {
+    return done.error();
   }
   const std::uint64_t value = attached.serial;
   attached_.erase(found);
   return boost::json::object{{"serial", value}};
+}
+
+Result<VmSession::Found> VmSession::find_device(std::uint64_t serial) const {
+  for (std::size_t i = 0; i < plan_.topology.devices.size(); ++i) {
+    if (plan_.topology.devices[i].serial_number == serial) {
+      const auto device = cxl::Type3DeviceId(static_cast<cxl::Type3DeviceId::rep>(i));
+      return Found{emulator::vm::device_id(device), plan_.topology.devices[i].capacity};
+    }
+  }
+  for (const auto& [slot, channel] : attached_) {
+    if (channel.serial == serial) {
+      return Found{channel.id, channel.memory->size()};
+    }
+  }
+  return Error(Errc::not_found, fmt::format("this VM has no channel {:#x}", serial));
+}
+
+// CXL r3.1 8.2.9.9.4.2 (Inject Poison), as QEMU offers it to its owner: in units of 64 bytes.
+Result<boost::json::object> VmSession::poison(const boost::json::object& request) {
+  const Result<std::uint64_t> serial = number_of(request, "serial", 0);
+  const Result<std::uint64_t> dpa = number_of(request, "dpa", 0);
+  const Result<std::uint64_t> length = number_of(request, "length_bytes", kPoisonUnit);
+  for (const Result<std::uint64_t>* const one : {&serial, &dpa, &length}) {
+    if (!*one) {
+      return one->error();
+    }
+  }
+  const Result<Found> device = find_device(*serial);
+  if (!device) {
+    return device.error();
+  }
+  if (*dpa % kPoisonUnit != 0 || *length % kPoisonUnit != 0 || *length == 0 ||
+      *dpa > device->size.count() || *length > device->size.count() - *dpa) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{} bytes from DPA {:#x}: poison comes in units of {} bytes, and "
+                             "channel {:#x} has {:#x} bytes",
+                             *length, *dpa, kPoisonUnit, *serial, device->size.count()));
+  }
+  const Result<std::string> injected = machine_->qmp(
+      "cxl-inject-poison",
+      boost::json::serialize(boost::json::object{
+          {"path", "/machine/peripheral/" + device->id}, {"start", *dpa}, {"length", *length}}),
+      kQmpLimit);
+  if (!injected) {
+    return injected.error();
+  }
+  return boost::json::object{{"serial", *serial}, {"dpa", *dpa}, {"length_bytes", *length}};
 }
 
 }  // namespace godbox::app

@@ -76,6 +76,14 @@ class VmSession {
   [[nodiscard]] Result<void> unplug(const Attached& attached);
   [[nodiscard]] Result<bool> has_device(std::string_view id);
   [[nodiscard]] Result<boost::json::object> detach(const boost::json::object& request);
+  [[nodiscard]] Result<void> check_unused(const Attached& attached);
+  [[nodiscard]] Result<boost::json::object> poison(const boost::json::object& request);
+  // The QEMU device with that serial number, from the start or attached, and its size.
+  struct Found {
+    std::string id;
+    SizeBytes size;
+  };
+  [[nodiscard]] Result<Found> find_device(std::uint64_t serial) const;
   [[nodiscard]] Result<void> plug_in(const emulator::vm::HotPlugSlot& slot,
                                      const Attached& attached);
   [[nodiscard]] boost::json::object status() const;
@@ -88,7 +96,8 @@ class VmSession {
   std::optional<VmControl> control_;
   std::map<std::size_t, Attached> attached_;  // by hot-plug slot
   unsigned attached_ever_ = 0;
-  bool is_serving_ = false;  // a request that waits
+  bool is_serving_ = false;   // a request that waits for the guest
+  bool is_plugging_ = false;  // a request that changes attached_
   std::unique_ptr<emulator::vm::VirtualMachine> machine_;
 };
 
