@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -314,6 +315,20 @@ class Faults(unittest.TestCase):
             machine.output([GODBOX, "cxl", "up", "--as", "dax", "--serial", serial])
             machine.output([GODBOX, "bench", "--target", "dax", "--working-set", "2MiB",
                             "--repeats", "1"])
+
+    def test_a_command_ends_with_who_asked_for_it(self):
+        with Machine(GODBOX, ["--preset", "laptop"]) as machine:
+            for end in (signal.SIGINT, signal.SIGKILL):
+                asking = subprocess.Popen([GODBOX, "vm", "exec", "--name", machine.name, "--",
+                                           "sleep", "1000"], preexec_fn=die_with_parent)
+                while not machine.tell("status")["busy"]:
+                    time.sleep(0.1)
+                asking.send_signal(end)
+                asking.wait()
+                limit = time.monotonic() + 20
+                while machine.tell("status")["busy"] and time.monotonic() < limit:
+                    time.sleep(0.1)
+                self.assertEqual(machine.output(["echo", "next"]), "next\n")
 
     def test_nothing_is_left_after_kill(self):
         machine = Machine(GODBOX, ["--preset", "laptop"])

@@ -163,14 +163,16 @@ Result<int> VirtualMachine::run(const GuestCommand& command, const CommandStream
   impl_->begin_command(id, command.on_terminal, streams);
   const Result<void> ended = impl_->run_until([this] { return impl_->command_status.has_value(); },
                                               limit, "the command did not end");
-  const int status = impl_->command_status.value_or(0);
-  impl_->end_command(ended.has_value());
-  // It is this command's alone: the VM goes on.
-  const std::string output_failure = std::exchange(impl_->output_failure, {});
   if (!ended) {
-    impl_->is_unfinished = true;
+    // A failure of its output is this command's alone: the VM goes on, and takes the next one.
+    impl_->is_unfinished = !impl_->kill_command();
+    impl_->end_command(false);
+    impl_->output_failure.clear();
     return ended.error();
   }
+  const int status = impl_->command_status.value_or(0);
+  impl_->end_command(true);
+  const std::string output_failure = std::exchange(impl_->output_failure, {});
   if (!output_failure.empty()) {
     return Error(Errc::io_error, "the command's output cannot be written: " + output_failure);
   }
@@ -218,6 +220,12 @@ void VirtualMachine::watch(int descriptor, std::function<void()> on_readable) {
   impl_->watches[descriptor] = std::move(on_readable);
 }
 void VirtualMachine::unwatch(int descriptor) { impl_->watches.erase(descriptor); }
+void VirtualMachine::interrupt_command() {
+  if (is_busy()) {
+    (void)write_all(impl_->links.near(Link::control), fmt::format("kill {}\n", impl_->command_id),
+                    Peer::link);
+  }
+}
 void VirtualMachine::cancel() { impl_->is_cancelled = true; }
 bool VirtualMachine::is_busy() const { return !impl_->command_id.empty(); }
 int VirtualMachine::process_id() const { return impl_->process.id(); }

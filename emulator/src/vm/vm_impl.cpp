@@ -261,6 +261,16 @@ void VirtualMachine::Impl::begin_command(const std::string& id, bool on_terminal
   output_failure.clear();
 }
 
+bool VirtualMachine::Impl::kill_command() {
+  constexpr Duration kLimit = std::chrono::seconds(10);
+  streams.out = streams.err = -1;
+  output_failure.clear();
+  to_host.clear();
+  return !is_cancelled &&
+         write_all(links.near(Link::control), fmt::format("kill {}\n", command_id), Peer::link) &&
+         run_until([this] { return command_status.has_value(); }, kLimit, "");
+}
+
 // The guest's last words come by other links than its exit status, and were written before it.
 void VirtualMachine::Impl::end_command(bool drain) {
   if (drain) {

@@ -213,9 +213,10 @@ void VmControl::serve_one(const Handler& handler) const {
   if (peer.get() < 0 || !is_trusted(peer.get())) {
     return;
   }
-  const Result<Packet> request = receive_packet(peer.get(), kRequestWaitMs);
-  const boost::json::object reply =
-      request ? handler(request->fields, request->descriptors) : error_reply(request.error());
+  const Result<Packet> packet = receive_packet(peer.get(), kRequestWaitMs);
+  const boost::json::object reply = packet
+                                        ? handler({packet->fields, packet->descriptors, peer.get()})
+                                        : error_reply(packet.error());
   (void)send_packet(peer.get(), reply, {});
 }
 

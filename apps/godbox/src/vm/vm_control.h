@@ -27,8 +27,12 @@ inline constexpr std::size_t kVmDescriptorsMax = 4;
 class VmControl {
  public:
   // Descriptors stay the control's, and are closed after the call.
-  using Handler =
-      std::function<boost::json::object(const boost::json::object&, const std::vector<int>&)>;
+  struct Request {
+    const boost::json::object& fields;
+    const std::vector<int>& descriptors;
+    int peer = -1;  // readable when who asked is gone
+  };
+  using Handler = std::function<boost::json::object(const Request&)>;
 
   // A name is made of letters, digits, '-', '_' and '.', at most 32.
   [[nodiscard]] static Result<VmControl> listen(std::string_view name);

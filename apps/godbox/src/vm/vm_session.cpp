@@ -175,10 +175,7 @@ Result<void> VmSession::boot() {
   }
   machine_ = std::move(*machine);
   machine_->watch(control_->descriptor(), [this] {
-    control_->serve_one(
-        [this](const boost::json::object& request, const std::vector<int>& descriptors) {
-          return answer(request, descriptors);
-        });
+    control_->serve_one([this](const VmControl::Request& request) { return answer(request); });
   });
   if (options_.stop_descriptor >= 0) {
     machine_->watch(options_.stop_descriptor, [this] { machine_->cancel(); });
@@ -217,8 +214,8 @@ void VmSession::power_off() {
   }
 }
 
-boost::json::object VmSession::answer(const boost::json::object& request,
-                                      const std::vector<int>& descriptors) {
+boost::json::object VmSession::answer(const VmControl::Request& asked) {
+  const boost::json::object& request = asked.fields;
   const boost::json::value* const verb = request.if_contains("do");
   const std::string_view what =
       verb != nullptr && verb->is_string() ? std::string_view(verb->get_string()) : "";
@@ -240,7 +237,7 @@ boost::json::object VmSession::answer(const boost::json::object& request,
     // Each of these waits, and other requests are answered meanwhile.
     is_serving_ = true;
     if (what == "exec") {
-      reply = exec(request, descriptors);
+      reply = exec(asked);
     } else if (what == "attach") {
       reply = attach();
     } else if (what == "detach") {
@@ -251,8 +248,8 @@ boost::json::object VmSession::answer(const boost::json::object& request,
   return reply ? *reply : error_reply(reply.error());
 }
 
-Result<boost::json::object> VmSession::exec(const boost::json::object& request,
-                                            const std::vector<int>& descriptors) {
+Result<boost::json::object> VmSession::exec(const VmControl::Request& asked) {
+  const auto& [request, descriptors, peer] = asked;
   GuestCommand command;
   const boost::json::value* const arguments = request.if_contains("arguments");
   const boost::json::value* const folder = request.if_contains("folder");
@@ -271,7 +268,13 @@ Result<boost::json::object> VmSession::exec(const boost::json::object& request,
   command.on_terminal = is_set(request, "terminal");
   const CommandStreams streams{command.on_terminal ? descriptors[0] : -1, descriptors[0],
                                descriptors[1]};
+  // Who asked says no more: what becomes readable is its end, with which the command ends too.
+  machine_->watch(peer, [this, peer = peer] {
+    machine_->unwatch(peer);
+    machine_->interrupt_command();
+  });
   const Result<int> status = machine_->run(command, streams, Duration::zero());
+  machine_->unwatch(peer);
   if (!status) {
     return status.error();
   }

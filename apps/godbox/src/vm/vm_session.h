@@ -68,10 +68,8 @@ class VmSession {
   [[nodiscard]] Result<void> bring_up();
   [[nodiscard]] Result<void> guest_does(const std::vector<std::string>& arguments,
                                         std::string_view what);
-  [[nodiscard]] boost::json::object answer(const boost::json::object& request,
-                                           const std::vector<int>& descriptors);
-  [[nodiscard]] Result<boost::json::object> exec(const boost::json::object& request,
-                                                 const std::vector<int>& descriptors);
+  [[nodiscard]] boost::json::object answer(const VmControl::Request& asked);
+  [[nodiscard]] Result<boost::json::object> exec(const VmControl::Request& asked);
   [[nodiscard]] Result<boost::json::object> attach();
   [[nodiscard]] Result<void> unplug(const Attached& attached);
   [[nodiscard]] Result<bool> has_device(std::string_view id);

@@ -76,9 +76,12 @@ class VirtualMachine {
   // Until the guest takes commands.
   [[nodiscard]] Result<void> wait_until_ready(Duration limit);
   // Runs a command to its end; its exit status, 128 + signal for one that a signal ended. A limit
-  // of zero is none. One at a time. Only one command of a VM's life can read from `in`.
+  // of zero is none; a command that is longer is ended. One at a time. Only one command of a VM's
+  // life can read from `in`.
   [[nodiscard]] Result<int> run(const GuestCommand& command, const CommandStreams& streams,
                                 Duration limit);
+  // Ends the command that is running, from within a call of watch(): run() gives its status.
+  void interrupt_command();
   // One command of QEMU's machine protocol; `arguments` is a JSON object or empty. Its "return" as
   // JSON. Errors: invalid_argument with QEMU's own words.
   [[nodiscard]] Result<std::string> qmp(std::string_view command, std::string_view arguments,
