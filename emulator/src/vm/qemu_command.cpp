@@ -15,15 +15,6 @@ std::string size_text(SizeBytes size) {
                                       : fmt::format("{}", size.count());
 }
 
-// A comma ends a value unless it is doubled.
-std::string value_text(std::string_view value) {
-  std::string text;
-  for (const char c : value) {
-    text.append(c == ',' ? 2 : 1, c);
-  }
-  return text;
-}
-
 class Command {
  public:
   Command(const VmPlan& plan, const QemuInputs& inputs) : plan_(plan), inputs_(inputs) {}
@@ -126,7 +117,7 @@ class Command {
     const std::string name = fmt::format("sw{}", index);
     std::string upstream = fmt::format("cxl-upstream,id={},bus={}", name, port_id(one.upstream));
     if (!inputs_.switch_cdat_path.empty()) {
-      upstream += ",cdat=" + value_text(inputs_.switch_cdat_path);
+      upstream += ",cdat=" + option_value(inputs_.switch_cdat_path);
     }
     add("-device", std::move(upstream));
     for (const unsigned number : one.downstream_ports) {
@@ -170,7 +161,7 @@ bool needs_quotes(std::string_view word) {
   return word.empty() || word.find_first_not_of(kPlain) != std::string_view::npos;
 }
 
-std::string quoted(std::string_view word) {
+std::string shell_word(std::string_view word) {
   if (!needs_quotes(word)) {
     return std::string(word);
   }
@@ -205,7 +196,7 @@ std::string device_option(const VmPlan& plan, cxl::Type3DeviceId device,
   std::string text =
       fmt::format("cxl-type3,id={},bus={},volatile-memdev={},sn={:#x}", device_id(device),
                   port_id(one.attached_to), memory_backend_id(device), one.serial_number);
-  return cdat_path.empty() ? text : text + ",cdat=" + value_text(cdat_path);
+  return cdat_path.empty() ? text : text + ",cdat=" + option_value(cdat_path);
 }
 
 std::string memory_backend_option(const VmPlan& plan, cxl::Type3DeviceId device,
@@ -213,7 +204,7 @@ std::string memory_backend_option(const VmPlan& plan, cxl::Type3DeviceId device,
   return fmt::format("memory-backend-file,id={},size={},share=on,reserve=off,mem-path={}",
                      memory_backend_id(device),
                      size_text(plan.topology.devices.at(device.value()).capacity),
-                     value_text(backing_path));
+                     option_value(backing_path));
 }
 
 Result<std::vector<std::string>> qemu_arguments(const VmPlan& plan, const QemuInputs& inputs) {
@@ -223,11 +214,19 @@ Result<std::vector<std::string>> qemu_arguments(const VmPlan& plan, const QemuIn
   return Command(plan, inputs).arguments();
 }
 
+std::string option_value(std::string_view value) {
+  std::string text;
+  for (const char c : value) {
+    text.append(c == ',' ? 2 : 1, c);
+  }
+  return text;
+}
+
 std::string shell_text(std::string_view program, std::span<const std::string> arguments) {
-  std::string text = quoted(program);
+  std::string text = shell_word(program);
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const bool is_option = arguments[i].starts_with('-');
-    text += (is_option ? " \\\n  " : " ") + quoted(arguments[i]);
+    text += (is_option ? " \\\n  " : " ") + shell_word(arguments[i]);
   }
   return text + '\n';
 }

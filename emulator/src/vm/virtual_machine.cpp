@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm_impl.h"
+#include <godbox/emulator/vm/qemu_command.h>
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -41,7 +42,8 @@ std::vector<std::string> guest_arguments(const VmLaunch& launch) {
       "-device",
       "virtio-9p-pci,bus=pcie.0,fsdev=root,mount_tag=root",
       "-fsdev",
-      fmt::format("local,id=modules,path={},security_model=none,readonly=on", launch.image.modules),
+      fmt::format("local,id=modules,path={},security_model=none,readonly=on",
+                  option_value(launch.image.modules)),
       "-device",
       "virtio-9p-pci,bus=pcie.0,fsdev=modules,mount_tag=modules"};
   if (launch.has_network) {

@@ -83,8 +83,9 @@ class KeptAnswer {
   explicit KeptAnswer(const VmLaunch& launch)
       : path_(std::filesystem::path(launch.image.kernel).replace_filename("kvm-probe")) {
     std::error_code ignored;
-    const auto qemu_time =
-        std::filesystem::last_write_time("/usr/bin/" + launch.qemu_program, ignored);
+    // An absolute path replaces the folder.
+    const auto qemu_time = std::filesystem::last_write_time(
+        std::filesystem::path("/usr/bin") / launch.qemu_program, ignored);
     probed_ = fmt::format("{} {} {} {}", first_line("/proc/sys/kernel/random/boot_id"),
                           launch.image.release, launch.qemu_program,
                           ignored ? 0 : qemu_time.time_since_epoch().count());

@@ -17,7 +17,7 @@ bool is_unknown(Errc status) {
          status == Errc::cancelled;
 }
 
-std::string quoted(const std::string& name) {
+std::string in_quotes(const std::string& name) {
   return "\"" + (name.size() > 40 ? name.substr(0, 40) + "..." : name) + "\"";
 }
 
@@ -100,11 +100,11 @@ Violation ObjectModel::end_put(std::uint64_t id, Errc status, Moment now) {
     // Nothing that was there before can be there still.
     bury_before(entry, put.begin.at, now.at);
     if (other != nullptr) {
-      return "put of " + quoted(name) + " was ok although the name was bound all the time";
+      return "put of " + in_quotes(name) + " was ok although the name was bound all the time";
     }
   }
   if (status == Errc::already_exists && !maybe_present(entry, put.begin, id)) {
-    return "put of " + quoted(name) + " answered already_exists and nothing can be there";
+    return "put of " + in_quotes(name) + " answered already_exists and nothing can be there";
   }
   return std::nullopt;
 }
@@ -144,10 +144,10 @@ Violation ObjectModel::end_remove(std::uint64_t id, Errc status, Moment now) {
   entry.removes.back().end = now.at;
   bury_before(entry, begin, now.at);
   if (status == Errc::not_found && present != nullptr) {
-    return "remove of " + quoted(name) + " answered not_found although it was there";
+    return "remove of " + in_quotes(name) + " answered not_found although it was there";
   }
   if (status == Errc::ok && !possible) {
-    return "remove of " + quoted(name) + " was ok and nothing can have been there";
+    return "remove of " + in_quotes(name) + " was ok and nothing can have been there";
   }
   return std::nullopt;
 }
@@ -168,14 +168,14 @@ Violation ObjectModel::check_found(const std::string& name, SizeBytes size, bool
       }
     }
   }
-  return "found " + quoted(name) + " of " + std::to_string(size.count()) +
+  return "found " + in_quotes(name) + " of " + std::to_string(size.count()) +
          " bytes, which cannot be there";
 }
 
 Violation ObjectModel::check_missing(const std::string& name, Moment begin, Moment now) const {
   const Name* entry = find(name);
   if (entry != nullptr && surely_present(*entry, begin.at, now) != nullptr) {
-    return quoted(name) + " was not found although it was there all the time";
+    return in_quotes(name) + " was not found although it was there all the time";
   }
   return std::nullopt;
 }
@@ -202,7 +202,7 @@ Violation ObjectModel::check_bytes(const std::string& name, ConstSpan bytes, Mom
       best_matching = *difference;
     }
   }
-  return "wrong bytes of " + quoted(name) + " (" + std::to_string(bytes.size()) +
+  return "wrong bytes of " + in_quotes(name) + " (" + std::to_string(bytes.size()) +
          " bytes): " + best;
 }
 
@@ -214,7 +214,7 @@ Violation ObjectModel::check_other_size(const std::string& name, SizeBytes size,
       return std::nullopt;
     }
   }
-  return quoted(name) + " cannot have another size than " + std::to_string(size.count());
+  return in_quotes(name) + " cannot have another size than " + std::to_string(size.count());
 }
 
 void ObjectModel::restart(Moment now) {

@@ -40,6 +40,8 @@ struct QemuInputs {
                                         const std::string& cdat_path);
 [[nodiscard]] std::string memory_backend_option(const VmPlan& plan, cxl::Type3DeviceId device,
                                                 const std::string& backing_path);
+// A value within an option: QEMU takes a comma for the end of one unless it is doubled.
+[[nodiscard]] std::string option_value(std::string_view value);
 // A command for people and shells: quoted where needed, an option per line.
 [[nodiscard]] std::string shell_text(std::string_view program,
                                      std::span<const std::string> arguments);
