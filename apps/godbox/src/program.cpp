@@ -74,6 +74,7 @@ int run_program(int argc, const char* const* argv) {
   add_object_commands(program, chosen);
   add_demo(program, chosen);
   add_bench(program, chosen);
+  add_replay(program, chosen);
   add_vm(program, chosen);
   add_cxl(program, chosen);
   try {

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replay/pool_shape.h"
+
+#include <godbox/emulator/pool_service.h>
+
+#include <fmt/format.h>
+
+namespace godbox::app {
+namespace {
+
+constexpr std::uint64_t kSizeStep = std::uint64_t{256} << 20U;
+constexpr std::uint64_t kStepsMax = (std::uint64_t{1} << 40U) / kSizeStep;
+constexpr std::uint64_t kStripsPerStep = kSizeStep / emulator::kLargeStripBytes;
+
+}  // namespace
+
+Result<PoolShape> shape_for_blocks(std::uint64_t blocks, std::uint32_t dram_channels) {
+  for (std::uint64_t steps = 1; blocks > 0 && steps <= kStepsMax; ++steps) {
+    const std::uint64_t stripes = steps * kStripsPerStep;
+    const std::uint64_t per_block = stripes / blocks;
+    if (per_block > 0 && stripes / per_block == blocks) {
+      return PoolShape{SizeBytes(steps * kSizeStep),
+                       SizeBytes(per_block * dram_channels * emulator::kLargeStripBytes)};
+    }
+  }
+  return Error(Errc::invalid_argument,
+               fmt::format("a pool of {} blocks cannot be made; from 1 to {} can", blocks,
+                           kStepsMax * kStripsPerStep));
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replay/replayer.h"
+
+#include "bench/balance.h"
+#include "measure/pattern.h"
+#include <godbox/perf/mapped_buffer.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_set>
+#include <utility>
+
+namespace godbox::app {
+namespace {
+
+using striping::GetItem;
+using striping::Lookup;
+using striping::PutItem;
+
+// Sparse puts of one call: they move no bytes.
+constexpr std::size_t kSparsePutsMax = 4096;
+
+double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+class Replayer {
+ public:
+  Replayer(Rig& rig, const ReplayOptions& options, perf::MappedBuffer memory)
+      : rig_(rig), options_(options), memory_(std::move(memory)) {
+    for (std::uint32_t i = 0; i < options_.blocks_at_once; ++i) {
+      const std::size_t at = options_.index_only ? 0 : i * options_.block.count();
+      buffers_.push_back({memory_.bytes().data() + at, options_.block.count()});
+    }
+  }
+
+  Result<ReplayResult> run(const Trace& trace, Progress& progress) {
+    const std::uint64_t evictions_before = rig_.box().service().usage().evictions;
+    const std::vector<std::uint64_t> bytes_before = counted_bytes(rig_.box());
+    const TimePoint begin = rig_.clock().now();
+    for (const TraceRequest& request : trace) {
+      if (auto waited = wait_for(begin, request); !waited) {
+        return waited.error();
+      }
+      if (auto done = play(request); !done) {
+        return done.error();
+      }
+      progress.advance(1);
+    }
+    result_.seconds = seconds(rig_.clock().now() - begin);
+    result_.evictions = rig_.box().service().usage().evictions - evictions_before;
+    if (!options_.index_only) {
+      result_.channel_imbalance = imbalance(difference(counted_bytes(rig_.box()), bytes_before));
+    }
+    return std::move(result_);
+  }
+
+ private:
+  // Until the request's time by the trace's clock; the session is kept alive meanwhile.
+  Result<void> wait_for(TimePoint begin, const TraceRequest& request) {
+    if (options_.speed <= 0) {
+      return {};
+    }
+    const auto since =
+        std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(
+            static_cast<double>(request.at.count()) / options_.speed));
+    while (rig_.clock().now() < begin + since) {
+      rig_.client().progress(begin + since);
+    }
+    return rig_.client().is_open() ? Result<void>()
+                                   : Error(Errc::session_lost, "while waiting for a request");
+  }
+
+  Result<void> play(const TraceRequest& request) {
+    ++result_.requests;
+    result_.block_references += request.blocks.size();
+    if (request.blocks.empty()) {
+      return {};
+    }
+    names_.clear();
+    for (const std::uint64_t block : request.blocks) {
+      names_.push_back(fmt::format("kv/{:016x}", block));
+    }
+    const std::vector<std::string_view> views(names_.begin(), names_.end());
+    const TimePoint begin = rig_.clock().now();
+    Result<Lookup> found = rig_.client().lookup_prefix(views);
+    if (!found) {
+      return found.error();
+    }
+    result_.lookup_us.push_back(seconds(rig_.clock().now() - begin) * 1e6);
+    const std::size_t hits = found->objects.size();
+    result_.prefix_hits += hits;
+    if (!options_.index_only) {
+      if (auto read = read_all(*found, request); !read) {
+        return read.error();
+      }
+    }
+    rig_.client().release(*found);
+    if (auto put = put_all(request, hits); !put) {
+      return put.error();
+    }
+    result_.request_ms.push_back(seconds(rig_.clock().now() - begin) * 1e3);
+    return {};
+  }
+
+  Result<void> read_all(const Lookup& found, const TraceRequest& request) {
+    for (std::size_t begin = 0; begin < found.objects.size(); begin += options_.blocks_at_once) {
+      const std::size_t count =
+          std::min<std::size_t>(options_.blocks_at_once, found.objects.size() - begin);
+      Lookup part = found;
+      part.objects.assign(found.objects.begin() + static_cast<std::ptrdiff_t>(begin),
+                          found.objects.begin() + static_cast<std::ptrdiff_t>(begin + count));
+      std::vector<std::span<const LocalSegment>> into;
+      for (std::size_t i = 0; i < count; ++i) {
+        spoil({buffers_[i].data, buffers_[i].size_bytes});
+        into.emplace_back(&buffers_[i], 1);
+      }
+      const std::vector<Errc> statuses = rig_.client().get_found(part, into);
+      for (std::size_t i = 0; i < count; ++i) {
+        if (auto checked = check_read(statuses[i], part, i, request.blocks[begin + i]); !checked) {
+          return checked;
+        }
+      }
+    }
+    return {};
+  }
+
+  Result<void> check_read(Errc status, const Lookup& part, std::size_t index, std::uint64_t block) {
+    if (status == Errc::key_revoked || status == Errc::lease_expired || status == Errc::not_found) {
+      ++result_.lost_hits;
+      return {};
+    }
+    if (status != Errc::ok) {
+      return Error(status, fmt::format("block {} could not be read", block));
+    }
+    const ConstSpan bytes(buffers_[index].data, buffers_[index].size_bytes);
+    result_.bytes_read += bytes.size();
+    result_.wrong_bytes += count_wrong_bytes(bytes, {options_.seed, block});
+    const striping::FoundObject& object = part.objects[index];
+    const auto on_channel = bytes_by_layout(
+        rig_.box(), std::span(part.extents).subspan(object.extent_begin, object.extent_count));
+    if (!on_channel) {
+      return on_channel.error();
+    }
+    result_.block_imbalance_max = std::max(result_.block_imbalance_max, imbalance(*on_channel));
+    return {};
+  }
+
+  // What the prefix did not cover, in order; a block that stands there twice is put once.
+  Result<void> put_all(const TraceRequest& request, std::size_t hits) {
+    std::unordered_set<std::uint64_t> seen(
+        request.blocks.begin(), request.blocks.begin() + static_cast<std::ptrdiff_t>(hits));
+    std::vector<std::size_t> wanted;
+    for (std::size_t i = hits; i < request.blocks.size(); ++i) {
+      if (seen.insert(request.blocks[i]).second) {
+        wanted.push_back(i);
+      }
+    }
+    const std::size_t at_once = options_.index_only ? kSparsePutsMax : options_.blocks_at_once;
+    for (std::size_t begin = 0; begin < wanted.size(); begin += at_once) {
+      const std::size_t count = std::min(at_once, wanted.size() - begin);
+      if (auto put = put_some(request, std::span(wanted).subspan(begin, count)); !put) {
+        return put;
+      }
+    }
+    return {};
+  }
+
+  Result<void> put_some(const TraceRequest& request, std::span<const std::size_t> wanted) {
+    std::vector<PutItem> items;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      PutItem item{.name = names_[wanted[i]], .data = {}};
+      if (options_.index_only) {
+        item.sparse_size = options_.block;
+      } else {
+        fill_pattern({buffers_[i].data, buffers_[i].size_bytes},
+                     {options_.seed, request.blocks[wanted[i]]});
+        item.data = {&buffers_[i], 1};
+      }
+      items.push_back(item);
+    }
+    for (const Errc status : rig_.client().put(items)) {
+      switch (status) {
+        case Errc::ok:
+          ++result_.puts;
+          result_.bytes_written += options_.index_only ? 0 : options_.block.count();
+          break;
+        case Errc::already_exists:
+          ++result_.already_there;
+          break;
+        case Errc::pool_full:
+        case Errc::backing_full:
+          ++result_.refused_puts;
+          break;
+        default:
+          return Error(status, "a block could not be put");
+      }
+    }
+    return {};
+  }
+
+  Rig& rig_;
+  const ReplayOptions& options_;
+  perf::MappedBuffer memory_;
+  std::vector<LocalSegment> buffers_;
+  std::vector<std::string> names_;
+  ReplayResult result_;
+};
+
+}  // namespace
+
+Result<ReplayResult> replay_trace(Rig& rig, const Trace& trace, const ReplayOptions& options,
+                                  Progress& progress) {
+  const SizeBytes bytes =
+      options.index_only ? SizeBytes(4096) : options.block * options.blocks_at_once;
+  Result<perf::MappedBuffer> memory = perf::MappedBuffer::anonymous(bytes);
+  if (!memory) {
+    return memory.error();
+  }
+  return Replayer(rig, options, std::move(*memory)).run(trace, progress);
+}
+
+}  // namespace godbox::app

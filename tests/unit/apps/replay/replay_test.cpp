@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replay/pool_shape.h"
+#include "replay/replayer.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <fmt/format.h>
+
+#include <list>
+#include <random>
+#include <unordered_map>
+
+namespace godbox::app {
+namespace {
+
+constexpr std::uint32_t kDramChannels = 18;
+
+Result<std::unique_ptr<Rig>> rig_of(const PoolShape& shape) {
+  emulator::BoxConfig config = *emulator::preset("laptop");
+  config.name = "replay-test";
+  config.dram_channel_size = shape.dram_channel_size;
+  config.eviction = emulator::EvictionPolicy::lru;
+  config.high_watermark = config.low_watermark = 1;
+  return Rig::start(std::move(config), {.transport = TransportKind::tcp});
+}
+
+// Prompts that share beginnings, of a pool of some hundred blocks.
+Trace make_trace(std::uint64_t seed, std::size_t requests) {
+  std::mt19937_64 random(seed);
+  std::uint64_t next = 1000;
+  std::vector<std::vector<std::uint64_t>> prompts(20);
+  Trace trace;
+  for (std::size_t i = 0; i < requests; ++i) {
+    std::vector<std::uint64_t>& prompt = prompts[random() % prompts.size()];
+    if (random() % 4 == 0) {
+      prompt.resize(prompt.size() / 2);
+    }
+    for (std::uint64_t more = random() % 8; more > 0; --more) {
+      prompt.push_back(next++);
+    }
+    trace.push_back({.at = std::chrono::milliseconds(i), .blocks = prompt});
+  }
+  return trace;
+}
+
+// The same in textbook form: a list of blocks, the last used in front. A prompt's head counts as
+// used after its tail.
+class ListLru {
+ public:
+  explicit ListLru(std::size_t blocks) : blocks_(blocks) {}
+
+  std::uint64_t play(const std::vector<std::uint64_t>& prompt) {
+    std::size_t hits = 0;
+    while (hits < prompt.size() && places_.contains(prompt[hits])) {
+      ++hits;
+    }
+    for (std::size_t i = hits; i-- > 0;) {
+      order_.splice(order_.begin(), order_, places_[prompt[i]]);
+    }
+    // Room is made block by block, and a block is there or not when its turn comes.
+    std::vector<std::uint64_t> fresh;
+    for (std::size_t i = hits; i < prompt.size(); ++i) {
+      if (places_.contains(prompt[i])) {
+        continue;
+      }
+      if (order_.size() + fresh.size() == blocks_ && !order_.empty()) {
+        places_.erase(order_.back());
+        order_.pop_back();
+      }
+      if (order_.size() + fresh.size() < blocks_) {
+        fresh.push_back(prompt[i]);
+      }
+    }
+    for (auto block = fresh.rbegin(); block != fresh.rend(); ++block) {
+      order_.push_front(*block);
+      places_[*block] = order_.begin();
+    }
+    return hits;
+  }
+
+ private:
+  std::size_t blocks_;
+  std::list<std::uint64_t> order_;
+  std::unordered_map<std::uint64_t, std::list<std::uint64_t>::iterator> places_;
+};
+
+}  // namespace
+
+TEST_CASE("a pool can be made for exactly so many blocks", "[unit]") {
+  for (const std::uint64_t blocks :
+       {1, 7, 64, 300, 1000, 4096, 5000, 10000, 30000, 50000, 182790}) {
+    const auto shape = shape_for_blocks(blocks, kDramChannels);
+    REQUIRE(shape.has_value());
+    CHECK(shape->dram_channel_size.count() * kDramChannels / shape->block.count() == blocks);
+    CHECK(shape->dram_channel_size.count() % (256U << 20U) == 0);
+    CHECK(shape->block.count() % (kDramChannels * (64U << 10U)) == 0);
+  }
+  CHECK_FALSE(shape_for_blocks(0, kDramChannels).has_value());
+  CHECK_FALSE(shape_for_blocks(std::uint64_t{1} << 40U, kDramChannels).has_value());
+}
+
+TEST_CASE("the pool evicts as a list of blocks would", "[unit]") {
+  constexpr std::uint64_t kBlocks = 100;
+  const auto shape = shape_for_blocks(kBlocks, kDramChannels);
+  REQUIRE(shape.has_value());
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    INFO("seed " << seed);
+    const Trace trace = make_trace(seed, 400);
+    const auto rig = rig_of(*shape);
+    REQUIRE(rig.has_value());
+    Progress progress("test", 400);
+    const auto result =
+        replay_trace(**rig, trace, {.block = shape->block, .index_only = true}, progress);
+    REQUIRE(result.has_value());
+    ListLru lru(kBlocks);
+    std::uint64_t hits = 0;
+    for (const TraceRequest& request : trace) {
+      hits += lru.play(request.blocks);
+    }
+    CHECK(result->prefix_hits == hits);
+    CHECK(result->evictions > 100);
+    CHECK(result->requests == 400);
+  }
+}
+
+TEST_CASE("whole blocks are read back as they were put", "[unit]") {
+  emulator::BoxConfig config = *emulator::preset("laptop");
+  config.name = "replay-test";
+  config.eviction = emulator::EvictionPolicy::lru;
+  config.backing_limit = SizeBytes(std::uint64_t{128} << 20U);
+  const auto rig = Rig::start(std::move(config), {.transport = TransportKind::tcp});
+  REQUIRE(rig.has_value());
+  const Trace trace = make_trace(4, 60);
+  const SizeBytes block(std::uint64_t{2} << 20U);
+  Progress progress("test", 60);
+  const auto result = replay_trace(**rig, trace, {.block = block, .seed = 7}, progress);
+  REQUIRE(result.has_value());
+  CHECK(result->wrong_bytes == 0);
+  CHECK(result->prefix_hits > 0);
+  CHECK(result->bytes_read == (result->prefix_hits - result->lost_hits) * block.count());
+  CHECK(result->bytes_written == result->puts * block.count());
+  CHECK(result->block_imbalance_max >= 1);
+  CHECK(result->block_imbalance_max <= 1.05);
+  CHECK(result->channel_imbalance <= 1.05);
+}
+
+}  // namespace godbox::app
