@@ -50,6 +50,13 @@ class ReplayTest(ProgramTest):
         self.assertEqual(rows[-1]["evictions"], 0)
         self.assertEqual(rows[-1]["pool_blocks"], 1 + 30 * 24)
 
+    def test_a_trace_is_made_up(self):
+        document = self.run_json("replay", "--generate", "conversation", "--requests", "500",
+                                 "--index-only")
+        self.assertTrue(document["generated"])
+        self.assertEqual(document["rows"][0]["requests"], 500)
+        self.assertGreater(document["rows"][0]["prefix_hits"], 500 - 1)
+
     def test_whole_blocks_are_compared(self):
         row = self.run_json("replay", str(self.trace), "--requests", "90", "--pool-size", "256MiB",
                             "--block-size", "3MiB")["rows"][0]
@@ -75,6 +82,8 @@ class ReplayTest(ProgramTest):
             ([str(self.trace), "--pool-size", "1MiB,2MiB"], "one size"),
             ([str(self.trace), "--block-size", "x"], "--block-size"),
             ([str(self.trace), "--speed", "-1"], "--speed"),
+            ([str(self.trace), "--generate", "synthetic"], "either"),
+            (["--generate", "toolagent"], "conversation, synthetic"),
         ):
             result = subprocess.run([PROGRAM, "replay", *arguments], capture_output=True,
                                     text=True, check=False, timeout=60)

@@ -8,6 +8,7 @@
 #include "commands/commands.h"
 #include "measure/machine.h"
 #include "measure/statistics.h"
+#include "replay/generator.h"
 #include "replay/pool_shape.h"
 #include "replay/replayer.h"
 #include "replay/trace.h"
@@ -28,6 +29,7 @@ constexpr std::uint32_t kPoolsMax = 64;
 
 constexpr std::string_view kFooter = R"(Examples:
   godbox replay trace.jsonl --index-only --pool-blocks 1000,10000,unbounded
+  godbox replay --generate conversation --index-only --pool-blocks 1000,10000
   godbox replay trace.jsonl --requests 300 --pool-size 8GiB --block-size 160MiB
 A trace has a JSON object a line: {"timestamp": ms, "input_length": tokens, "output_length": tokens,
 "hash_ids": [a number for each 512 tokens]}. Each request looks up its leading blocks, reads those
@@ -36,7 +38,8 @@ that the pool has and puts the others, through the library over TCP to a box in 
 the exact LRU; otherwise every byte that is read is compared.)";
 
 struct ReplayCommand {
-  std::string trace;
+  std::string trace;     // a file; or
+  std::string generate;  // a kind
   std::uint64_t requests = 0;
   bool index_only = false;
   std::string pool_blocks = "unbounded";
@@ -117,6 +120,7 @@ Result<emulator::BoxConfig> box_for(PoolChoice& pool, bool index_only) {
     }
     config->dram_channel_size = shape->dram_channel_size;
     pool.block = shape->block;
+    pool.blocks = shape->blocks;
   }
   if (const Result<void> valid = emulator::validate(*config); !valid) {
     return valid.error();
@@ -187,15 +191,18 @@ void print_rows(const std::vector<ReplayRow>& rows, const ReplayCommand& command
     for (const ReplayRow& row : rows) {
       list.push_back(to_json(row, command.index_only));
     }
-    print_json(stdout,
-               boost::json::object{{"schema", kSchema},
-                                   {"version", version()},
-                                   {"commit", build_commit()},
-                                   {"build_type", build_type()},
-                                   {"trace", json_text(command.trace)},
-                                   {"seed", command.seed},
-                                   {"rows", std::move(list)}},
-               false);
+    print_json(
+        stdout,
+        boost::json::object{
+            {"schema", kSchema},
+            {"version", version()},
+            {"commit", build_commit()},
+            {"build_type", build_type()},
+            {"trace", json_text(command.generate.empty() ? command.trace : command.generate)},
+            {"generated", !command.generate.empty()},
+            {"seed", command.seed},
+            {"rows", std::move(list)}},
+        false);
     return;
   }
   Table table({{"pool", Table::Align::left},
@@ -220,8 +227,26 @@ void print_rows(const std::vector<ReplayRow>& rows, const ReplayCommand& command
   fmt::print("{}\n", table.render());
 }
 
+Result<Trace> find_trace(const ReplayCommand& command) {
+  if (command.trace.empty() == command.generate.empty()) {
+    return Error(Errc::invalid_argument, "give either a trace or --generate");
+  }
+  if (command.generate.empty()) {
+    return read_trace(command.trace, command.requests);
+  }
+  const Result<TraceKind> kind = parse_trace_kind(command.generate);
+  if (!kind) {
+    return Error(Errc::invalid_argument, "--generate: " + kind.error().detail);
+  }
+  Trace trace = generate_trace(*kind, command.seed);
+  if (command.requests > 0 && command.requests < trace.size()) {
+    trace.resize(command.requests);
+  }
+  return trace;
+}
+
 ExitCode run_replay(const ReplayCommand& command) {
-  const Result<Trace> trace = read_trace(command.trace, command.requests);
+  const Result<Trace> trace = find_trace(command);
   if (!trace) {
     return fail("replay", trace.error());
   }
@@ -254,7 +279,10 @@ void add_replay(CLI::App& program, Action& chosen) {
   auto command = std::make_shared<ReplayCommand>();
   CLI::App* const replay =
       program.add_subcommand("replay", "Play a trace of requests against a box in this process");
-  replay->add_option("trace", command->trace, "The trace, a JSON object a line")->required();
+  replay->add_option("trace", command->trace, "The trace, a JSON object a line");
+  replay->add_option("--generate", command->generate,
+                     "Instead: a trace with the statistics of a published one: conversation, "
+                     "synthetic");
   replay->add_option("--requests", command->requests, "Only so many of its first requests; 0: all");
   replay->add_flag("--index-only", command->index_only,
                    "Name and place blocks, and move no bytes: hit shares");
@@ -272,7 +300,8 @@ void add_replay(CLI::App& program, Action& chosen) {
       ->add_option("--speed", command->speed,
                    "Times the trace's own; 0: each request when the one before is done")
       ->check(CLI::Range(0.0, 1e6));
-  replay->add_option("--seed", command->seed, "Of the blocks' bytes")->capture_default_str();
+  replay->add_option("--seed", command->seed, "Of the blocks' bytes, and of --generate")
+      ->capture_default_str();
   replay->add_flag("--json", command->json, "One object with all figures (docs/replay.md)");
   replay->footer(std::string(kFooter));
   replay->callback([command, &chosen] { chosen = [command] { return run_replay(*command); }; });

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "list_lru.h"
 #include "replay/pool_shape.h"
 #include "replay/replayer.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <fmt/format.h>
 
-#include <list>
 #include <random>
-#include <unordered_map>
 
 namespace godbox::app {
 namespace {
@@ -42,47 +41,6 @@ Trace make_trace(std::uint64_t seed, std::size_t requests) {
   return trace;
 }
 
-// The same in textbook form: a list of blocks, the last used in front. A prompt's head counts as
-// used after its tail.
-class ListLru {
- public:
-  explicit ListLru(std::size_t blocks) : blocks_(blocks) {}
-
-  std::uint64_t play(const std::vector<std::uint64_t>& prompt) {
-    std::size_t hits = 0;
-    while (hits < prompt.size() && places_.contains(prompt[hits])) {
-      ++hits;
-    }
-    for (std::size_t i = hits; i-- > 0;) {
-      order_.splice(order_.begin(), order_, places_[prompt[i]]);
-    }
-    // Room is made block by block, and a block is there or not when its turn comes.
-    std::vector<std::uint64_t> fresh;
-    for (std::size_t i = hits; i < prompt.size(); ++i) {
-      if (places_.contains(prompt[i])) {
-        continue;
-      }
-      if (order_.size() + fresh.size() == blocks_ && !order_.empty()) {
-        places_.erase(order_.back());
-        order_.pop_back();
-      }
-      if (order_.size() + fresh.size() < blocks_) {
-        fresh.push_back(prompt[i]);
-      }
-    }
-    for (auto block = fresh.rbegin(); block != fresh.rend(); ++block) {
-      order_.push_front(*block);
-      places_[*block] = order_.begin();
-    }
-    return hits;
-  }
-
- private:
-  std::size_t blocks_;
-  std::list<std::uint64_t> order_;
-  std::unordered_map<std::uint64_t, std::list<std::uint64_t>::iterator> places_;
-};
-
 }  // namespace
 
 TEST_CASE("a pool can be made for exactly so many blocks", "[unit]") {
@@ -90,9 +48,17 @@ TEST_CASE("a pool can be made for exactly so many blocks", "[unit]") {
        {1, 7, 64, 300, 1000, 4096, 5000, 10000, 30000, 50000, 182790}) {
     const auto shape = shape_for_blocks(blocks, kDramChannels);
     REQUIRE(shape.has_value());
+    CHECK(shape->blocks == blocks);
     CHECK(shape->dram_channel_size.count() * kDramChannels / shape->block.count() == blocks);
     CHECK(shape->dram_channel_size.count() % (256U << 20U) == 0);
     CHECK(shape->block.count() % (kDramChannels * (64U << 10U)) == 0);
+  }
+  for (const std::uint64_t blocks : {181676, 182631, 1'000'003, 1 << 24}) {
+    const auto shape = shape_for_blocks(blocks, kDramChannels);
+    REQUIRE(shape.has_value());
+    CHECK(shape->blocks >= blocks);
+    CHECK(static_cast<double>(shape->blocks) < static_cast<double>(blocks) * 1.07);
+    CHECK(shape->dram_channel_size.count() * kDramChannels / shape->block.count() == shape->blocks);
   }
   CHECK_FALSE(shape_for_blocks(0, kDramChannels).has_value());
   CHECK_FALSE(shape_for_blocks(std::uint64_t{1} << 40U, kDramChannels).has_value());
