@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures with `godbox bench` what godbox promises, and prints each figure beside its bar.
+"""Measures with `godbox bench` and `godbox replay` what godbox promises, and prints each figure beside its bar.
 
 Exit status 0 when all bars hold, 1 on a miss, 2 when something could not be measured. It wants a
 machine that does nothing else, and takes up to an hour; --group runs one part of it.
@@ -27,6 +27,12 @@ ONE_CHANNEL_ERROR_MAX = 0.05
 CHANNELS_BALANCED = (1, 7, 18, 28)
 SWEEP_POINTS = 6 + 9  # channels, ports
 GROUP_SECONDS_MAX = 1800
+# Prefix-hit shares of pools of so many blocks, as Mooncake published them of its traces (FAST'25).
+HIT_SHARE_PERCENT = {
+    "conversation": {1000: 4.5, 5000: 11.0, 10000: 21.1, 30000: 32.6, 50000: 35.5, None: 36.6},
+    "synthetic": {1000: 8.3, 5000: 27.9, 10000: 42.4, 30000: 62.4, 50000: 64.0, None: 64.0},
+}
+HIT_SHARE_POINTS_MAX = 1.0
 
 
 @dataclass
@@ -114,12 +120,31 @@ def judge_one_channel(rows: Rows) -> Iterator[Figure]:
                      abs(row["efficiency"] - 1), ONE_CHANNEL_ERROR_MAX)
 
 
+def judge_hits_of(kind: str) -> Callable[[Rows], Iterator[Figure]]:
+    def judge(rows: Rows) -> Iterator[Figure]:
+        for row in rows:
+            blocks = None if row["unbounded"] else row["pool_blocks"]
+            yield Figure(f"points from the published prefix-hit share: {kind}, "
+                         + ("no bound" if blocks is None else f"{blocks} blocks"),
+                         abs(100 * row["prefix_hit_share"] - HIT_SHARE_PERCENT[kind][blocks]),
+                         HIT_SHARE_POINTS_MAX)
+    return judge
+
+
+def judge_whole_blocks(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        case = f"replay of {row['requests']} requests, {row['block_bytes'] >> 20} MiB blocks"
+        yield Figure(f"max over mean per block: {case}", row["block_imbalance_max"], IMBALANCE_MAX)
+        yield Figure(f"max over mean of all: {case}", row["channel_imbalance"], IMBALANCE_MAX)
+
+
 @dataclass
 class Group:
     options: list[str]
     judge: Callable[[Rows], Iterator[Figure]]
     rows: int  # that the options give: a row that is not there has not been measured
     quick: tuple[str, ...] = ("--quick",)
+    command: str = "bench"
 
 
 BLOCKS = "1MiB,4MiB,20MiB"
@@ -140,16 +165,25 @@ GROUPS = {
                      judge_scaling, rows=SWEEP_POINTS * 2),
     "one-channel": Group(["--workload", "one-channel", "--mode", "paced", "--repeats", "3"],
                          judge_one_channel, rows=2),
+    **{f"replay-{kind}": Group(["--generate", kind, "--index-only", "--pool-blocks",
+                                "1000,5000,10000,30000,50000,unbounded"],
+                               judge_hits_of(kind), rows=6, quick=("--requests", "500"),
+                               command="replay")
+       for kind in HIT_SHARE_PERCENT},
+    "replay-whole": Group(["--generate", "conversation", "--requests", "300", "--pool-size", "8GiB",
+                           "--block-size", "160MiB"], judge_whole_blocks, rows=1,
+                          quick=("--requests", "20", "--pool-size", "256MiB", "--block-size",
+                                 "2MiB"), command="replay"),
 }
 
 
 def measure(program: str, group: Group, quick: bool) -> Rows:
-    """The rows of one run of the bench. Raises ValueError for too few rows, or wrong bytes."""
+    """The rows of one run. Raises ValueError for too few rows, or wrong bytes."""
     options = merge(group.options, group.quick) if quick else group.options
-    result = subprocess.run([program, "bench", "--json", *options], stdout=subprocess.PIPE,
+    result = subprocess.run([program, group.command, "--json", *options], stdout=subprocess.PIPE,
                             text=True, timeout=GROUP_SECONDS_MAX)
     if result.returncode != 0:
-        raise ValueError(f"bench ended with status {result.returncode}")
+        raise ValueError(f"{group.command} ended with status {result.returncode}")
     rows = json.loads(result.stdout)["rows"]
     if len(rows) != group.rows:
         raise ValueError(f"{len(rows)} rows, not {group.rows}")
