@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures with `godbox bench` and `godbox replay` what godbox promises, and prints each figure beside its bar.
+"""Measures with `godbox bench` and `replay` what godbox promises: each figure beside its bar.
 
 Exit status 0 when all bars hold, 1 on a miss, 2 when something could not be measured. It wants a
 machine that does nothing else, and takes up to an hour; --group runs one part of it.
