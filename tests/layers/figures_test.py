@@ -56,6 +56,21 @@ class FiguresTest(unittest.TestCase):
         row = {**BLOCK, "channels": 18, "block_imbalance_max": 1.04, "channel_imbalance": 1.06}
         self.assertEqual(len(misses(check_figures.judge_balance, [row])), 1)
 
+    def test_hit_shares_miss_on_either_side(self):
+        judge = check_figures.judge_hits_of("synthetic")
+        for share, count in ((0.43, 0), (0.42, 0), (0.435, 1), (0.41, 1)):
+            row = {"unbounded": False, "pool_blocks": 10000, "prefix_hit_share": share}
+            self.assertEqual(len(misses(judge, [row])), count, share)
+        row = {"unbounded": True, "pool_blocks": 43000, "prefix_hit_share": 0.62}
+        self.assertIn("no bound", misses(judge, [row])[0])
+        with self.assertRaises(KeyError):
+            list(judge([{"unbounded": False, "pool_blocks": 77, "prefix_hit_share": 0.4}]))
+
+    def test_whole_blocks_are_balanced(self):
+        row = {"requests": 300, "block_bytes": 160 << 20, "block_imbalance_max": 1.06,
+               "channel_imbalance": 1.04}
+        self.assertEqual(len(misses(check_figures.judge_whole_blocks, [row])), 1)
+
     def test_emulated_figures_miss_on_either_side(self):
         for error, count in ((4.9, 0), (-4.9, 0), (5.1, 1), (-5.1, 1)):
             row = {"op": "read", "sweep": "channels", "channels": 28, "ports": 9,
