@@ -27,6 +27,8 @@ void add_pool(boost::json::object& to, const PoolUsage& usage) {
   to["slabs"] = usage.slabs;
   to["evictions"] = usage.evictions;
   to["quarantined"] = usage.quarantined;
+  to["lost_objects"] = usage.lost_objects;
+  to["retired_bytes"] = usage.retired.count();
 }
 
 boost::json::array dram_channels(const BoxStatus& status) {

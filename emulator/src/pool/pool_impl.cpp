@@ -106,9 +106,55 @@ void PoolService::Impl::destroy(std::uint32_t slot_index) {
   for (const PackedExtent& extent : index.extents(slot)) {
     new_extents.push_back(extent.unpacked());
   }
-  space.free(new_extents, slot.is_sparse);
+  free_space(new_extents, slot.is_sparse);
   tenants.release(slot.tenant);
   index.destroy(slot_index);
+}
+
+void PoolService::Impl::drop_if_lost(std::uint32_t slot_index) {
+  const ObjectSlot& slot = index.slot(slot_index);
+  if (slot.state != SlotState::committed) {
+    return;
+  }
+  const std::span<const PackedExtent> extents = index.extents(slot);
+  if (std::any_of(extents.begin(), extents.end(),
+                  [this](const PackedExtent& extent) { return is_lost(extent.unpacked()); })) {
+    unpublish(slot_index);
+    retire(slot_index);
+    ++lost_objects;
+  }
+}
+
+bool PoolService::Impl::is_lost(const Extent& extent) {
+  bool is_met = false;
+  slabs.slab(slabs.find(extent.address.slab))
+      .layout->for_each_run(
+          extent.address.offset, extent.length_bytes, [&](const striping::DramRun& run) {
+            const MemoryTarget& target = backing.dram_channel(run.dram_channel);
+            is_met = is_met || met_poison(target, ConstSpan(target.data() + run.offset.count(),
+                                                            run.length_bytes));
+          });
+  return is_met;
+}
+
+void PoolService::Impl::free_space(std::span<const Extent> extents, bool is_sparse) {
+  if (is_sparse || !backing.has_poison()) {
+    space.free(extents, is_sparse);
+    return;
+  }
+  for (const Extent& extent : extents) {
+    const std::uint32_t strip_bytes =
+        strip_bytes_of(slabs.slab(slabs.find(extent.address.slab)).kind);
+    for (std::uint32_t at = 0; at < extent.length_bytes; at += strip_bytes) {
+      const Extent strip{{extent.address.slab, extent.address.offset + SizeBytes(at)},
+                         std::min(strip_bytes, extent.length_bytes - at)};
+      if (is_lost(strip)) {
+        retired_bytes += strip_bytes;
+      } else {
+        space.free({&strip, 1}, is_sparse);
+      }
+    }
+  }
 }
 
 void PoolService::Impl::unpublish(std::uint32_t slot_index) {

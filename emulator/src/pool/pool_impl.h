@@ -157,6 +157,11 @@ struct PoolService::Impl {
   void free_if_unused(std::uint32_t index);
   void destroy(std::uint32_t index);
   void unpublish(std::uint32_t index);
+  // An object with bytes that the memory has lost is no more: a miss, which can be put again.
+  void drop_if_lost(std::uint32_t index);
+  [[nodiscard]] bool is_lost(const Extent& extent);
+  // Strips with lost bytes stay taken, so that nobody is given them.
+  void free_space(std::span<const Extent> extents, bool is_sparse);
 
   // --- LRU and making room (pool_impl.cpp) ---
   [[nodiscard]] SlotList& lru_of(const ObjectSlot& slot) {
@@ -211,6 +216,8 @@ struct PoolService::Impl {
   std::uint64_t evictions = 0;
   std::uint64_t regions = 0;
   std::uint64_t quarantined = 0;
+  std::uint64_t lost_objects = 0;
+  std::uint64_t retired_bytes = 0;  // of strips with lost bytes
 
   std::vector<DramChannelUsage> dram_channel_usage;
   // Of the call in progress; kept for their capacity.

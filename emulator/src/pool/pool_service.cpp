@@ -266,6 +266,8 @@ PoolUsage PoolService::usage() const {
   usage.slabs = impl_->slabs.live_slabs();
   usage.evictions = impl_->evictions;
   usage.quarantined = impl_->quarantined;
+  usage.lost_objects = impl_->lost_objects;
+  usage.retired = SizeBytes(impl_->retired_bytes);
   return usage;
 }
 

@@ -229,9 +229,13 @@ void PoolService::end_access(AccessTicket& ticket) {
   if (!ticket.pinned.empty() && (ticket.pinned.front() & kWritePinBit) != 0) {
     impl_->backing.flush(ticket.spans);
   }
+  const bool met = impl_->backing.is_poisoned(ticket.spans);
   {
     const std::lock_guard lock(impl_->mutex);
     for (const std::uint32_t pinned : ticket.pinned) {
+      if (met) {
+        impl_->drop_if_lost(pinned & ~kWritePinBit);
+      }
       impl_->unpin(pinned);
     }
     Session* const writer =

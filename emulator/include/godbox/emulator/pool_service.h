@@ -17,6 +17,10 @@
 // with its session or at its deadline; space under an access in flight, or mapped by a local
 // session, is quarantined until that ends.
 //
+// Lost memory (poison). An access that meets it is answered with `poison`; an object of which bytes
+// are lost is dropped then, so that it is a miss and can be put again, and strips with lost bytes
+// are given to nobody any more.
+//
 // Tenants. What a tenant is given holds zeros or its own bytes of before; a region holds zeros.
 // Small objects of several tenants share chunks once half of the backing limit is in use.
 //
@@ -83,7 +87,9 @@ struct PoolUsage {
   std::uint64_t sessions = 0;
   std::uint64_t slabs = 0;
   std::uint64_t evictions = 0;
-  std::uint64_t quarantined = 0;  // objects and reservations that wait for pins or leases
+  std::uint64_t quarantined = 0;   // objects and reservations that wait for pins or leases
+  std::uint64_t lost_objects = 0;  // dropped, as the memory has lost bytes of theirs
+  SizeBytes retired;               // of `reserved`: strips with lost bytes, given to nobody again
 };
 
 struct DramChannelUsage {

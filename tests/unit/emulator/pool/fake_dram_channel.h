@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <functional>
+#include <set>
 
 #include <sys/mman.h>
 
@@ -81,6 +82,16 @@ class FakeDramChannel final : public MemoryTarget {
     backed_bytes -= size.count();
     return {};
   }
+  // From now on this byte's page is poisoned.
+  void lose(DramOffset offset) {
+    lost_pages_.insert(offset.count() / 4096);
+    has_poison_ = true;
+  }
+  [[nodiscard]] bool is_poisoned(ConstSpan range) const override {
+    const auto begin = static_cast<std::uint64_t>(range.data() - data_);
+    return !range.empty() && lost_pages_.lower_bound(begin / 4096) !=
+                                 lost_pages_.upper_bound((begin + range.size() - 1) / 4096);
+  }
   void flush(ConstSpan) const override {}
   void invalidate(ConstSpan) const override {}
 
@@ -93,6 +104,7 @@ class FakeDramChannel final : public MemoryTarget {
 
   SizeBytes size_;
   std::byte* data_ = nullptr;
+  std::set<std::uint64_t> lost_pages_;
 };
 
 }  // namespace godbox::emulator::test
