@@ -204,8 +204,7 @@ Result<std::string> VirtualMachine::qmp(std::string_view command, std::string_vi
 }
 
 void VirtualMachine::power_off(Duration limit) {
-  // A guest that runs a command does not listen.
-  if (impl_->is_ready && !impl_->is_unfinished && !impl_->is_gone()) {
+  if (impl_->is_ready && !impl_->is_gone()) {
     impl_->is_cancelled = false;
     if (write_all(impl_->links.near(Link::control), "poweroff\n", Peer::link)) {
       (void)impl_->run_until([this] { return impl_->is_gone(); }, limit, "");

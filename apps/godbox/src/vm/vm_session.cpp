@@ -226,16 +226,18 @@ boost::json::object VmSession::answer(const VmControl::Request& asked) {
     reply = boost::json::object{{"stopping", true}};
   } else if (what == "status") {
     reply = status();
-  } else if (what == "poison") {
-    reply = poison(request);
-  } else if (what == "detach" && is_set(request, "force") && !is_plugging_) {
+  } else if (!is_changing_ &&
+             (what == "poison" || (what == "detach" && is_set(request, "force")))) {
     // QEMU's alone to do, so that it can be done while a command runs in the guest.
-    reply = detach(request);
-  } else if (machine_->is_busy() || is_serving_ || is_plugging_) {
+    is_changing_ = true;
+    reply = what == "poison" ? poison(request) : detach(request);
+    is_changing_ = false;
+  } else if (machine_->is_busy() || is_serving_ || is_changing_) {
     reply = Error(Errc::queue_full, "the VM does something else; one thing at a time");
   } else {
     // Each of these waits, and other requests are answered meanwhile.
     is_serving_ = true;
+    is_changing_ = what == "attach" || what == "detach";
     if (what == "exec") {
       reply = exec(asked);
     } else if (what == "attach") {
@@ -243,7 +245,7 @@ boost::json::object VmSession::answer(const VmControl::Request& asked) {
     } else if (what == "detach") {
       reply = detach(request);
     }
-    is_serving_ = false;
+    is_serving_ = is_changing_ = false;
   }
   return reply ? *reply : error_reply(reply.error());
 }
@@ -434,14 +436,13 @@ Result<boost::json::object> VmSession::detach(const boost::json::object& request
                                       : fmt::format("no channel {:#x} is attached", *serial));
   }
   const Attached& attached = found->second;
-  is_plugging_ = true;
-  Result<void> done = is_set(request, "force") ? Result<void>() : check_unused(attached);
-  if (done) {
-    done = unplug(attached);
+  if (!is_set(request, "force")) {
+    if (Result<void> unused = check_unused(attached); !unused) {
+      return unused.error();
+    }
   }
-  is_plugging_ = false;
-  if (!done) {
-    return done.error();
+  if (Result<void> unplugged = unplug(attached); !unplugged) {
+    return unplugged.error();
   }
   const std::uint64_t value = attached.serial;
   attached_.erase(found);

@@ -95,7 +95,7 @@ class VmSession {
   std::map<std::size_t, Attached> attached_;  // by hot-plug slot
   unsigned attached_ever_ = 0;
   bool is_serving_ = false;   // a request that waits for the guest
-  bool is_plugging_ = false;  // a request that changes attached_
+  bool is_changing_ = false;  // a request that changes devices
   std::unique_ptr<emulator::vm::VirtualMachine> machine_;
 };
 
