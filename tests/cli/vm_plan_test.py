@@ -152,6 +152,12 @@ class VmPlanTest(ProgramTest):
         self.run_program("vm", status=USAGE)
         self.run_program("vm", "plan", "--json", "--qemu", status=USAGE)
 
+    def test_a_guest_that_is_larger_than_the_machine_is_refused(self):
+        self.assert_fails(["vm", "run", "--preset", "laptop", "--guest-memory", "1TiB", "--",
+                           "true"], 125,
+                          "the guest's memory is 1048576 MiB and this machine has")
+
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -11,6 +11,7 @@ import mmap
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,9 +27,11 @@ TIB = 1 << 40
 
 def run_in_new(options, command, limit_s=400):
     """One boot for one command; its output."""
-    result = subprocess.run([GODBOX, "vm", "run", "--name", f"once-{os.getpid()}", *options, "--",
+    result = subprocess.run([GODBOX, "vm", "run", "--name", f"once-{os.getpid()}", "--timeout",
+                             str(limit_s), *options, "--",
                              *command],
-                            stdout=subprocess.PIPE, text=True, timeout=limit_s, check=False)
+                            stdout=subprocess.PIPE, text=True, timeout=limit_s + 60, check=False,
+                            preexec_fn=die_with_parent)
     assert result.returncode == 0, (options, command, result.returncode, result.stdout)
     return result.stdout
 
@@ -252,6 +255,15 @@ class HotPlug(unittest.TestCase):
         machine.output([GODBOX, "cxl", "down", "--serial", hex(serial)])
 
 
+def ask_and_leave(name, arguments):
+    """Asks the VM to run a command as `vm exec` does, and is gone before it begins."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+        asking.connect(f"\0godbox-vm-{os.getuid()}-{name}")
+        request = json.dumps({"do": "exec", "arguments": arguments, "folder": "/"}).encode()
+        with open(os.devnull, "w", encoding="ascii") as nothing:
+            socket.send_fds(asking, [request], [nothing.fileno(), nothing.fileno()])
+
+
 PULL_UNDER_LOAD = r"""
 cd /tmp
 GODBOX bench --target dax --working-set 32MiB --repeats 1000 --json > bench.json 2> bench.err
@@ -329,6 +341,27 @@ class Faults(unittest.TestCase):
                 while machine.tell("status")["busy"] and time.monotonic() < limit:
                     time.sleep(0.1)
                 self.assertEqual(machine.output(["echo", "next"]), "next\n")
+
+    def test_a_command_whose_client_is_gone_at_once_ends_too(self):
+        with Machine(GODBOX, ["--preset", "laptop"]) as machine:
+            for _ in range(5):
+                ask_and_leave(machine.name, ["sleep", "1000"])
+            ask_and_leave(machine.name, ["sh", "-c", "(trap '' TERM; exec sleep 77) & "
+                                                     "timeout 78 sleep 78; true"])
+            limit = time.monotonic() + 30
+            while machine.tell("status")["busy"] and time.monotonic() < limit:
+                time.sleep(0.1)
+            left = machine.output(["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"])
+            self.assertNotRegex(left, "sleep (77|78|1000)")
+            # A command's signals are those of any other.
+            self.assertIn("SigIgn:\t0000000000000000",
+                          machine.output(["grep", "SigIgn", "/proc/self/status"]))
+
+    def test_an_end_in_order_after_a_signal(self):
+        machine = Machine(GODBOX, ["--preset", "laptop"])
+        machine.wait()
+        machine.process.send_signal(signal.SIGTERM)
+        self.assertEqual(machine.process.wait(30), 0)
 
     def test_nothing_is_left_after_kill(self):
         machine = Machine(GODBOX, ["--preset", "laptop"])

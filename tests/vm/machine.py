@@ -12,11 +12,18 @@ BOOT_LIMIT_S = 200
 SKIPPED = 77
 
 
+def die_with_parent():
+    """In a child: the kernel kills it when the test ends, however it ends."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def why_not(godbox):
     """Why no VM can boot here; empty when one can."""
     probe = subprocess.run([godbox, "vm", "run", "--preset", "laptop", "--guest-image", "/nowhere",
                             "--name", f"probe-{os.getpid()}", "--", "true"],
-                           capture_output=True, text=True, check=False)
+                           capture_output=True, text=True, check=False, timeout=60,
+                           preexec_fn=die_with_parent)
     if "no guest kernel" not in probe.stderr:
         return probe.stderr.strip().splitlines()[-1]
     folder = os.environ.get("GODBOX_GUEST_IMAGE") or os.path.join(
@@ -24,12 +31,6 @@ def why_not(godbox):
     if not os.path.exists(os.path.join(folder, "version")):
         return f"no guest image in {folder}; scripts/guest-image makes it"
     return ""
-
-
-def die_with_parent():
-    """In a child: the kernel kills it when the test ends, however it ends."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 class Machine:

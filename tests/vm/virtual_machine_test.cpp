@@ -7,6 +7,8 @@
 
 #include <array>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -241,6 +243,14 @@ TEST_CASE("what cannot start is named", "[qemu]") {
 
   CHECK(check_qemu("no-such-qemu").error().code == Errc::device_missing);
   CHECK(check_qemu("true").error().code == Errc::unsupported);
+  const std::string old_qemu = std::filesystem::temp_directory_path() / "godbox-test-old-qemu";
+  std::ofstream(old_qemu) << "#!/bin/sh\necho 'QEMU emulator version 8.2.0 (Debian 1:8.2.0)'\n";
+  std::filesystem::permissions(old_qemu, std::filesystem::perms::owner_all);
+  const auto too_old = check_qemu(old_qemu);
+  std::filesystem::remove(old_qemu);
+  REQUIRE_FALSE(too_old.has_value());
+  CHECK(too_old.error().code == Errc::unsupported);
+  CHECK(too_old.error().detail.find("8.2") != std::string::npos);
   const auto image = find_guest_image("/nowhere");
   REQUIRE_FALSE(image.has_value());
   CHECK(image.error().detail.find("scripts/guest-image") != std::string::npos);

@@ -139,7 +139,11 @@ Result<CxlDownReport> cxl_down(CxlTree& tree, const CxlSelection& selection) {
     report.regions_removed.push_back(region->name);
   }
   if (selection.serials.empty()) {
-    const auto orphans = remove_orphans(tree, *view);
+    std::set<std::string> windows;
+    for (const CxlChannel& channel : *chosen) {
+      windows.insert(channel.windows.begin(), channel.windows.end());
+    }
+    const auto orphans = remove_orphans(tree, windows);
     if (!orphans) {
       return with_progress(orphans.error(), report.regions_removed);
     }

@@ -211,10 +211,7 @@ Result<bool> clear_windows(CxlTree& tree, const Machine& machine) {
       windows.insert(channel.windows.begin(), channel.windows.end());
     }
   }
-  if (windows.empty()) {
-    return false;
-  }
-  const auto removed = remove_orphans(tree, machine.view, windows);
+  const auto removed = remove_orphans(tree, windows);
   return removed ? Result<bool>(!removed->empty()) : removed.error();
 }
 

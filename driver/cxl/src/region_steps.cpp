@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kCreateAttemptsMax = 5;  // another program may take the name that we read
 constexpr Duration kDeviceFileWaitMax = std::chrono::seconds(5);
+constexpr Duration kOrphanWait = std::chrono::milliseconds(200);
 
 std::string device_file(std::string_view name, std::string_view file) {
   return fmt::format("{}{}/{}", kCxlDevices, name, file);
@@ -201,6 +202,30 @@ Result<void> check_movable(const std::vector<MemoryBlock>& blocks, const std::st
     }
   }
   return {};
+}
+
+// The highest first.
+Result<std::vector<std::string>> find_orphans(const CxlTree& tree,
+                                              const std::set<std::string>& windows) {
+  const auto view = read_cxl_view(tree);
+  if (!view) {
+    return view.error();
+  }
+  std::vector<std::string> names;
+  for (const CxlRegion& region : std::views::reverse(view->regions)) {
+    const bool has_device = std::any_of(region.targets.begin(), region.targets.end(),
+                                        [](const std::string& target) { return !target.empty(); });
+    if (windows.count(region.root_decoder) == 0 || region.size.is_zero() ||
+        region.targets.empty() || has_device || !region.uuid.empty() ||
+        view->find_dax_of(region.name) != nullptr) {
+      continue;
+    }
+    const auto blocks = read_memory_blocks(tree, region);
+    if (blocks && blocks->empty()) {
+      names.push_back(region.name);
+    }
+  }
+  return names;
 }
 
 }  // namespace
@@ -430,25 +455,28 @@ Result<void> remove_region(CxlTree& tree, const CxlView& view, const CxlRegion& 
                     region.name);
 }
 
-Result<std::vector<std::string>> remove_orphans(CxlTree& tree, const CxlView& view,
+Result<std::vector<std::string>> remove_orphans(CxlTree& tree,
                                                 const std::set<std::string>& windows) {
+  const auto first = find_orphans(tree, windows);
+  if (!first || first->empty()) {
+    return first;
+  }
+  tree.wait(kOrphanWait);
+  const auto second = find_orphans(tree, windows);
+  const auto view = read_cxl_view(tree);
+  if (!second || !view) {
+    return second ? view.error() : second.error();
+  }
   std::vector<std::string> removed;
-  for (const CxlRegion& region : std::views::reverse(view.regions)) {
-    const bool is_orphan = !region.size.is_zero() && !region.targets.empty() &&
-                           view.find_dax_of(region.name) == nullptr &&
-                           std::all_of(region.targets.begin(), region.targets.end(),
-                                       [](const std::string& target) { return target.empty(); });
-    if (!is_orphan || (!windows.empty() && windows.count(region.root_decoder) == 0)) {
+  for (const std::string& name : *second) {
+    const CxlRegion* const region = view->find_region(name);
+    if (region == nullptr || std::count(first->begin(), first->end(), name) == 0) {
       continue;
     }
-    const auto blocks = read_memory_blocks(tree, region);
-    if (!blocks || !blocks->empty()) {
-      continue;
-    }
-    if (auto done = remove_region(tree, view, region); !done) {
+    if (auto done = remove_region(tree, *view, *region); !done) {
       return done.error();
     }
-    removed.push_back(region.name);
+    removed.push_back(name);
   }
   return removed;
 }

@@ -46,9 +46,10 @@ inline constexpr Duration kPollPeriod = std::chrono::milliseconds(20);
 [[nodiscard]] Result<void> remove_region(CxlTree& tree, const CxlView& view,
                                          const CxlRegion& region);
 
-// Regions whose devices were all pulled out keep their place in the window: removed, unless memory
-// of theirs is still known to the kernel. Their names. Only regions in `windows`; empty: in all.
-[[nodiscard]] Result<std::vector<std::string>> remove_orphans(
-    CxlTree& tree, const CxlView& view, const std::set<std::string>& windows = {});
+// Regions in these windows whose devices were all pulled out, which keep their place there:
+// removed, unless memory of theirs is still known to the kernel. Their names. Another program may
+// be making a region that looks the same for a moment: only one that stays so for a while counts.
+[[nodiscard]] Result<std::vector<std::string>> remove_orphans(CxlTree& tree,
+                                                              const std::set<std::string>& windows);
 
 }  // namespace godbox::driver

@@ -140,7 +140,12 @@ Result<std::unique_ptr<VirtualMachine>> VirtualMachine::start(VmLaunch launch) {
 }
 
 Result<void> VirtualMachine::wait_until_ready(Duration limit) {
-  return impl_->run_until([this] { return impl_->is_ready; }, limit, "the guest was not ready");
+  if (Result<void> ready =
+          impl_->run_until([this] { return impl_->is_ready; }, limit, "the guest was not ready");
+      !ready) {
+    return ready;
+  }
+  return impl_->negotiate_qmp(limit);  // here, where no other request can be under way
 }
 
 Result<int> VirtualMachine::run(const GuestCommand& command, const CommandStreams& streams,
@@ -148,11 +153,12 @@ Result<int> VirtualMachine::run(const GuestCommand& command, const CommandStream
   if (command.arguments.empty()) {
     return Error(Errc::invalid_argument, "no command for the guest");
   }
-  if (is_busy() || impl_->is_unfinished || !impl_->is_ready) {
-    return Error(Errc::queue_full, is_busy()              ? "the guest runs another command"
-                                   : impl_->is_unfinished ? "the guest may still run a command "
-                                                            "that was given up"
-                                                          : "the guest is not ready");
+  const bool is_unfinished = !impl_->unfinished_id.empty();
+  if (is_busy() || is_unfinished || !impl_->is_ready) {
+    return Error(Errc::queue_full, is_busy()       ? "the guest runs another command"
+                                   : is_unfinished ? "the guest may still run a command that was "
+                                                     "given up"
+                                                   : "the guest is not ready");
   }
   const std::string_view verb = command.on_terminal ? "shell" : (streams.in >= 0 ? "run" : "exec");
   const std::string id = std::to_string(++impl_->last_command);
@@ -163,11 +169,16 @@ Result<int> VirtualMachine::run(const GuestCommand& command, const CommandStream
     return sent.error();
   }
   impl_->begin_command(id, command.on_terminal, streams);
-  const Result<void> ended = impl_->run_until([this] { return impl_->command_status.has_value(); },
-                                              limit, "the command did not end");
+  // A failure of its output is this command's alone: the VM goes on, and takes the next one.
+  Result<void> ended = impl_->run_until(
+      [this] { return impl_->command_status.has_value() || !impl_->output_failure.empty(); }, limit,
+      "the command did not end");
+  if (ended && !impl_->command_status) {
+    ended =
+        Error(Errc::io_error, "the command's output cannot be written: " + impl_->output_failure);
+  }
   if (!ended) {
-    // A failure of its output is this command's alone: the VM goes on, and takes the next one.
-    impl_->is_unfinished = !impl_->kill_command();
+    impl_->unfinished_id = impl_->kill_command() ? "" : id;
     impl_->end_command(false);
     impl_->output_failure.clear();
     return ended.error();
@@ -192,8 +203,8 @@ Result<std::string> VirtualMachine::qmp(std::string_view command, std::string_vi
       return Error(Errc::invalid_argument, fmt::format("{}: its arguments are no JSON", command));
     }
   }
-  if (Result<void> greeted = impl_->negotiate_qmp(limit); !greeted) {
-    return greeted.error();
+  if (!impl_->is_qmp_ready) {
+    return Error(Errc::queue_full, "the guest is not ready");
   }
   if (Result<void> sent = write_all(impl_->links.near(Link::qmp),
                                     boost::json::serialize(message) + "\n", Peer::link);
@@ -204,7 +215,8 @@ Result<std::string> VirtualMachine::qmp(std::string_view command, std::string_vi
 }
 
 void VirtualMachine::power_off(Duration limit) {
-  if (impl_->is_ready && !impl_->is_gone()) {
+  // No command is taken any more.
+  if (std::exchange(impl_->is_ready, false) && !impl_->is_gone()) {
     impl_->is_cancelled = false;
     if (write_all(impl_->links.near(Link::control), "poweroff\n", Peer::link)) {
       (void)impl_->run_until([this] { return impl_->is_gone(); }, limit, "");

@@ -51,7 +51,16 @@ std::vector<pollfd> VirtualMachine::Impl::interests() const {
   }
   for (const Link link : kOutputs) {
     const auto pending = to_host.find(link);
-    if (pending != to_host.end() && !pending->second.empty()) {
+    const bool is_pending = pending != to_host.end() && !pending->second.empty();
+    // One descriptor may be two streams; what is ready takes one write.
+    const bool is_wanted =
+        is_pending && std::any_of(wanted.begin(), wanted.end(), [&](const pollfd& one) {
+          return one.fd == stream_of(link) && one.events == POLLOUT;
+        });
+    if (is_wanted) {
+      continue;
+    }
+    if (is_pending) {
       wanted.push_back({stream_of(link), POLLOUT, 0});
     } else if (links.near(link) >= 0) {
       wanted.push_back({links.near(link), POLLIN, 0});
@@ -157,10 +166,13 @@ void VirtualMachine::Impl::on_control_line(std::string_view line) {
   } else if (verb == "exit") {
     const std::size_t end = rest.find(' ');
     int status = 0;
-    if (end != std::string_view::npos && rest.substr(0, end) == command_id &&
+    const std::string_view id = rest.substr(0, end);
+    if (end != std::string_view::npos && id == command_id &&
         std::from_chars(rest.data() + end + 1, rest.data() + rest.size(), status).ec ==
             std::errc()) {
       command_status = status;
+    } else if (id == unfinished_id) {
+      unfinished_id.clear();
     }
   }
 }

@@ -46,7 +46,7 @@ struct VirtualMachine::Impl {
   std::string to_guest;                 // read from streams.in and not yet taken by the link
   std::map<Link, std::string> to_host;  // read from a link and not yet taken by its stream
   std::string output_failure;           // why a stream takes nothing any more
-  bool is_unfinished = false;           // a command was given up that the guest may still run
+  std::string unfinished_id;  // of a command that was given up and that the guest may still run
   std::optional<int> command_status;
   std::uint64_t last_command = 0;
 
@@ -63,9 +63,6 @@ struct VirtualMachine::Impl {
     while (!is_done()) {
       if (is_cancelled) {
         return Error(Errc::cancelled, "stopped");
-      }
-      if (!output_failure.empty()) {
-        return Error(Errc::io_error, "the command's output cannot be written: " + output_failure);
       }
       if (!guest_failure.empty()) {
         return with_console(Errc::io_error, "the guest: " + guest_failure);

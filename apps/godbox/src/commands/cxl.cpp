@@ -126,7 +126,7 @@ Result<driver::CxlRegionPlan> parse_plan(const std::string& text) {
     const std::size_t stop = std::min(text.find(',', at), text.size());
     const auto serial = parse_number("--region", std::string_view(text).substr(at, stop - at));
     if (!serial) {
-      return Error(Errc::invalid_argument, "--region: " + serial.error().detail);
+      return serial.error();
     }
     plan.serials.push_back(*serial);
     at = stop + 1;
@@ -137,7 +137,7 @@ Result<driver::CxlRegionPlan> parse_plan(const std::string& text) {
 Result<driver::CxlSelection> selection_of(const CxlOptions& options) {
   auto serials = parse_serials(options.serials);
   if (!serials) {
-    return Error(serials.error().code, "--serial: " + serials.error().detail);
+    return serials.error();
   }
   return driver::CxlSelection{
       .serials = std::move(*serials), .all_devices = options.all_devices, .owner = options.owner};

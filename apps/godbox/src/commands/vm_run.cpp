@@ -25,6 +25,7 @@
 
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 namespace godbox::app {
@@ -133,6 +134,19 @@ Result<emulator::vm::VmPlan> plan_of_pool(const RunOptions& options, const Chann
   if (!options.vm.topology_file.empty()) {
     return Error(Errc::config_invalid, "--pool and --topology: the box has its own topology");
   }
+  const BoxOptions& box = options.vm.box;
+  const std::pair<const char*, bool> of_the_box[] = {
+      {"--super-nics", box.super_nics.has_value()},
+      {"--channels", box.dram_channels.has_value()},
+      {"--channel-size", box.dram_channel_size.has_value()},
+      {"--owner bound", options.vm.owner.has_value() && *options.vm.owner != "pool"},
+      {"--box-id", options.vm.box_id.has_value()}};
+  for (const auto& [option, is_given] : of_the_box) {
+    if (is_given) {
+      return Error(Errc::config_invalid,
+                   fmt::format("--pool and {}: that is the box's to say", option));
+    }
+  }
   if (options.bring_up == "numa") {
     return Error(Errc::config_invalid,
                  "--pool and --up numa: a pool's bytes never become a kernel's RAM; --up dax");
@@ -173,22 +187,51 @@ Result<Prepared> prepare(const RunOptions& options) {
 // What a reader that has gone away leaves is an error of a write, not the end of the VM.
 void ignore_closed_pipes() { ::signal(SIGPIPE, SIG_IGN); }
 
-// Until it is stopped, its limit has passed, or the box whose memory it shows is gone.
-Result<void> serve(emulator::vm::VirtualMachine& machine, const VmSessionOptions& session,
-                   Duration limit) {
-  constexpr Duration kTurn = std::chrono::seconds(1);
-  const TimePoint end = limit > Duration::zero() ? SteadyClock().now() + limit : kNever;
-  while (SteadyClock().now() < end) {
-    const Result<void> turn = machine.serve(kTurn);
-    if (!turn && turn.error().code != Errc::deadline_exceeded) {
-      return turn;
+// Looks twice a second, whatever the VM waits for, whether its time is over or the box whose memory
+// it shows is gone; then it ends.
+class Watchdog {
+ public:
+  Watchdog(emulator::vm::VirtualMachine& machine, const VmSessionOptions& session, Duration limit)
+      : machine_(machine),
+        session_(session),
+        end_(limit > Duration::zero() ? SteadyClock().now() + limit : kNever),
+        descriptor_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {
+    constexpr long kPeriodNs = 500'000'000;
+    const itimerspec period{{0, kPeriodNs}, {0, kPeriodNs}};
+    ::timerfd_settime(descriptor_, 0, &period, nullptr);
+    machine_.watch(descriptor_, [this] { look(); });
+  }
+  ~Watchdog() {
+    machine_.unwatch(descriptor_);
+    ::close(descriptor_);
+  }
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+  // Why it ended the VM; `otherwise` if it did not.
+  [[nodiscard]] Error reason(const Error& otherwise) const { return why_ ? *why_ : otherwise; }
+
+ private:
+  void look() {
+    std::uint64_t count = 0;
+    (void)!::read(descriptor_, &count, sizeof count);
+    if (SteadyClock().now() >= end_) {
+      why_ = Error(Errc::deadline_exceeded, "the time of --timeout is over");
+    } else if (session_.pool != nullptr && session_.pool->is_lost()) {
+      why_ = Error(Errc::session_lost, "the box whose memory this VM shows is gone");
     }
-    if (session.pool != nullptr && session.pool->is_lost()) {
-      return Error(Errc::session_lost, "the box whose memory this VM shows is gone");
+    if (why_) {
+      machine_.unwatch(descriptor_);
+      machine_.cancel();
     }
   }
-  return Error(Errc::deadline_exceeded, "the time of --timeout is over");
-}
+
+  emulator::vm::VirtualMachine& machine_;
+  const VmSessionOptions& session_;
+  TimePoint end_;
+  int descriptor_;
+  std::optional<Error> why_;
+};
 
 ExitCode run_command(const RunOptions& options) {
   ignore_closed_pipes();
@@ -207,15 +250,18 @@ ExitCode run_command(const RunOptions& options) {
     spdlog::info(
         "vm: \"{}\" runs until godbox vm stop or Ctrl-C; godbox vm exec and shell reach it",
         options.session.name);
-    const Result<void> ended = serve(machine, prepared->session, seconds(options.limit_s));
+    const Watchdog watchdog(machine, prepared->session, seconds(options.limit_s));
+    const Result<void> ended = machine.serve(Duration::zero());
     (*session)->power_off();
-    return ended.error().code == Errc::cancelled ? ExitCode::ok : vm_failed(ended.error());
+    const Error why = watchdog.reason(ended.error());
+    return why.code == Errc::cancelled ? ExitCode::ok : vm_failed(why);
   }
+  const Watchdog watchdog(machine, prepared->session, Duration::zero());
   const Result<int> status =
       machine.run({.arguments = options.command, .folder = working_folder()},
                   {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}, seconds(options.limit_s));
   (*session)->power_off();
-  return status ? static_cast<ExitCode>(*status) : vm_failed(status.error());
+  return status ? static_cast<ExitCode>(*status) : vm_failed(watchdog.reason(status.error()));
 }
 
 boost::json::object exec_request(const std::vector<std::string>& arguments, bool on_terminal) {

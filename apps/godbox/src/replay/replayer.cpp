@@ -60,9 +60,9 @@ class Replayer {
     if (options_.speed <= 0) {
       return {};
     }
-    const auto since =
-        std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(
-            static_cast<double>(request.at.count()) / options_.speed));
+    constexpr double kSecondsMax = 1e9;
+    const auto since = std::chrono::duration_cast<Duration>(std::chrono::duration<double>(
+        std::min(static_cast<double>(request.at.count()) / 1e3 / options_.speed, kSecondsMax)));
     while (rig_.clock().now() < begin + since) {
       rig_.client().progress(begin + since);
     }

@@ -14,7 +14,7 @@
 namespace godbox::app {
 namespace {
 
-constexpr std::uint64_t kMillisecondsMax = std::uint64_t{1} << 53U;
+constexpr std::uint64_t kMillisecondsMax = std::uint64_t{1} << 42U;  // 139 years
 
 Error wrong(std::string_view field, std::string_view why) {
   return {Errc::invalid_argument, fmt::format("{}: {}", field, why)};

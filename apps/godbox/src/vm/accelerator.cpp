@@ -54,7 +54,10 @@ Result<void> try_kvm(const VmLaunch& wanted, int stop_descriptor) {
     return machine.error();
   }
   if (stop_descriptor >= 0) {
-    (*machine)->watch(stop_descriptor, [&] { (*machine)->cancel(); });
+    (*machine)->watch(stop_descriptor, [&] {
+      (*machine)->unwatch(stop_descriptor);
+      (*machine)->cancel();
+    });
   }
   if (const auto ready = (*machine)->wait_until_ready(kProbeBootLimit); !ready) {
     return ready;

@@ -56,14 +56,11 @@ void add_vm_options(CLI::App& command, VmOptions& options) {
   command.add_option("--guest-memory", options.guest_memory, "The guest's own DRAM")
       ->capture_default_str();
   command.add_option("--cpus", options.cpus, "The guest's processors")->capture_default_str();
-  command
-      .add_option(
-          "--owner", options.owner,
-          "bound: the channels are this VM's own memory; pool: the box serves them, and the "
-          "guest reaches them through dax only")
-      ->capture_default_str();
-  command.add_option("--box-id", options.box_id, "In the devices' serial numbers")
-      ->capture_default_str();
+  command.add_option(
+      "--owner", options.owner,
+      "bound (default): the channels are this VM's own memory; pool: the box serves them, and "
+      "the guest reaches them through dax only");
+  command.add_option("--box-id", options.box_id, "In the devices' serial numbers (default: 0)");
   command.add_option("--hot-plug-slots", options.hot_plug_slots,
                      "Empty root ports, each with a window for one more DRAM channel");
 }
@@ -78,7 +75,7 @@ Result<vm::VmConfig> build_vm_config(const VmOptions& options) {
     return not_allowed("--form", options.form,
                        fmt::format("{}", fmt::join(vm::kChannelFormNames, ", ")));
   }
-  const Result<cxl::ChannelOwner> owner = parse_owner(options.owner);
+  const Result<cxl::ChannelOwner> owner = parse_owner(options.owner.value_or("bound"));
   if (!owner) {
     return owner.error();
   }
@@ -88,7 +85,7 @@ Result<vm::VmConfig> build_vm_config(const VmOptions& options) {
   config.owner = *owner;
   config.cpus = options.cpus;
   config.behind_switches = options.behind_switches;
-  config.box_id = options.box_id;
+  config.box_id = options.box_id.value_or(0);
   config.hot_plug_slots = options.hot_plug_slots;
   if (options.granularity) {
     const Result<SizeBytes> size = emulator::parse_size(*options.granularity);

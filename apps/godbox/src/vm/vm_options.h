@@ -21,8 +21,8 @@ struct VmOptions {
   std::string topology_file;
   std::string guest_memory = "1GiB";
   unsigned cpus = 2;
-  std::string owner = "bound";
-  std::uint32_t box_id = 0;
+  std::optional<std::string> owner;     // without it bound
+  std::optional<std::uint32_t> box_id;  // without it 0
   std::optional<unsigned> hot_plug_slots;
 };
 

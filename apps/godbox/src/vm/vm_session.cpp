@@ -30,6 +30,7 @@ constexpr Duration kPowerOffLimit = std::chrono::seconds(15);
 constexpr Duration kUnplugLimit = std::chrono::seconds(40);
 
 constexpr std::uint64_t kPoisonUnit = 64;
+constexpr int kInUse = 9;  // of the check in the guest
 
 bool is_set(const boost::json::object& request, std::string_view name) {
   const boost::json::value* const value = request.if_contains(name);
@@ -178,16 +179,23 @@ Result<void> VmSession::boot() {
     control_->serve_one([this](const VmControl::Request& request) { return answer(request); });
   });
   if (options_.stop_descriptor >= 0) {
-    machine_->watch(options_.stop_descriptor, [this] { machine_->cancel(); });
+    // Once: it stays readable, and the guest powers off in order.
+    machine_->watch(options_.stop_descriptor, [this] {
+      machine_->unwatch(options_.stop_descriptor);
+      machine_->cancel();
+    });
   }
   return machine_->wait_until_ready(options_.boot_limit);
 }
 
+// What it prints is for a person who wonders what happens: on standard error.
+Result<int> VmSession::guest_status(const std::vector<std::string>& arguments) {
+  return machine_->run({.arguments = arguments}, {-1, STDERR_FILENO, STDERR_FILENO}, kBringUpLimit);
+}
+
 Result<void> VmSession::guest_does(const std::vector<std::string>& arguments,
                                    std::string_view what) {
-  // What it prints is for a person who wonders what happens: on standard error.
-  const Result<int> status =
-      machine_->run({.arguments = arguments}, {-1, STDERR_FILENO, STDERR_FILENO}, kBringUpLimit);
+  const Result<int> status = guest_status(arguments);
   if (!status) {
     return status.error();
   }
@@ -381,13 +389,16 @@ Result<bool> VmSession::has_device(std::string_view id) {
 }
 
 Result<void> VmSession::unplug(const Attached& attached) {
-  Result<std::string> done = machine_->qmp(
-      "device_del", boost::json::serialize(boost::json::object{{"id", attached.id}}), kQmpLimit);
-  if (!done) {
-    return done.error();
+  // It may have gone meanwhile, when an earlier try was given up.
+  Result<bool> is_there = has_device(attached.id);
+  if (is_there && *is_there) {
+    const Result<std::string> asked = machine_->qmp(
+        "device_del", boost::json::serialize(boost::json::object{{"id", attached.id}}), kQmpLimit);
+    if (!asked) {
+      return asked.error();
+    }
   }
   const TimePoint end = SteadyClock().now() + kUnplugLimit;
-  Result<bool> is_there = true;
   while (is_there && *is_there && SteadyClock().now() < end) {
     (void)machine_->serve(std::chrono::milliseconds(200));
     is_there = has_device(attached.id);
@@ -410,10 +421,20 @@ Result<void> VmSession::check_unused(const Attached& attached) {
       "cd /sys/bus/cxl/devices; for mem in mem*; do grep -qx 0x{:x} $mem/serial || continue; "
       "for port in endpoint*; do "
       "[ \"$(readlink -f $port/uport)\" = \"$(readlink -f $mem)\" ] || continue; "
-      "cat $port/decoder*/dpa_size | grep -qvxE 0x0+ && exit 1; done; done; exit 0",
-      attached.serial);
-  if (guest_does({"sh", "-c", idle}, "the check that nobody uses it")) {
+      "cat $port/decoder*/dpa_size | grep -qvxE 0x0+ && exit {}; done; done; exit 0",
+      attached.serial, kInUse);
+  const Result<int> status = guest_status({"sh", "-c", idle});
+  if (!status) {
+    return status.error();
+  }
+  if (*status == 0) {
     return {};
+  }
+  if (*status != kInUse) {
+    return Error(Errc::io_error,
+                 fmt::format("in the guest: the check whether channel {:#x} is in use ended with "
+                             "exit status {}",
+                             attached.serial, *status));
   }
   return Error(Errc::already_exists,
                fmt::format("channel {0:#x} is in use; first, in the guest: godbox cxl down "
@@ -422,18 +443,18 @@ Result<void> VmSession::check_unused(const Attached& attached) {
 }
 
 Result<boost::json::object> VmSession::detach(const boost::json::object& request) {
+  const bool is_named = request.contains("serial");
   const Result<std::uint64_t> serial = number_of(request, "serial", 0);
   if (!serial) {
     return serial.error();
   }
   auto found = attached_.begin();
-  while (found != attached_.end() && *serial != 0 && found->second.serial != *serial) {
+  while (found != attached_.end() && is_named && found->second.serial != *serial) {
     ++found;
   }
   if (found == attached_.end()) {
-    return Error(Errc::not_found, *serial == 0
-                                      ? std::string("nothing is attached")
-                                      : fmt::format("no channel {:#x} is attached", *serial));
+    return Error(Errc::not_found, is_named ? fmt::format("no channel {:#x} is attached", *serial)
+                                           : std::string("nothing is attached"));
   }
   const Attached& attached = found->second;
   if (!is_set(request, "force")) {

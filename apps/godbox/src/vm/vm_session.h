@@ -66,6 +66,7 @@ class VmSession {
   [[nodiscard]] Result<int> memory_of(const cxl::Type3Device& device, std::size_t index);
   [[nodiscard]] Result<void> boot();
   [[nodiscard]] Result<void> bring_up();
+  [[nodiscard]] Result<int> guest_status(const std::vector<std::string>& arguments);
   [[nodiscard]] Result<void> guest_does(const std::vector<std::string>& arguments,
                                         std::string_view what);
   [[nodiscard]] boost::json::object answer(const VmControl::Request& asked);

@@ -78,7 +78,7 @@ struct CxlDownReport {
 };
 // Takes memory off line, then the dax device, the region and the device's decoder, the highest
 // region first. Memory that is in use stays on line, all of the region. Without serial numbers also
-// the regions that devices left which were pulled out; cxl_up does that where it needs the room.
+// what devices left in the same windows that were pulled out; cxl_up does that, too.
 [[nodiscard]] Result<CxlDownReport> cxl_down(CxlTree& tree, const CxlSelection& selection);
 
 }  // namespace godbox::driver
