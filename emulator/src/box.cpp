@@ -21,6 +21,7 @@ std::unique_ptr<TimingModel> make_timing(const BoxConfig& config) {
 
 std::vector<MemoryTarget*> pointers_to(const std::vector<std::unique_ptr<MemoryTarget>>& targets) {
   std::vector<MemoryTarget*> pointers;
+  pointers.reserve(targets.size());
   for (const std::unique_ptr<MemoryTarget>& target : targets) {
     pointers.push_back(target.get());
   }

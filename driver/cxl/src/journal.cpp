@@ -5,7 +5,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <ranges>
 #include <system_error>
 
 namespace godbox::driver {
@@ -185,7 +184,8 @@ Result<void> Journal::set_for_now(CxlStep step, const std::string& path, const s
 
 Result<void> Journal::restore_settings() {
   Result<void> first;
-  for (const Undo& setting : std::views::reverse(settings_)) {
+  for (auto at = settings_.rbegin(); at != settings_.rend(); ++at) {
+    const Undo& setting = *at;
     const Result<void> done = setting(tree_);
     first = first ? done : first;
   }
@@ -199,7 +199,8 @@ Result<void> Journal::finish() {
 }
 
 Error Journal::rollback(Error error) {
-  for (const Undo& undo : std::views::reverse(undo_)) {
+  for (auto at = undo_.rbegin(); at != undo_.rend(); ++at) {
+    const Undo& undo = *at;
     const Result<void> done = undo(tree_);
     if (!done && !is_gone(done.error())) {
       // Settings stay as well: with drivers' probing off, nobody takes what is left.

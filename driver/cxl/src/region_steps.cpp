@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <ranges>
 
 namespace godbox::driver {
 namespace {
@@ -212,7 +211,8 @@ Result<std::vector<std::string>> find_orphans(const CxlTree& tree,
     return view.error();
   }
   std::vector<std::string> names;
-  for (const CxlRegion& region : std::views::reverse(view->regions)) {
+  for (auto at = view->regions.rbegin(); at != view->regions.rend(); ++at) {
+    const CxlRegion& region = *at;
     const bool has_device = std::any_of(region.targets.begin(), region.targets.end(),
                                         [](const std::string& target) { return !target.empty(); });
     if (windows.count(region.root_decoder) == 0 || region.size.is_zero() ||
@@ -381,7 +381,8 @@ Result<void> take_memory_offline(CxlTree& tree, const CxlRegion& region,
     return blocks.error();
   }
   std::vector<std::string> taken;
-  for (const MemoryBlock& block : std::views::reverse(*blocks)) {
+  for (auto at = blocks->rbegin(); at != blocks->rend(); ++at) {
+    const MemoryBlock& block = *at;
     if (block.state == "offline" || but.count(block.name) > 0) {
       continue;
     }
@@ -392,8 +393,8 @@ Result<void> take_memory_offline(CxlTree& tree, const CxlRegion& region,
       continue;
     }
     Error error = done.error();
-    for (const std::string& other : std::views::reverse(taken)) {
-      if (auto back = write_step(tree, CxlStep::online_memory, other, "online_movable"); !back) {
+    for (auto other = taken.rbegin(); other != taken.rend(); ++other) {
+      if (auto back = write_step(tree, CxlStep::online_memory, *other, "online_movable"); !back) {
         error.detail += fmt::format("; and {}", back.error().detail);
       }
     }
@@ -457,7 +458,7 @@ Result<void> remove_region(CxlTree& tree, const CxlView& view, const CxlRegion& 
 
 Result<std::vector<std::string>> remove_orphans(CxlTree& tree,
                                                 const std::set<std::string>& windows) {
-  const auto first = find_orphans(tree, windows);
+  auto first = find_orphans(tree, windows);
   if (!first || first->empty()) {
     return first;
   }

@@ -32,8 +32,8 @@ CpuFeatures detect() {
 }
 
 const CpuFeatures& features() {
-  static const CpuFeatures kFeatures = detect();
-  return kFeatures;
+  static const CpuFeatures found = detect();
+  return found;
 }
 
 template <class Each>

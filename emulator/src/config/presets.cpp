@@ -65,6 +65,7 @@ constexpr std::array<Preset, 4> kPresets{
 
 std::vector<std::string_view> preset_names() {
   std::vector<std::string_view> names;
+  names.reserve(kPresets.size());
   for (const Preset& known : kPresets) {
     names.push_back(known.name);
   }

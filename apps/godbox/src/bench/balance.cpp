@@ -35,8 +35,11 @@ double imbalance(std::span<const std::uint64_t> bytes_per_dram_channel) {
 
 std::vector<std::uint64_t> counted_bytes(emulator::Box& box) {
   std::vector<std::uint64_t> bytes;
-  for (std::uint16_t i = 0; i < box.config().dram_channels(); ++i) {
-    const emulator::DramChannelUsage usage = box.service().dram_channel_usage(DramChannelId(i));
+  const std::uint32_t channels = box.config().dram_channels();
+  bytes.reserve(channels);
+  for (std::uint32_t i = 0; i < channels; ++i) {
+    const emulator::DramChannelUsage usage =
+        box.service().dram_channel_usage(DramChannelId(static_cast<DramChannelId::rep>(i)));
     bytes.push_back(usage.bytes_read + usage.bytes_written);
   }
   return bytes;

@@ -87,10 +87,12 @@ class LookupCase {
 
   void put_batch(std::uint64_t begin, std::uint64_t end, SizeBytes size, Done done) {
     std::vector<std::string> names;
+    names.reserve(end - begin);
     for (std::uint64_t i = begin; i < end; ++i) {
       names.push_back(object_name(i));
     }
     std::vector<striping::PutItem> items;
+    items.reserve(names.size());
     for (const std::string& name : names) {
       items.push_back({name, {}, size});
     }

@@ -93,7 +93,7 @@ Result<void> apply_counts(const BoxOptions& options, emulator::BoxConfig& config
     return Error(Errc::config_invalid,
                  "--ports and --ports-per-super-nic say the same in two ways; give one of them");
   }
-  if (const auto shaped =
+  if (auto shaped =
           apply_shape({options.super_nics, options.dram_channels, options.eth_ports}, config);
       !shaped) {
     return shaped;

@@ -64,6 +64,7 @@ std::string Table::render(std::string_view indent) const {
   };
   append(titles);
   std::vector<std::string> rules;
+  rules.reserve(widths.size());
   for (const std::size_t width : widths) {
     rules.emplace_back(width, '-');
   }

@@ -210,7 +210,8 @@ ExitCode run_rm(const ObjectOptions& options) {
 using Run = ExitCode (*)(const ObjectOptions&);
 
 CLI::App& add_command(CLI::App& program, Action& chosen, const char* name, const char* what,
-                      std::string_view footer, Run run, std::shared_ptr<ObjectOptions> options) {
+                      std::string_view footer, Run run,
+                      const std::shared_ptr<ObjectOptions>& options) {
   CLI::App* const command = program.add_subcommand(name, what);
   add_connect_options(*command, options->box);
   command->add_flag("--json", options->json, "Print the outcome as JSON");

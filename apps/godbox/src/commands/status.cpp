@@ -36,9 +36,9 @@ std::string text(const boost::json::object& from, std::string_view key) {
 }
 
 const boost::json::array& list(const boost::json::object& from, std::string_view key) {
-  static const boost::json::array kNone;
+  static const boost::json::array none;
   const boost::json::value* const value = from.if_contains(key);
-  return value != nullptr && value->is_array() ? value->get_array() : kNone;
+  return value != nullptr && value->is_array() ? value->get_array() : none;
 }
 
 std::string size_text(const boost::json::object& from, std::string_view key) {

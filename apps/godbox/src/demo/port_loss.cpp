@@ -88,8 +88,9 @@ class Load {
 
 std::uint64_t bytes_sent(emulator::Box& box) {
   std::uint64_t bytes = 0;
-  for (std::uint16_t i = 0; i < box.config().eth_ports(); ++i) {
-    bytes += box.eth_port_door(EthPortId(i)).counters().bytes_sent.load();
+  for (std::uint32_t i = 0; i < box.config().eth_ports(); ++i) {
+    bytes +=
+        box.eth_port_door(EthPortId(static_cast<EthPortId::rep>(i))).counters().bytes_sent.load();
   }
   return bytes;
 }

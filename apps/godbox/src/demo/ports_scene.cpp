@@ -101,7 +101,7 @@ Result<void> compare_ports(Stage& stage, std::unique_ptr<BlockMover>& mover) {
 
 Result<void> show_ports(Stage& stage) {
   std::unique_ptr<BlockMover> mover;
-  const Result<void> compared = play_measured(stage, [&] { return compare_ports(stage, mover); });
+  Result<void> compared = play_measured(stage, [&] { return compare_ports(stage, mover); });
   if (!compared) {
     return compared;
   }

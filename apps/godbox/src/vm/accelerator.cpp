@@ -59,7 +59,7 @@ Result<void> try_kvm(const VmLaunch& wanted, int stop_descriptor) {
       (*machine)->cancel();
     });
   }
-  if (const auto ready = (*machine)->wait_until_ready(kProbeBootLimit); !ready) {
+  if (auto ready = (*machine)->wait_until_ready(kProbeBootLimit); !ready) {
     return ready;
   }
   // Where KVM cannot emulate an access to CXL memory the guest ends here.

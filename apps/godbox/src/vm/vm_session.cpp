@@ -331,7 +331,7 @@ Result<boost::json::object> VmSession::attach() {
       .box = plan_.config.box_id,
       .dram_channel = DramChannelId(static_cast<std::uint16_t>(number))};
   Attached attached{.memory = std::move(*memory),
-                    .cdat = std::make_unique<DataFile>(std::move(*cdat)),
+                    .cdat = std::move(*cdat),
                     .serial = serial.value(),
                     .id = fmt::format("attached{}", attached_ever_)};
   if (Result<void> plugged = plug_in(plan_.hot_plug_slots[slot], attached); !plugged) {
@@ -363,7 +363,7 @@ Result<void> VmSession::plug_in(const emulator::vm::HotPlugSlot& slot, const Att
                                    {"id", attached.id},
                                    {"bus", emulator::vm::port_id(slot.port)},
                                    {"volatile-memdev", attached.id + "-memory"},
-                                   {"cdat", attached.cdat->path()},
+                                   {"cdat", attached.cdat.path()},
                                    {"sn", attached.serial}};
   Result<std::string> done =
       machine_->qmp("object-add", boost::json::serialize(backend), kQmpLimit);

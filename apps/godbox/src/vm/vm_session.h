@@ -56,7 +56,7 @@ class VmSession {
   // A DRAM channel that was plugged in while the guest runs.
   struct Attached {
     std::unique_ptr<MemoryTarget> memory;
-    std::unique_ptr<emulator::vm::DataFile> cdat;
+    emulator::vm::DataFile cdat;
     std::uint64_t serial = 0;
     std::string id;  // QEMU's, of the device
   };
