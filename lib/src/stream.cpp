@@ -30,8 +30,8 @@ std::optional<Address> numeric_address(const std::string& host) {
   return address;
 }
 
-constexpr auto ipv4_address = numeric_address<AF_INET, in_addr>;
-constexpr auto ipv6_address = numeric_address<AF_INET6, in6_addr>;
+constexpr auto kIpv4Address = numeric_address<AF_INET, in_addr>;
+constexpr auto kIpv6Address = numeric_address<AF_INET6, in6_addr>;
 
 Result<StreamAddress> parse_local_socket(std::string_view text, std::string_view path) {
   if (path.empty()) {
@@ -61,7 +61,7 @@ Result<StreamAddress> parse_tcp(std::string_view text, std::string_view rest) {
 
   StreamAddress address{StreamAddress::Kind::tcp, std::string(host), 0};
   const bool is_numeric =
-      is_ipv6 ? ipv6_address(address.host).has_value() : ipv4_address(address.host).has_value();
+      is_ipv6 ? kIpv6Address(address.host).has_value() : kIpv4Address(address.host).has_value();
   if (!is_numeric) {
     return invalid(
         text, fmt::format("'{}' is not a numeric {} address", host, is_ipv6 ? "IPv6" : "IPv4"));
@@ -99,11 +99,11 @@ bool StreamAddress::is_loopback() const {
   if (kind == Kind::local_socket) {
     return true;
   }
-  if (const auto ipv4 = ipv4_address(host)) {
+  if (const auto ipv4 = kIpv4Address(host)) {
     return (ntohl(ipv4->s_addr) >> 24U) == 127U;
   }
   // ::ffff:127.0.0.1 is not accepted: it is IPv4 in disguise, and has a plainer spelling.
-  const auto ipv6 = ipv6_address(host);
+  const auto ipv6 = kIpv6Address(host);
   return ipv6 && IN6_IS_ADDR_LOOPBACK(&*ipv6) != 0;
 }
 

@@ -342,7 +342,7 @@ Body encode(const AllocateRegionRequest& message) {
 template <>
 Result<AllocateRegionRequest> decode(ConstSpan body) {
   ByteReader reader(body);
-  const AllocateRegionRequest message{get_size(reader)};
+  AllocateRegionRequest message{get_size(reader)};
   return finish(reader, std::move(message), "ALLOCATE_REGION request");
 }
 
@@ -378,7 +378,7 @@ Body encode(const FreeRegionRequest& message) {
 template <>
 Result<FreeRegionRequest> decode(ConstSpan body) {
   ByteReader reader(body);
-  const FreeRegionRequest message{RKey(reader.get<std::uint32_t>())};
+  FreeRegionRequest message{RKey(reader.get<std::uint32_t>())};
   return finish(reader, std::move(message), "FREE_REGION request");
 }
 

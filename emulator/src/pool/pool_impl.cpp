@@ -26,8 +26,9 @@ Epoch make_epoch(RandomSource& random) { return Epoch(random.next_u64() | 1U); }
 
 }  // namespace
 
-PoolService::Impl::Impl(const BoxConfig& box_config, std::vector<MemoryTarget*> dram_channels,
-                        SizeBytes backing_limit, const Clock& box_clock, RandomSource& random)
+PoolService::Impl::Impl(const BoxConfig& box_config,
+                        const std::vector<MemoryTarget*>& dram_channels, SizeBytes backing_limit,
+                        const Clock& box_clock, RandomSource& random)
     : config(box_config),
       clock(box_clock),
       epoch(make_epoch(random)),

@@ -38,7 +38,7 @@ inline constexpr int kBusyWaitsMax = 8;
 inline constexpr std::chrono::milliseconds kBusyWaitMax{25};
 
 struct PoolService::Impl {
-  Impl(const BoxConfig& box_config, std::vector<MemoryTarget*> dram_channels,
+  Impl(const BoxConfig& box_config, const std::vector<MemoryTarget*>& dram_channels,
        SizeBytes backing_limit, const Clock& box_clock, RandomSource& random);
 
   // --- Sessions (service_sessions.cpp) ---

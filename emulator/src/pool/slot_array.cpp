@@ -40,7 +40,7 @@ void SlotArray::free(std::uint32_t index) {
 }
 
 std::uint64_t SlotArray::memory_bytes() const {
-  return chunks_.size() * kHugeBlockBytes + chunks_.capacity() * sizeof(ObjectSlot*);
+  return chunks_.size() * kHugeBlockBytes + chunks_.capacity() * sizeof(void*);
 }
 
 }  // namespace godbox::emulator

@@ -138,6 +138,7 @@ class Picture {
           column(cxl::Type3DeviceId(static_cast<std::uint16_t>(d))));
     }
     std::vector<Bar> bars;
+    bars.reserve(spans.size());
     for (const auto& [id, span] : spans) {
       bars.push_back({span, fmt::format("SuperNIC {}", id.value()), {}});
     }
