@@ -161,6 +161,9 @@ Result<std::vector<NumaNode>> numa_nodes() {
       nodes.push_back(std::move(*node));
     }
   }
+  if (nodes.empty()) {
+    return Error(Errc::device_missing, "no NUMA node can be read: is /sys mounted?");
+  }
   return nodes;
 }
 

@@ -26,7 +26,8 @@ struct NumaNode {
   std::map<NumaNodeId, std::uint32_t> distances;  // 10: the node itself
 };
 
-// All nodes with memory, by id. Errors: unsupported (a kernel without NUMA).
+// All nodes with memory, by id; never none. Errors: unsupported (a kernel without NUMA),
+// device_missing (/sys is not mounted).
 [[nodiscard]] Result<std::vector<NumaNode>> numa_nodes();
 // Errors: device_missing (no such node, or one without memory), unsupported.
 [[nodiscard]] Result<NumaNode> numa_node(NumaNodeId id);
