@@ -143,7 +143,7 @@ Result<CxlDownReport> cxl_down(CxlTree& tree, const CxlSelection& selection) {
     for (const CxlChannel& channel : *chosen) {
       windows.insert(channel.windows.begin(), channel.windows.end());
     }
-    const auto orphans = remove_orphans(tree, windows);
+    const auto orphans = remove_orphans(tree, *view, windows);
     if (!orphans) {
       return with_progress(orphans.error(), report.regions_removed);
     }

@@ -211,7 +211,7 @@ Result<bool> clear_windows(CxlTree& tree, const Machine& machine) {
       windows.insert(channel.windows.begin(), channel.windows.end());
     }
   }
-  const auto removed = remove_orphans(tree, windows);
+  const auto removed = remove_orphans(tree, machine.view, windows);
   return removed ? Result<bool>(!removed->empty()) : removed.error();
 }
 

@@ -204,20 +204,16 @@ Result<void> check_movable(const std::vector<MemoryBlock>& blocks, const std::st
 }
 
 // The highest first.
-Result<std::vector<std::string>> find_orphans(const CxlTree& tree,
-                                              const std::set<std::string>& windows) {
-  const auto view = read_cxl_view(tree);
-  if (!view) {
-    return view.error();
-  }
+std::vector<std::string> find_orphans(const CxlTree& tree, const CxlView& view,
+                                      const std::set<std::string>& windows) {
   std::vector<std::string> names;
-  for (auto at = view->regions.rbegin(); at != view->regions.rend(); ++at) {
+  for (auto at = view.regions.rbegin(); at != view.regions.rend(); ++at) {
     const CxlRegion& region = *at;
     const bool has_device = std::any_of(region.targets.begin(), region.targets.end(),
                                         [](const std::string& target) { return !target.empty(); });
     if (windows.count(region.root_decoder) == 0 || region.size.is_zero() ||
         region.targets.empty() || has_device || !region.uuid.empty() ||
-        view->find_dax_of(region.name) != nullptr) {
+        view.find_dax_of(region.name) != nullptr) {
       continue;
     }
     const auto blocks = read_memory_blocks(tree, region);
@@ -456,25 +452,23 @@ Result<void> remove_region(CxlTree& tree, const CxlView& view, const CxlRegion& 
                     region.name);
 }
 
-Result<std::vector<std::string>> remove_orphans(CxlTree& tree,
+Result<std::vector<std::string>> remove_orphans(CxlTree& tree, const CxlView& view,
                                                 const std::set<std::string>& windows) {
-  auto first = find_orphans(tree, windows);
-  if (!first || first->empty()) {
-    return first;
+  std::vector<std::string> removed;
+  const std::vector<std::string> first = find_orphans(tree, view, windows);
+  if (first.empty()) {
+    return removed;
   }
   tree.wait(kOrphanWait);
-  const auto second = find_orphans(tree, windows);
-  const auto view = read_cxl_view(tree);
-  if (!second || !view) {
-    return second ? view.error() : second.error();
+  const auto later = read_cxl_view(tree);
+  if (!later) {
+    return later.error();
   }
-  std::vector<std::string> removed;
-  for (const std::string& name : *second) {
-    const CxlRegion* const region = view->find_region(name);
-    if (region == nullptr || std::count(first->begin(), first->end(), name) == 0) {
+  for (const std::string& name : find_orphans(tree, *later, windows)) {
+    if (std::count(first.begin(), first.end(), name) == 0) {
       continue;
     }
-    if (auto done = remove_region(tree, *view, *region); !done) {
+    if (auto done = remove_region(tree, *later, *later->find_region(name)); !done) {
       return done.error();
     }
     removed.push_back(name);

@@ -49,7 +49,7 @@ inline constexpr Duration kPollPeriod = std::chrono::milliseconds(20);
 // Regions in these windows whose devices were all pulled out, which keep their place there:
 // removed, unless memory of theirs is still known to the kernel. Their names. Another program may
 // be making a region that looks the same for a moment: only one that stays so for a while counts.
-[[nodiscard]] Result<std::vector<std::string>> remove_orphans(CxlTree& tree,
+[[nodiscard]] Result<std::vector<std::string>> remove_orphans(CxlTree& tree, const CxlView& view,
                                                               const std::set<std::string>& windows);
 
 }  // namespace godbox::driver
