@@ -235,8 +235,7 @@ void VirtualMachine::watch(int descriptor, std::function<void()> on_readable) {
 void VirtualMachine::unwatch(int descriptor) { impl_->watches.erase(descriptor); }
 void VirtualMachine::interrupt_command() {
   if (is_busy()) {
-    (void)write_all(impl_->links.near(Link::control), fmt::format("kill {}\n", impl_->command_id),
-                    Peer::link);
+    (void)impl_->send_kill();
   }
 }
 void VirtualMachine::cancel() { impl_->is_cancelled = true; }

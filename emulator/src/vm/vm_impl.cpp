@@ -273,13 +273,16 @@ void VirtualMachine::Impl::begin_command(const std::string& id, bool on_terminal
   output_failure.clear();
 }
 
+Result<void> VirtualMachine::Impl::send_kill() {
+  return write_all(links.near(Link::control), fmt::format("kill {}\n", command_id), Peer::link);
+}
+
 bool VirtualMachine::Impl::kill_command() {
   constexpr Duration kLimit = std::chrono::seconds(10);
   streams.out = streams.err = -1;
   output_failure.clear();
   to_host.clear();
-  return !is_cancelled &&
-         write_all(links.near(Link::control), fmt::format("kill {}\n", command_id), Peer::link) &&
+  return !is_cancelled && send_kill() &&
          run_until([this] { return command_status.has_value(); }, kLimit, "");
 }
 

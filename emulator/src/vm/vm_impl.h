@@ -89,7 +89,9 @@ struct VirtualMachine::Impl {
 
   void begin_command(const std::string& id, bool on_terminal, const CommandStreams& to);
   void end_command(bool drain);
-  // Has the guest end the command that is running; whether it did.
+  // Tells the guest to end the command that is running.
+  [[nodiscard]] Result<void> send_kill();
+  // The same, and waits; whether it did.
   [[nodiscard]] bool kill_command();
   [[nodiscard]] Result<void> negotiate_qmp(Duration limit);
   [[nodiscard]] Result<std::string> qmp_reply(std::uint64_t id, std::string_view command,

@@ -34,8 +34,8 @@ constexpr std::string_view kFooter = R"(Examples:
 A trace has a JSON object a line: {"timestamp": ms, "input_length": tokens, "output_length": tokens,
 "hash_ids": [a number for each 512 tokens]}. Each request looks up its leading blocks, reads those
 that the pool has and puts the others, through the library over TCP to a box in this process.
---index-only names and places blocks without moving bytes, in a pool of exactly so many blocks with
-the exact LRU; otherwise every byte that is read is compared.)";
+--index-only names and places blocks without moving bytes, in a pool of so many blocks with the
+exact LRU; otherwise every byte that is read is compared.)";
 
 struct ReplayCommand {
   std::string trace;     // a file; or
@@ -50,7 +50,7 @@ struct ReplayCommand {
   bool json = false;
 };
 
-// A pool of the trace's own: how many blocks (0: as many as are wanted), or which memory.
+// How many blocks a pool holds (index only), or how much memory it has and how large a block is.
 struct PoolChoice {
   std::uint64_t blocks = 0;
   bool is_unbounded = false;

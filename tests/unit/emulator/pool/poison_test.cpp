@@ -10,7 +10,16 @@ namespace {
 
 using test::Pool;
 
-// The page that holds the first byte of an object.
+// The page of a byte of the pool's memory.
+void lose(Pool& pool, const std::byte* byte) {
+  for (const auto& channel : pool.channels) {
+    const auto offset = static_cast<std::uint64_t>(byte - channel->data());
+    if (byte >= channel->data() && offset < channel->size().count()) {
+      channel->lose(DramOffset(offset));
+    }
+  }
+}
+
 void lose_first_byte(Pool& pool, SessionId session, std::string_view name) {
   const wire::LookupReply found = pool.lookup(session, {name});
   AccessTicket ticket;
@@ -19,12 +28,7 @@ void lose_first_byte(Pool& pool, SessionId session, std::string_view name) {
                                      ticket) == Errc::ok);
   const std::byte* const lost = ticket.spans.front().data();
   pool.service->end_access(ticket);
-  for (const auto& channel : pool.channels) {
-    const auto offset = static_cast<std::uint64_t>(lost - channel->data());
-    if (lost >= channel->data() && offset < channel->size().count()) {
-      channel->lose(DramOffset(offset));
-    }
-  }
+  lose(pool, lost);
 }
 
 Errc read(Pool& pool, SessionId session, std::string_view name) {
@@ -104,12 +108,7 @@ TEST_CASE("a region with lost bytes stays its owner's, and its other strips come
   AccessTicket ticket;
   REQUIRE(pool.service->begin_access(session, WorkOp::read, segments, ticket) == Errc::ok);
   const std::byte* const lost = ticket.spans.front().data();
-  for (const auto& channel : pool.channels) {
-    const auto offset = static_cast<std::uint64_t>(lost - channel->data());
-    if (lost >= channel->data() && offset < channel->size().count()) {
-      channel->lose(DramOffset(offset));
-    }
-  }
+  lose(pool, lost);
   CHECK(pool.service->check_access(ticket) == Errc::poison);
   pool.service->end_access(ticket);
   CHECK(pool.access(session, WorkOp::write, segments) == Errc::poison);
