@@ -25,10 +25,45 @@ void add_pool(boost::json::object& to, const PoolUsage& usage) {
   to["leases"] = usage.leases;
   to["sessions"] = usage.sessions;
   to["slabs"] = usage.slabs;
+  to["held_bytes"] = usage.held.count();
   to["evictions"] = usage.evictions;
+  to["expiries"] = usage.expiries;
   to["quarantined"] = usage.quarantined;
   to["lost_objects"] = usage.lost_objects;
   to["retired_bytes"] = usage.retired.count();
+}
+
+// Names are any bytes, JSON is not.
+std::string printable(std::string_view name) {
+  std::string text;
+  for (const char c : name) {
+    if (c >= ' ' && c <= '~') {
+      text += c;
+    } else {
+      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    }
+  }
+  return text;
+}
+
+// The largest; the rest is in the pool's sums.
+constexpr std::size_t kTenantsMax = 100;
+
+boost::json::array tenants(const BoxStatus& status) {
+  boost::json::array list;
+  for (const TenantUsage& tenant : status.service.tenant_usages(kTenantsMax)) {
+    list.push_back(boost::json::object{
+        {"name", printable(tenant.name)},
+        {"quota_bytes", tenant.usage.quota.count()},
+        {"reserved_bytes", tenant.usage.reserved.count()},
+        {"held_bytes", tenant.usage.held.count()},
+        {"objects", tenant.usage.objects},
+        {"evictions", tenant.usage.evictions},
+        {"names_found", tenant.usage.names_found},
+        {"names_missed", tenant.usage.names_missed},
+    });
+  }
+  return list;
 }
 
 boost::json::array dram_channels(const BoxStatus& status) {
@@ -87,6 +122,7 @@ std::string to_json(const BoxStatus& status) {
   root["epoch"] = fmt::format("{:016x}", status.service.epoch().value());
   root["uptime_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(status.uptime).count();
   add_pool(root, status.service.usage());
+  root["tenants"] = tenants(status);
   root["dram_channels"] = dram_channels(status);
   root["eth_ports"] = eth_ports(status);
   boost::json::object control;

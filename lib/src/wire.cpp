@@ -33,6 +33,11 @@ bool is_operation(std::uint8_t number) {
     case Op::status:
     case Op::allocate_region:
     case Op::free_region:
+    case Op::retain:
+    case Op::usage:
+    case Op::wait:
+    case Op::commit_layer:
+    case Op::events:
       return true;
   }
   return false;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bodies about objects: RESERVE, COMMIT, ABORT, LOOKUP, RELEASE, REMOVE and LIST.
+// Bodies about objects: RESERVE, COMMIT, COMMIT_LAYER, ABORT, LOOKUP, WAIT, RELEASE, REMOVE and
+// LIST.
 #include "byte_io.h"
 #include "extent_codec.h"
+#include "retention_codec.h"
 #include <godbox/wire.h>
 
 namespace godbox::wire {
@@ -10,10 +12,14 @@ namespace {
 
 // Smallest forms on the wire, for ByteReader::get_count.
 constexpr std::size_t kNameBytesMin = 2;
-constexpr std::size_t kReserveItemBytesMin = 12;
+constexpr std::size_t kReserveItemBytesMin = 22;
 constexpr std::size_t kReserveAnswerBytesMin = 16;
 constexpr std::size_t kCommitItemBytesMin = 12;
+constexpr std::size_t kCommitLayerItemBytesMin = 16;
 constexpr std::size_t kListEntryBytesMin = 10;
+
+constexpr std::uint8_t kFlagSparse = 1;
+constexpr std::uint8_t kFlagRebinds = 2;
 
 std::size_t names_bytes(std::span<const std::string_view> names) {
   std::size_t size = 0;
@@ -68,6 +74,8 @@ void put_lookup_object(ByteWriter& writer, const LookupObject& object) {
   writer.put_at(offsetof(LookupRecord, size), object.size.count());
   writer.put_at(offsetof(LookupRecord, extent_count), object.extent_count);
   writer.put_at(offsetof(LookupRecord, crc_count), object.crc_count);
+  writer.put_at(offsetof(LookupRecord, layers), object.layers);
+  writer.put_at(offsetof(LookupRecord, layers_ready), object.layers_ready);
 }
 
 LookupObject get_lookup_object(ByteReader& reader) {
@@ -79,7 +87,10 @@ LookupObject get_lookup_object(ByteReader& reader) {
   object.size = SizeBytes(reader.get<std::uint64_t>());
   object.extent_count = reader.get<std::uint32_t>();
   object.crc_count = reader.get<std::uint32_t>();
+  object.layers = reader.get<std::uint16_t>();
+  object.layers_ready = reader.get<std::uint16_t>();
   reader.require(object.extent_count <= kExtentsPerObjectMax);
+  reader.require(object.layers <= kLayersMax && object.layers_ready <= object.layers);
   return object;
 }
 
@@ -108,9 +119,13 @@ Body encode(const ReserveRequest& message) {
   writer.put(message.deadline_ms);
   writer.put_count(message.items.size(), kBatchItemsMax);
   for (const ReserveItem& item : message.items) {
+    GODBOX_ASSERT(item.layers <= kLayersMax);
     writer.put(item.size.count());
-    writer.put(std::uint8_t{item.sparse});
-    writer.put(std::uint8_t{0});
+    writer.put(static_cast<std::uint8_t>((item.sparse ? kFlagSparse : 0U) |
+                                         (item.rebinds ? kFlagRebinds : 0U)));
+    put_pin(writer, item.retention);
+    writer.put(item.layers);
+    put_ttls(writer, item.retention);
     writer.put_text(item.name, kNameBytesMax);
   }
   return body;
@@ -124,8 +139,14 @@ Result<ReserveRequest> decode(ConstSpan body) {
   message.items.resize(reader.get_count(kBatchItemsMax, kReserveItemBytesMin));
   for (ReserveItem& item : message.items) {
     item.size = SizeBytes(reader.get<std::uint64_t>());
-    item.sparse = reader.get_flag<std::uint8_t>();
-    reader.get_reserved<std::uint8_t>();
+    const auto flags = reader.get<std::uint8_t>();
+    reader.require(flags <= (kFlagSparse | kFlagRebinds));
+    item.sparse = (flags & kFlagSparse) != 0;
+    item.rebinds = (flags & kFlagRebinds) != 0;
+    item.retention.pin = get_pin(reader);
+    item.layers = reader.get<std::uint16_t>();
+    reader.require(item.layers <= kLayersMax);
+    get_ttls(reader, item.retention);
     item.name = reader.get_text(kNameBytesMax);
   }
   return finish(reader, std::move(message), "RESERVE request");
@@ -198,6 +219,38 @@ Result<CommitRequest> decode(ConstSpan body) {
 }
 
 template <>
+Body encode(const CommitLayerRequest& message) {
+  std::size_t size = 4;
+  for (const CommitLayerItem& item : message.items) {
+    size += kCommitLayerItemBytesMin + 4 * item.crc32c.size();
+  }
+  Body body(size);
+  ByteWriter writer(body);
+  writer.put_count(message.items.size(), kBatchItemsMax);
+  for (const CommitLayerItem& item : message.items) {
+    writer.put(item.reservation.value());
+    writer.put(item.layer);
+    writer.put_count(item.crc32c.size(), kBodyBytesMax / 4);
+    writer.put_bytes(std::as_bytes(std::span(item.crc32c)));
+  }
+  return body;
+}
+
+template <>
+Result<CommitLayerRequest> decode(ConstSpan body) {
+  ByteReader reader(body);
+  CommitLayerRequest message;
+  message.items.resize(reader.get_count(kBatchItemsMax, kCommitLayerItemBytesMin));
+  for (CommitLayerItem& item : message.items) {
+    item.reservation = ReservationId(reader.get<std::uint64_t>());
+    item.layer = reader.get<std::uint32_t>();
+    item.crc32c.resize(reader.get_count(kBodyBytesMax / 4, 4));
+    reader.get_into(std::as_writable_bytes(std::span(item.crc32c)));
+  }
+  return finish(reader, std::move(message), "COMMIT_LAYER request");
+}
+
+template <>
 Body encode(const ReservationsRequest& message) {
   return encode_ids<ReservationId>(message.reservations);
 }
@@ -264,6 +317,28 @@ Result<LookupRequest> decode(ConstSpan body) {
   message.lease_ms = reader.get<std::uint32_t>();
   message.names = get_names(reader);
   return finish(reader, std::move(message), "LOOKUP request");
+}
+
+template <>
+Body encode(const WaitRequest& message) {
+  Body body(16 + names_bytes(message.names));
+  ByteWriter writer(body);
+  writer.put(message.layer);
+  writer.put(message.lease_ms);
+  writer.put(message.wait_ms);
+  put_names(writer, message.names);
+  return body;
+}
+
+template <>
+Result<WaitRequest> decode(ConstSpan body) {
+  ByteReader reader(body);
+  WaitRequest message;
+  message.layer = reader.get<std::uint32_t>();
+  message.lease_ms = reader.get<std::uint32_t>();
+  message.wait_ms = reader.get<std::uint32_t>();
+  message.names = get_names(reader);
+  return finish(reader, std::move(message), "WAIT request");
 }
 
 template <>

@@ -86,7 +86,11 @@ class PutPart : public std::enable_shared_from_this<PutPart> {
     } else {
       alive_.push_back(index);
       // The name is encoded before the caller has it back.
-      request.items.push_back({.name = from.name, .size = item.size, .sparse = item.sparse});
+      request.items.push_back({.name = from.name,
+                               .size = item.size,
+                               .sparse = item.sparse,
+                               .rebinds = from.rebinds,
+                               .retention = from.retention});
     }
   }
 

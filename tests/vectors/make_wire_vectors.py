@@ -87,6 +87,7 @@ OPS = {
     "hello": 1, "ping": 2, "goodbye": 3, "read": 16, "write": 17, "fence": 18, "info": 32, "describe_slabs": 33,
     "map_memory": 34, "reserve": 40, "commit": 41, "abort": 42, "lookup": 43, "release": 44,
     "remove": 45, "list": 46, "status": 47, "allocate_region": 48, "free_region": 49,
+    "retain": 50, "usage": 51, "wait": 52, "commit_layer": 53, "events": 54,
 }
 
 EPOCH = 0x0807060504030201
@@ -205,9 +206,12 @@ def box() -> dict[str, Vector]:
 
 def puts() -> dict[str, Vector]:
     reserve = Vector().u32(1500, "deadline_ms").u32(3, "count")
-    reserve.u64(163840, "size").u8(0, "flags").reserved(1).text("kv/0", "name")
-    reserve.u64(1 << 40, "size").u8(1, "flags: sparse").reserved(1).text("kv/sparse", "name")
-    reserve.u64(0, "size").u8(0, "flags").reserved(1).text("", "name")
+    reserve.u64(163840, "size").u8(2, "flags: rebinds").u8(2, "pin: hard").u16(80, "layers")
+    reserve.u32(60000, "soft_ttl_ms").u32(3600000, "hard_ttl_ms").text("kv/0", "name")
+    reserve.u64(1 << 40, "size").u8(1, "flags: sparse").u8(1, "pin: soft").u16(0, "layers")
+    reserve.u32(0, "soft_ttl_ms").u32(0, "hard_ttl_ms").text("kv/sparse", "name")
+    reserve.u64(0, "size").u8(0, "flags").u8(0, "pin: none").u16(0, "layers")
+    reserve.u32(0, "soft_ttl_ms").u32(0, "hard_ttl_ms").text("", "name")
     answers = Vector().u32(3, "count")
     answers.u64x(0xCAFE, "reservation").u32x(0xDEADBEEF, "write_key").u16(0, "status")
     answers.u16(2, "extent_count").extent(1, 131072, 0).extent(2, 32768, 1 << 33)
@@ -218,6 +222,9 @@ def puts() -> dict[str, Vector]:
     commit.u64x(0xCAFE, "reservation").u32(3, "crc_count")
     commit.u32x(0x8A9136AA, "crc32c").u32x(0x62A8AB43, "crc32c").u32x(0x46DD794E, "crc32c")
     commit.u64x(0xCAFF, "reservation").u32(0, "crc_count")
+    layers = Vector().u32(2, "count")
+    layers.u64x(0xCAFE, "reservation").u32(79, "layer").u32(1, "crc_count").u32x(0x8A9136AA, "crc32c")
+    layers.u64x(0xCAFF, "reservation").u32(0, "layer").u32(0, "crc_count")
     statuses = Vector().u32(3, "count").u16(0, "status").u16(114, "status").u16(405, "status")
     abort = Vector().u32(1, "count").u64x(0xCAFE, "reservation")
     aborted = Vector().u32(1, "count").u16(100, "status")
@@ -226,6 +233,8 @@ def puts() -> dict[str, Vector]:
         "reserve_response": frame("reserve", answers, request_id=30, response=True),
         "commit_request": frame("commit", commit, request_id=31),
         "commit_response": frame("commit", statuses, request_id=31, response=True),
+        "commit_layer_request": frame("commit_layer", layers, request_id=33),
+        "commit_layer_response": frame("commit_layer", statuses, request_id=33, response=True),
         "abort_request": frame("abort", abort, request_id=32),
         "abort_response": frame("abort", aborted, request_id=32, response=True),
     }
@@ -238,10 +247,13 @@ def gets() -> dict[str, Vector]:
     found.u32(3, "object_count").u32(3, "extent_count").u32(3, "crc_count")
     found.u16(0, "object 0: status").u8(0, "flags").reserved(1).u32x(0x01020304, "read_key")
     found.u64(163840, "size").u32(2, "extent_count").u32(3, "crc_count")
+    found.u16(80, "layers").u16(80, "layers_ready")
     found.u16(100, "object 1: status").u8(0, "flags").reserved(1).u32(0, "read_key")
     found.u64(0, "size").u32(0, "extent_count").u32(0, "crc_count")
+    found.u16(0, "layers").u16(0, "layers_ready")
     found.u16(108, "object 2: status").u8(1, "flags: sparse").reserved(1).u32(5, "read_key")
     found.u64(4096, "size").u32(1, "extent_count").u32(0, "crc_count")
+    found.u16(0, "layers").u16(0, "layers_ready")
     found.extent(1, 131072, 0).extent(2, 32768, 1 << 33).extent(9, 4096, 8192)
     found.u32x(0x8A9136AA, "crc32c").u32x(0x62A8AB43, "crc32c").u32x(0x46DD794E, "crc32c")
     release = Vector().u32(2, "count").u64x(0x77, "lease").u64x(0xFFFFFFFFFFFFFFFF, "lease")
@@ -250,8 +262,18 @@ def gets() -> dict[str, Vector]:
     listing = Vector().u32(1000, "names_max").text("kv/", "prefix").text("kv/0", "after")
     listed = Vector().u32(1, "flags: more").u32(2, "count")
     listed.u64(163840, "size").text("kv/1", "name").u64(0, "size").text("kv/2", "name")
+    waiting = Vector().u32(3, "layer").u32(5000, "lease_ms").u32(250, "wait_ms").u32(1, "count")
+    waiting.text("kv/0", "name")
+    partly = Vector().u64(0, "lease").u32(0, "lease_ms")
+    partly.u32(1, "object_count").u32(1, "extent_count").u32(1, "crc_count")
+    partly.u16(108, "object 0: status").u8(0, "flags").reserved(1).u32x(0x01020304, "read_key")
+    partly.u64(163840, "size").u32(1, "extent_count").u32(1, "crc_count")
+    partly.u16(80, "layers").u16(4, "layers_ready")
+    partly.extent(1, 163840, 0).u32x(0x8A9136AA, "crc32c")
     none = Vector()
     return {
+        "wait_request": frame("wait", waiting, request_id=44, deadline_ms=1000),
+        "wait_response": frame("wait", partly, request_id=44, response=True),
         "lookup_request": frame("lookup", lookup, request_id=40, deadline_ms=1),
         "lookup_response": frame("lookup", found, request_id=40, response=True),
         "release_request": frame("release", release, request_id=41),
@@ -277,6 +299,33 @@ def regions() -> dict[str, Vector]:
     }
 
 
+def tenants() -> dict[str, Vector]:
+    retain = Vector().u32(2, "count")
+    retain.u8(2, "pin: hard").reserved(3).u32(0, "soft_ttl_ms").u32(0, "hard_ttl_ms")
+    retain.text("kv/0", "name")
+    retain.u8(0, "pin: none").reserved(3).u32(1000, "soft_ttl_ms").u32x(0xFFFFFFFF, "hard_ttl_ms")
+    retain.text("kv/1", "name")
+    retained = Vector().u32(2, "count").u16(404, "status").u16(100, "status")
+    usage = Vector().u64(1 << 30, "quota").u64(163840, "reserved").u64(4096, "held")
+    usage.u64(3, "objects").u64(17, "evictions").u64(1000, "names_found").u64(9, "names_missed")
+    wanted = Vector().u64(41, "after").u32(0b1011, "kinds: put, rebind, evict")
+    wanted.u32(100, "events_max").u32(30000, "wait_ms")
+    events = Vector().u64(45, "next").u64(2, "lost").u32(2, "count")
+    events.u64(44, "sequence").u64(163840, "size").u8(0, "kind: put").reserved(1)
+    events.text("kv/0", "name")
+    events.u64(45, "sequence").u64(4096, "size").u8(3, "kind: evict").reserved(1)
+    events.text("kv/\u00e9", "name")
+    none = Vector()
+    return {
+        "retain_request": frame("retain", retain, request_id=60),
+        "retain_response": frame("retain", retained, request_id=60, response=True),
+        "usage_request": frame("usage", none, request_id=61),
+        "usage_response": frame("usage", usage, request_id=61, response=True),
+        "events_request": frame("events", wanted, request_id=62),
+        "events_response": frame("events", events, request_id=62, response=True),
+    }
+
+
 def seeds_of(name: str, data: bytes) -> dict[str, bytes]:
     """What tests/fuzz/wire_fuzz.cpp takes: operation and flags, then a body; zeros, then a header."""
     header = data[:HEADER_BYTES]
@@ -293,7 +342,7 @@ def main() -> int:
     check = parser.parse_args().check
 
     files: dict[pathlib.Path, bytes] = {}
-    for part in (hello(), data(), box(), puts(), gets(), regions()):
+    for part in (hello(), data(), box(), puts(), gets(), regions(), tenants()):
         for name, vector in part.items():
             title = f"# {name.replace('_', ' ')}: {len(vector.bytes())} bytes"
             lines = ["# SPDX-License-Identifier: Apache-2.0", title, *vector.lines()]

@@ -157,6 +157,7 @@ std::vector<Key> make_keys() {
                                                          {"lru", EvictionPolicy::lru}})});
   keys.push_back({"high_watermark", real(&C::high_watermark, "a number above 0, at most 1")});
   keys.push_back({"low_watermark", real(&C::low_watermark, "a number above 0, at most 1")});
+  keys.push_back({"tenant_quota", quantity(&C::tenant_quota, parse_size, kSizeForm)});
   keys.push_back({"lease_max", quantity(&C::lease_max, parse_duration, kDurationForm)});
   keys.push_back({"reservation_max", quantity(&C::reservation_max, parse_duration, kDurationForm)});
   keys.push_back({"session_timeout", quantity(&C::session_timeout, parse_duration, kDurationForm)});
@@ -197,6 +198,12 @@ class Reader {
         }
         continue;
       }
+      if (path == "tenant_quotas") {
+        if (Result<void> quotas = read_quotas(node); !quotas) {
+          return quotas;
+        }
+        continue;
+      }
       if (Result<void> applied = apply(path, node); !applied) {
         return applied;
       }
@@ -220,6 +227,24 @@ class Reader {
   }
 
  private:
+  // [tenant_quotas]: a tenant's name, which is any text, and its quota.
+  Result<void> read_quotas(const toml::node& node) {
+    if (!node.is_table()) {
+      return refused("tenant_quotas", node, "a table, [tenant_quotas]");
+    }
+    config_.tenant_quotas.clear();
+    for (const auto& [tenant, quota] : *node.as_table()) {
+      const auto* written = quota.as_string();
+      const Result<SizeBytes> size =
+          written != nullptr ? parse_size(written->get()) : Result<SizeBytes>(Errc::config_invalid);
+      if (!size) {
+        return refused(fmt::format("tenant_quotas.{}", tenant.str()), quota, kSizeForm);
+      }
+      config_.tenant_quotas.push_back({std::string(tenant.str()), *size});
+    }
+    return {};
+  }
+
   Result<void> apply(const std::string& path, const toml::node& node) {
     const auto key = std::find_if(keys_.begin(), keys_.end(),
                                   [&](const Key& known) { return known.path == path; });
@@ -242,6 +267,7 @@ class Reader {
     for (const Key& key : keys_) {
       names.push_back(key.path);
     }
+    names.push_back("tenant_quotas");
     const std::string meant = suggestion(path, names);
     return {
         Errc::config_invalid,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/emulator/box_config.h>
 #include <godbox/striping/slab_layout.h>
+#include <godbox/wire_spec.h>
 
 #include <fmt/format.h>
 
@@ -165,6 +166,30 @@ Result<void> check_time(std::string_view key, Duration value) {
   return {};
 }
 
+Result<void> check_quotas(const BoxConfig& config) {
+  if (config.tenant_quota && config.tenant_quota->is_zero()) {
+    return wrong("tenant_quota", 0, "more than 0 bytes, or the key left out for no limit");
+  }
+  for (std::size_t i = 0; i < config.tenant_quotas.size(); ++i) {
+    const auto& [tenant, quota] = config.tenant_quotas[i];
+    const std::string key = fmt::format("tenant_quotas.{}", tenant);
+    if (quota.is_zero()) {
+      return wrong(key, 0, "more than 0 bytes");
+    }
+    if (tenant.size() > wire::kNameBytesMax) {
+      return wrong("tenant_quotas", fmt::format("a name of {} bytes", tenant.size()),
+                   fmt::format("names of at most {} bytes", wire::kNameBytesMax));
+    }
+    const bool is_twice = std::any_of(
+        config.tenant_quotas.begin(), config.tenant_quotas.begin() + static_cast<std::ptrdiff_t>(i),
+        [&name = tenant](const TenantQuota& other) { return other.tenant == name; });
+    if (is_twice) {
+      return wrong(key, quota.count(), "one quota for each tenant");
+    }
+  }
+  return {};
+}
+
 Result<void> check_policy(const BoxConfig& config) {
   // Written so that a NaN fails.
   if (!(config.high_watermark > 0 && config.high_watermark <= 1)) {
@@ -182,7 +207,7 @@ Result<void> check_policy(const BoxConfig& config) {
       return checked;
     }
   }
-  return {};
+  return check_quotas(config);
 }
 
 Result<void> check_timing(const BoxConfig& config) {

@@ -4,8 +4,26 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
 namespace godbox::emulator {
+
+namespace {
+
+std::uint32_t count_crc_blocks(const NewObject& object) {
+  std::size_t blocks = 0;
+  if (object.layers == 0) {
+    blocks = crc_block_count(object.extents);
+  } else {
+    for_each_layer_piece(object.extents, object.size_bytes / object.layers,
+                         [&](std::uint64_t /*layer*/, const Extent& piece) {
+                           blocks += crc_block_count({&piece, 1});
+                         });
+  }
+  return static_cast<std::uint32_t>(blocks);
+}
+
+}  // namespace
 
 ObjectIndex::~ObjectIndex() {
   for (std::uint32_t index = 0; index < slots_.end(); ++index) {
@@ -25,12 +43,12 @@ std::uint32_t ObjectIndex::create(const NewObject& object) {
   slot.tenant = object.tenant;
   slot.name_hash = hash_name(seed_, object.tenant, object.name);
   slot.size_bytes = object.size_bytes;
-  slot.extent_count = static_cast<std::uint16_t>(object.extents.size());
-  slot.name_bytes = static_cast<std::uint16_t>(object.name.size());
+  slot.extent_count = static_cast<std::uint32_t>(object.extents.size()) & 0x1FFU;
+  slot.name_bytes = static_cast<std::uint32_t>(object.name.size()) & 0x3FFU;
+  slot.layers = object.layers & 0xFFFU;
   // Only objects have CRCs: regions are written by others, sparse objects by nobody.
-  slot.crc_blocks = object.state == SlotState::reserved && !object.is_sparse
-                        ? static_cast<std::uint32_t>(crc_block_count(object.extents))
-                        : 0;
+  slot.crc_blocks =
+      object.state == SlotState::reserved && !object.is_sparse ? count_crc_blocks(object) : 0;
   slot.is_sparse = object.is_sparse;
   slot.blob = blobs_.allocate(blob_bytes(slot));
   std::byte* at = slot.blob;
@@ -50,6 +68,22 @@ std::uint32_t ObjectIndex::create(const NewObject& object) {
 void ObjectIndex::destroy(std::uint32_t index) {
   blobs_.free(slots_[index].blob, blob_bytes(slots_[index]));
   slots_.free(index);
+}
+
+ObjectIndex::Blocks ObjectIndex::blocks_of_layer(const ObjectSlot& slot,
+                                                 std::uint32_t layer) const {
+  std::vector<Extent> unpacked;
+  for (const PackedExtent& extent : extents(slot)) {
+    unpacked.push_back(extent.unpacked());
+  }
+  Blocks blocks;
+  for_each_layer_piece(
+      unpacked, slot.size_bytes / slot.layers, [&](std::uint64_t of, const Extent& piece) {
+        const auto count = static_cast<std::uint32_t>(crc_block_count({&piece, 1}));
+        blocks.first += of < layer ? count : 0;
+        blocks.count += of == layer ? count : 0;
+      });
+  return blocks;
 }
 
 bool ObjectIndex::is_object(std::uint32_t index, std::uint64_t hash, std::uint32_t tenant,

@@ -37,6 +37,7 @@ struct NewObject {
   std::uint64_t size_bytes = 0;
   std::span<const Extent> extents;
   bool is_sparse = false;
+  std::uint16_t layers = 0;
 };
 
 class ObjectIndex {
@@ -63,7 +64,7 @@ class ObjectIndex {
   [[nodiscard]] std::span<const PackedExtent> extents(const ObjectSlot& slot) const {
     return {reinterpret_cast<const PackedExtent*>(slot.blob), slot.extent_count};
   }
-  // All of the object's CRC blocks; meaningful when has_crc.
+  // All of the object's CRC blocks, layer by layer; meaningful when has_crc.
   [[nodiscard]] std::span<std::uint32_t> crcs(const ObjectSlot& slot) const {
     return {reinterpret_cast<std::uint32_t*>(slot.blob + slot.extent_count * sizeof(PackedExtent)),
             slot.crc_blocks};
@@ -74,6 +75,16 @@ class ObjectIndex {
             slot.name_bytes};
   }
 
+  // Which of its CRC blocks are those of a layer.
+  struct Blocks {
+    std::uint32_t first = 0;
+    std::uint32_t count = 0;
+  };
+  [[nodiscard]] Blocks blocks_of_layer(const ObjectSlot& slot, std::uint32_t layer) const;
+
+  [[nodiscard]] std::uint64_t hash_of(std::uint32_t tenant, std::string_view name) const {
+    return hash_name(seed_, tenant, name);
+  }
   // The visible object of that name, or kNoIndex.
   [[nodiscard]] std::uint32_t find(std::uint32_t tenant, std::string_view name) const;
   // The same for up to kLookupBatch names; what it found is in the caches, with its LRU neighbours.

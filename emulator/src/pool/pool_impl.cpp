@@ -2,14 +2,12 @@
 #include "pool/pool_impl.h"
 
 #include <algorithm>
+#include <array>
 #include <thread>
 #include <utility>
 
 namespace godbox::emulator {
 namespace {
-
-// Pinned objects that an eviction passes by before it gives up.
-constexpr std::size_t kPinnedSkippedMax = 4096;
 
 SizeBytes largest_granularity(const std::vector<MemoryTarget*>& dram_channels) {
   SizeBytes largest(1);
@@ -38,9 +36,10 @@ PoolService::Impl::Impl(const BoxConfig& box_config,
       space(slabs, backing),
       index(make_seed(random)),
       keys(random),
+      tenants(box_config),
       sessions(index.slots(), random),
-      lru_live(index.slots()),
-      lru_sparse(index.slots()),
+      started(box_clock.now()),
+      eviction_order(index.slots()),
       dram_channel_usage(dram_channels.size()) {
   GODBOX_ASSERT(dram_channels.size() == box_config.dram_channels());
 }
@@ -103,11 +102,16 @@ void PoolService::Impl::free_if_unused(std::uint32_t slot_index) {
 void PoolService::Impl::destroy(std::uint32_t slot_index) {
   ObjectSlot& slot = index.slot(slot_index);
   revoke_key(slot_index);
+  unpin_for_good(slot_index);
+  if (slot.has_ttl) {
+    lifetimes.erase(slot_index);
+  }
   new_extents.clear();
   for (const PackedExtent& extent : index.extents(slot)) {
     new_extents.push_back(extent.unpacked());
   }
   free_space(new_extents, slot.is_sparse);
+  tenants.at(slot.tenant).reserved_bytes -= reserved_bytes_for(slot.size_bytes);
   tenants.release(slot.tenant);
   index.destroy(slot_index);
 }
@@ -160,33 +164,102 @@ void PoolService::Impl::free_space(std::span<const Extent> extents, bool is_spar
 
 void PoolService::Impl::unpublish(std::uint32_t slot_index) {
   index.unpublish(slot_index);
-  if (index.slot(slot_index).is_in_lru) {
-    lru_erase(slot_index);
+  ObjectSlot& slot = index.slot(slot_index);
+  --tenants.at(slot.tenant).objects;
+  if (slot.is_in_lru) {
+    make_unevictable(slot_index);
   }
+  slot.state = SlotState::doomed;
+  unpin_for_good(slot_index);
 }
 
-void PoolService::Impl::lru_insert(std::uint32_t slot_index) {
-  ObjectSlot& slot = index.slot(slot_index);
-  lru_of(slot).push_front(slot_index);
-  slot.is_in_lru = true;
-  (slot.is_sparse ? lru_sparse_bytes : lru_live_bytes) += reserved_bytes_for(slot.size_bytes);
-  set_evictable(slot, true);
+UseStamp PoolService::Impl::use_stamp() const {
+  const auto periods = (clock.now() - started) / kUseStampPeriod;
+  return static_cast<UseStamp>(std::clamp<std::int64_t>(periods, 0, UINT32_MAX));
 }
 
-void PoolService::Impl::lru_erase(std::uint32_t slot_index) {
-  ObjectSlot& slot = index.slot(slot_index);
-  lru_of(slot).erase(slot_index);
-  slot.is_in_lru = false;
-  (slot.is_sparse ? lru_sparse_bytes : lru_live_bytes) -= reserved_bytes_for(slot.size_bytes);
-  set_evictable(slot, false);
+void PoolService::Impl::make_evictable(std::uint32_t slot_index) {
+  eviction_order.insert(slot_index, use_stamp());
+  const ObjectSlot& slot = index.slot(slot_index);
+  const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
+  (slot.is_sparse ? evictable_sparse_bytes : evictable_live_bytes) += bytes;
+  tenants.at(slot.tenant).evictable_bytes += bytes;
+  change_use(slot, SpaceAllocator::Use::taken, SpaceAllocator::Use::evictable);
 }
 
-void PoolService::Impl::set_evictable(const ObjectSlot& slot, bool is_evictable) {
+void PoolService::Impl::make_unevictable(std::uint32_t slot_index) {
+  eviction_order.erase(slot_index);
+  const ObjectSlot& slot = index.slot(slot_index);
+  const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
+  (slot.is_sparse ? evictable_sparse_bytes : evictable_live_bytes) -= bytes;
+  tenants.at(slot.tenant).evictable_bytes -= bytes;
+  change_use(slot, SpaceAllocator::Use::evictable, SpaceAllocator::Use::taken);
+}
+
+void PoolService::Impl::change_use(const ObjectSlot& slot, SpaceAllocator::Use from,
+                                   SpaceAllocator::Use to) {
   if (slot.is_sparse || config.eviction != EvictionPolicy::lru) {
     return;
   }
   for (const PackedExtent& extent : index.extents(slot)) {
-    space.set_evictable(extent.unpacked(), is_evictable);
+    space.change_use(extent.unpacked(), from, to);
+  }
+}
+
+Errc PoolService::Impl::may_hold(const ObjectSlot& slot) const {
+  const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
+  if (!tenants.at(slot.tenant).may_hold(bytes)) {
+    return Errc::quota_exceeded;
+  }
+  if (held_bytes + bytes > slabs.geometry().capacity_bytes() / 2) {
+    return Errc::limit_exceeded;
+  }
+  if (slot.is_sparse) {
+    return Errc::ok;
+  }
+  if (held_live_bytes + bytes > live_limit_bytes() / 2) {
+    return Errc::limit_exceeded;
+  }
+  std::array<Extent, wire::kExtentsPerObjectMax> extents;
+  std::size_t count = 0;
+  for (const PackedExtent& extent : index.extents(slot)) {
+    extents[count++] = extent.unpacked();
+  }
+  return space.may_keep(std::span(extents).first(count)) ? Errc::ok : Errc::limit_exceeded;
+}
+
+void PoolService::Impl::begin_hold(std::uint32_t slot_index) {
+  const ObjectSlot& slot = index.slot(slot_index);
+  if (slot.is_in_lru) {
+    make_unevictable(slot_index);
+  }
+  const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
+  held_bytes += bytes;
+  held_live_bytes += slot.is_sparse ? 0 : bytes;
+  tenants.at(slot.tenant).held_bytes += bytes;
+  change_use(slot, SpaceAllocator::Use::taken, SpaceAllocator::Use::kept);
+}
+
+void PoolService::Impl::end_hold(std::uint32_t slot_index) {
+  const ObjectSlot& slot = index.slot(slot_index);
+  const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
+  held_bytes -= bytes;
+  held_live_bytes -= slot.is_sparse ? 0 : bytes;
+  tenants.at(slot.tenant).held_bytes -= bytes;
+  change_use(slot, SpaceAllocator::Use::kept, SpaceAllocator::Use::taken);
+  if (slot.state == SlotState::committed) {
+    make_evictable(slot_index);
+  }
+}
+
+// Of what is not visible any more, or never was: nothing may come back to the eviction order.
+void PoolService::Impl::unpin_for_good(std::uint32_t slot_index) {
+  ObjectSlot& slot = index.slot(slot_index);
+  GODBOX_ASSERT(slot.state != SlotState::committed);
+  const bool was_held = is_held(slot);
+  slot.pin = wire::Pin::none;
+  if (was_held && !is_held(slot)) {
+    end_hold(slot_index);
   }
 }
 
@@ -202,25 +275,33 @@ std::uint64_t PoolService::Impl::live_limit_bytes() const {
   return std::min(slabs.geometry().capacity_bytes(), backing.limit_bytes());
 }
 
-bool PoolService::Impl::evict_one(SlotList& list) {
-  std::uint32_t victim = list.back();
-  for (std::size_t skipped = 0; victim != kNoIndex && skipped < kPinnedSkippedMax; ++skipped) {
-    const ObjectSlot& slot = index.slot(victim);
-    if (slot.read_pins == 0) {
-      unpublish(victim);
-      retire(victim);
-      ++evictions;
-      return true;
-    }
-    victim = slot.prev;
+void PoolService::Impl::evict(std::uint32_t slot_index) {
+  ++tenants.at(index.slot(slot_index).tenant).evictions;
+  ++evictions;
+  unpublish(slot_index);
+  retire(slot_index);
+}
+
+bool PoolService::Impl::evict_one(bool is_sparse) {
+  const std::uint32_t victim = eviction_order.victim(is_sparse);
+  if (victim != kNoIndex) {
+    evict(victim);
   }
-  return false;
+  return victim != kNoIndex;
 }
 
 bool PoolService::Impl::evict_for_space() {
-  const bool sparse_first = lru_sparse_bytes > lru_live_bytes;
-  return evict_one(sparse_first ? lru_sparse : lru_live) ||
-         evict_one(sparse_first ? lru_live : lru_sparse);
+  const bool sparse_first = evictable_sparse_bytes > evictable_live_bytes;
+  return evict_one(sparse_first) || evict_one(!sparse_first);
+}
+
+bool PoolService::Impl::evict_of(std::uint32_t tenant, std::uint32_t tenant_number) {
+  const bool is_there = tenants.number_of(tenant) == tenant_number;
+  const std::uint32_t victim = is_there ? eviction_order.victim_of(tenant) : kNoIndex;
+  if (victim != kNoIndex) {
+    evict(victim);
+  }
+  return victim != kNoIndex;
 }
 
 // The marks are shares of what is left beside bytes that eviction cannot free: measured against the
@@ -236,18 +317,18 @@ void PoolService::Impl::keep_watermark(std::uint64_t incoming_bytes, bool is_spa
     return static_cast<double>(evictable + incoming) > mark * static_cast<double>(left);
   };
   const auto memory_is_above = [&](double mark) {
-    return is_above(mark, live_limit_bytes(), space.live_bytes(), lru_live_bytes,
+    return is_above(mark, live_limit_bytes(), space.live_bytes(), evictable_live_bytes,
                     is_sparse ? 0 : incoming_bytes);
   };
   const auto space_is_above = [&](double mark) {
     return is_above(mark, slabs.geometry().capacity_bytes(), space.reserved_bytes(),
-                    lru_live_bytes + lru_sparse_bytes, incoming_bytes);
+                    evictable_live_bytes + evictable_sparse_bytes, incoming_bytes);
   };
   if (memory_is_above(config.high_watermark) || space_is_above(config.high_watermark)) {
     is_evicting = true;
   }
   for (std::size_t step = 0; is_evicting && step < kEvictionsPerStepMax; ++step) {
-    is_evicting = (memory_is_above(config.low_watermark) && evict_one(lru_live)) ||
+    is_evicting = (memory_is_above(config.low_watermark) && evict_one(false)) ||
                   (space_is_above(config.low_watermark) && evict_for_space());
   }
 }
@@ -255,14 +336,14 @@ void PoolService::Impl::keep_watermark(std::uint64_t incoming_bytes, bool is_spa
 Errc PoolService::Impl::check_room(std::uint64_t size_bytes, bool is_sparse) const {
   const bool may_evict = config.eviction == EvictionPolicy::lru;
   const std::uint64_t wanted = reserved_bytes_for(size_bytes);
-  const std::uint64_t live_kept = space.live_bytes() - (may_evict ? lru_live_bytes : 0);
+  const std::uint64_t live_kept = space.live_bytes() - (may_evict ? evictable_live_bytes : 0);
   if (!is_sparse && (live_kept + wanted > live_limit_bytes() ||
                      (may_evict && !space.may_fit_after_eviction(size_bytes)))) {
     return backing.limit_bytes() <= slabs.geometry().capacity_bytes() ? Errc::backing_full
                                                                       : Errc::pool_full;
   }
   const std::uint64_t kept =
-      space.reserved_bytes() - (may_evict ? lru_live_bytes + lru_sparse_bytes : 0);
+      space.reserved_bytes() - (may_evict ? evictable_live_bytes + evictable_sparse_bytes : 0);
   return kept + wanted > slabs.geometry().capacity_bytes() ? Errc::pool_full : Errc::ok;
 }
 
@@ -275,7 +356,11 @@ void PoolService::Impl::evict_for(std::unique_lock<std::mutex>& lock, Pending& p
       open_briefly(lock);
     }
     const std::uint64_t before = space.reserved_bytes();
-    if (!(wants_memory ? evict_one(lru_live) : evict_for_space())) {
+    const bool is_done = pending.evict_why == Errc::quota_exceeded
+                             ? evict_of(pending.evict_tenant, pending.evict_tenant_number)
+                         : wants_memory ? evict_one(false)
+                                        : evict_for_space();
+    if (!is_done) {
       pending.is_out_of_victims = true;
       return;
     }
@@ -294,7 +379,7 @@ void PoolService::Impl::open_briefly(std::unique_lock<std::mutex>& lock) {
 std::uint64_t PoolService::Impl::index_memory_bytes() const {
   return index.memory_bytes() + keys.memory_bytes() + tenants.memory_bytes() +
          sessions.memory_bytes() + reservations.memory_bytes() + leases.memory_bytes() +
-         slabs.memory_bytes();
+         slabs.memory_bytes() + eviction_order.memory_bytes() + lifetimes.memory_bytes();
 }
 
 }  // namespace godbox::emulator

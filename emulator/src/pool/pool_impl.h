@@ -7,8 +7,10 @@
 #pragma once
 
 #include "pool/backing.h"
+#include "pool/eviction_order.h"
 #include "pool/key_table.h"
 #include "pool/lease_table.h"
+#include "pool/lifetime_table.h"
 #include "pool/object_index.h"
 #include "pool/reservation_table.h"
 #include "pool/session_table.h"
@@ -63,7 +65,9 @@ struct PoolService::Impl {
     bool may_back = true;    // false once the machine has no more memory
     bool must_wait = false;  // for chunks that are busy
     int waits = 0;
-    Errc evict_why = Errc::ok;  // with evict_bytes: what an eviction has to make room for
+    Errc evict_why = Errc::ok;       // with evict_bytes: what an eviction has to make room for
+    std::uint32_t evict_tenant = 0;  // with quota_exceeded: whose
+    std::uint32_t evict_tenant_number = 0;
     std::uint64_t evict_bytes = 0;
     std::uint64_t evicted_bytes = 0;
     bool is_out_of_victims = false;
@@ -78,11 +82,15 @@ struct PoolService::Impl {
   };
   [[nodiscard]] Placed place_object(const Session& session, const NewObject& object,
                                     Pending& pending);
+  // ok, or why the tenant's quota leaves no room; or ok with something to evict in `pending`.
+  [[nodiscard]] Errc check_quota(const Session& session, std::uint64_t size_bytes,
+                                 Pending& pending);
   void reserve_item(Session& session, const wire::ReserveItem& item, TimePoint deadline,
                     wire::ReserveAnswer& answer, Pending& pending);
   [[nodiscard]] Errc allocate_region(Session& session, SizeBytes size, wire::RegionReply& reply,
                                      Pending& pending);
   [[nodiscard]] Errc commit_item(Session& session, const wire::CommitItem& item, TimePoint now);
+  [[nodiscard]] Errc seal(Session& session, std::uint32_t reservation, TimePoint now);
   [[nodiscard]] Errc abort_item(Session& session, ReservationId id);
   // Why there was no space, or ok where `pending` says what to do before the next try: waiting for
   // busy chunks comes first, then evicting.
@@ -123,12 +131,32 @@ struct PoolService::Impl {
   [[nodiscard]] Errc find_all(const Session& session, const wire::LookupRequest& request);
   // Of one object in the encoded reply; kNoIndex: of a miss.
   [[nodiscard]] std::uint64_t answer_bytes(std::uint32_t index) const;
-  [[nodiscard]] bool may_lease(const ObjectSlot& slot) const;
   void answer_found(const ObjectSlot& slot, wire::LookupReply& reply);
   void lease_object(std::uint32_t index);
   // Returns how many objects it covered.
   std::size_t end_lease(std::uint32_t lease);
   [[nodiscard]] Errc remove_item(const Session& session, std::string_view name);
+  [[nodiscard]] bool is_over(std::uint32_t index, TimePoint now) const;  // its hard TTL
+  void expire(std::uint32_t index);
+  // The visible object of that name, or kNoIndex. One whose hard TTL is over goes here.
+  [[nodiscard]] std::uint32_t find_visible(std::uint32_t tenant, std::string_view name);
+  [[nodiscard]] Errc retain_item(const Session& session, const wire::RetainItem& item);
+  void set_ttls(std::uint32_t index, const wire::Retention& retention);
+  // Ends objects whose TTL is over, by steps; true if there may be more.
+  [[nodiscard]] bool expire_objects(TimePoint now);
+
+  // --- Holding: what leases and hard pins keep from eviction (pool_impl.cpp) ---
+  [[nodiscard]] static bool is_held(const ObjectSlot& slot) {
+    return slot.leases > 0 || slot.pin == wire::Pin::hard;
+  }
+  // ok, or whose half is used up: quota_exceeded, the tenant's; limit_exceeded, the pool's.
+  [[nodiscard]] Errc may_hold(const ObjectSlot& slot) const;
+  // Counts an object that is held from now on, or no longer. A visible one leaves the eviction
+  // order, and comes back as the last used.
+  void begin_hold(std::uint32_t index);
+  void end_hold(std::uint32_t index);
+  void unpin_for_good(std::uint32_t index);
+  void change_use(const ObjectSlot& slot, SpaceAllocator::Use from, SpaceAllocator::Use to);
 
   // --- Data path (service_access.cpp) ---
   [[nodiscard]] Errc check_segment(const Session& session, WorkOp op, const RemoteSegment& segment,
@@ -164,17 +192,17 @@ struct PoolService::Impl {
   void free_space(std::span<const Extent> extents, bool is_sparse);
 
   // --- LRU and making room (pool_impl.cpp) ---
-  [[nodiscard]] SlotList& lru_of(const ObjectSlot& slot) {
-    return slot.is_sparse ? lru_sparse : lru_live;
-  }
-  void lru_insert(std::uint32_t index);
-  void lru_erase(std::uint32_t index);
-  void set_evictable(const ObjectSlot& slot, bool is_evictable);
+  void make_evictable(std::uint32_t index);
+  void make_unevictable(std::uint32_t index);
   [[nodiscard]] std::uint64_t reserved_bytes_for(std::uint64_t size_bytes) const;
-  // Evicts the least recently used object of a list that nobody is reading; false if there is none.
-  [[nodiscard]] bool evict_one(SlotList& list);
-  // The same of the list that takes more address space, or of the other one.
+  [[nodiscard]] UseStamp use_stamp() const;
+  void evict(std::uint32_t index);
+  // Evicts the next object with bytes, or sparse one; false if there is none.
+  [[nodiscard]] bool evict_one(bool is_sparse);
+  // The same of those that take more address space, or of the others.
   [[nodiscard]] bool evict_for_space();
+  // The tenant's next; false if there is none, or the tenant has gone.
+  [[nodiscard]] bool evict_of(std::uint32_t tenant, std::uint32_t tenant_number);
   // Keeps usage below the high watermark before `incoming` bytes are added, by steps.
   void keep_watermark(std::uint64_t incoming_bytes, bool is_sparse);
   // ok, or why even evicting everything would not make room: then nothing is evicted in vain.
@@ -202,18 +230,20 @@ struct PoolService::Impl {
   ReservationTable reservations;
   LeaseTable leases;
 
-  // Visible objects without a lease, the last used in front. Sparse ones apart: evicting them frees
-  // no memory.
-  SlotList lru_live;
-  SlotList lru_sparse;
-  std::uint64_t lru_live_bytes = 0;
-  std::uint64_t lru_sparse_bytes = 0;
+  const TimePoint started;
+
+  // Visible objects that nothing holds. Sparse ones apart: evicting them frees no memory.
+  EvictionOrder eviction_order;
+  LifetimeTable lifetimes;
+  std::uint64_t evictable_live_bytes = 0;
+  std::uint64_t evictable_sparse_bytes = 0;
   bool is_evicting = false;  // between the watermarks, on the way down
 
-  std::uint64_t leased_live_bytes = 0;  // reserved by objects under lease
-  std::uint64_t leased_bytes = 0;       // the same with sparse ones
-  std::vector<SessionId> closing;       // lost, and not closed yet
+  std::uint64_t held_live_bytes = 0;  // reserved by objects that leases and hard pins hold
+  std::uint64_t held_bytes = 0;       // the same with sparse ones
+  std::vector<SessionId> closing;     // lost, and not closed yet
   std::uint64_t evictions = 0;
+  std::uint64_t expiries = 0;  // by hard TTLs
   std::uint64_t regions = 0;
   std::uint64_t quarantined = 0;
   std::uint64_t lost_objects = 0;

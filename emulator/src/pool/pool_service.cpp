@@ -5,6 +5,19 @@
 #include <algorithm>
 
 namespace godbox::emulator {
+namespace {
+
+wire::UsageReply to_usage(const Tenant& tenant) {
+  return {SizeBytes(tenant.quota_bytes),
+          SizeBytes(tenant.reserved_bytes),
+          SizeBytes(tenant.held_bytes),
+          tenant.objects,
+          tenant.evictions,
+          tenant.names_found,
+          tenant.names_missed};
+}
+
+}  // namespace
 
 PoolService::PoolService(const BoxConfig& config, std::vector<MemoryTarget*> dram_channels,
                          SizeBytes backing_limit, const Clock& clock, RandomSource& random)
@@ -141,7 +154,7 @@ void PoolService::commit(SessionId session_id, const wire::CommitRequest& reques
   }
   // As in a lookup, the first of a call counts as used last.
   for (auto slot = impl_->found_slots.rbegin(); slot != impl_->found_slots.rend(); ++slot) {
-    impl_->lru_insert(*slot);
+    impl_->make_evictable(*slot);
   }
 }
 
@@ -187,6 +200,41 @@ void PoolService::remove(SessionId session_id, const wire::NamesRequest& request
     reply.statuses.push_back(session == nullptr ? Errc::session_lost
                                                 : impl_->remove_item(*session, name));
   }
+}
+
+void PoolService::retain(SessionId session_id, const wire::RetainRequest& request,
+                         wire::StatusesReply& reply) {
+  const std::lock_guard lock(impl_->mutex);
+  const Session* session = impl_->session_of(session_id);
+  for (const wire::RetainItem& item : request.items) {
+    reply.statuses.push_back(session == nullptr ? Errc::session_lost
+                                                : impl_->retain_item(*session, item));
+  }
+}
+
+Result<wire::UsageReply> PoolService::tenant_usage(SessionId session_id) const {
+  const std::lock_guard lock(impl_->mutex);
+  const Session* session = impl_->session_of(session_id);
+  if (session == nullptr) {
+    return Errc::session_lost;
+  }
+  return to_usage(impl_->tenants.at(session->tenant));
+}
+
+std::vector<TenantUsage> PoolService::tenant_usages(std::size_t tenants_max) const {
+  std::vector<TenantUsage> usages;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->tenants.for_each([&usages](const Tenant& tenant) {
+      usages.push_back({tenant.name, to_usage(tenant)});
+    });
+  }
+  std::sort(usages.begin(), usages.end(), [](const TenantUsage& a, const TenantUsage& b) {
+    return a.usage.reserved != b.usage.reserved ? a.usage.reserved > b.usage.reserved
+                                                : a.name < b.name;
+  });
+  usages.resize(std::min(usages.size(), tenants_max));
+  return usages;
 }
 
 Result<wire::RegionReply> PoolService::allocate_region(SessionId session_id, SizeBytes size) {
@@ -239,9 +287,11 @@ void PoolService::on_timer() {
   for (bool has_more = true; has_more; Impl::open_briefly(lock)) {
     const bool more_reservations = impl_->expire_reservations(now);
     const bool more_leases = impl_->expire_leases(now);
+    const bool more_objects = impl_->expire_objects(now);
     const bool more_sessions = impl_->expire_sessions(now) || impl_->close_lost_sessions();
     impl_->keep_watermark(0, false);
-    has_more = more_reservations || more_leases || more_sessions || impl_->is_evicting;
+    has_more =
+        more_reservations || more_leases || more_objects || more_sessions || impl_->is_evicting;
   }
   Impl::Pending pending;
   impl_->backing.plan_trim(pending.backing);
@@ -265,6 +315,8 @@ PoolUsage PoolService::usage() const {
   usage.sessions = impl_->sessions.size();
   usage.slabs = impl_->slabs.live_slabs();
   usage.evictions = impl_->evictions;
+  usage.expiries = impl_->expiries;
+  usage.held = SizeBytes(impl_->held_bytes);
   usage.quarantined = impl_->quarantined;
   usage.lost_objects = impl_->lost_objects;
   usage.retired = SizeBytes(impl_->retired_bytes);

@@ -10,11 +10,12 @@ namespace {
 
 // Sizes of an encoded reply (docs/wire-protocol.md, section 8.4).
 constexpr std::uint64_t kHeadBytes = 24;
-constexpr std::uint64_t kObjectBytes = 24;
+constexpr std::uint64_t kObjectBytes = sizeof(wire::LookupRecord);
 
 }  // namespace
 
 Errc PoolService::Impl::find_all(const Session& session, const wire::LookupRequest& request) {
+  const TimePoint now = clock.now();
   looked_up.clear();
   std::array<std::uint32_t, ObjectIndex::kLookupBatch> found;
   std::uint64_t room_bytes = wire::kBodyBytesMax - kHeadBytes;
@@ -22,6 +23,9 @@ Errc PoolService::Impl::find_all(const Session& session, const wire::LookupReque
     const std::size_t count = std::min(request.names.size() - begin, ObjectIndex::kLookupBatch);
     index.find_batch(session.tenant, std::span(request.names).subspan(begin, count), found);
     for (std::size_t i = 0; i < count; ++i) {
+      if (found[i] != kNoIndex && is_over(found[i], now)) {
+        found[i] = kNoIndex;
+      }
       if (found[i] == kNoIndex && request.prefix) {
         return Errc::ok;
       }
@@ -53,6 +57,9 @@ Errc PoolService::Impl::lookup(Session& session, const wire::LookupRequest& requ
   if (const Errc status = find_all(session, request); status != Errc::ok) {
     return status;
   }
+  Tenant& tenant = tenants.at(session.tenant);
+  const bool is_cut = request.prefix && looked_up.size() < request.names.size();
+  tenant.names_missed += is_cut ? 1 : 0;
   const bool wants_lease = request.lease_ms > 0 && session.lease_count < kLeasesPerSessionMax &&
                            leases.has_room(looked_up.size());
   reply.objects.reserve(reply.objects.size() + looked_up.size());
@@ -61,11 +68,13 @@ Errc PoolService::Impl::lookup(Session& session, const wire::LookupRequest& requ
   for (const std::uint32_t slot_index : looked_up) {
     if (slot_index == kNoIndex) {
       reply.objects.emplace_back().status = Errc::not_found;
+      ++tenant.names_missed;
       continue;
     }
+    ++tenant.names_found;
     const ObjectSlot& slot = index.slot(slot_index);
     answer_found(slot, reply);
-    if (wants_lease && may_lease(slot)) {
+    if (wants_lease && slot.leases < UINT32_MAX && (is_held(slot) || may_hold(slot) == Errc::ok)) {
       lease_object(slot_index);
       leased_slots.push_back(slot_index);
     } else {
@@ -74,11 +83,10 @@ Errc PoolService::Impl::lookup(Session& session, const wire::LookupRequest& requ
     }
   }
   // The first name counts as used last: a prefix is worth nothing without its head.
+  const UseStamp stamp = use_stamp();
   for (auto slot = found_slots.rbegin(); slot != found_slots.rend(); ++slot) {
     if (index.slot(*slot).is_in_lru) {
-      SlotList& list = lru_of(index.slot(*slot));
-      list.erase(*slot);
-      list.push_front(*slot);
+      eviction_order.touch(*slot, stamp);
     }
   }
   if (!leased_slots.empty()) {
@@ -93,21 +101,14 @@ Errc PoolService::Impl::lookup(Session& session, const wire::LookupRequest& requ
   return Errc::ok;
 }
 
-bool PoolService::Impl::may_lease(const ObjectSlot& slot) const {
-  if (slot.leases > 0) {
-    return slot.leases < UINT32_MAX;
-  }
-  const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
-  return leased_bytes + bytes <= slabs.geometry().capacity_bytes() / 2 &&
-         (slot.is_sparse || leased_live_bytes + bytes <= live_limit_bytes() / 2);
-}
-
 void PoolService::Impl::answer_found(const ObjectSlot& slot, wire::LookupReply& reply) {
   wire::LookupObject& object = reply.objects.emplace_back();
   object.read_key = RKey(slot.key);
   object.size = SizeBytes(slot.size_bytes);
   object.extent_count = slot.extent_count;
   object.sparse = slot.is_sparse;
+  object.layers = slot.layers;
+  object.layers_ready = slot.layers;
   for (const PackedExtent& extent : index.extents(slot)) {
     reply.extents.push_back(extent.unpacked());
   }
@@ -118,14 +119,12 @@ void PoolService::Impl::answer_found(const ObjectSlot& slot, wire::LookupReply& 
   }
 }
 
-// An object under lease is in use: it leaves the LRU order and comes back in front.
 void PoolService::Impl::lease_object(std::uint32_t slot_index) {
   ObjectSlot& slot = index.slot(slot_index);
-  if (slot.leases++ == 0) {
-    lru_erase(slot_index);
-    const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
-    leased_bytes += bytes;
-    leased_live_bytes += slot.is_sparse ? 0 : bytes;
+  const bool was_held = is_held(slot);
+  ++slot.leases;
+  if (!was_held) {
+    begin_hold(slot_index);
   }
 }
 
@@ -138,20 +137,102 @@ std::size_t PoolService::Impl::end_lease(std::uint32_t lease) {
     if (--slot.leases > 0) {
       continue;
     }
-    const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
-    leased_bytes -= bytes;
-    leased_live_bytes -= slot.is_sparse ? 0 : bytes;
-    if (slot.state == SlotState::committed) {
-      lru_insert(*slot_index);
-    } else {
-      free_if_unused(*slot_index);
+    if (!is_held(slot)) {
+      end_hold(*slot_index);
     }
+    free_if_unused(*slot_index);
   }
   return objects.size();
 }
 
+bool PoolService::Impl::is_over(std::uint32_t slot_index, TimePoint now) const {
+  return index.slot(slot_index).has_ttl && lifetimes.is_over(slot_index, now);
+}
+
+std::uint32_t PoolService::Impl::find_visible(std::uint32_t tenant, std::string_view name) {
+  const std::uint32_t found = index.find(tenant, name);
+  if (found == kNoIndex || !is_over(found, clock.now())) {
+    return found;
+  }
+  expire(found);
+  return kNoIndex;
+}
+
+void PoolService::Impl::expire(std::uint32_t slot_index) {
+  ++expiries;
+  unpublish(slot_index);
+  retire(slot_index);
+}
+
+bool PoolService::Impl::expire_objects(TimePoint now) {
+  for (std::size_t done = 0; done < kExpiriesPerStepMax; ++done) {
+    const std::optional<LifetimeTable::Due> due = lifetimes.next_due(now);
+    if (!due) {
+      return false;
+    }
+    ObjectSlot& slot = index.slot(due->slot);
+    if (slot.state != SlotState::committed) {
+      continue;  // removed, and read to its end by those who have a lease
+    }
+    if (due->is_hard) {
+      expire(due->slot);
+    } else if (slot.is_in_lru) {
+      eviction_order.erase(due->slot);
+      slot.is_stale = true;
+      eviction_order.insert(due->slot, use_stamp());
+    } else {
+      slot.is_stale = true;
+    }
+  }
+  return true;
+}
+
+void PoolService::Impl::set_ttls(std::uint32_t slot_index, const wire::Retention& retention) {
+  ObjectSlot& slot = index.slot(slot_index);
+  if (slot.has_ttl) {
+    lifetimes.erase(slot_index);
+  }
+  slot.has_ttl = retention.soft_ttl_ms > 0 || retention.hard_ttl_ms > 0;
+  if (slot.has_ttl) {
+    lifetimes.add(slot_index, retention);
+  }
+}
+
+// Out of the eviction order under its old class, and back in under the new one.
+Errc PoolService::Impl::retain_item(const Session& session, const wire::RetainItem& item) {
+  const std::uint32_t slot_index = find_visible(session.tenant, item.name);
+  if (slot_index == kNoIndex) {
+    return Errc::not_found;
+  }
+  ObjectSlot& slot = index.slot(slot_index);
+  const bool was_held = is_held(slot);
+  const bool wants_hold = item.retention.pin == wire::Pin::hard;
+  if (wants_hold && !was_held) {
+    if (const Errc status = may_hold(slot); status != Errc::ok) {
+      return status;
+    }
+  }
+  if (!was_held) {
+    make_unevictable(slot_index);
+  }
+  slot.pin = item.retention.pin;
+  slot.is_stale = false;
+  set_ttls(slot_index, item.retention);
+  if (slot.has_ttl) {
+    lifetimes.start(slot_index, clock.now());
+  }
+  if (was_held && !is_held(slot)) {
+    end_hold(slot_index);
+  } else if (!was_held && is_held(slot)) {
+    begin_hold(slot_index);
+  } else if (!was_held) {
+    make_evictable(slot_index);
+  }
+  return Errc::ok;
+}
+
 Errc PoolService::Impl::remove_item(const Session& session, std::string_view name) {
-  const std::uint32_t slot_index = index.find(session.tenant, name);
+  const std::uint32_t slot_index = find_visible(session.tenant, name);
   if (slot_index == kNoIndex) {
     return Errc::not_found;
   }

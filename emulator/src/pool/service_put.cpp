@@ -6,6 +6,25 @@
 
 namespace godbox::emulator {
 
+Errc PoolService::Impl::check_quota(const Session& session, std::uint64_t size_bytes,
+                                    Pending& pending) {
+  const Tenant& tenant = tenants.at(session.tenant);
+  const std::uint64_t wanted = reserved_bytes_for(size_bytes);
+  const std::uint64_t room = tenant.room_bytes();
+  if (wanted <= room) {
+    return Errc::ok;
+  }
+  const bool may_evict = config.eviction == EvictionPolicy::lru && !pending.is_out_of_victims;
+  if (!may_evict || wanted - room > tenant.evictable_bytes) {
+    return Errc::quota_exceeded;
+  }
+  pending.evict_why = Errc::quota_exceeded;
+  pending.evict_bytes = wanted - room;
+  pending.evict_tenant = session.tenant;
+  pending.evict_tenant_number = tenant.number;
+  return Errc::ok;
+}
+
 PoolService::Impl::Placed PoolService::Impl::place_object(const Session& session,
                                                           const NewObject& object,
                                                           Pending& pending) {
@@ -17,6 +36,10 @@ PoolService::Impl::Placed PoolService::Impl::place_object(const Session& session
   if (const Errc possible = space.check_size(object.size_bytes, object.is_sparse);
       possible != Errc::ok) {
     return {possible, kNoIndex};
+  }
+  if (const Errc room = check_quota(session, object.size_bytes, pending);
+      room != Errc::ok || pending.evict_bytes > 0) {
+    return {room, kNoIndex};
   }
   if (const Errc room = check_room(object.size_bytes, object.is_sparse); room != Errc::ok) {
     return {room, kNoIndex};
@@ -36,6 +59,7 @@ PoolService::Impl::Placed PoolService::Impl::place_object(const Session& session
   const std::uint32_t slot_index = index.create(placed);
   GODBOX_ASSERT(slot_index != kNoIndex);  // what was noted to be scrubbed is scrubbed
   tenants.add_user(session.tenant);
+  tenants.at(session.tenant).reserved_bytes += reserved_bytes_for(object.size_bytes);
   ObjectSlot& slot = index.slot(slot_index);
   if (!object.is_sparse) {
     slot.key = keys.create(slot_index);
@@ -74,7 +98,10 @@ void PoolService::Impl::wait_for_busy(std::unique_lock<std::mutex>& lock, Pendin
 void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& item,
                                      TimePoint deadline, wire::ReserveAnswer& answer,
                                      Pending& pending) {
-  if (item.name.empty() || item.name.size() > wire::kNameBytesMax || item.size.is_zero()) {
+  const bool has_bad_layers =
+      item.layers > 0 && (item.sparse || item.size.count() % item.layers != 0);
+  if (item.name.empty() || item.name.size() > wire::kNameBytesMax || item.size.is_zero() ||
+      has_bad_layers) {
     answer.status = Errc::invalid_argument;
     return;
   }
@@ -82,18 +109,37 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
     answer.status = Errc::limit_exceeded;
     return;
   }
-  if (index.find(session.tenant, item.name) != kNoIndex) {
+  if (!item.rebinds && find_visible(session.tenant, item.name) != kNoIndex) {
     answer.status = Errc::already_exists;
     return;
   }
-  const Placed placed = place_object(
-      session, {SlotState::reserved, session.tenant, item.name, item.size.count(), {}, item.sparse},
-      pending);
+  const Placed placed = place_object(session,
+                                     {SlotState::reserved,
+                                      session.tenant,
+                                      item.name,
+                                      item.size.count(),
+                                      {},
+                                      item.sparse,
+                                      item.layers},
+                                     pending);
   answer.status = placed.status;
   if (placed.index == kNoIndex) {
     return;
   }
   ObjectSlot& slot = index.slot(placed.index);
+  // Held from now on, so that its commit cannot fail for it.
+  if (item.retention.pin == wire::Pin::hard) {
+    answer.status = may_hold(slot);
+    if (answer.status != Errc::ok) {
+      retire(placed.index);
+      return;
+    }
+    slot.pin = wire::Pin::hard;
+    begin_hold(placed.index);
+  }
+  slot.pin = item.retention.pin;
+  slot.is_rebinding = item.rebinds ? 1 : 0;
+  set_ttls(placed.index, item.retention);
   slot.holder = reservations.open(placed.index, session.index, deadline);
   session.reservations.push_front(placed.index);
   answer.reservation = reservations.id_of(slot.holder);
@@ -115,23 +161,44 @@ Errc PoolService::Impl::commit_item(Session& session, const wire::CommitItem& it
   if (!item.crc32c.empty() && item.crc32c.size() != slot.crc_blocks) {
     return Errc::invalid_argument;
   }
+  if (slot.layers > 0) {
+    return Errc::invalid_argument;  // layer by layer
+  }
   if (slot.write_pins > 0) {
     return Errc::write_in_flight;
   }
-  if (index.find(session.tenant, index.name(slot)) != kNoIndex) {
-    end_reservation(found.reservation, Errc::already_exists, false);
-    return Errc::already_exists;
-  }
-  reservations.close(found.reservation, Errc::not_found);
-  session.reservations.erase(slot_index);
   std::copy(item.crc32c.begin(), item.crc32c.end(), index.crcs(slot).begin());
   slot.has_crc = !item.crc32c.empty();
-  slot.holder = session.index;
+  return seal(session, found.reservation, now);
+}
+
+// The reservation becomes an object that is visible under its name.
+Errc PoolService::Impl::seal(Session& session, std::uint32_t reservation, TimePoint now) {
+  const std::uint32_t slot_index = reservations.record(reservation).slot;
+  ObjectSlot& slot = index.slot(slot_index);
+  const std::uint32_t before = find_visible(slot.tenant, index.name(slot));
+  if (before != kNoIndex && slot.is_rebinding == 0) {
+    end_reservation(reservation, Errc::already_exists, false);
+    return Errc::already_exists;
+  }
+  if (before != kNoIndex) {
+    unpublish(before);
+    retire(before);
+  }
+  reservations.close(reservation, Errc::not_found);
+  session.reservations.erase(slot_index);
   revoke_key(slot_index);
   slot.key = keys.create(slot_index);
   slot.state = SlotState::committed;
+  slot.is_rebinding = 0;
   index.publish(slot_index);
-  found_slots.push_back(slot_index);
+  ++tenants.at(slot.tenant).objects;
+  if (slot.has_ttl) {
+    lifetimes.start(slot_index, now);
+  }
+  if (!is_held(slot)) {
+    found_slots.push_back(slot_index);
+  }
   return Errc::ok;
 }
 

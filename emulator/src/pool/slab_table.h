@@ -28,6 +28,7 @@ struct Chunk {
   std::uint32_t taken_strips = 0;
   std::uint32_t live_strips = 0;       // taken by bytes that need backing, so not by sparse objects
   std::uint32_t evictable_strips = 0;  // of them, those of objects that eviction may remove
+  std::uint32_t kept_strips = 0;       // of them, those of objects that leases or hard pins hold
   std::uint32_t run_bound_strips = UINT32_MAX;  // no longer run is free in it; a hint for searches
   std::uint32_t last_tenant = kChunkClean;
   std::uint32_t live_tenant = kChunkMixed;  // whose all live strips are, while there are any

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <godbox/assert.h>
+#include <godbox/wire.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -31,14 +32,18 @@ struct ObjectSlot {
   std::byte* blob = nullptr;
   std::uint32_t key = 0;  // write, read or region key, by state; 0: revoked
   std::uint32_t prev =
-      kNoIndex;  // LRU of committed objects, or the session's list of what it holds
+      kNoIndex;  // eviction order of committed objects, or the session's list of what it holds
   std::uint32_t next = kNoIndex;
   std::uint32_t tenant = 0;  // index in TenantTable
-  std::uint32_t holder = 0;  // reserved: ReservationTable index; afterwards the session's index
+  // reserved: ReservationTable index; committed: UseStamp (eviction_order.h); else the session's
+  // index.
+  std::uint32_t holder = 0;
   std::uint32_t leases = 0;
   std::uint32_t crc_blocks = 0;
-  std::uint16_t extent_count = 0;
-  std::uint16_t name_bytes = 0;
+  std::uint32_t extent_count : 9 = 0;
+  std::uint32_t name_bytes : 10 = 0;
+  std::uint32_t layers : 12 = 0;       // written and readable one by one; 0: as a whole
+  std::uint32_t is_rebinding : 1 = 0;  // reserved: its commit takes the name from another object
   std::uint32_t read_pins = 0;
   std::uint16_t write_pins = 0;
   SlotState state = SlotState::free;
@@ -46,8 +51,13 @@ struct ObjectSlot {
   bool has_crc : 1 = false;
   bool is_in_lru : 1 = false;
   bool is_in_request : 1 = false;  // of the access that is being checked: it has its pin already
+  bool has_ttl : 1 = false;        // is in the LifetimeTable
+  bool is_stale : 1 = false;       // has outlived its soft TTL
+  wire::Pin pin : 2 = wire::Pin::none;
 };
 static_assert(sizeof(ObjectSlot) == 64);
+static_assert(wire::kExtentsPerObjectMax < (1U << 9U) && wire::kNameBytesMax < (1U << 10U) &&
+              wire::kLayersMax < (1U << 12U));
 
 class SlotArray {
  public:

@@ -18,6 +18,9 @@ constexpr std::uint32_t kEmptySlabsMax = 1;
 constexpr std::uint64_t kSmallPartsPerChunk = 16;
 constexpr std::uint64_t kUnsharedBackingShare = 2;  // a half
 
+// Of the chunks, this share is never kept by leases and pins.
+constexpr std::uint64_t kUnkeptShare = 4;
+
 // Objects of two strips on 18 members would always begin at an even one, and their short second
 // strips pile up on the odd ones. So one strip is left out after so many stripes of such objects.
 constexpr std::uint64_t kStripesPerSkip = 8;
@@ -329,12 +332,12 @@ void SpaceAllocator::change_chunk(StripKind kind, Chunk& chunk, Change&& change)
   held_chunks_[index_of(kind)] -= held_strips() > 0 ? 1U : 0U;
   held_strips_[index_of(kind)] -= held_strips();
   change();
-  GODBOX_ASSERT(chunk.evictable_strips <= chunk.live_strips);
+  GODBOX_ASSERT(std::uint64_t{chunk.evictable_strips} + chunk.kept_strips <= chunk.live_strips);
   held_chunks_[index_of(kind)] += held_strips() > 0 ? 1U : 0U;
   held_strips_[index_of(kind)] += held_strips();
 }
 
-void SpaceAllocator::set_evictable(const Extent& extent, bool is_evictable) {
+void SpaceAllocator::change_use(const Extent& extent, Use from, Use to) {
   Slab& slab = table_.slab(table_.find(extent.address.slab));
   const std::uint64_t strip_bytes = strip_bytes_of(slab.kind);
   for_each_chunk(extent.address.offset.count() / strip_bytes,
@@ -343,11 +346,36 @@ void SpaceAllocator::set_evictable(const Extent& extent, bool is_evictable) {
                  [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t strips) {
                    Chunk& chunk = slab.chunks[index];
                    const auto count = static_cast<std::uint32_t>(strips);
+                   kept_chunks_ -= chunk.kept_strips > 0 ? 1U : 0U;
+                   chunk.kept_strips -= from == Use::kept ? count : 0;
+                   chunk.kept_strips += to == Use::kept ? count : 0;
+                   kept_chunks_ += chunk.kept_strips > 0 ? 1U : 0U;
                    change_chunk(slab.kind, chunk, [&] {
-                     chunk.evictable_strips = is_evictable ? chunk.evictable_strips + count
-                                                           : chunk.evictable_strips - count;
+                     chunk.evictable_strips -= from == Use::evictable ? count : 0;
+                     chunk.evictable_strips += to == Use::evictable ? count : 0;
                    });
                  });
+}
+
+bool SpaceAllocator::may_keep(std::span<const Extent> extents) const {
+  const SpaceGeometry& geometry = table_.geometry();
+  const std::uint64_t limit =
+      std::min(geometry.capacity_bytes(), backing_.limit_bytes()) / geometry.chunk_total_bytes();
+  std::uint64_t kept = kept_chunks_;
+  const Chunk* last = nullptr;  // neighbours share one
+  for (const Extent& extent : extents) {
+    const Slab& slab = table_.slab(table_.find(extent.address.slab));
+    const std::uint64_t strip_bytes = strip_bytes_of(slab.kind);
+    for_each_chunk(extent.address.offset.count() / strip_bytes,
+                   divide_up(extent.length_bytes, strip_bytes),
+                   geometry.strips_per_chunk(slab.kind),
+                   [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t /*strips*/) {
+                     const Chunk& chunk = slab.chunks[index];
+                     kept += chunk.kept_strips == 0 && &chunk != last ? 1U : 0U;
+                     last = &chunk;
+                   });
+  }
+  return kept <= limit - divide_up(limit, kUnkeptShare);
 }
 
 bool SpaceAllocator::may_fit_after_eviction(std::uint64_t size_bytes) const {

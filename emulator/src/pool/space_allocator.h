@@ -34,8 +34,17 @@ class SpaceAllocator {
   [[nodiscard]] Errc allocate(const SpaceRequest& request, std::vector<Extent>& extents,
                               std::vector<Extent>& scrub, BackingWork& work);
   void free(std::span<const Extent> extents, bool is_sparse);
-  // Says of an extent with live bytes that eviction may free it from now on, or no longer.
-  void set_evictable(const Extent& extent, bool is_evictable);
+  // What stands in the way of an extent's space becoming free. New space is `taken`, as is what is
+  // to be freed.
+  enum class Use : std::uint8_t {
+    taken,      // whoever has it gives it back
+    evictable,  // nothing
+    kept,       // a lease or a hard pin
+  };
+  void change_use(const Extent& extent, Use from, Use to);
+  // True if, with these extents kept as well, enough chunks are free of what is kept: however small
+  // and scattered it is, a quarter of the memory can still be cleared for others.
+  [[nodiscard]] bool may_keep(std::span<const Extent> extents) const;
   // False where an object of this size would find too few chunks even if all that is evictable
   // went: chunks that hold anything else stay with strips of their size. May be true in vain.
   [[nodiscard]] bool may_fit_after_eviction(std::uint64_t size_bytes) const;
@@ -118,6 +127,7 @@ class SpaceAllocator {
   // Of chunks with live strips that are not evictable, by kind.
   std::array<std::uint64_t, kStripKinds> held_chunks_{};
   std::array<std::uint64_t, kStripKinds> held_strips_{};
+  std::uint64_t kept_chunks_ = 0;  // with strips that are kept
   std::uint64_t live_bytes_ = 0;
   std::uint64_t sparse_bytes_ = 0;
 };

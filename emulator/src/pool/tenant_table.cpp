@@ -8,6 +8,16 @@ constexpr std::uint64_t kMapNodeBytes = 64;  // estimate: node, key and its allo
 
 }  // namespace
 
+TenantTable::TenantTable(const BoxConfig& config)
+    : default_quota_bytes_(config.tenant_quota ? config.tenant_quota->count() : 0),
+      quotas_([&config] {
+        std::unordered_map<std::string, std::uint64_t> quotas;
+        for (const TenantQuota& each : config.tenant_quotas) {
+          quotas.emplace(each.tenant, each.quota.count());
+        }
+        return quotas;
+      }()) {}
+
 std::uint32_t TenantTable::acquire(std::string_view name) {
   const auto known = by_name_.find(std::string(name));
   if (known != by_name_.end()) {
@@ -26,7 +36,9 @@ std::uint32_t TenantTable::acquire(std::string_view name) {
     tenant = free_.back();
     free_.pop_back();
   }
-  tenants_[tenant] = {std::string(name), ++last_number_, 1};
+  tenants_[tenant] = Tenant{std::string(name), ++last_number_, 1};
+  const auto quota = quotas_.find(tenants_[tenant].name);
+  tenants_[tenant].quota_bytes = quota == quotas_.end() ? default_quota_bytes_ : quota->second;
   by_name_.emplace(name, tenant);
   return tenant;
 }

@@ -139,11 +139,24 @@ struct MapReply {
   bool writable = false;
 };
 
-// --- RESERVE / COMMIT / ABORT ---
+// How long an object is kept. A soft pin has it evicted after all that have none, a hard one never.
+// Once a soft TTL is over it is the first to be evicted; once a hard one is, it is gone.
+enum class Pin : std::uint8_t { none = 0, soft = 1, hard = 2 };
+struct Retention {
+  Pin pin = Pin::none;
+  std::uint32_t soft_ttl_ms = 0;  // from the commit, or from when it was set; 0: no end
+  std::uint32_t hard_ttl_ms = 0;
+  bool operator==(const Retention&) const = default;
+};
+
+// --- RESERVE / COMMIT / COMMIT_LAYER / ABORT ---
 struct ReserveItem {
   std::string_view name;
   SizeBytes size;
-  bool sparse = false;  // declared only: named and placed, without backing and without bytes
+  bool sparse = false;       // declared only: named and placed, without backing and without bytes
+  bool rebinds = false;      // the commit takes the name from the object that has it, if any
+  std::uint16_t layers = 0;  // committed one by one, each of size / layers; 0: as a whole
+  Retention retention{};
 };
 struct ReserveRequest {
   std::uint32_t deadline_ms = 0;  // after that the reservation is gone; 0: the box's longest
@@ -165,10 +178,18 @@ struct CommitItem {
 struct CommitRequest {
   std::vector<CommitItem> items;
 };
+struct CommitLayerItem {
+  ReservationId reservation;
+  std::uint32_t layer = 0;            // the next: layers are committed in order
+  std::vector<std::uint32_t> crc32c;  // of the layer's CRC blocks, or none at all
+};
+struct CommitLayerRequest {
+  std::vector<CommitLayerItem> items;
+};
 struct ReservationsRequest {  // ABORT
   std::vector<ReservationId> reservations;
 };
-struct StatusesReply {  // COMMIT, ABORT, REMOVE: one per item
+struct StatusesReply {  // COMMIT, COMMIT_LAYER, ABORT, REMOVE, RETAIN: one per item
   std::vector<Errc> statuses;
 };
 
@@ -190,6 +211,8 @@ struct LookupObject {
   std::uint32_t extent_count = 0;
   std::uint32_t crc_count = 0;
   bool sparse = false;
+  std::uint16_t layers = 0;        // 0: the object has none
+  std::uint16_t layers_ready = 0;  // the first so many are written; all, once it is visible
 };
 struct LookupReply {
   LeaseId lease;  // 0: none given
@@ -197,6 +220,14 @@ struct LookupReply {
   std::vector<LookupObject> objects;
   std::vector<Extent> extents;
   std::vector<std::uint32_t> crc32c;
+};
+// WAIT: answered as a lookup per key, once layer `layer` of every object is written, or an object
+// without layers is there, or after wait_ms. What is there then has the layers that it has.
+struct WaitRequest {
+  std::uint32_t layer = 0;
+  std::uint32_t lease_ms = 0;  // 0: no lease
+  std::uint32_t wait_ms = 0;   // 0: answer at once
+  std::vector<std::string_view> names;
 };
 struct LeasesRequest {  // RELEASE
   std::vector<LeaseId> leases;
@@ -213,6 +244,53 @@ struct ListEntry {
 struct ListReply {  // sorted by name; `more` when names_max cut it
   std::vector<ListEntry> entries;
   bool more = false;
+};
+
+// --- RETAIN / USAGE / EVENTS ---
+struct RetainItem {
+  std::string_view name;
+  Retention retention{};  // instead of what the object has
+};
+struct RetainRequest {
+  std::vector<RetainItem> items;
+};
+// Of the session's tenant. Bytes are those that objects take in the pool, sparse ones too.
+struct UsageReply {
+  SizeBytes quota;  // 0: none
+  SizeBytes reserved;
+  SizeBytes held;  // of them, by leases and hard pins
+  std::uint64_t objects = 0;
+  std::uint64_t evictions = 0;
+  std::uint64_t names_found = 0;  // by lookups
+  std::uint64_t names_missed = 0;
+  bool operator==(const UsageReply&) const = default;
+};
+enum class EventKind : std::uint8_t {
+  put = 0,     // visible
+  rebind = 1,  // visible, in the place of another that had the name
+  remove = 2,  // by REMOVE
+  evict = 3,   // to make room
+  expire = 4,  // by its hard TTL
+  lose = 5,    // the memory has lost bytes of it
+};
+inline constexpr std::uint32_t kEventKinds = 6;
+struct Event {
+  std::uint64_t sequence = 0;
+  EventKind kind = EventKind::put;
+  SizeBytes size;
+  std::string name;
+  bool operator==(const Event&) const = default;
+};
+struct EventsRequest {
+  std::uint64_t after = 0;  // 0: begins with what happens from now on
+  std::uint32_t kinds = 0;  // a bit per EventKind; those of others are left out
+  std::uint32_t events_max = 1000;
+  std::uint32_t wait_ms = 0;  // answered when there are any, or after so long
+};
+struct EventsReply {
+  std::uint64_t next = 0;  // `after` of the next request
+  std::uint64_t lost = 0;  // events after `after`, of any kind, that were forgotten meanwhile
+  std::vector<Event> events;
 };
 
 // --- STATUS: the reply is one JSON text; ALLOCATE_REGION / FREE_REGION ---
@@ -327,5 +405,29 @@ template <>
 [[nodiscard]] Body encode(const FreeRegionRequest& message);
 template <>
 [[nodiscard]] Result<FreeRegionRequest> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const CommitLayerRequest& message);
+template <>
+[[nodiscard]] Result<CommitLayerRequest> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const WaitRequest& message);
+template <>
+[[nodiscard]] Result<WaitRequest> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const RetainRequest& message);
+template <>
+[[nodiscard]] Result<RetainRequest> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const UsageReply& message);
+template <>
+[[nodiscard]] Result<UsageReply> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const EventsRequest& message);
+template <>
+[[nodiscard]] Result<EventsRequest> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const EventsReply& message);
+template <>
+[[nodiscard]] Result<EventsReply> decode(ConstSpan body);
 
 }  // namespace godbox::wire

@@ -24,6 +24,7 @@ inline constexpr std::uint32_t kSegmentsPerRequestMax = 4096;
 inline constexpr std::uint32_t kEthPortsMax = 1024;
 inline constexpr std::uint32_t kDramChannelsMax = 1024;
 inline constexpr std::uint32_t kSlabMembersMax = 64;
+inline constexpr std::uint32_t kLayersMax = 4095;  // of an object
 
 enum class Op : std::uint8_t {
   hello = 1,
@@ -45,6 +46,11 @@ enum class Op : std::uint8_t {
   status = 47,
   allocate_region = 48,
   free_region = 49,
+  retain = 50,
+  usage = 51,
+  wait = 52,
+  commit_layer = 53,
+  events = 54,
 };
 inline constexpr std::uint8_t kFlagResponse = 0x01;  // FrameHeader::flags
 
@@ -185,8 +191,10 @@ struct LookupRecord {
   Le64 size;              //  8
   Le32 extent_count;      // 16
   Le32 crc_count;         // 20
+  Le16 layers;            // 24
+  Le16 layers_ready;      // 26
 };
-static_assert(sizeof(LookupRecord) == 24);
+static_assert(sizeof(LookupRecord) == 28);
 static_assert(offsetof(LookupRecord, status) == 0);
 static_assert(offsetof(LookupRecord, flags) == 2);
 static_assert(offsetof(LookupRecord, reserved) == 3);
@@ -194,6 +202,8 @@ static_assert(offsetof(LookupRecord, read_key) == 4);
 static_assert(offsetof(LookupRecord, size) == 8);
 static_assert(offsetof(LookupRecord, extent_count) == 16);
 static_assert(offsetof(LookupRecord, crc_count) == 20);
+static_assert(offsetof(LookupRecord, layers) == 24);
+static_assert(offsetof(LookupRecord, layers_ready) == 26);
 
 // One slab of DESCRIBE_SLABS: this, and member_count SlabMemberRecords.
 struct SlabHead {

@@ -181,8 +181,8 @@ TEST_CASE("a lookup whose answer is larger than a frame", "[unit][native_door]")
   SECTION("of a prefix gives a shorter prefix") {
     lookup.prefix = true;
     const auto reply = ask<wire::LookupReply>(control, wire::Op::lookup, lookup);
-    // As many as there is room for: 24 bytes per object, 16 per extent, 4 per CRC.
-    const std::size_t each = 24 + 16 * reserved.extents.size() + 4 * 256;
+    // As many as there is room for: 28 bytes per object, 16 per extent, 4 per CRC.
+    const std::size_t each = 28 + 16 * reserved.extents.size() + 4 * 256;
     CHECK(reply.objects.size() == ((16U << 20U) - 24) / each);
     CHECK(reply.objects.size() < 16384);
     CHECK(reply.lease != LeaseId(0));

@@ -68,6 +68,15 @@ inline constexpr BodyCodec kBodyCodecs[] = {
     {wire::Op::allocate_region, false, reencode<wire::AllocateRegionRequest>},
     {wire::Op::allocate_region, true, reencode<wire::RegionReply>},
     {wire::Op::free_region, false, reencode<wire::FreeRegionRequest>},
+    {wire::Op::retain, false, reencode<wire::RetainRequest>},
+    {wire::Op::retain, true, reencode<wire::StatusesReply>},
+    {wire::Op::usage, true, reencode<wire::UsageReply>},
+    {wire::Op::wait, false, reencode<wire::WaitRequest>},
+    {wire::Op::wait, true, reencode<wire::LookupReply>},
+    {wire::Op::commit_layer, false, reencode<wire::CommitLayerRequest>},
+    {wire::Op::commit_layer, true, reencode<wire::StatusesReply>},
+    {wire::Op::events, false, reencode<wire::EventsRequest>},
+    {wire::Op::events, true, reencode<wire::EventsReply>},
 };
 
 // The codec of a frame's body; nullptr where there is none. Error responses carry a text.

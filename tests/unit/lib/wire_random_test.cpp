@@ -88,6 +88,10 @@ bool same_lists(const Items& a, const Items& b, Same same) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), same);
 }
 
+Retention retention(Dice& dice) {
+  return {static_cast<Pin>(dice.below(3)), dice.u32(), dice.u32()};
+}
+
 }  // namespace
 
 TEST_CASE("HELLO survives the wire", "[unit]") {
@@ -206,14 +210,21 @@ TEST_CASE("puts survive the wire", "[unit]") {
       [](Dice& dice) {
         ReserveRequest message{dice.u32(), std::vector<ReserveItem>(dice.below(20))};
         for (ReserveItem& item : message.items) {
-          item = {dice.text(), SizeBytes(dice.u64()), dice.coin()};
+          item = {dice.text(),
+                  SizeBytes(dice.u64()),
+                  dice.coin(),
+                  dice.coin(),
+                  static_cast<std::uint16_t>(dice.below(kLayersMax + 1)),
+                  retention(dice)};
         }
         return message;
       },
       [](const ReserveRequest& a, const ReserveRequest& b) {
         return a.deadline_ms == b.deadline_ms &&
                same_lists(a.items, b.items, [](const ReserveItem& x, const ReserveItem& y) {
-                 return x.name == y.name && x.size == y.size && x.sparse == y.sparse;
+                 return x.name == y.name && x.size == y.size && x.sparse == y.sparse &&
+                        x.rebinds == y.rebinds && x.layers == y.layers &&
+                        x.retention == y.retention;
                });
       });
   check_round_trips<ReserveReply>(
@@ -267,6 +278,8 @@ TEST_CASE("lookups survive the wire", "[unit]") {
           object.extent_count = static_cast<std::uint32_t>(dice.below(kExtentsPerObjectMax + 1));
           object.crc_count = static_cast<std::uint32_t>(dice.below(300));
           object.sparse = dice.coin();
+          object.layers = static_cast<std::uint16_t>(dice.below(kLayersMax + 1));
+          object.layers_ready = static_cast<std::uint16_t>(dice.below(object.layers + 1U));
           const auto extents = dice.extents(object.extent_count);
           const auto crcs = dice.numbers(object.crc_count);
           message.extents.insert(message.extents.end(), extents.begin(), extents.end());
@@ -280,8 +293,78 @@ TEST_CASE("lookups survive the wire", "[unit]") {
                same_lists(a.objects, b.objects, [](const LookupObject& x, const LookupObject& y) {
                  return x.status == y.status && x.read_key == y.read_key && x.size == y.size &&
                         x.extent_count == y.extent_count && x.crc_count == y.crc_count &&
-                        x.sparse == y.sparse;
+                        x.sparse == y.sparse && x.layers == y.layers &&
+                        x.layers_ready == y.layers_ready;
                });
+      });
+  check_round_trips<WaitRequest>(
+      [](Dice& dice) {
+        return WaitRequest{dice.u32(), dice.u32(), dice.u32(), dice.names()};
+      },
+      [](const WaitRequest& a, const WaitRequest& b) {
+        return a.layer == b.layer && a.lease_ms == b.lease_ms && a.wait_ms == b.wait_ms &&
+               a.names == b.names;
+      });
+}
+
+TEST_CASE("what a tenant keeps and hears survives the wire", "[unit]") {
+  check_round_trips<CommitLayerRequest>(
+      [](Dice& dice) {
+        CommitLayerRequest message{std::vector<CommitLayerItem>(dice.below(20))};
+        for (CommitLayerItem& item : message.items) {
+          item = {ReservationId(dice.u64()), dice.u32(), dice.numbers(dice.below(300))};
+        }
+        return message;
+      },
+      [](const CommitLayerRequest& a, const CommitLayerRequest& b) {
+        return same_lists(a.items, b.items, [](const CommitLayerItem& x, const CommitLayerItem& y) {
+          return x.reservation == y.reservation && x.layer == y.layer && x.crc32c == y.crc32c;
+        });
+      });
+  check_round_trips<RetainRequest>(
+      [](Dice& dice) {
+        RetainRequest message{std::vector<RetainItem>(dice.below(20))};
+        for (RetainItem& item : message.items) {
+          item = {dice.text(), retention(dice)};
+        }
+        return message;
+      },
+      [](const RetainRequest& a, const RetainRequest& b) {
+        return same_lists(a.items, b.items, [](const RetainItem& x, const RetainItem& y) {
+          return x.name == y.name && x.retention == y.retention;
+        });
+      });
+  check_round_trips<UsageReply>(
+      [](Dice& dice) {
+        return UsageReply{SizeBytes(dice.u64()),
+                          SizeBytes(dice.u64()),
+                          SizeBytes(dice.u64()),
+                          dice.u64(),
+                          dice.u64(),
+                          dice.u64(),
+                          dice.u64()};
+      },
+      [](const UsageReply& a, const UsageReply& b) { return a == b; });
+  check_round_trips<EventsRequest>(
+      [](Dice& dice) {
+        return EventsRequest{dice.u64(), static_cast<std::uint32_t>(dice.below(1U << kEventKinds)),
+                             dice.u32(), dice.u32()};
+      },
+      [](const EventsRequest& a, const EventsRequest& b) {
+        return a.after == b.after && a.kinds == b.kinds && a.events_max == b.events_max &&
+               a.wait_ms == b.wait_ms;
+      });
+  check_round_trips<EventsReply>(
+      [](Dice& dice) {
+        EventsReply message{dice.u64(), dice.u64(), std::vector<Event>(dice.below(30))};
+        for (Event& event : message.events) {
+          event = {dice.u64(), static_cast<EventKind>(dice.below(kEventKinds)),
+                   SizeBytes(dice.u64()), std::string(dice.text())};
+        }
+        return message;
+      },
+      [](const EventsReply& a, const EventsReply& b) {
+        return a.next == b.next && a.lost == b.lost && a.events == b.events;
       });
 }
 

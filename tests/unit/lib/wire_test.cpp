@@ -93,7 +93,7 @@ TEST_CASE("a header whose CRC fits is refused for what it says", "[unit]") {
   const Header response = response_to(Op::ping);
   CHECK(decode_changed(request, 0, 0x31584247, 4) == Errc::ok);
   CHECK(decode_changed(request, 0, 0x32584247, 4) == Errc::bad_magic);
-  for (const unsigned op : {0U, 4U, 15U, 19U, 31U, 35U, 39U, 50U, 255U}) {
+  for (const unsigned op : {0U, 4U, 15U, 19U, 31U, 35U, 39U, 55U, 255U}) {
     CAPTURE(op);
     CHECK(decode_changed(request, 4, op, 1) == Errc::protocol_error);
   }
@@ -200,8 +200,16 @@ TEST_CASE("lists hold as many items as the protocol allows, and not one more", "
   };
   CHECK_FALSE(is_refused<MapReply>(behind(4, 1024, 8)));
   CHECK(is_refused<MapReply>(behind(4, 1025, 8)));
-  CHECK_FALSE(is_refused<ReserveRequest>(behind(4, 16384, 12)));
-  CHECK(is_refused<ReserveRequest>(behind(4, 16385, 12)));
+  CHECK_FALSE(is_refused<ReserveRequest>(behind(4, 16384, 22)));
+  CHECK(is_refused<ReserveRequest>(behind(4, 16385, 22)));
+  CHECK_FALSE(is_refused<CommitLayerRequest>(behind(0, 16384, 16)));
+  CHECK(is_refused<CommitLayerRequest>(behind(0, 16385, 16)));
+  CHECK_FALSE(is_refused<RetainRequest>(behind(0, 16384, 14)));
+  CHECK(is_refused<RetainRequest>(behind(0, 16385, 14)));
+  CHECK_FALSE(is_refused<WaitRequest>(behind(12, 16384, 2)));
+  CHECK(is_refused<WaitRequest>(behind(12, 16385, 2)));
+  CHECK_FALSE(is_refused<EventsReply>(behind(16, 16384, 20)));
+  CHECK(is_refused<EventsReply>(behind(16, 16385, 20)));
   CHECK_FALSE(is_refused<LookupRequest>(behind(8, 16384, 2)));
   CHECK(is_refused<LookupRequest>(behind(8, 16385, 2)));
   CHECK_FALSE(is_refused<ListReply>(behind(4, 16384, 10)));
@@ -390,7 +398,7 @@ TEST_CASE("a lookup's objects own its extents and CRCs exactly", "[unit]") {
   const LookupObject object{Errc::ok, RKey(1), SizeBytes(1), 1, 1, false};
   const Body good = encode(LookupReply{LeaseId(0), 0, {object, object}, {extent, extent}, {1, 2}});
   REQUIRE(decode<LookupReply>(good).has_value());
-  constexpr std::size_t kExtentCountOfSecond = 24 + 24 + 16;
+  constexpr std::size_t kExtentCountOfSecond = 24 + 28 + 16;
   for (const std::size_t field : {kExtentCountOfSecond, kExtentCountOfSecond + 4}) {
     for (const std::uint32_t count : {0U, 2U, UINT32_MAX}) {
       CAPTURE(field, count);
@@ -410,10 +418,27 @@ TEST_CASE("unknown bits and statuses are refused", "[unit]") {
   CHECK(is_refused<LookupRequest>(changed(encode(LookupRequest()), 3, 0x80)));
   CHECK(is_refused<ListReply>(changed(encode(ListReply()), 0, 3)));
   CHECK(is_refused<MapReply>(changed(encode(MapReply()), 1, 1)));
-  const Body reserve = encode(ReserveRequest{0, {{"a", SizeBytes(1), false}}});
-  CHECK_FALSE(is_refused<ReserveRequest>(changed(reserve, 16, 1)));
-  CHECK(is_refused<ReserveRequest>(changed(reserve, 16, 2)));
-  CHECK(is_refused<ReserveRequest>(changed(reserve, 17, 1)));
+  const Body reserve = encode(ReserveRequest{0, {{"a", SizeBytes(1)}}});
+  CHECK_FALSE(is_refused<ReserveRequest>(changed(reserve, 16, 3)));
+  CHECK(is_refused<ReserveRequest>(changed(reserve, 16, 4)));
+  CHECK_FALSE(is_refused<ReserveRequest>(changed(reserve, 17, 2)));
+  CHECK(is_refused<ReserveRequest>(changed(reserve, 17, 3)));
+  CHECK_FALSE(is_refused<ReserveRequest>(changed(reserve, 19, 0x0F)));
+  CHECK(is_refused<ReserveRequest>(changed(reserve, 19, 0x10)));
+  const Body retain = encode(RetainRequest{{{"a", {}}}});
+  CHECK(is_refused<RetainRequest>(changed(retain, 4, 3)));
+  for (const std::size_t reserved : {5U, 6U, 7U}) {
+    CHECK(is_refused<RetainRequest>(changed(retain, reserved, 1)));
+  }
+  CHECK_FALSE(is_refused<EventsRequest>(changed(encode(EventsRequest()), 8, 0x3F)));
+  CHECK(is_refused<EventsRequest>(changed(encode(EventsRequest()), 8, 0x40)));
+  const Body events = encode(EventsReply{1, 0, {{1, EventKind::lose, SizeBytes(1), "a"}}});
+  CHECK(is_refused<EventsReply>(changed(events, 36, 6)));
+  CHECK(is_refused<EventsReply>(changed(events, 37, 1)));
+  const LookupObject half{Errc::ok, RKey(1), SizeBytes(1), 0, 0, false, 4, 2};
+  const Body lookup = encode(LookupReply{LeaseId(0), 0, {half}, {}, {}});
+  CHECK_FALSE(is_refused<LookupReply>(changed(lookup, 24 + 26, 4)));
+  CHECK(is_refused<LookupReply>(changed(lookup, 24 + 26, 5)));
   CHECK(is_refused<StatusesReply>(changed(encode(StatusesReply{{Errc::ok}}), 4, 1)));
   for (const std::size_t reserved : {6U, 7U}) {
     CAPTURE(reserved);

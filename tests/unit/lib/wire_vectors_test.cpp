@@ -159,10 +159,11 @@ Extent extent(std::uint32_t slab, std::uint32_t length_bytes, std::uint64_t offs
 }
 
 void check_puts() {
-  const ReserveRequest reserve{1500,
-                               {{"kv/0", SizeBytes(163840), false},
-                                {"kv/sparse", SizeBytes(std::uint64_t{1} << 40U), true},
-                                {"", SizeBytes(0), false}}};
+  const ReserveRequest reserve{
+      1500,
+      {{"kv/0", SizeBytes(163840), false, true, 80, {Pin::hard, 60000, 3600000}},
+       {"kv/sparse", SizeBytes(std::uint64_t{1} << 40U), true, false, 0, {Pin::soft, 0, 0}},
+       {"", SizeBytes(0)}}};
   check_frame("reserve_request", request_header(Op::reserve, 30, 2000), encode(reserve));
   const ReserveReply reserved{{
       {Errc::ok,
@@ -179,6 +180,11 @@ void check_puts() {
   check_frame("commit_request", request_header(Op::commit, 31), encode(commit));
   check_frame("commit_response", response_header(Op::commit, 31),
               encode(StatusesReply{{Errc::ok, Errc::write_in_flight, Errc::limit_exceeded}}));
+  const CommitLayerRequest layers{
+      {{ReservationId(0xCAFE), 79, {0x8A9136AA}}, {ReservationId(0xCAFF), 0, {}}}};
+  check_frame("commit_layer_request", request_header(Op::commit_layer, 33), encode(layers));
+  check_frame("commit_layer_response", response_header(Op::commit_layer, 33),
+              encode(StatusesReply{{Errc::ok, Errc::write_in_flight, Errc::limit_exceeded}}));
   check_frame("abort_request", request_header(Op::abort, 32),
               encode(ReservationsRequest{{ReservationId(0xCAFE)}}));
   check_frame("abort_response", response_header(Op::abort, 32),
@@ -191,12 +197,21 @@ void check_gets() {
   const LookupReply found{
       LeaseId(0x77),
       5000,
-      {{Errc::ok, RKey(0x01020304), SizeBytes(163840), 2, 3, false},
+      {{Errc::ok, RKey(0x01020304), SizeBytes(163840), 2, 3, false, 80, 80},
        {Errc::not_found, RKey(0), SizeBytes(0), 0, 0, false},
        {Errc::present_unleased, RKey(5), SizeBytes(4096), 1, 0, true}},
       {extent(1, 131072, 0), extent(2, 32768, std::uint64_t{1} << 33U), extent(9, 4096, 8192)},
       {0x8A9136AA, 0x62A8AB43, 0x46DD794E}};
   check_frame("lookup_response", response_header(Op::lookup, 40), encode(found));
+  check_frame("wait_request", request_header(Op::wait, 44, 1000),
+              encode(WaitRequest{3, 5000, 250, {"kv/0"}}));
+  const LookupReply partly{
+      LeaseId(0),
+      0,
+      {{Errc::present_unleased, RKey(0x01020304), SizeBytes(163840), 1, 1, false, 80, 4}},
+      {extent(1, 163840, 0)},
+      {0x8A9136AA}};
+  check_frame("wait_response", response_header(Op::wait, 44), encode(partly));
   check_frame("release_request", request_header(Op::release, 41),
               encode(LeasesRequest{{LeaseId(0x77), LeaseId(UINT64_MAX)}}));
   check_frame("release_response", response_header(Op::release, 41), {});
@@ -220,6 +235,24 @@ void check_regions() {
   check_frame("free_region_response", response_header(Op::free_region, 51), {});
 }
 
+void check_tenants() {
+  const RetainRequest retain{
+      {{"kv/0", {Pin::hard, 0, 0}}, {"kv/1", {Pin::none, 1000, UINT32_MAX}}}};
+  check_frame("retain_request", request_header(Op::retain, 60), encode(retain));
+  check_frame("retain_response", response_header(Op::retain, 60),
+              encode(StatusesReply{{Errc::quota_exceeded, Errc::not_found}}));
+  check_frame("usage_request", request_header(Op::usage, 61), {});
+  const UsageReply usage{SizeBytes(1U << 30U), SizeBytes(163840), SizeBytes(4096), 3, 17, 1000, 9};
+  check_frame("usage_response", response_header(Op::usage, 61), encode(usage));
+  check_frame("events_request", request_header(Op::events, 62),
+              encode(EventsRequest{41, 0b1011, 100, 30000}));
+  const EventsReply events{45,
+                           2,
+                           {{44, EventKind::put, SizeBytes(163840), "kv/0"},
+                            {45, EventKind::evict, SizeBytes(4096), "kv/\u00e9"}}};
+  check_frame("events_response", response_header(Op::events, 62), encode(events));
+}
+
 }  // namespace
 
 TEST_CASE("each message becomes its golden frame, byte for byte", "[unit]") {
@@ -230,6 +263,7 @@ TEST_CASE("each message becomes its golden frame, byte for byte", "[unit]") {
   check_puts();
   check_gets();
   check_regions();
+  check_tenants();
 
   std::set<std::string> files;
   for (const GoldenFrame& frame : test::all_golden_frames()) {

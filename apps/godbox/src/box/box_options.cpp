@@ -112,6 +112,28 @@ Result<void> apply_counts(const BoxOptions& options, emulator::BoxConfig& config
   return {};
 }
 
+// SIZE for all, NAME=SIZE for one; a name may hold "=" itself. Those of the configuration file stay
+// for tenants that are not named here.
+Result<void> apply_quotas(const BoxOptions& options, emulator::BoxConfig& config) {
+  for (const std::string& text : options.tenant_quotas) {
+    const std::size_t at = text.rfind('=');
+    const Result<SizeBytes> quota =
+        emulator::parse_size(at == std::string::npos ? text : text.substr(at + 1));
+    if (!quota) {
+      return not_allowed("--tenant-quota", text, "a size like 64GiB, or NAME=SIZE");
+    }
+    if (at == std::string::npos) {
+      config.tenant_quota = *quota;
+      continue;
+    }
+    const std::string tenant = text.substr(0, at);
+    std::erase_if(config.tenant_quotas,
+                  [&](const emulator::TenantQuota& each) { return each.tenant == tenant; });
+    config.tenant_quotas.push_back({tenant, *quota});
+  }
+  return {};
+}
+
 Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& config) {
   if (options.eviction == "none") {
     config.eviction = emulator::EvictionPolicy::none;
@@ -119,6 +141,9 @@ Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& conf
     config.eviction = emulator::EvictionPolicy::lru;
   } else if (options.eviction) {
     return not_allowed("--eviction", *options.eviction, "lru, none");
+  }
+  if (Result<void> quotas = apply_quotas(options, config); !quotas) {
+    return quotas;
   }
   if (options.map_memory) {
     const auto* const known = std::find(emulator::kMapMemoryNames.begin(),
@@ -196,6 +221,11 @@ void add_box_options(CLI::App& command, BoxOptions& options) {
                      "Memory that the box may really use (default: half of this machine's; of "
                      "devices all)");
   command.add_option("--eviction", options.eviction, "What a full pool does: lru, none");
+  command
+      .add_option("--tenant-quota", options.tenant_quotas,
+                  "What each tenant may have, like 64GiB, or one of them, like alice=1TiB; may "
+                  "be given several times")
+      ->allow_extra_args(false);
   command.add_option("--map-memory", options.map_memory,
                      "Who may map the memory: trusted: the control socket's owner; cxl: VMs too; "
                      "off: nobody");

@@ -10,6 +10,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace godbox::app {
 
@@ -24,6 +25,7 @@ struct BoxOptions {
   std::optional<std::uint32_t> tcp_port_base;
   std::optional<std::string> control_socket;
   std::optional<std::string> backing_limit;
+  std::vector<std::string> tenant_quotas;  // "64GiB" or "NAME=64GiB"
   std::optional<std::string> eviction;
   std::optional<std::string> map_memory;
   std::optional<std::string> mode;

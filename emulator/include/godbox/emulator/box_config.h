@@ -31,6 +31,11 @@ inline constexpr std::array<std::string_view, 3> kMapMemoryNames = {"off", "trus
 enum class TimingMode : std::uint8_t { free, paced };
 enum class EvictionPolicy : std::uint8_t { none, lru };
 
+struct TenantQuota {
+  std::string tenant;
+  SizeBytes quota;
+};
+
 // Rates of the paced mode, of one resource each, before the time scale. 0: unlimited.
 struct PacedRates {
   Rate dram_channel;
@@ -62,6 +67,9 @@ struct BoxConfig {
   // Of what the true limit (space or backing) leaves beside regions, reservations and leases:
   double high_watermark = 0.95;  // eviction starts
   double low_watermark = 0.90;   // and goes on to here
+  // What a tenant may have in the pool: of its own, or else as all others. Unset: no limit.
+  std::optional<SizeBytes> tenant_quota;
+  std::vector<TenantQuota> tenant_quotas;
   Duration lease_max = std::chrono::seconds(30);
   Duration reservation_max = std::chrono::seconds(60);
   Duration session_timeout = std::chrono::seconds(30);

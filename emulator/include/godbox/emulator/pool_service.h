@@ -21,6 +21,11 @@
 // are lost is dropped then, so that it is a miss and can be put again, and strips with lost bytes
 // are given to nobody any more.
 //
+// Eviction. When room is wanted, the least recently used object that neither a lease nor a hard pin
+// holds goes; a tenant at its quota loses its own. What is held is at most half of the pool and of
+// each tenant's quota, and never touches the last quarter of the memory's chunks, so that no tenant
+// can keep others from putting by holding what is its own.
+//
 // Tenants. What a tenant is given holds zeros or its own bytes of before; a region holds zeros.
 // Small objects of several tenants share chunks once half of the backing limit is in use.
 //
@@ -42,6 +47,7 @@
 #include <godbox/wire.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace godbox::emulator {
@@ -87,6 +93,8 @@ struct PoolUsage {
   std::uint64_t sessions = 0;
   std::uint64_t slabs = 0;
   std::uint64_t evictions = 0;
+  std::uint64_t expiries = 0;      // objects that a hard TTL has ended
+  SizeBytes held;                  // of `reserved`: by leases and hard pins
   std::uint64_t quarantined = 0;   // objects and reservations that wait for pins or leases
   std::uint64_t lost_objects = 0;  // dropped, as the memory has lost bytes of theirs
   SizeBytes retired;               // of `reserved`: strips with lost bytes, given to nobody again
@@ -96,6 +104,11 @@ struct DramChannelUsage {
   std::uint64_t bytes_read = 0;
   std::uint64_t bytes_written = 0;
   std::uint64_t requests = 0;
+};
+
+struct TenantUsage {
+  std::string name;
+  wire::UsageReply usage;
 };
 
 class PoolService {
@@ -138,8 +151,9 @@ class PoolService {
 
   // --- KV. Answers are appended to `reply` in order. ---
   // Where a session ends during a call, the items that are left are answered session_lost.
-  // Per item: ok, already_exists, invalid_argument (empty or long name, size 0), too_large,
-  // pool_full, backing_full, limit_exceeded. Sparse objects get no write key.
+  // Per item: ok, already_exists, invalid_argument (empty or long name, size 0, layers of a sparse
+  // object or that do not divide it), too_large, pool_full, backing_full, quota_exceeded,
+  // limit_exceeded. Sparse objects get no write key.
   void reserve(SessionId session, const wire::ReserveRequest& request, wire::ReserveReply& reply);
   // Per item: ok, not_found, reservation_expired, write_in_flight (try again), already_exists
   // (another put of this name committed first), invalid_argument (CRC count).
@@ -154,6 +168,13 @@ class PoolService {
   void release(SessionId session, const wire::LeasesRequest& request);
   // Per item: ok, not_found.
   void remove(SessionId session, const wire::NamesRequest& request, wire::StatusesReply& reply);
+  // Changes how long objects are kept. Per item: ok, not_found; quota_exceeded or limit_exceeded
+  // for a hard pin beyond the half of the tenant's quota, or of the pool, that may be held.
+  void retain(SessionId session, const wire::RetainRequest& request, wire::StatusesReply& reply);
+  // Of the session's tenant. Errors: session_lost.
+  [[nodiscard]] Result<wire::UsageReply> tenant_usage(SessionId session) const;
+  // Of the tenants with the most bytes, those first.
+  [[nodiscard]] std::vector<TenantUsage> tenant_usages(std::size_t tenants_max) const;
   // Names of the session's tenant, sorted. Objects put or removed meanwhile may or may not be told.
   void list(SessionId session, const wire::ListRequest& request, wire::ListReply& reply) const;
 

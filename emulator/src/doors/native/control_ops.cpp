@@ -96,6 +96,11 @@ Reply list(const PoolService& service, SessionId session, wire::ListRequest requ
   return answered(reply);
 }
 
+Reply usage(const PoolService& service, SessionId session) {
+  const Result<wire::UsageReply> usage = service.tenant_usage(session);
+  return usage ? answered(*usage) : status_only(usage.error().code);
+}
+
 Reply describe_slabs(const PoolService& service, const wire::SlabIdsRequest& request) {
   wire::SlabsReply reply;
   service.describe_slabs(request, reply);
@@ -135,6 +140,10 @@ Result<Reply> handle_objects(PoolService& service, SessionId session, wire::Op o
         service.release(session, request);
         return Reply();
       });
+    case wire::Op::retain:
+      return with_statuses<wire::RetainRequest>(body, service, session, &PoolService::retain);
+    case wire::Op::usage:
+      return without_body(body, [&] { return usage(service, session); });
     case wire::Op::list:
       return with<wire::ListRequest>(
           body, [&](const auto& request) { return list(service, session, request); });

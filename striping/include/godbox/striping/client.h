@@ -48,6 +48,8 @@ struct PutItem {
   std::string_view name;
   std::span<const LocalSegment> data;  // the object's bytes, gathered in order
   SizeBytes sparse_size{};             // > 0 with no data: declare a sparse object of this size
+  bool rebinds = false;                // takes the name from the object that has it, if any
+  wire::Retention retention{};
 };
 struct GetItem {
   std::string_view name;

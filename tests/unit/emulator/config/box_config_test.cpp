@@ -270,6 +270,11 @@ TEST_CASE("every mistake in a TOML document is answered with place, key, value a
       {"[rates]\ncxl_link = \"25\"", "rates.cxl_link = '25': allowed is a rate such as"},
       {"rates = 5", "box.toml:1: rates = 5: allowed is a table, [rates]"},
       {"[[rates]]\neth_port = \"1GB/s\"", "allowed is a table, [rates]"},
+      {"tenant_quota = 5", "tenant_quota = 5: allowed is a size such as"},
+      {"tenant_quotas = \"1GiB\"", "allowed is a table, [tenant_quotas]"},
+      {"[tenant_quotas]\nalice = \"much\"",
+       "box.toml:2: tenant_quotas.alice = 'much': allowed is a size such as"},
+      {"tenant_quotaz = 1", "did you mean \"tenant_quota\"?"},
       {"map_memory = true", "map_memory = true: allowed is \"trusted\", \"off\""},
       {"[super_nics]\nx = 1", "super_nics = "},
       {"preset = \"leptop\"", "did you mean \"laptop\"?"},
@@ -287,6 +292,18 @@ TEST_CASE("every mistake in a TOML document is answered with place, key, value a
   }
 }
 
+TEST_CASE("quotas are read for all tenants and for some", "[unit][config]") {
+  const Result<BoxConfig> config = apply_toml(
+      BoxConfig(), "tenant_quota = \"1GiB\"\n[tenant_quotas]\n\"a b\" = \"2GiB\"\nc = \"3MiB\"",
+      "box.toml");
+  REQUIRE(config.has_value());
+  CHECK(config->tenant_quota == SizeBytes(1U << 30U));
+  REQUIRE(config->tenant_quotas.size() == 2);
+  CHECK(config->tenant_quotas[0].tenant == "a b");
+  CHECK(config->tenant_quotas[0].quota == SizeBytes(std::uint64_t{2} << 30U));
+  CHECK(config->tenant_quotas[1].tenant == "c");
+}
+
 TEST_CASE("relations between keys are checked and answered by name", "[unit][config]") {
   struct Mistake {
     void (*make)(BoxConfig&);
@@ -295,6 +312,20 @@ TEST_CASE("relations between keys are checked and answered by name", "[unit][con
   const Mistake mistakes[] = {
       {[](BoxConfig& c) { c.super_nics = 0; },
        "super_nics x dram_channels_per_super_nic = 0: allowed is 1 to 64 DRAM channels"},
+      {[](BoxConfig& c) { c.tenant_quota = SizeBytes(0); },
+       "tenant_quota = 0: allowed is more than"},
+      {[](BoxConfig& c) {
+         c.tenant_quotas = {{"a", SizeBytes(0)}};
+       },
+       "tenant_quotas.a = 0: allowed is more than 0 bytes"},
+      {[](BoxConfig& c) {
+         c.tenant_quotas = {{"a", SizeBytes(1)}, {"a", SizeBytes(2)}};
+       },
+       "tenant_quotas.a = 2: allowed is one quota for each tenant"},
+      {[](BoxConfig& c) {
+         c.tenant_quotas = {{std::string(513, 'x'), SizeBytes(1)}};
+       },
+       "allowed is names of at most 512 bytes"},
       {[](BoxConfig& c) { c.super_nics = 33; }, "= 66: allowed is 1 to 64 DRAM channels"},
       {[](BoxConfig& c) { c.super_nics = c.dram_channels_per_super_nic = 65536; },
        "= 4294967296: allowed is 1 to 64 DRAM channels"},

@@ -194,7 +194,7 @@ TEST_CASE("where one list is all being read, the other makes room", "[unit][pool
   }
 }
 
-TEST_CASE("a put that leased small objects leave no chunks for is refused and evicts nothing",
+TEST_CASE("a put that small reservations leave no chunks for is refused and evicts nothing",
           "[unit][pool]") {
   PoolOptions options{.dram_channels = 4,
                       .channel_size = SizeBytes(32 * kMib),
@@ -204,23 +204,21 @@ TEST_CASE("a put that leased small objects leave no chunks for is refused and ev
   options.low_watermark = 1.0;
   Pool pool(options);
   const SessionId session = pool.open();
-  // 64 chunks of 512 KiB. One small object of each 128 is leased: one per chunk.
-  int stored = 0;
-  std::vector<std::string> names;
-  for (; stored < 8000; ++stored) {
-    REQUIRE(pool.put(session, name_of(stored), 4000) == Errc::ok);
+  // 64 chunks of 512 KiB. One small object of each 128 is being put: one per chunk.
+  const SessionId holder = pool.open();
+  for (int stored = 0; stored < 8000; ++stored) {
     if (stored % 128 == 0) {
-      names.push_back(name_of(stored));
+      REQUIRE(pool.reserve(holder, name_of(stored), 4000).status == Errc::ok);
+    } else {
+      REQUIRE(pool.put(session, name_of(stored), 4000) == Errc::ok);
     }
   }
   REQUIRE(pool.service->usage().evictions == 0);
-  const wire::LookupReply held = pool.lookup(session, {names.begin(), names.end()}, 30'000);
-  REQUIRE(held.lease != LeaseId());
   CHECK(pool.reserve(session, "large", 4 * kMib).status == Errc::backing_full);
   CHECK(pool.service->usage().evictions == 0);
   // What fits beside them still gets its room.
   CHECK(pool.put(session, "small", 100'000) == Errc::ok);
-  pool.release(session, held.lease);
+  pool.service->close_session(holder);
   CHECK(pool.put(session, "large", 4 * kMib) == Errc::ok);
 }
 

@@ -12,6 +12,7 @@
 
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct PoolOptions {
   double low_watermark = 0.90;
   std::uint64_t seed = 1;
   bool has_memory = true;
+  std::optional<SizeBytes> tenant_quota{};
+  std::vector<TenantQuota> tenant_quotas{};
 };
 
 class Pool {
@@ -38,6 +41,8 @@ class Pool {
     config.eviction = options.eviction;
     config.high_watermark = options.high_watermark;
     config.low_watermark = options.low_watermark;
+    config.tenant_quota = options.tenant_quota;
+    config.tenant_quotas = options.tenant_quotas;
     REQUIRE(validate(config, SizeBytes(1U << 16U)).has_value());
     std::vector<MemoryTarget*> targets;
     for (std::uint32_t i = 0; i < options.dram_channels; ++i) {
@@ -82,6 +87,26 @@ class Pool {
                          bool sparse = false) {
     const wire::ReserveAnswer answer = reserve(session, name, size_bytes, sparse);
     return answer.status == Errc::ok ? commit(session, answer.reservation) : answer.status;
+  }
+  // A put of one item, with all that an item may say.
+  [[nodiscard]] Errc put_item(SessionId session, const wire::ReserveItem& item) {
+    wire::ReserveReply reply;
+    service->reserve(session, {0, {item}}, reply);
+    REQUIRE(reply.answers.size() == 1);
+    const wire::ReserveAnswer& answer = reply.answers[0];
+    return answer.status == Errc::ok ? commit(session, answer.reservation) : answer.status;
+  }
+  [[nodiscard]] Errc retain(SessionId session, std::string_view name,
+                            const wire::Retention& retention) {
+    wire::StatusesReply reply;
+    service->retain(session, {{{name, retention}}}, reply);
+    REQUIRE(reply.statuses.size() == 1);
+    return reply.statuses[0];
+  }
+  [[nodiscard]] wire::UsageReply usage_of(SessionId session) {
+    const Result<wire::UsageReply> usage = service->tenant_usage(session);
+    REQUIRE(usage.has_value());
+    return *usage;
   }
   [[nodiscard]] wire::LookupReply lookup(SessionId session, std::vector<std::string_view> names,
                                          std::uint32_t lease_ms = 0, bool prefix = false) {
