@@ -94,6 +94,35 @@ void Client::submit_remove(std::span<const std::string_view> names, OnStatuses o
   start_remove(impl_->core, names, std::move(on_done));
 }
 
+void Client::submit_begin_layers(std::span<const LayeredItem> items, OnLayeredPut on_done) {
+  start_begin_layers(impl_->core, items, std::move(on_done));
+}
+
+void Client::submit_put_layer(const LayeredPut& put, std::uint32_t layer,
+                              std::span<const std::span<const LocalSegment>> data,
+                              OnStatuses on_done) {
+  start_put_layer(impl_->core, put.state_, layer, data, std::move(on_done));
+}
+
+void Client::submit_wait(std::span<const std::string_view> names, std::uint32_t layer,
+                         Duration wait, OnLookup on_done) {
+  start_wait(impl_->core, names, layer, wait, std::move(on_done));
+}
+
+void Client::submit_get_layer(const Lookup& found, std::uint32_t layer,
+                              std::span<const std::span<const LocalSegment>> into,
+                              OnStatuses on_done) {
+  start_get_layer(impl_->core, found, layer, into, std::move(on_done));
+}
+
+void Client::submit_retain(std::span<const wire::RetainItem> items, OnStatuses on_done) {
+  start_retain(impl_->core, items, std::move(on_done));
+}
+
+void Client::submit_events(const wire::EventsRequest& request, OnEvents on_done) {
+  start_events(impl_->core, request, std::move(on_done));
+}
+
 void Client::release(Lookup& found) {
   if (found.hold != nullptr) {
     found.hold->release();
@@ -127,6 +156,40 @@ Result<Lookup> Client::lookup(std::span<const std::string_view> names) {
 
 std::vector<Errc> Client::remove(std::span<const std::string_view> names) {
   return impl_->wait_for_statuses(names.size(), [&](auto done) { submit_remove(names, done); });
+}
+
+Result<LayeredPut> Client::begin_layers(std::span<const LayeredItem> items) {
+  return impl_->wait_for<Result<LayeredPut>>([&](auto done) { submit_begin_layers(items, done); });
+}
+
+std::vector<Errc> Client::put_layer(const LayeredPut& put, std::uint32_t layer,
+                                    std::span<const std::span<const LocalSegment>> data) {
+  return impl_->wait_for_statuses(data.size(),
+                                  [&](auto done) { submit_put_layer(put, layer, data, done); });
+}
+
+Result<Lookup> Client::wait(std::span<const std::string_view> names, std::uint32_t layer,
+                            Duration wait) {
+  return impl_->wait_for<Result<Lookup>>([&](auto done) { submit_wait(names, layer, wait, done); });
+}
+
+std::vector<Errc> Client::get_layer(const Lookup& found, std::uint32_t layer,
+                                    std::span<const std::span<const LocalSegment>> into) {
+  return impl_->wait_for_statuses(into.size(),
+                                  [&](auto done) { submit_get_layer(found, layer, into, done); });
+}
+
+std::vector<Errc> Client::retain(std::span<const wire::RetainItem> items) {
+  return impl_->wait_for_statuses(items.size(), [&](auto done) { submit_retain(items, done); });
+}
+
+Result<wire::EventsReply> Client::events(const wire::EventsRequest& request) {
+  return impl_->wait_for<Result<wire::EventsReply>>(
+      [&](auto done) { submit_events(request, done); });
+}
+
+Result<wire::UsageReply> Client::usage() {
+  return impl_->ask<wire::UsageReply>(wire::Op::usage, {});
 }
 
 Result<wire::ListReply> Client::list(std::string_view prefix, std::string_view after,

@@ -78,6 +78,8 @@ class ClientCore {
 
   void release_leases(std::vector<LeaseId> leases);
   [[nodiscard]] std::shared_ptr<LeaseHold> hold_leases(std::vector<LeaseId> leases);
+  // Where what outlives the client finds out that it is gone: then it points to nullptr.
+  [[nodiscard]] std::shared_ptr<ClientCore*> self() const { return self_; }
 
   void defer(std::function<void()> action) { deferred_.push_back(std::move(action)); }
   void after(Duration delay, std::function<void()> action) {
@@ -287,6 +289,21 @@ void start_lookup(ClientCore& core, std::span<const std::string_view> names, boo
                   Client::OnLookup on_done);
 void start_remove(ClientCore& core, std::span<const std::string_view> names,
                   Client::OnStatuses on_done);
+void start_begin_layers(ClientCore& core, std::span<const LayeredItem> items,
+                        Client::OnLayeredPut on_done);
+void start_put_layer(ClientCore& core, const std::shared_ptr<LayeredState>& put,
+                     std::uint32_t layer, std::span<const std::span<const LocalSegment>> data,
+                     Client::OnStatuses on_done);
+void start_wait(ClientCore& core, std::span<const std::string_view> names, std::uint32_t layer,
+                Duration wait, Client::OnLookup on_done);
+void start_get_layer(ClientCore& core, const Lookup& found, std::uint32_t layer,
+                     std::span<const std::span<const LocalSegment>> into,
+                     Client::OnStatuses on_done);
+void start_retain(ClientCore& core, std::span<const wire::RetainItem> items,
+                  Client::OnStatuses on_done);
+void start_events(ClientCore& core, const wire::EventsRequest& request, Client::OnEvents on_done);
+// Appends what a LOOKUP or WAIT has answered.
+void append_found(const wire::LookupReply& reply, Lookup& found);
 void start_region(ClientCore& core, WorkOp op, const Region& region,
                   std::span<const RegionPiece> pieces, std::function<void(Errc)> on_done);
 

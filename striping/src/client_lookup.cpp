@@ -159,7 +159,7 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
     std::sort(parts_.begin(), parts_.end(),
               [](const Part& a, const Part& b) { return a.range.first < b.range.first; });
     for (const Part& part : parts_) {
-      append(part.reply, found);
+      append_found(part.reply, found);
     }
     for (std::size_t i = 0; i < found.objects.size(); ++i) {
       if (names_[i].empty()) {
@@ -168,25 +168,6 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
       }
     }
     on_done_(std::move(found));
-  }
-
-  static void append(const wire::LookupReply& reply, Lookup& found) {
-    auto extent = static_cast<std::uint32_t>(found.extents.size());
-    auto crc = static_cast<std::uint32_t>(found.crc32c.size());
-    for (const wire::LookupObject& object : reply.objects) {
-      found.objects.push_back({.read_key = object.read_key,
-                               .size = object.size,
-                               .extent_begin = extent,
-                               .extent_count = object.extent_count,
-                               .crc_begin = crc,
-                               .crc_count = object.crc_count,
-                               .sparse = object.sparse,
-                               .status = object.status});
-      extent += object.extent_count;
-      crc += object.crc_count;
-    }
-    found.extents.insert(found.extents.end(), reply.extents.begin(), reply.extents.end());
-    found.crc32c.insert(found.crc32c.end(), reply.crc32c.begin(), reply.crc32c.end());
   }
 
   ClientCore& core_;
@@ -231,6 +212,37 @@ void remove_part(ClientCore& core, const std::shared_ptr<StatusGather>& gather,
 }
 
 }  // namespace
+
+void append_found(const wire::LookupReply& reply, Lookup& found) {
+  std::size_t next_extent = 0;
+  auto crc = static_cast<std::uint32_t>(found.crc32c.size());
+  for (const wire::LookupObject& object : reply.objects) {
+    const auto extents = std::span(reply.extents).subspan(next_extent, object.extent_count);
+    const auto begin = static_cast<std::uint32_t>(found.extents.size());
+    if (object.layers == 0 || object.size.count() % object.layers != 0) {
+      found.extents.insert(found.extents.end(), extents.begin(), extents.end());
+    } else {
+      for_each_layer_piece(extents, object.size.count() / object.layers,
+                           [&found](std::uint64_t /*layer*/, const Extent& piece) {
+                             found.extents.push_back(piece);
+                           });
+    }
+    const auto extent_count = static_cast<std::uint32_t>(found.extents.size()) - begin;
+    found.objects.push_back({.read_key = object.read_key,
+                             .size = object.size,
+                             .extent_begin = begin,
+                             .extent_count = extent_count,
+                             .crc_begin = crc,
+                             .crc_count = object.crc_count,
+                             .sparse = object.sparse,
+                             .layers = object.layers,
+                             .layers_ready = object.layers_ready,
+                             .status = object.status});
+    next_extent += object.extent_count;
+    crc += object.crc_count;
+  }
+  found.crc32c.insert(found.crc32c.end(), reply.crc32c.begin(), reply.crc32c.end());
+}
 
 void find_objects(ClientCore& core, std::span<const std::string_view> names, bool prefix,
                   TimePoint deadline, Client::OnLookup on_done) {

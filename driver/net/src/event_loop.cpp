@@ -209,6 +209,14 @@ void EventLoop::wake() {
   }
 }
 
+void EventLoop::wake_connection(ConnectionId id) {
+  boost::asio::post(io_, [this, id] {
+    if (const std::shared_ptr<Connection> connection = find(id)) {
+      enqueue(*connection);
+    }
+  });
+}
+
 void EventLoop::shut_down() {
   for (int round = 0; !connections_.empty(); ++round) {
     GODBOX_ASSERT(round < kShutDownRoundsMax);

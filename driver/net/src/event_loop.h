@@ -2,7 +2,8 @@
 //
 // What an AsioNetwork's connections and listeners share: the io_context, the clock, the list of who
 // is to be served next and the heap of who waits for a time.
-// Thread-safety: one thread but for wake(). Ownership: owned by AsioNetwork::Impl; outlives both.
+// Thread-safety: one thread but for wake() and wake_connection(). Ownership: owned by
+// AsioNetwork::Impl; outlives both.
 #pragma once
 
 #include "deadline_heap.h"
@@ -54,6 +55,8 @@ class EventLoop {
   void add_tick(Duration period, std::function<void(TimePoint)> tick);
   std::size_t run_until(TimePoint until);
   void wake();
+  // Has the connection served soon. From any thread.
+  void wake_connection(ConnectionId id);
   // Closes all connections, then lets every cancelled operation end.
   void shut_down();
 

@@ -102,7 +102,9 @@ void Listener::take(OwnedSocket socket) {
   }
   const bool is_local = address_.kind == StreamAddress::Kind::local_socket;
   set_stream_options(socket.get(), is_local ? AF_UNIX : AF_INET, {});
-  const auto connection = std::make_shared<Connection>(loop_, loop_.next_id(), std::move(endpoint));
+  const ConnectionId id = loop_.next_id();
+  endpoint->set_waker([&loop = loop_, id] { loop.wake_connection(id); });
+  const auto connection = std::make_shared<Connection>(loop_, id, std::move(endpoint));
   loop_.add(connection);
   connection->begin_accepted(std::move(socket), is_local);
 }

@@ -46,10 +46,16 @@ PoolService::Impl::Impl(const BoxConfig& box_config,
 
 void PoolService::Impl::end_reservation(std::uint32_t reservation, Errc outcome,
                                         bool may_still_write) {
-  const std::uint32_t slot_index = reservations.record(reservation).slot;
-  Session& session = sessions.at(reservations.record(reservation).session);
+  const ReservationTable::Record record = reservations.record(reservation);
+  const std::uint32_t slot_index = record.slot;
+  Session& session = sessions.at(record.session);
   reservations.close(reservation, outcome);
   ObjectSlot& slot = index.slot(slot_index);
+  if (record.layers_ready > 0) {
+    keys.erase(record.read_key, slot_index);
+    partial_objects.erase(slot.name_hash);
+    waits.fire(slot.name_hash, WakeReason::gone);
+  }
   slot.holder = session.index;
   revoke_key(slot_index);
   if (may_still_write) {
@@ -112,8 +118,15 @@ void PoolService::Impl::destroy(std::uint32_t slot_index) {
   }
   free_space(new_extents, slot.is_sparse);
   tenants.at(slot.tenant).reserved_bytes -= reserved_bytes_for(slot.size_bytes);
-  tenants.release(slot.tenant);
+  release_tenant(slot.tenant);
   index.destroy(slot_index);
+}
+
+void PoolService::Impl::release_tenant(std::uint32_t tenant) {
+  if (tenants.at(tenant).users == 1) {
+    event_logs.drop(tenant);  // the index may be another's next
+  }
+  tenants.release(tenant);
 }
 
 void PoolService::Impl::drop_if_lost(std::uint32_t slot_index) {
@@ -124,7 +137,7 @@ void PoolService::Impl::drop_if_lost(std::uint32_t slot_index) {
   const std::span<const PackedExtent> extents = index.extents(slot);
   if (std::any_of(extents.begin(), extents.end(),
                   [this](const PackedExtent& extent) { return is_lost(extent.unpacked()); })) {
-    unpublish(slot_index);
+    unpublish(slot_index, wire::EventKind::lose);
     retire(slot_index);
     ++lost_objects;
   }
@@ -162,9 +175,17 @@ void PoolService::Impl::free_space(std::span<const Extent> extents, bool is_spar
   }
 }
 
-void PoolService::Impl::unpublish(std::uint32_t slot_index) {
+void PoolService::Impl::tell(const ObjectSlot& slot, wire::EventKind kind) {
+  event_logs.record(slot.tenant, kind, slot.size_bytes, index.name(slot));
+  waits.fire(WaitTable::key_of_events(tenants.number_of(slot.tenant)), WakeReason::changed);
+}
+
+void PoolService::Impl::unpublish(std::uint32_t slot_index, std::optional<wire::EventKind> why) {
   index.unpublish(slot_index);
   ObjectSlot& slot = index.slot(slot_index);
+  if (why) {
+    tell(slot, *why);
+  }
   --tenants.at(slot.tenant).objects;
   if (slot.is_in_lru) {
     make_unevictable(slot_index);
@@ -278,7 +299,7 @@ std::uint64_t PoolService::Impl::live_limit_bytes() const {
 void PoolService::Impl::evict(std::uint32_t slot_index) {
   ++tenants.at(index.slot(slot_index).tenant).evictions;
   ++evictions;
-  unpublish(slot_index);
+  unpublish(slot_index, wire::EventKind::evict);
   retire(slot_index);
 }
 
@@ -379,7 +400,8 @@ void PoolService::Impl::open_briefly(std::unique_lock<std::mutex>& lock) {
 std::uint64_t PoolService::Impl::index_memory_bytes() const {
   return index.memory_bytes() + keys.memory_bytes() + tenants.memory_bytes() +
          sessions.memory_bytes() + reservations.memory_bytes() + leases.memory_bytes() +
-         slabs.memory_bytes() + eviction_order.memory_bytes() + lifetimes.memory_bytes();
+         slabs.memory_bytes() + eviction_order.memory_bytes() + lifetimes.memory_bytes() +
+         waits.memory_bytes() + event_logs.memory_bytes();
 }
 
 }  // namespace godbox::emulator

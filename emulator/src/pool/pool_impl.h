@@ -7,6 +7,7 @@
 #pragma once
 
 #include "pool/backing.h"
+#include "pool/event_logs.h"
 #include "pool/eviction_order.h"
 #include "pool/key_table.h"
 #include "pool/lease_table.h"
@@ -17,10 +18,13 @@
 #include "pool/slab_table.h"
 #include "pool/space_allocator.h"
 #include "pool/tenant_table.h"
+#include "pool/wait_table.h"
 #include <godbox/emulator/pool_service.h>
 
 #include <condition_variable>
 #include <mutex>
+#include <optional>
+#include <unordered_map>
 #include <vector>
 
 namespace godbox::emulator {
@@ -40,6 +44,8 @@ inline constexpr int kBusyWaitsMax = 8;
 inline constexpr std::chrono::milliseconds kBusyWaitMax{25};
 
 struct PoolService::Impl {
+  using WaitOutcome = PoolService::WaitOutcome;
+
   Impl(const BoxConfig& box_config, const std::vector<MemoryTarget*>& dram_channels,
        SizeBytes backing_limit, const Clock& box_clock, RandomSource& random);
 
@@ -85,11 +91,19 @@ struct PoolService::Impl {
   // ok, or why the tenant's quota leaves no room; or ok with something to evict in `pending`.
   [[nodiscard]] Errc check_quota(const Session& session, std::uint64_t size_bytes,
                                  Pending& pending);
-  void reserve_item(Session& session, const wire::ReserveItem& item, TimePoint deadline,
+  struct Until {
+    TimePoint deadline;
+    Duration life;  // that it is from the call
+  };
+  void reserve_item(Session& session, const wire::ReserveItem& item, const Until& until,
                     wire::ReserveAnswer& answer, Pending& pending);
   [[nodiscard]] Errc allocate_region(Session& session, SizeBytes size, wire::RegionReply& reply,
                                      Pending& pending);
   [[nodiscard]] Errc commit_item(Session& session, const wire::CommitItem& item, TimePoint now);
+  [[nodiscard]] Errc commit_layer_item(Session& session, const wire::CommitLayerItem& item,
+                                       TimePoint now);
+  // ok, or already_exists where another put of the name is that far already.
+  [[nodiscard]] Errc claim_name(std::uint32_t index);
   [[nodiscard]] Errc seal(Session& session, std::uint32_t reservation, TimePoint now);
   [[nodiscard]] Errc abort_item(Session& session, ReservationId id);
   // Why there was no space, or ok where `pending` says what to do before the next try: waiting for
@@ -126,6 +140,13 @@ struct PoolService::Impl {
   // --- Lookup (service_lookup.cpp) ---
   [[nodiscard]] Errc lookup(Session& session, const wire::LookupRequest& request,
                             wire::LookupReply& reply);
+  [[nodiscard]] WaitOutcome wait(Session& session, const wire::WaitRequest& request,
+                                 const Waiter& waiter, wire::LookupReply& reply);
+  // The object of that name as far as it is written: visible, or with a layer at least.
+  [[nodiscard]] std::uint32_t find_partial(std::uint32_t tenant, std::string_view name);
+  [[nodiscard]] std::uint32_t layers_ready(const ObjectSlot& slot) const;
+  // Answers what is in looked_up.
+  void answer_all(Session& session, std::uint32_t lease_ms, wire::LookupReply& reply);
   // Finds all names before anything is answered, so that an answer larger than a frame is seen in
   // time: a prefix ends there, else too_large.
   [[nodiscard]] Errc find_all(const Session& session, const wire::LookupRequest& request);
@@ -184,7 +205,11 @@ struct PoolService::Impl {
   void retire(std::uint32_t index);
   void free_if_unused(std::uint32_t index);
   void destroy(std::uint32_t index);
-  void unpublish(std::uint32_t index);
+  void release_tenant(std::uint32_t tenant);
+  // Takes the object out of sight, for the reason that its tenant is told; none: another has its
+  // name.
+  void unpublish(std::uint32_t index, std::optional<wire::EventKind> why);
+  void tell(const ObjectSlot& slot, wire::EventKind kind);
   // An object with bytes that the memory has lost is no more: a miss, which can be put again.
   void drop_if_lost(std::uint32_t index);
   [[nodiscard]] bool is_lost(const Extent& extent);
@@ -229,6 +254,10 @@ struct PoolService::Impl {
   SessionTable sessions;
   ReservationTable reservations;
   LeaseTable leases;
+  WaitTable waits;
+  EventLogs event_logs;
+  // Reservations with a layer at least, by the hash of their name: one for each.
+  std::unordered_map<std::uint64_t, std::uint32_t> partial_objects;
 
   const TimePoint started;
 

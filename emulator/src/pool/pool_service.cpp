@@ -121,7 +121,8 @@ void PoolService::reserve(SessionId session_id, const wire::ReserveRequest& requ
   const auto longest = impl_->config.reservation_max;
   const Duration wanted =
       request.deadline_ms == 0 ? longest : Duration(std::chrono::milliseconds(request.deadline_ms));
-  const TimePoint deadline = impl_->clock.now() + std::min(wanted, longest);
+  const Duration life = std::min(wanted, longest);
+  const Impl::Until until{impl_->clock.now() + life, life};
   reply.answers.reserve(reply.answers.size() + request.items.size());
   for (std::size_t i = 0; i < request.items.size(); ++i) {
     wire::ReserveAnswer& answer = reply.answers.emplace_back();
@@ -136,7 +137,7 @@ void PoolService::reserve(SessionId session_id, const wire::ReserveRequest& requ
         answer.status = Errc::session_lost;
         return;
       }
-      impl_->reserve_item(*session, request.items[i], deadline, answer, pending);
+      impl_->reserve_item(*session, request.items[i], until, answer, pending);
     });
   }
   impl_->do_scrub(lock, pending);
@@ -156,6 +157,56 @@ void PoolService::commit(SessionId session_id, const wire::CommitRequest& reques
   for (auto slot = impl_->found_slots.rbegin(); slot != impl_->found_slots.rend(); ++slot) {
     impl_->make_evictable(*slot);
   }
+}
+
+void PoolService::commit_layer(SessionId session_id, const wire::CommitLayerRequest& request,
+                               wire::StatusesReply& reply) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* session = impl_->session_of(session_id);
+  const TimePoint now = impl_->clock.now();
+  impl_->found_slots.clear();
+  for (const wire::CommitLayerItem& item : request.items) {
+    reply.statuses.push_back(session == nullptr ? Errc::session_lost
+                                                : impl_->commit_layer_item(*session, item, now));
+  }
+  for (auto slot = impl_->found_slots.rbegin(); slot != impl_->found_slots.rend(); ++slot) {
+    impl_->make_evictable(*slot);
+  }
+}
+
+PoolService::WaitOutcome PoolService::wait(SessionId session_id, const wire::WaitRequest& request,
+                                           const Waiter& waiter, wire::LookupReply& reply) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* session = impl_->session_of(session_id);
+  return session == nullptr ? WaitOutcome{Errc::session_lost, false}
+                            : impl_->wait(*session, request, waiter, reply);
+}
+
+PoolService::WaitOutcome PoolService::events(SessionId session_id,
+                                             const wire::EventsRequest& request,
+                                             const Waiter& waiter, wire::EventsReply& reply) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* session = impl_->session_of(session_id);
+  if (session == nullptr) {
+    return {Errc::session_lost, false};
+  }
+  if (const Errc opened = impl_->event_logs.open(session->tenant, impl_->clock.now());
+      opened != Errc::ok) {
+    return {opened, false};
+  }
+  const Errc status = impl_->event_logs.read(session->tenant, request, reply);
+  const bool has_nothing = request.after != 0 && reply.events.empty() && reply.lost == 0;
+  if (status != Errc::ok || !has_nothing || !waiter.may_wait) {
+    return {status, false};
+  }
+  impl_->waits.park(WaitTable::key_of_events(impl_->tenants.number_of(session->tenant)),
+                    *waiter.target, waiter.token);
+  return {Errc::ok, true};
+}
+
+void PoolService::cancel_wait(WakeTarget& target, std::uint64_t token) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->waits.cancel(target, token);
 }
 
 void PoolService::abort(SessionId session_id, const wire::ReservationsRequest& request,
@@ -290,6 +341,7 @@ void PoolService::on_timer() {
     const bool more_objects = impl_->expire_objects(now);
     const bool more_sessions = impl_->expire_sessions(now) || impl_->close_lost_sessions();
     impl_->keep_watermark(0, false);
+    impl_->event_logs.forget(now);
     has_more =
         more_reservations || more_leases || more_objects || more_sessions || impl_->is_evicting;
   }

@@ -9,8 +9,8 @@ constexpr std::size_t kRemembered = 1024;
 
 }  // namespace
 
-std::uint32_t ReservationTable::open(std::uint32_t slot, std::uint32_t session,
-                                     TimePoint deadline) {
+std::uint32_t ReservationTable::open(std::uint32_t slot, std::uint32_t session, TimePoint deadline,
+                                     Duration life) {
   std::uint32_t reservation = 0;
   if (free_.size() > kRemembered || records_.size() >= kReservationsMax) {
     reservation = free_.front();
@@ -23,9 +23,18 @@ std::uint32_t ReservationTable::open(std::uint32_t slot, std::uint32_t session,
   ++record.generation;
   record.slot = slot;
   record.session = session;
+  record.life = life;
+  record.layers_ready = 0;
+  record.read_key = 0;
   deadlines_.insert(reservation, deadline);
   ++live_;
   return reservation;
+}
+
+void ReservationTable::layer_done(std::uint32_t reservation, TimePoint now) {
+  ++records_[reservation].layers_ready;
+  deadlines_.erase(reservation);
+  deadlines_.insert(reservation, now + records_[reservation].life);
 }
 
 ReservationTable::Found ReservationTable::find(ReservationId id, std::uint32_t session) const {

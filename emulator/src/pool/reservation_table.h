@@ -23,10 +23,19 @@ class ReservationTable {
     std::uint32_t slot = kNoIndex;  // kNoIndex: ended
     std::uint32_t session = 0;
     Errc outcome = Errc::not_found;  // what a commit of an ended one is answered
+    Duration life{};                 // that each layer gives it anew
+    std::uint32_t layers_ready = 0;
+    std::uint32_t read_key = 0;  // of those layers; 0: none
   };
 
   [[nodiscard]] bool is_full() const { return live_ >= kReservationsMax; }
-  [[nodiscard]] std::uint32_t open(std::uint32_t slot, std::uint32_t session, TimePoint deadline);
+  [[nodiscard]] std::uint32_t open(std::uint32_t slot, std::uint32_t session, TimePoint deadline,
+                                   Duration life);
+  // A layer more is there: the reservation has its whole life before it.
+  void layer_done(std::uint32_t reservation, TimePoint now);
+  void set_read_key(std::uint32_t reservation, std::uint32_t key) {
+    records_[reservation].read_key = key;
+  }
   [[nodiscard]] ReservationId id_of(std::uint32_t reservation) const {
     return ReservationId((std::uint64_t{records_[reservation].generation} << 32U) |
                          (reservation + 1));

@@ -8,14 +8,15 @@ constexpr std::uint32_t kWritePinBit = 1U << 31U;
 constexpr std::size_t kPoisonProbeBytes = 4096;  // the smallest page that can be lost
 constexpr std::uint16_t kWritePinsMax = UINT16_MAX;
 
-// What the key of a slot allows to this session.
-bool is_allowed(const ObjectSlot& slot, const Session& session, bool is_own, WorkOp op) {
+// What the key of a slot allows to this session. A reservation has two: its own, and that of its
+// layers' readers.
+bool is_allowed(const ObjectSlot& slot, const Session& session, RKey key, bool is_own, WorkOp op) {
   if (slot.tenant != session.tenant) {
     return false;
   }
   switch (slot.state) {
     case SlotState::reserved:
-      return op == WorkOp::write || is_own;
+      return key.value() == slot.key ? op == WorkOp::write || is_own : op == WorkOp::read;
     case SlotState::committed:
     case SlotState::doomed:  // readers with a lease go on; write and region keys are revoked
       return op == WorkOp::read;
@@ -28,17 +29,22 @@ bool is_allowed(const ObjectSlot& slot, const Session& session, bool is_own, Wor
   return false;
 }
 
-// True if [segment) lies in one extent, or in several that follow each other in the same slab.
-// No sum here can wrap: an extent's end is below the slab's size, and what is compared with the
-// segment are differences.
-bool is_inside(std::span<const PackedExtent> extents, const RemoteSegment& segment) {
+constexpr std::uint64_t kOutside = UINT64_MAX;
+
+// Where in the object [segment) begins, if it lies in one extent, or in several that follow each
+// other in the same slab; else kOutside. No sum here can wrap: an extent's end is below the slab's
+// size, and what is compared with the segment are differences.
+std::uint64_t offset_in(std::span<const PackedExtent> extents, const RemoteSegment& segment) {
   const std::uint32_t slab = segment.address.slab.value();
   const std::uint64_t begin = segment.address.offset.count();
+  std::uint64_t before = 0;
   for (std::size_t i = 0; i < extents.size(); ++i) {
     if (extents[i].slab != slab || begin < extents[i].offset ||
         begin - extents[i].offset >= extents[i].length_bytes) {
+      before += extents[i].length_bytes;
       continue;
     }
+    before += begin - extents[i].offset;
     std::uint64_t room = extents[i].length_bytes - (begin - extents[i].offset);
     for (; room < segment.length_bytes && i + 1 < extents.size(); ++i) {
       if (extents[i + 1].slab != slab ||
@@ -47,9 +53,9 @@ bool is_inside(std::span<const PackedExtent> extents, const RemoteSegment& segme
       }
       room += extents[i + 1].length_bytes;
     }
-    return room >= segment.length_bytes;
+    return room >= segment.length_bytes ? before : kOutside;
   }
-  return false;
+  return kOutside;
 }
 
 }  // namespace
@@ -67,11 +73,22 @@ Errc PoolService::Impl::check_segment(const Session& session, WorkOp op,
   const ObjectSlot& slot = index.slot(slot_index);
   const bool is_own = slot.state == SlotState::reserved &&
                       reservations.record(slot.holder).session == session.index;
-  if (!is_allowed(slot, session, is_own, op)) {
+  if (!is_allowed(slot, session, segment.key, is_own, op)) {
     return Errc::access_denied;
   }
-  if (segment.length_bytes == 0 || !is_inside(index.extents(slot), segment)) {
+  const std::uint64_t offset = offset_in(index.extents(slot), segment);
+  if (segment.length_bytes == 0 || offset == kOutside) {
     return Errc::out_of_range;
+  }
+  if (slot.state == SlotState::reserved && slot.layers > 0) {
+    const std::uint64_t ready_bytes =
+        reservations.record(slot.holder).layers_ready * (slot.size_bytes / slot.layers);
+    if (op == WorkOp::write && offset < ready_bytes) {
+      return Errc::access_denied;  // readers have it
+    }
+    if (segment.key.value() != slot.key && offset + segment.length_bytes > ready_bytes) {
+      return Errc::out_of_range;  // nobody has written it
+    }
   }
   if (slot.is_sparse) {
     return Errc::not_backed;

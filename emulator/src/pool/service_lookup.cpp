@@ -57,10 +57,16 @@ Errc PoolService::Impl::lookup(Session& session, const wire::LookupRequest& requ
   if (const Errc status = find_all(session, request); status != Errc::ok) {
     return status;
   }
-  Tenant& tenant = tenants.at(session.tenant);
   const bool is_cut = request.prefix && looked_up.size() < request.names.size();
-  tenant.names_missed += is_cut ? 1 : 0;
-  const bool wants_lease = request.lease_ms > 0 && session.lease_count < kLeasesPerSessionMax &&
+  tenants.at(session.tenant).names_missed += is_cut ? 1 : 0;
+  answer_all(session, request.lease_ms, reply);
+  return Errc::ok;
+}
+
+void PoolService::Impl::answer_all(Session& session, std::uint32_t lease_ms,
+                                   wire::LookupReply& reply) {
+  Tenant& tenant = tenants.at(session.tenant);
+  const bool wants_lease = lease_ms > 0 && session.lease_count < kLeasesPerSessionMax &&
                            leases.has_room(looked_up.size());
   reply.objects.reserve(reply.objects.size() + looked_up.size());
   found_slots.clear();
@@ -78,7 +84,7 @@ Errc PoolService::Impl::lookup(Session& session, const wire::LookupRequest& requ
       lease_object(slot_index);
       leased_slots.push_back(slot_index);
     } else {
-      reply.objects.back().status = request.lease_ms > 0 ? Errc::present_unleased : Errc::ok;
+      reply.objects.back().status = lease_ms > 0 ? Errc::present_unleased : Errc::ok;
       found_slots.push_back(slot_index);
     }
   }
@@ -92,29 +98,82 @@ Errc PoolService::Impl::lookup(Session& session, const wire::LookupRequest& requ
   if (!leased_slots.empty()) {
     const auto lease_max = std::chrono::duration_cast<std::chrono::milliseconds>(config.lease_max);
     const std::chrono::milliseconds length =
-        std::min(std::chrono::milliseconds(request.lease_ms), lease_max);
+        std::min(std::chrono::milliseconds(lease_ms), lease_max);
     reply.lease =
         leases.open(session.index, session.first_lease, clock.now() + length, leased_slots);
     reply.lease_ms = static_cast<std::uint32_t>(length.count());
     ++session.lease_count;
   }
-  return Errc::ok;
+}
+
+std::uint32_t PoolService::Impl::find_partial(std::uint32_t tenant, std::string_view name) {
+  const std::uint32_t visible = find_visible(tenant, name);
+  if (visible != kNoIndex || partial_objects.empty()) {
+    return visible;
+  }
+  const auto found = partial_objects.find(index.hash_of(tenant, name));
+  if (found == partial_objects.end()) {
+    return kNoIndex;
+  }
+  const ObjectSlot& slot = index.slot(found->second);
+  return slot.tenant == tenant && index.name(slot) == name ? found->second : kNoIndex;
+}
+
+std::uint32_t PoolService::Impl::layers_ready(const ObjectSlot& slot) const {
+  return slot.state == SlotState::reserved ? reservations.record(slot.holder).layers_ready
+                                           : std::uint32_t{slot.layers};
+}
+
+PoolService::Impl::WaitOutcome PoolService::Impl::wait(Session& session,
+                                                       const wire::WaitRequest& request,
+                                                       const Waiter& waiter,
+                                                       wire::LookupReply& reply) {
+  looked_up.clear();
+  std::vector<std::size_t> late;  // there, but not as far as asked for
+  std::uint64_t bytes = kHeadBytes;
+  for (const std::string_view name : request.names) {
+    const std::uint32_t found = find_partial(session.tenant, name);
+    const bool is_late = found != kNoIndex && index.slot(found).state == SlotState::reserved &&
+                         layers_ready(index.slot(found)) <= request.layer;
+    if ((found == kNoIndex || is_late) && waiter.may_wait) {
+      waits.park(index.hash_of(session.tenant, name), *waiter.target, waiter.token);
+      return {Errc::ok, true};
+    }
+    if (is_late) {
+      late.push_back(looked_up.size());
+    }
+    looked_up.push_back(is_late ? kNoIndex : found);
+    bytes += answer_bytes(looked_up.back());
+  }
+  if (bytes > wire::kBodyBytesMax) {
+    return {Errc::too_large, false};
+  }
+  const std::size_t first = reply.objects.size();
+  answer_all(session, request.lease_ms, reply);
+  for (const std::size_t each : late) {
+    reply.objects[first + each].status = Errc::deadline_exceeded;
+  }
+  return {Errc::ok, false};
 }
 
 void PoolService::Impl::answer_found(const ObjectSlot& slot, wire::LookupReply& reply) {
   wire::LookupObject& object = reply.objects.emplace_back();
-  object.read_key = RKey(slot.key);
+  const bool is_partial = slot.state == SlotState::reserved;
+  object.read_key = RKey(is_partial ? reservations.record(slot.holder).read_key : slot.key);
   object.size = SizeBytes(slot.size_bytes);
   object.extent_count = slot.extent_count;
   object.sparse = slot.is_sparse;
-  object.layers = slot.layers;
-  object.layers_ready = slot.layers;
+  object.layers = static_cast<std::uint16_t>(slot.layers);
+  object.layers_ready = static_cast<std::uint16_t>(layers_ready(slot));
   for (const PackedExtent& extent : index.extents(slot)) {
     reply.extents.push_back(extent.unpacked());
   }
   if (slot.has_crc) {
-    const std::span<const std::uint32_t> crcs = index.crcs(slot);
-    object.crc_count = slot.crc_blocks;
+    const ObjectIndex::Blocks last = is_partial
+                                         ? index.blocks_of_layer(slot, object.layers_ready - 1U)
+                                         : ObjectIndex::Blocks{slot.crc_blocks, 0};
+    const auto crcs = index.crcs(slot).first(last.first + last.count);
+    object.crc_count = static_cast<std::uint32_t>(crcs.size());
     reply.crc32c.insert(reply.crc32c.end(), crcs.begin(), crcs.end());
   }
 }
@@ -160,7 +219,7 @@ std::uint32_t PoolService::Impl::find_visible(std::uint32_t tenant, std::string_
 
 void PoolService::Impl::expire(std::uint32_t slot_index) {
   ++expiries;
-  unpublish(slot_index);
+  unpublish(slot_index, wire::EventKind::expire);
   retire(slot_index);
 }
 
@@ -236,7 +295,7 @@ Errc PoolService::Impl::remove_item(const Session& session, std::string_view nam
   if (slot_index == kNoIndex) {
     return Errc::not_found;
   }
-  unpublish(slot_index);
+  unpublish(slot_index, wire::EventKind::remove);
   retire(slot_index);
   return Errc::ok;
 }

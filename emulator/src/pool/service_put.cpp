@@ -96,7 +96,7 @@ void PoolService::Impl::wait_for_busy(std::unique_lock<std::mutex>& lock, Pendin
 }
 
 void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& item,
-                                     TimePoint deadline, wire::ReserveAnswer& answer,
+                                     const Until& until, wire::ReserveAnswer& answer,
                                      Pending& pending) {
   const bool has_bad_layers =
       item.layers > 0 && (item.sparse || item.size.count() % item.layers != 0);
@@ -140,7 +140,7 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
   slot.pin = item.retention.pin;
   slot.is_rebinding = item.rebinds ? 1 : 0;
   set_ttls(placed.index, item.retention);
-  slot.holder = reservations.open(placed.index, session.index, deadline);
+  slot.holder = reservations.open(placed.index, session.index, until.deadline, until.life);
   session.reservations.push_front(placed.index);
   answer.reservation = reservations.id_of(slot.holder);
   answer.write_key = RKey(slot.key);
@@ -172,6 +172,60 @@ Errc PoolService::Impl::commit_item(Session& session, const wire::CommitItem& it
   return seal(session, found.reservation, now);
 }
 
+Errc PoolService::Impl::claim_name(std::uint32_t slot_index) {
+  const ObjectSlot& slot = index.slot(slot_index);
+  const bool is_free =
+      slot.is_rebinding != 0 || find_visible(slot.tenant, index.name(slot)) == kNoIndex;
+  return is_free && partial_objects.emplace(slot.name_hash, slot_index).second
+             ? Errc::ok
+             : Errc::already_exists;
+}
+
+Errc PoolService::Impl::commit_layer_item(Session& session, const wire::CommitLayerItem& item,
+                                          TimePoint now) {
+  const ReservationTable::Found found = reservations.find(item.reservation, session.index);
+  if (found.status != Errc::ok) {
+    return found.status;
+  }
+  if (reservations.deadline_of(found.reservation) <= now) {
+    end_reservation(found.reservation, Errc::reservation_expired, session.is_mapped);
+    return Errc::reservation_expired;
+  }
+  const ReservationTable::Record& record = reservations.record(found.reservation);
+  ObjectSlot& slot = index.slot(record.slot);
+  if (item.layer < record.layers_ready) {
+    return Errc::ok;
+  }
+  if (item.layer >= slot.layers || item.layer > record.layers_ready) {
+    return Errc::invalid_argument;
+  }
+  const ObjectIndex::Blocks blocks = index.blocks_of_layer(slot, item.layer);
+  const bool has_crc = !item.crc32c.empty();
+  if ((has_crc && item.crc32c.size() != blocks.count) ||
+      (item.layer > 0 && has_crc != slot.has_crc)) {
+    return Errc::invalid_argument;
+  }
+  const bool is_last = item.layer + 1 == slot.layers;
+  if (is_last && slot.write_pins > 0) {
+    return Errc::write_in_flight;
+  }
+  if (item.layer == 0) {
+    if (const Errc claimed = claim_name(record.slot); claimed != Errc::ok) {
+      end_reservation(found.reservation, claimed, false);
+      return claimed;
+    }
+    reservations.set_read_key(found.reservation, keys.create(record.slot));
+  }
+  std::copy(item.crc32c.begin(), item.crc32c.end(), index.crcs(slot).subspan(blocks.first).begin());
+  slot.has_crc = has_crc;
+  reservations.layer_done(found.reservation, now);
+  if (is_last) {
+    return seal(session, found.reservation, now);
+  }
+  waits.fire(slot.name_hash, WakeReason::changed);
+  return Errc::ok;
+}
+
 // The reservation becomes an object that is visible under its name.
 Errc PoolService::Impl::seal(Session& session, std::uint32_t reservation, TimePoint now) {
   const std::uint32_t slot_index = reservations.record(reservation).slot;
@@ -182,16 +236,24 @@ Errc PoolService::Impl::seal(Session& session, std::uint32_t reservation, TimePo
     return Errc::already_exists;
   }
   if (before != kNoIndex) {
-    unpublish(before);
+    unpublish(before, std::nullopt);
     retire(before);
   }
+  const ReservationTable::Record record = reservations.record(reservation);
   reservations.close(reservation, Errc::not_found);
   session.reservations.erase(slot_index);
   revoke_key(slot_index);
-  slot.key = keys.create(slot_index);
+  if (record.layers_ready > 0) {
+    partial_objects.erase(slot.name_hash);
+    slot.key = record.read_key;  // that readers of its layers have already
+  } else {
+    slot.key = keys.create(slot_index);
+  }
   slot.state = SlotState::committed;
   slot.is_rebinding = 0;
   index.publish(slot_index);
+  waits.fire(slot.name_hash, WakeReason::changed);
+  tell(slot, before == kNoIndex ? wire::EventKind::put : wire::EventKind::rebind);
   ++tenants.at(slot.tenant).objects;
   if (slot.has_ttl) {
     lifetimes.start(slot_index, now);

@@ -58,7 +58,7 @@ bool PoolService::Impl::close_step(Session& session) {
     --regions;
     retire(slot_index);
   }
-  tenants.release(session.tenant);
+  release_tenant(session.tenant);
   sessions.close(session);
   return true;
 }

@@ -50,6 +50,10 @@ class StreamEndpoint {
   // is called again. Last call.
   virtual void on_closed(Errc reason, TimePoint now) = 0;
 
+  // How other threads ask the network to look at this endpoint again, as kick() does: given to an
+  // accepted endpoint before its first call, and good until on_closed. The default needs none.
+  virtual void set_waker(std::function<void()> /*waker*/) {}
+
   // File descriptors that ride on the next bytes sent (Unix sockets only); the pump duplicates none
   // and closes none. The default sends none.
   [[nodiscard]] virtual std::span<const int> descriptors_to_send() { return {}; }

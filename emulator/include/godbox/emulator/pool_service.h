@@ -106,6 +106,26 @@ struct DramChannelUsage {
   std::uint64_t requests = 0;
 };
 
+enum class WakeReason : std::uint8_t {
+  changed,  // ask again
+  gone,     // what was being written will not be: ask for the last time
+};
+// Who asked for what is not there yet. wake() comes from any thread and under the pool's lock, once
+// for each wait, and calls nothing of the pool.
+class WakeTarget {
+ public:
+  virtual void wake(std::uint64_t token, WakeReason reason) = 0;
+
+ protected:
+  ~WakeTarget() = default;
+};
+// A request that may have to wait: whom to wake, with what, and whether there is time left to.
+struct Waiter {
+  WakeTarget* target = nullptr;
+  std::uint64_t token = 0;
+  bool may_wait = false;  // false: answer with what there is
+};
+
 struct TenantUsage {
   std::string name;
   wire::UsageReply usage;
@@ -168,6 +188,28 @@ class PoolService {
   void release(SessionId session, const wire::LeasesRequest& request);
   // Per item: ok, not_found.
   void remove(SessionId session, const wire::NamesRequest& request, wire::StatusesReply& reply);
+  // Commits a layer of each; that of the last one makes the object visible. A layer committed
+  // before is committed: ok. Each gives the reservation its whole time again. Per item: as commit,
+  // and invalid_argument for a layer that is not the next, or of an object without layers.
+  void commit_layer(SessionId session, const wire::CommitLayerRequest& request,
+                    wire::StatusesReply& reply);
+  // As a lookup of each name, once all of them are written as far as asked for: an object that is
+  // being put layer by layer is then found too, with the layers that are there. Where some are not
+  // and `waiter` may wait, nothing is answered, and the waiter woken once when it is worth asking
+  // again. Per item, when asked for the last time: ok, present_unleased, not_found, or
+  // deadline_exceeded for one that is there in part. Errors: too_large, session_lost.
+  struct WaitOutcome {
+    Errc status = Errc::ok;
+    bool is_waiting = false;
+  };
+  [[nodiscard]] WaitOutcome wait(SessionId session, const wire::WaitRequest& request,
+                                 const Waiter& waiter, wire::LookupReply& reply);
+  // What has happened to the tenant's objects since a position, or waits until something does.
+  // Errors: invalid_argument (a position that was never given), limit_exceeded, session_lost.
+  [[nodiscard]] WaitOutcome events(SessionId session, const wire::EventsRequest& request,
+                                   const Waiter& waiter, wire::EventsReply& reply);
+  // The target waits no more with this token; it may have been woken before.
+  void cancel_wait(WakeTarget& target, std::uint64_t token);
   // Changes how long objects are kept. Per item: ok, not_found; quota_exceeded or limit_exceeded
   // for a hard pin beyond the half of the tenant's quota, or of the pool, that may be held.
   void retain(SessionId session, const wire::RetainRequest& request, wire::StatusesReply& reply);

@@ -116,7 +116,11 @@ TimePoint Connection::next_deadline() const {
   if (has_turn_ahead_) {
     return last_turn_;
   }
-  TimePoint deadline = std::min({next_sweep_, exchanges_.next_ready(), stall_deadline()});
+  if (is_woken_.load(std::memory_order_acquire)) {
+    return TimePoint();
+  }
+  TimePoint deadline =
+      std::min({next_sweep_, exchanges_.next_ready(), stall_deadline(), parked_deadline()});
   if (state_ == State::greeting) {
     deadline = std::min(deadline, opened_ + door_.options.hello_timeout);
   }
@@ -138,6 +142,7 @@ void Connection::on_timer(TimePoint now) {
     sweep();
   }
   has_turn_ahead_ = false;
+  serve_parked(now);
   advance(now);
 }
 
@@ -159,6 +164,7 @@ bool Connection::wants_close() const {
 }
 
 void Connection::finish() {
+  end_waits();
   if (is_listening()) {
     state_ = State::finishing;
   }
@@ -179,6 +185,7 @@ void Connection::hold() {
     return;
   }
   state_ = State::holding;
+  end_waits();
   sink_.resize(kSinkBytes);
   sink_span_ = sink_;
   door_.context.service.lose_session(session_.id);
@@ -204,6 +211,7 @@ void Connection::end() {
   }
   state_ = State::closed;
   writing_ = nullptr;
+  end_waits();
   exchanges_.release_all();
   leave_session();
   door_.counters.connections_open.fetch_sub(1, std::memory_order_relaxed);

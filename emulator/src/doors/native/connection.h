@@ -2,9 +2,9 @@
 //
 // One connection of a native door: the server's end of docs/wire-protocol.md as a state machine.
 // The life of the connection and its clocks are in connection.cpp, what frames do in
-// connection_frames.cpp.
-// Thread-safety: its network's thread. Ownership: `door` outlives it. Units: bytes, TimePoints.
-// Errors: see section 10 of docs/wire-protocol.md.
+// connection_frames.cpp, requests that are answered once something happens in connection_waits.cpp.
+// Thread-safety: its network's thread; wake() from any. Ownership: `door` outlives it. Units:
+// bytes, TimePoints. Errors: see section 10 of docs/wire-protocol.md.
 #pragma once
 
 #include "door_state.h"
@@ -12,9 +12,15 @@
 #include "frame_reader.h"
 #include <godbox/stream.h>
 
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
 namespace godbox::emulator {
 
-class Connection final : public StreamEndpoint {
+class Connection final : public StreamEndpoint, private WakeTarget {
  public:
   // Largest body before HELLO was answered.
   static constexpr std::uint32_t kHelloBodyBytesMax =
@@ -42,6 +48,7 @@ class Connection final : public StreamEndpoint {
   void on_closed(Errc reason, TimePoint now) override;
   [[nodiscard]] std::span<const int> descriptors_to_send() override;
   void on_descriptors_sent() override;
+  void set_waker(std::function<void()> waker) override { waker_ = std::move(waker); }
 
  private:
   // greeting: waits for HELLO. finishing: reads no more, sends what is queued, closes.
@@ -74,6 +81,25 @@ class Connection final : public StreamEndpoint {
   void handle_request(ConstSpan body, TimePoint now);
   void handle_control(Exchange& exchange, ConstSpan body, TimePoint now);
   [[nodiscard]] Result<Reply> map_memory(ConstSpan body);
+  // Waits: connection_waits.cpp.
+  struct Parked {
+    Exchange* exchange = nullptr;
+    std::uint64_t token = 0;
+    TimePoint since;
+    TimePoint until;
+    wire::WaitRequest wait;      // op wait; its names point into `body`
+    wire::EventsRequest events;  // op events
+    wire::Body body;
+  };
+  void wake(std::uint64_t token, WakeReason reason) override;
+  // False for a body that is none.
+  [[nodiscard]] bool handle_waiting(Exchange& exchange, ConstSpan body, TimePoint now);
+  // Asks the pool, and answers unless it has to wait. True once it is answered.
+  [[nodiscard]] bool try_parked(Parked& parked, bool may_wait, TimePoint now);
+  void serve_parked(TimePoint now);
+  void end_waits();
+  [[nodiscard]] TimePoint parked_deadline() const;
+
   void handle_fence(Exchange& exchange, ConstSpan body, TimePoint now);
   void handle_data(ConstSpan body, TimePoint now);
   void finish_transfer(Exchange& exchange, WorkOp op, TimePoint now);
@@ -100,6 +126,12 @@ class Connection final : public StreamEndpoint {
   Errc writing_status_ = Errc::ok;       // other than ok: its payload is dropped
 
   ExchangeTable exchanges_;
+  std::vector<std::unique_ptr<Parked>> parked_;
+  std::uint64_t next_token_ = 1;
+  std::function<void()> waker_;
+  std::atomic<bool> is_woken_{false};
+  std::mutex woken_mutex_;  // of woken_
+  std::vector<std::pair<std::uint64_t, WakeReason>> woken_;
   std::vector<int> descriptors_;
   std::vector<std::byte> sink_;  // of what comes while holding
   MutableSpan sink_span_;

@@ -185,6 +185,10 @@ void Connection::handle_request(ConstSpan body, TimePoint now) {
     door_.counters.requests.fetch_add(1, std::memory_order_relaxed);
     if (header_.op == wire::Op::fence) {
       handle_fence(exchange, body, now);
+    } else if (header_.op == wire::Op::wait || header_.op == wire::Op::events) {
+      if (!handle_waiting(exchange, body, now)) {
+        reject();
+      }
     } else {
       handle_control(exchange, body, now);
     }

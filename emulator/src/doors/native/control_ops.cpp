@@ -128,6 +128,9 @@ Result<Reply> handle_objects(PoolService& service, SessionId session, wire::Op o
           body, [&](const auto& request) { return reserve(service, session, request); });
     case wire::Op::commit:
       return with_statuses<wire::CommitRequest>(body, service, session, &PoolService::commit);
+    case wire::Op::commit_layer:
+      return with_statuses<wire::CommitLayerRequest>(body, service, session,
+                                                     &PoolService::commit_layer);
     case wire::Op::abort:
       return with_statuses<wire::ReservationsRequest>(body, service, session, &PoolService::abort);
     case wire::Op::remove:

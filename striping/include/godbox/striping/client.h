@@ -56,12 +56,40 @@ struct GetItem {
   std::span<const LocalSegment> into;  // scattered in order; total must be the object's size
 };
 
+// An object that is written layer by layer (of a model), each of the same size: readers that wait()
+// get the layers that are there while later ones are being written.
+struct LayeredItem {
+  std::string_view name;
+  SizeBytes layer_size;
+  std::uint32_t layers = 0;  // 1 to wire::kLayersMax
+  bool rebinds = false;
+  wire::Retention retention{};
+};
+class LayeredState;  // private to the client
+
+// Objects on the way to be put, layer by layer. Those that have not been put to their last layer
+// when the last copy of this goes are dropped, and readers that have their first layers get a miss
+// for the others.
+class LayeredPut {
+ public:
+  LayeredPut() = default;
+  explicit LayeredPut(std::shared_ptr<LayeredState> state) : state_(std::move(state)) {}
+  // Of each item, so far: ok, or why it will not be put.
+  [[nodiscard]] std::vector<Errc> statuses() const;
+
+ private:
+  friend class Client;
+  std::shared_ptr<LayeredState> state_;
+};
+
 struct FoundObject {
   RKey read_key;
   SizeBytes size;
   std::uint32_t extent_begin = 0, extent_count = 0;
   std::uint32_t crc_begin = 0, crc_count = 0;
   bool sparse = false;
+  std::uint16_t layers = 0;        // 0: none; else extents are cut where a layer ends
+  std::uint16_t layers_ready = 0;  // written; all, unless wait() found it being put
   // ok; present_unleased: found, but the box grants no more leases; not_found and invalid_argument
   // (a name that is empty or too long) only in per-key lookups.
   Errc status = Errc::ok;
@@ -94,6 +122,8 @@ class Client {
   static_assert(kOperationsMax <= Executor::kBatchesMax);
   using OnStatuses = std::function<void(std::span<const Errc>)>;
   using OnLookup = std::function<void(Result<Lookup>)>;
+  using OnLayeredPut = std::function<void(Result<LayeredPut>)>;
+  using OnEvents = std::function<void(Result<wire::EventsReply>)>;
   // What a transport is made from, once the session stands and the box is known.
   struct TransportContext {
     StreamNetwork& network;
@@ -144,6 +174,35 @@ class Client {
   void submit_remove(std::span<const std::string_view> names, OnStatuses on_done);
   void release(Lookup& found);
 
+  // Layer by layer. begin_layers() reserves; where an item fails, put.statuses() says so, and the
+  // others go on. The box drops what gets no further layer for its reservation_max. Errors:
+  // too_large (more items than one request can hold: wire::kBatchItemsMax, or their extents),
+  // invalid_argument (a name, no layers), those of the request.
+  void submit_begin_layers(std::span<const LayeredItem> items, OnLayeredPut on_done);
+  // Writes a layer of each object and commits it; `data` is in the order of the items, each of the
+  // item's layer_size. Layers are submitted in order, and as many at a time as there is data for.
+  // After the last one is ok, the object is there. Per item: ok, and errors as of put, each of
+  // which ends the item; invalid_argument for a layer that is not the next, which ends nothing.
+  void submit_put_layer(const LayeredPut& put, std::uint32_t layer,
+                        std::span<const std::span<const LocalSegment>> data, OnStatuses on_done);
+  // Finds objects once layer `layer` (from 0) of each is written, or the object is there as a
+  // whole; the box tells it, nobody polls. Per key: ok or present_unleased; when `wait` is over, or
+  // a producer has gone, not_found or deadline_exceeded (less than that is there), both misses.
+  // Errors: invalid_argument (a name), too_large, those of the request.
+  void submit_wait(std::span<const std::string_view> names, std::uint32_t layer, Duration wait,
+                   OnLookup on_done);
+  // get of one layer of objects found, each into layer_size bytes. not_found: that layer is not
+  // among layers_ready; key_revoked: its producer has gone, so the rest will never be there.
+  void submit_get_layer(const Lookup& found, std::uint32_t layer,
+                        std::span<const std::span<const LocalSegment>> into, OnStatuses on_done);
+
+  // Changes how long objects are kept: ok, not_found, invalid_argument; quota_exceeded or
+  // limit_exceeded for a hard pin beyond what may be held (docs/wire-protocol.md, section 8.9).
+  void submit_retain(std::span<const wire::RetainItem> items, OnStatuses on_done);
+  // Events of the tenant's objects behind request.after, or, after 0, the position to begin with;
+  // waits for request.wait_ms if there are none. Errors: invalid_argument, limit_exceeded.
+  void submit_events(const wire::EventsRequest& request, OnEvents on_done);
+
   [[nodiscard]] std::vector<Errc> put(std::span<const PutItem> items);
   [[nodiscard]] std::vector<Errc> get(std::span<const GetItem> items);
   [[nodiscard]] std::vector<Errc> get_found(const Lookup& found,
@@ -152,6 +211,16 @@ class Client {
   [[nodiscard]] Result<Lookup> lookup_prefix(std::span<const std::string_view> names);
   [[nodiscard]] Result<Lookup> lookup(std::span<const std::string_view> names);
   [[nodiscard]] std::vector<Errc> remove(std::span<const std::string_view> names);
+  [[nodiscard]] Result<LayeredPut> begin_layers(std::span<const LayeredItem> items);
+  [[nodiscard]] std::vector<Errc> put_layer(const LayeredPut& put, std::uint32_t layer,
+                                            std::span<const std::span<const LocalSegment>> data);
+  [[nodiscard]] Result<Lookup> wait(std::span<const std::string_view> names, std::uint32_t layer,
+                                    Duration wait);
+  [[nodiscard]] std::vector<Errc> get_layer(const Lookup& found, std::uint32_t layer,
+                                            std::span<const std::span<const LocalSegment>> into);
+  [[nodiscard]] std::vector<Errc> retain(std::span<const wire::RetainItem> items);
+  [[nodiscard]] Result<wire::EventsReply> events(const wire::EventsRequest& request);
+  [[nodiscard]] Result<wire::UsageReply> usage();
   [[nodiscard]] Result<wire::ListReply> list(std::string_view prefix, std::string_view after,
                                              std::uint32_t names_max);
   [[nodiscard]] Result<std::string> status_json();

@@ -251,6 +251,11 @@ bool SimNetwork::reach_server(Connection& connection) {
     return true;
   }
   server.endpoint = server.owned.get();
+  server.endpoint->set_waker([this, id = connection.id] {
+    if (Connection* const woken = find(id)) {
+      schedule_pump(*woken, kServer);
+    }
+  });
   server.connected = true;
   server.endpoint->on_connected(now());
   schedule_pump(connection, kServer);

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// WAIT and EVENTS: a request keeps its exchange, and its credit, until the pool says that it is
+// worth asking again, or its time is over.
+#include "connection.h"
+
+#include <algorithm>
+
+namespace godbox::emulator {
+
+void Connection::wake(std::uint64_t token, WakeReason reason) {
+  {
+    const std::lock_guard lock(woken_mutex_);
+    woken_.emplace_back(token, reason);
+  }
+  is_woken_.store(true, std::memory_order_release);
+  if (waker_) {
+    waker_();
+  }
+}
+
+bool Connection::handle_waiting(Exchange& exchange, ConstSpan body, TimePoint now) {
+  auto parked = std::make_unique<Parked>();
+  parked->exchange = &exchange;
+  parked->token = next_token_++;
+  parked->body.assign(body.begin(), body.end());
+  std::uint32_t wait_ms = 0;
+  if (header_.op == wire::Op::wait) {
+    auto request = wire::decode<wire::WaitRequest>(parked->body);
+    if (!request) {
+      return false;
+    }
+    parked->wait = std::move(*request);
+    wait_ms = parked->wait.wait_ms;
+  } else {
+    const auto request = wire::decode<wire::EventsRequest>(parked->body);
+    if (!request) {
+      return false;
+    }
+    parked->events = *request;
+    wait_ms = parked->events.wait_ms;
+  }
+  parked->since = now;
+  parked->until = now + std::chrono::milliseconds(wait_ms);
+  if (!try_parked(*parked, wait_ms > 0, now)) {
+    parked_.push_back(std::move(parked));
+  }
+  return true;
+}
+
+bool Connection::try_parked(Parked& parked, bool may_wait, TimePoint now) {
+  PoolService& service = door_.context.service;
+  const Waiter waiter{this, parked.token, may_wait};
+  Reply reply;
+  PoolService::WaitOutcome outcome;
+  if (parked.exchange->request.op == wire::Op::wait) {
+    wire::LookupReply found;
+    outcome = service.wait(session_.id, parked.wait, waiter, found);
+    if (outcome.status == Errc::ok && !outcome.is_waiting) {
+      // The client counts a lease from when it asked.
+      const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(now - parked.since);
+      found.lease_ms += found.lease == LeaseId() ? 0 : static_cast<std::uint32_t>(waited.count());
+      reply.body = wire::encode(found);
+    }
+  } else {
+    wire::EventsReply events;
+    outcome = service.events(session_.id, parked.events, waiter, events);
+    if (outcome.status == Errc::ok && !outcome.is_waiting) {
+      reply.body = wire::encode(events);
+    }
+  }
+  if (outcome.is_waiting) {
+    return false;
+  }
+  reply.status = outcome.status;
+  answer(*parked.exchange, std::move(reply), now);
+  return true;
+}
+
+void Connection::serve_parked(TimePoint now) {
+  std::vector<std::pair<std::uint64_t, WakeReason>> woken;
+  if (is_woken_.exchange(false, std::memory_order_acquire)) {
+    const std::lock_guard lock(woken_mutex_);
+    woken.swap(woken_);
+  }
+  for (const auto& [token, reason] : woken) {
+    const auto parked =
+        std::find_if(parked_.begin(), parked_.end(),
+                     [&, of = token](const auto& each) { return each->token == of; });
+    if (parked != parked_.end() &&
+        try_parked(**parked, reason == WakeReason::changed && now < (*parked)->until, now)) {
+      parked_.erase(parked);
+    }
+  }
+  std::erase_if(parked_, [&](const std::unique_ptr<Parked>& parked) {
+    if (now < parked->until) {
+      return false;
+    }
+    door_.context.service.cancel_wait(*this, parked->token);
+    return try_parked(*parked, false, now);
+  });
+}
+
+// Nobody waits any more: what is unanswered goes with the exchanges, or hears that the session is
+// over.
+void Connection::end_waits() {
+  for (const std::unique_ptr<Parked>& parked : parked_) {
+    door_.context.service.cancel_wait(*this, parked->token);
+    if (state_ == State::open) {
+      answer_status(*parked->exchange, Errc::session_lost, last_input_);
+    }
+  }
+  parked_.clear();
+}
+
+TimePoint Connection::parked_deadline() const {
+  TimePoint first = kNever;
+  for (const std::unique_ptr<Parked>& parked : parked_) {
+    first = std::min(first, parked->until);
+  }
+  return first;
+}
+
+}  // namespace godbox::emulator

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pool/event_logs.h"
+
+#include <algorithm>
+
+namespace godbox::emulator {
+namespace {
+
+// Of a log's positions; the bits above are its generation.
+constexpr unsigned kSequenceBits = 40;
+// An encoded event without its name (docs/wire-protocol.md, section 8.11).
+constexpr std::size_t kEventBytes = 20;
+
+}  // namespace
+
+void EventLogs::record(std::uint32_t tenant, wire::EventKind kind, std::uint64_t size_bytes,
+                       std::string_view name) {
+  Log* const log = find(tenant);
+  if (log == nullptr) {
+    return;
+  }
+  log->events.push_back({++log->last, kind, SizeBytes(size_bytes), std::string(name)});
+  log->name_bytes += name.size();
+  while (log->events.size() > kEventsMax || log->name_bytes > kNameBytesMax) {
+    log->name_bytes -= log->events.front().name.size();
+    log->events.pop_front();
+  }
+}
+
+Errc EventLogs::open(std::uint32_t tenant, TimePoint now) {
+  Log* log = find(tenant);
+  if (log == nullptr) {
+    if (open_logs_ == kLogsMax) {
+      return Errc::limit_exceeded;
+    }
+    logs_.resize(std::max<std::size_t>(logs_.size(), tenant + std::size_t{1}));
+    logs_[tenant] = std::make_unique<Log>();
+    ++open_logs_;
+    log = logs_[tenant].get();
+    log->base = ++generation_ << kSequenceBits;
+    log->last = log->base;
+  }
+  log->asked = now;
+  return Errc::ok;
+}
+
+Errc EventLogs::read(std::uint32_t tenant, const wire::EventsRequest& request,
+                     wire::EventsReply& reply) const {
+  const Log& log = *find(tenant);
+  reply.next = log.last;
+  if (request.after == 0) {
+    return Errc::ok;
+  }
+  if (request.after > log.last) {
+    return Errc::invalid_argument;
+  }
+  const std::uint64_t oldest = log.events.empty() ? log.last + 1 : log.events.front().sequence;
+  // Of a former log it is known only that there was one.
+  const std::uint64_t behind = std::max(request.after, log.base);
+  reply.lost = oldest - 1 - std::min(behind, oldest - 1) + (request.after < log.base ? 1 : 0);
+  std::size_t bytes = 0;
+  const std::uint64_t first = std::max(behind + 1, oldest);
+  for (std::size_t i = first - oldest; i < log.events.size(); ++i) {
+    const wire::Event& event = log.events[i];
+    if (((request.kinds >> static_cast<unsigned>(event.kind)) & 1U) == 0) {
+      continue;
+    }
+    bytes += kEventBytes + event.name.size();
+    if (reply.events.size() >= std::min(request.events_max, wire::kBatchItemsMax) ||
+        bytes > wire::kBodyBytesMax / 2) {
+      reply.next = event.sequence - 1;
+      break;
+    }
+    reply.events.push_back(event);
+  }
+  return Errc::ok;
+}
+
+void EventLogs::forget(TimePoint now) {
+  for (std::uint32_t tenant = 0; open_logs_ > 0 && tenant < logs_.size(); ++tenant) {
+    if (logs_[tenant] != nullptr && logs_[tenant]->asked + kIdleMax <= now) {
+      drop(tenant);
+    }
+  }
+}
+
+void EventLogs::drop(std::uint32_t tenant) {
+  if (find(tenant) != nullptr) {
+    logs_[tenant].reset();
+    --open_logs_;
+  }
+}
+
+std::uint64_t EventLogs::memory_bytes() const {
+  std::uint64_t bytes = logs_.capacity() * sizeof(logs_[0]);
+  for (const std::unique_ptr<Log>& log : logs_) {
+    bytes += log == nullptr
+                 ? 0
+                 : sizeof(Log) + log->events.size() * sizeof(wire::Event) + log->name_bytes;
+  }
+  return bytes;
+}
+
+}  // namespace godbox::emulator

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What happened to a tenant's objects, for subscribers: a log per tenant that is kept while anybody
+// asks for it, of bounded length. A subscriber holds a position, and is told how much it missed;
+// one that does not read costs nothing. Thread-safety: none of its own (PoolService's lock). Units:
+// bytes, TimePoints. Errors: see open().
+#pragma once
+
+#include "pool/tenant_table.h"
+#include <godbox/wire.h>
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+namespace godbox::emulator {
+
+class EventLogs {
+ public:
+  static constexpr std::size_t kLogsMax = 1024;
+  static constexpr std::size_t kEventsMax = 65536;                     // of a log
+  static constexpr std::size_t kNameBytesMax = std::size_t{4} << 20U;  // of a log, all events'
+  static constexpr Duration kIdleMax = std::chrono::seconds(60);
+
+  // Notes an event, if the tenant has a log.
+  void record(std::uint32_t tenant, wire::EventKind kind, std::uint64_t size_bytes,
+              std::string_view name);
+  // Begins the tenant's log, or keeps it for kIdleMax more. limit_exceeded: kLogsMax are kept.
+  [[nodiscard]] Errc open(std::uint32_t tenant, TimePoint now);
+  // Of an open log: those behind request.after, of the kinds asked for, as many as fit a frame.
+  // invalid_argument: no such position has been given out.
+  [[nodiscard]] Errc read(std::uint32_t tenant, const wire::EventsRequest& request,
+                          wire::EventsReply& reply) const;
+  // Forgets logs that nobody has asked for.
+  void forget(TimePoint now);
+  void drop(std::uint32_t tenant);
+  [[nodiscard]] std::uint64_t memory_bytes() const;
+
+ private:
+  struct Log {
+    std::uint64_t base = 0;  // position before its first event
+    std::uint64_t last = 0;  // sequence of the last one, or base
+    std::deque<wire::Event> events;
+    std::size_t name_bytes = 0;
+    TimePoint asked;
+  };
+
+  [[nodiscard]] Log* find(std::uint32_t tenant) const {
+    return tenant < logs_.size() ? logs_[tenant].get() : nullptr;
+  }
+
+  std::vector<std::unique_ptr<Log>> logs_;  // by tenant index; nullptr: none
+  std::size_t open_logs_ = 0;
+  std::uint64_t generation_ = 0;  // positions of one log are none of another's
+};
+
+}  // namespace godbox::emulator

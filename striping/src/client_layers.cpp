@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Objects layer by layer: RESERVE, then for each layer its bytes and a COMMIT_LAYER, one layer's
+// after the other's. On the other side WAIT, and reads of single layers.
+#include "client_core.h"
+
+#include <algorithm>
+#include <deque>
+
+namespace godbox::striping {
+
+namespace {
+
+// As of put (client_put.cpp): a COMMIT_LAYER that was too early is repeated after this.
+constexpr Duration kCommitDelay = std::chrono::milliseconds(1);
+// For estimates of bodies.
+constexpr std::uint64_t kItemFixedBytes = 64;
+
+[[nodiscard]] bool is_valid(const LayeredItem& item) {
+  return is_valid_name(item.name) && item.layers > 0 && item.layers <= wire::kLayersMax &&
+         !item.layer_size.is_zero() && item.layer_size.count() <= UINT64_MAX / item.layers;
+}
+
+std::uint64_t body_cost(const LayeredItem& item) {
+  return kItemFixedBytes + item.name.size() +
+         wire::kExtentsPerObjectMax * sizeof(wire::ExtentRecord);
+}
+
+}  // namespace
+
+class LayerWrite;
+
+// What the copies of one LayeredPut share.
+class LayeredState {
+ public:
+  struct Item {
+    Errc status = Errc::ok;  // other: it is over
+    std::uint64_t layer_bytes = 0;
+    std::uint32_t layers = 0;
+    ReservationId reservation{};  // 0: none, or sealed
+    RKey write_key{};
+    std::vector<Extent> extents{};
+  };
+
+  LayeredState(ClientCore& core, std::span<const LayeredItem> from) : core_(core.self()) {
+    for (const LayeredItem& item : from) {
+      items.push_back({.layer_bytes = item.layer_size.count(), .layers = item.layers});
+    }
+  }
+  ~LayeredState() {
+    wire::ReservationsRequest dropped;
+    for (const Item& item : items) {
+      if (item.reservation != ReservationId()) {
+        dropped.reservations.push_back(item.reservation);
+      }
+    }
+    if (*core_ != nullptr && !dropped.reservations.empty()) {
+      (*core_)->tell(wire::Op::abort, wire::encode(dropped));
+    }
+  }
+  LayeredState(const LayeredState&) = delete;
+  LayeredState& operator=(const LayeredState&) = delete;
+
+  std::vector<Item> items;
+  std::shared_ptr<SlabHold> slabs;
+  std::uint32_t next_layer = 0;                    // to be submitted
+  std::deque<std::shared_ptr<LayerWrite>> writes;  // in order; the first is committed next
+
+ private:
+  std::shared_ptr<ClientCore*> core_;
+};
+
+// One layer of all objects on its way.
+class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
+ public:
+  LayerWrite(ClientCore& core, std::shared_ptr<LayeredState> put, std::uint32_t layer,
+             Client::OnStatuses on_done)
+      : core_(core),
+        put_(std::move(put)),
+        layer_(layer),
+        deadline_(core.call_deadline()),
+        on_done_(std::move(on_done)),
+        statuses_(put_->items.size()) {}
+
+  void start(std::span<const std::span<const LocalSegment>> data) {
+    prepare(data);
+    for (Part& part : parts_) {
+      const auto crcs = std::span(crcs_).subspan(part.crc_begin, part.crc_count);
+      transfers_.push_back({.op = WorkOp::write,
+                            .key = put_->items[part.item].write_key,
+                            .extents = part.extents,
+                            .local = std::span(locals_).subspan(part.local_begin, part.local_count),
+                            .crc32c = crcs});
+    }
+    if (transfers_.empty()) {
+      core_.defer([self = shared_from_this()] { self->on_written({}); });
+      return;
+    }
+    core_.run_batch(transfers_, deadline_,
+                    [self = shared_from_this()](std::span<const Errc> statuses) {
+                      self->on_written(statuses);
+                    });
+  }
+
+ private:
+  struct Part {
+    std::size_t item = 0;
+    std::vector<Extent> extents;
+    std::size_t local_begin = 0, local_count = 0;
+    std::size_t crc_begin = 0, crc_count = 0;
+  };
+
+  void prepare(std::span<const std::span<const LocalSegment>> data) {
+    for (std::size_t i = 0; i < put_->items.size(); ++i) {
+      LayeredState::Item& item = put_->items[i];
+      if (item.status == Errc::ok && layer_ >= item.layers) {
+        statuses_[i] = Errc::invalid_argument;
+        continue;
+      }
+      if (item.status == Errc::ok &&
+          (total_bytes(data[i]) != item.layer_bytes || !are_valid(data[i]))) {
+        item.status = Errc::invalid_argument;
+      }
+      if (item.status == Errc::ok) {
+        Part& part = parts_.emplace_back();
+        part.item = i;
+        part.extents = extents_of_layer(item.extents, item.layer_bytes, layer_);
+        part.local_begin = locals_.size();
+        part.local_count = data[i].size();
+        locals_.insert(locals_.end(), data[i].begin(), data[i].end());
+        part.crc_begin = crcs_.size();
+        part.crc_count = core_.options().crc ? crc_block_count(part.extents) : 0;
+        crcs_.resize(crcs_.size() + part.crc_count);
+      }
+      statuses_[i] = item.status;
+    }
+  }
+
+  void on_written(std::span<const Errc> statuses) {
+    for (std::size_t i = 0; i < statuses.size(); ++i) {
+      settle(parts_[i].item, statuses[i]);
+    }
+    std::erase_if(parts_, [this](const Part& part) { return is_over(part); });
+    is_written_ = true;
+    commit_first(put_);
+  }
+
+  // Commits the first layer if it is written; the next one's turn is after its answer.
+  static void commit_first(const std::shared_ptr<LayeredState>& put) {
+    if (!put->writes.empty() && put->writes.front()->is_written_ &&
+        !put->writes.front()->is_committing_) {
+      put->writes.front()->is_committing_ = true;
+      put->writes.front()->commit();
+    }
+  }
+
+  void commit() {
+    // An earlier layer may have ended an item meanwhile.
+    std::erase_if(parts_, [this](const Part& part) { return is_over(part); });
+    if (parts_.empty()) {
+      return finish();
+    }
+    wire::CommitLayerRequest request;
+    for (const Part& part : parts_) {
+      const auto crcs = std::span(crcs_).subspan(part.crc_begin, part.crc_count);
+      request.items.push_back({.reservation = put_->items[part.item].reservation,
+                               .layer = layer_,
+                               .crc32c = {crcs.begin(), crcs.end()}});
+    }
+    core_.request<wire::StatusesReply>(
+        wire::Op::commit_layer, wire::encode(request), deadline_,
+        [self = shared_from_this()](const Result<wire::StatusesReply>& reply) {
+          self->on_committed(reply);
+        });
+  }
+
+  void on_committed(const Result<wire::StatusesReply>& reply) {
+    const bool has_no_room = !reply && reply.error().code == Errc::queue_full;
+    const bool is_right = reply && reply->statuses.size() == parts_.size();
+    const Errc otherwise = reply ? Errc::protocol_error : reply.error().code;
+    std::vector<Part> early;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      const Errc status = is_right ? reply->statuses[i] : otherwise;
+      if (has_no_room || status == Errc::write_in_flight) {
+        early.push_back(std::move(parts_[i]));
+        continue;
+      }
+      settle(parts_[i].item, status);
+      LayeredState::Item& item = put_->items[parts_[i].item];
+      if (status == Errc::ok && layer_ + 1 == item.layers) {
+        item.reservation = ReservationId();  // sealed: nothing to drop
+      }
+    }
+    parts_ = std::move(early);
+    if (parts_.empty()) {
+      return finish();
+    }
+    if (core_.now() + kCommitDelay >= deadline_) {
+      for (const Part& part : parts_) {
+        settle(part.item, Errc::deadline_exceeded);
+      }
+      return finish();
+    }
+    core_.after(kCommitDelay, [self = shared_from_this()] { self->commit(); });
+  }
+
+  void settle(std::size_t item, Errc status) {
+    statuses_[item] = status;
+    if (status != Errc::ok) {
+      put_->items[item].status = status;
+    }
+  }
+  [[nodiscard]] bool is_over(const Part& part) {
+    const Errc status = put_->items[part.item].status;
+    if (status != Errc::ok) {
+      statuses_[part.item] = status;
+    }
+    return status != Errc::ok;
+  }
+
+  void finish() {
+    const std::shared_ptr<LayeredState> put = put_;
+    put->writes.pop_front();
+    core_.end_operation();
+    on_done_(statuses_);
+    commit_first(put);
+  }
+
+  ClientCore& core_;
+  std::shared_ptr<LayeredState> put_;
+  const std::uint32_t layer_;
+  const TimePoint deadline_;
+  Client::OnStatuses on_done_;
+  std::vector<Errc> statuses_;
+  std::vector<Part> parts_;  // of items that have not failed
+  std::vector<LocalSegment> locals_;
+  std::vector<std::uint32_t> crcs_;
+  std::vector<Transfer> transfers_;
+  bool is_written_ = false;
+  bool is_committing_ = false;
+};
+
+namespace {
+
+void on_reserved(ClientCore& core, const std::shared_ptr<LayeredState>& put,
+                 Result<wire::ReserveReply> reply, const Client::OnLayeredPut& on_done) {
+  if (!reply || reply->answers.size() != put->items.size()) {
+    on_done(reply ? Error(Errc::protocol_error, "a reservation was answered with another count")
+                  : reply.error());
+    return;
+  }
+  std::vector<Extent> extents;
+  for (std::size_t i = 0; i < put->items.size(); ++i) {
+    wire::ReserveAnswer& answer = reply->answers[i];
+    LayeredState::Item& item = put->items[i];
+    item.status = answer.status;
+    item.reservation = answer.reservation;
+    item.write_key = answer.write_key;
+    item.extents = std::move(answer.extents);
+    if (item.status == Errc::ok && total_bytes(item.extents) != item.layer_bytes * item.layers) {
+      item.status = Errc::protocol_error;
+    }
+    extents.insert(extents.end(), item.extents.begin(), item.extents.end());
+  }
+  core.learn_slabs(
+      extents, core.call_deadline(),
+      [&core, put, on_done](Errc status, std::shared_ptr<SlabHold> hold) {
+        put->slabs = std::move(hold);
+        for (LayeredState::Item& item : put->items) {
+          if (item.status == Errc::ok && status == Errc::ok && !core.knows_slabs_of(item.extents)) {
+            item.status = Errc::reservation_expired;
+          }
+        }
+        on_done(status == Errc::ok ? Result<LayeredPut>(LayeredPut(put))
+                                   : Result<LayeredPut>(Error(status)));
+      });
+}
+
+// The objects' layer as objects of their own.
+Lookup layer_of(const Lookup& found, std::uint32_t layer) {
+  Lookup one;
+  one.lease = found.lease;
+  one.lease_until = found.lease_until;
+  one.hold = found.hold;
+  for (const FoundObject& object : found.objects) {
+    FoundObject& part = one.objects.emplace_back(object);
+    part.layers = 0;
+    part.layers_ready = 0;
+    const bool is_found = object.status == Errc::ok || object.status == Errc::present_unleased;
+    if (!is_found) {
+      continue;
+    }
+    if (layer >= object.layers_ready) {
+      part.status = layer < object.layers ? Errc::not_found : Errc::invalid_argument;
+      continue;
+    }
+    const std::uint64_t layer_bytes = object.size.count() / object.layers;
+    const auto pieces = std::span(found.extents).subspan(object.extent_begin, object.extent_count);
+    part.size = SizeBytes(layer_bytes);
+    part.extent_begin = static_cast<std::uint32_t>(one.extents.size());
+    part.crc_begin = static_cast<std::uint32_t>(one.crc32c.size());
+    std::size_t crc = object.crc_begin;
+    for_each_layer_piece(pieces, layer_bytes, [&](std::uint64_t of, const Extent& piece) {
+      const std::size_t blocks = object.crc_count == 0 ? 0 : crc_block_count({&piece, 1});
+      if (of == layer) {
+        one.extents.push_back(piece);
+        for (std::size_t i = 0; i < blocks && crc + i < found.crc32c.size(); ++i) {
+          one.crc32c.push_back(found.crc32c[crc + i]);
+        }
+      }
+      crc += blocks;
+    });
+    part.extent_count = static_cast<std::uint32_t>(one.extents.size()) - part.extent_begin;
+    part.crc_count = static_cast<std::uint32_t>(one.crc32c.size()) - part.crc_begin;
+  }
+  return one;
+}
+
+template <class Reply>
+void refuse(ClientCore& core, Error error, std::function<void(Result<Reply>)> on_done) {
+  core.defer([&core, error = std::move(error), on_done = std::move(on_done)] {
+    core.end_operation();
+    on_done(error);
+  });
+}
+
+}  // namespace
+
+std::vector<Errc> LayeredPut::statuses() const {
+  std::vector<Errc> statuses;
+  if (state_ != nullptr) {
+    for (const LayeredState::Item& item : state_->items) {
+      statuses.push_back(item.status);
+    }
+  }
+  return statuses;
+}
+
+void start_begin_layers(ClientCore& core, std::span<const LayeredItem> items,
+                        Client::OnLayeredPut on_done) {
+  if (!core.begin_operation()) {
+    core.refuse_operation([on_done = std::move(on_done)](Errc status) { on_done(Error(status)); });
+    return;
+  }
+  wire::ReserveRequest request;
+  std::uint64_t cost = 0;
+  for (const LayeredItem& item : items) {
+    if (!is_valid(item)) {
+      return refuse<LayeredPut>(
+          core, Error(Errc::invalid_argument, "an item without a name, layers or bytes"), on_done);
+    }
+    cost += body_cost(item);
+    request.items.push_back({.name = item.name,
+                             .size = item.layer_size * item.layers,
+                             .rebinds = item.rebinds,
+                             .layers = static_cast<std::uint16_t>(item.layers),
+                             .retention = item.retention});
+  }
+  if (items.size() > wire::kBatchItemsMax || cost > wire::kBodyBytesMax) {
+    return refuse<LayeredPut>(core, Error(Errc::too_large, "more items than a request can hold"),
+                              on_done);
+  }
+  auto put = std::make_shared<LayeredState>(core, items);
+  core.request<wire::ReserveReply>(
+      wire::Op::reserve, wire::encode(request), core.call_deadline(),
+      [&core, put, on_done = std::move(on_done)](Result<wire::ReserveReply> reply) {
+        on_reserved(core, put, std::move(reply), [&core, on_done](Result<LayeredPut> begun) {
+          core.end_operation();
+          on_done(std::move(begun));
+        });
+      });
+}
+
+void start_put_layer(ClientCore& core, const std::shared_ptr<LayeredState>& put,
+                     std::uint32_t layer, std::span<const std::span<const LocalSegment>> data,
+                     Client::OnStatuses on_done) {
+  if (!begin_operation(core, data.size(), on_done)) {
+    return;
+  }
+  if (put == nullptr || data.size() != put->items.size() || layer != put->next_layer) {
+    core.defer([&core, count = data.size(), on_done = std::move(on_done)] {
+      core.end_operation();
+      on_done(std::vector<Errc>(count, Errc::invalid_argument));
+    });
+    return;
+  }
+  ++put->next_layer;
+  put->writes.push_back(std::make_shared<LayerWrite>(core, put, layer, std::move(on_done)));
+  put->writes.back()->start(data);
+}
+
+void start_wait(ClientCore& core, std::span<const std::string_view> names, std::uint32_t layer,
+                Duration wait, Client::OnLookup on_done) {
+  if (!core.begin_operation()) {
+    core.refuse_operation([on_done = std::move(on_done)](Errc status) { on_done(Error(status)); });
+    return;
+  }
+  wire::WaitRequest request;
+  request.layer = layer;
+  request.lease_ms = core.lease_ms();
+  const auto wait_ms = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
+  request.wait_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(wait_ms, 0, UINT32_MAX));
+  std::uint64_t cost = 0;
+  for (const std::string_view name : names) {
+    if (!is_valid_name(name)) {
+      return refuse<Lookup>(core, Error(Errc::invalid_argument, "a name that is empty or too long"),
+                            on_done);
+    }
+    cost += kItemFixedBytes + name.size();
+    request.names.push_back(name);
+  }
+  if (names.size() > wire::kBatchItemsMax || cost > wire::kBodyBytesMax) {
+    return refuse<Lookup>(core, Error(Errc::too_large, "more names than a request can hold"),
+                          on_done);
+  }
+  core.request<wire::LookupReply>(
+      wire::Op::wait, wire::encode(request), core.call_deadline() + wait,
+      [&core, count = names.size(), asked_at = core.now(),
+       on_done = std::move(on_done)](Result<wire::LookupReply> reply) {
+        core.end_operation();
+        if (!reply || reply->objects.size() != count) {
+          on_done(reply ? Error(Errc::protocol_error, "a wait was answered with another count")
+                        : reply.error());
+          return;
+        }
+        Lookup found;
+        if (reply->lease != LeaseId()) {
+          found.hold = core.hold_leases({reply->lease});
+          found.lease = reply->lease;
+          found.lease_until =
+              asked_at + std::chrono::milliseconds(reply->lease_ms) - core.options().lease_margin;
+        }
+        append_found(*reply, found);
+        on_done(std::move(found));
+      });
+}
+
+void start_get_layer(ClientCore& core, const Lookup& found, std::uint32_t layer,
+                     std::span<const std::span<const LocalSegment>> into,
+                     Client::OnStatuses on_done) {
+  start_get_found(core, layer_of(found, layer), into, std::move(on_done));
+}
+
+void start_retain(ClientCore& core, std::span<const wire::RetainItem> items,
+                  Client::OnStatuses on_done) {
+  if (!begin_operation(core, items.size(), on_done)) {
+    return;
+  }
+  const std::vector<ItemRange> ranges = split_items(
+      items.size(), [items](std::size_t i) { return kItemFixedBytes + items[i].name.size(); });
+  auto gather = std::make_shared<StatusGather>(
+      StatusGather{core, std::move(on_done), std::vector<Errc>(items.size()), ranges.size()});
+  for (const ItemRange& range : ranges) {
+    wire::RetainRequest request;
+    std::vector<std::size_t> asked;
+    for (std::size_t i = range.first; i < range.first + range.count; ++i) {
+      if (is_valid_name(items[i].name)) {
+        request.items.push_back(items[i]);
+        asked.push_back(i);
+      } else {
+        gather->statuses[i] = Errc::invalid_argument;
+      }
+    }
+    core.request<wire::StatusesReply>(
+        wire::Op::retain, wire::encode(request), core.call_deadline(),
+        [gather, asked = std::move(asked)](const Result<wire::StatusesReply>& reply) {
+          const bool is_right = reply && reply->statuses.size() == asked.size();
+          const Errc otherwise = reply ? Errc::protocol_error : reply.error().code;
+          for (std::size_t i = 0; i < asked.size(); ++i) {
+            gather->statuses[asked[i]] = is_right ? reply->statuses[i] : otherwise;
+          }
+          gather->part_done();
+        });
+  }
+}
+
+void start_events(ClientCore& core, const wire::EventsRequest& request, Client::OnEvents on_done) {
+  if (!core.begin_operation()) {
+    core.refuse_operation([on_done = std::move(on_done)](Errc status) { on_done(Error(status)); });
+    return;
+  }
+  core.request<wire::EventsReply>(
+      wire::Op::events, wire::encode(request),
+      core.call_deadline() + std::chrono::milliseconds(request.wait_ms),
+      [&core, on_done = std::move(on_done)](Result<wire::EventsReply> reply) {
+        core.end_operation();
+        on_done(std::move(reply));
+      });
+}
+
+}  // namespace godbox::striping
