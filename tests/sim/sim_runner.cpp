@@ -34,6 +34,7 @@ constexpr const char* kUsage =
     "                      lowers it, and then nothing is needed\n"
     "  --operations N      operations per seed (default 1000)\n"
     "  --faults N          faults per seed (default 5)\n"
+    "  --tenants           quotas, a tenant that floods the pool with leases, layers\n"
     "  --inject-bug NAME   drop-crc-check, lose-callback, late-write, leak-space, forget-remove:\n"
     "                      a mistake of the harness that its own checks have to find\n"
     "  --expect-violation TEXT  succeed when at least half of the seeds have TEXT in the finding\n"
@@ -108,6 +109,8 @@ std::optional<Arguments> parse(int argc, char** argv) {
     const std::string_view option = argv[i];
     if (option == "--twice") {
       arguments.twice = true;
+    } else if (option == "--tenants") {
+      arguments.world.tenants = true;
     } else if (option == "--verbose" || option == "--trace") {
       arguments.verbose = true;
       arguments.world.log_network = arguments.world.log_network || option == "--trace";
@@ -138,6 +141,7 @@ void set_replay_line(const char* program, const Arguments& arguments) {
   std::string line =
       fmt::format("replay: {} --seed {} --operations {} --faults {}", program, arguments.world.seed,
                   arguments.world.operations, arguments.world.faults);
+  line += arguments.world.tenants ? " --tenants" : "";
   if (arguments.world.bug != InjectedBug::none) {
     line += " --inject-bug " + arguments.bug;
   }

@@ -30,6 +30,12 @@ void ControlClient::request(wire::Op op, ConstSpan body, TimePoint now, TimePoin
       wire::kHeaderBytes + body.size() > kQueuedBytesMax - out_bytes_) {
     return on_reply(Errc::queue_full, {});
   }
+  if (is_wait(op)) {
+    if (waits_pending_ >= hello_.requests_in_flight_max) {
+      return on_reply(Errc::queue_full, {});
+    }
+    ++waits_pending_;
+  }
   wire::Header header;
   header.op = op;
   header.request_id = next_request_id_++;
@@ -96,9 +102,12 @@ void ControlClient::on_connected(TimePoint now) {
   queue_frame(header, wire::encode(hello));
 }
 
+// They may be answered after a long time, and must not keep others, a PING above all, from going.
+bool ControlClient::is_wait(wire::Op op) { return op == wire::Op::wait || op == wire::Op::events; }
+
 // GOODBYE has no answer, and HELLO comes before there are credits.
-bool ControlClient::needs_credit(const Frame& frame) const {
-  return frame.header.op != wire::Op::goodbye && frame.header.op != wire::Op::hello;
+bool ControlClient::needs_credit(wire::Op op) {
+  return op != wire::Op::goodbye && op != wire::Op::hello && !is_wait(op);
 }
 
 void ControlClient::offer(Frame& frame) const {
@@ -119,10 +128,10 @@ std::span<const ConstSpan> ControlClient::send_spans() {
   std::size_t skip = out_sent_bytes_;
   for (Frame& frame : out_) {
     if (send_spans_.size() == kFramesPerCallMax || bytes >= kWindowBytes ||
-        (needs_credit(frame) && credits == 0)) {
+        (needs_credit(frame.header.op) && credits == 0)) {
       break;
     }
-    credits -= needs_credit(frame) ? 1 : 0;
+    credits -= needs_credit(frame.header.op) ? 1 : 0;
     if (send_spans_.size() >= lent_count_ && skip == 0) {
       offer(frame);
     }
@@ -150,7 +159,7 @@ void ControlClient::frame_left() {
   const auto found = pending_.find(out_.front().header.request_id);
   if (found != pending_.end()) {
     found->second.is_sent = true;
-    unanswered_ += 1;
+    unanswered_ += needs_credit(found->second.op) ? 1U : 0U;
   }
   out_bytes_ -= out_.front().bytes.size();
   out_.pop_front();
@@ -162,6 +171,7 @@ void ControlClient::drop_unsent(std::uint64_t request_id) {
   for (std::size_t i = first; i < out_.size(); ++i) {
     if (out_[i].header.request_id == request_id) {
       out_bytes_ -= out_[i].bytes.size();
+      waits_pending_ -= is_wait(out_[i].header.op) ? 1U : 0U;
       out_.erase(out_.begin() + static_cast<std::ptrdiff_t>(i));
       pending_.erase(request_id);
       return;
@@ -285,7 +295,8 @@ void ControlClient::complete(std::uint64_t request_id, Errc status, ConstSpan bo
   }
   const Pending done = std::move(found->second);
   pending_.erase(found);
-  unanswered_ -= done.is_sent ? 1U : 0U;
+  unanswered_ -= done.is_sent && needs_credit(done.op) ? 1U : 0U;
+  waits_pending_ -= is_wait(done.op) ? 1U : 0U;
   if (!done.on_reply) {
     return;  // a ping's answer, or one that came after its deadline
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// WAIT and EVENTS: a request keeps its exchange, and its credit, until the pool says that it is
-// worth asking again, or its time is over.
+// WAIT and EVENTS: a request keeps its exchange until the pool says that it is worth asking again,
+// or its time is over. It takes no credit meanwhile: others go on beside it.
 #include "connection.h"
 
 #include <algorithm>
@@ -42,8 +42,14 @@ bool Connection::handle_waiting(Exchange& exchange, ConstSpan body, TimePoint no
   }
   parked->since = now;
   parked->until = now + std::chrono::milliseconds(wait_ms);
-  if (!try_parked(*parked, wait_ms > 0, now)) {
+  if (try_parked(*parked, wait_ms > 0, now)) {
+    return true;
+  }
+  if (exchanges_.park(exchange)) {
     parked_.push_back(std::move(parked));
+  } else {
+    door_.context.service.cancel_wait(*this, parked->token);
+    answer_status(exchange, Errc::limit_exceeded, now);
   }
   return true;
 }

@@ -5,6 +5,7 @@
 #include <godbox/crc32c.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace godbox::emulator {
 namespace {
@@ -18,7 +19,7 @@ struct IsLater {
 }  // namespace
 
 Exchange& ExchangeTable::open(const wire::Header& request, TimePoint now) {
-  GODBOX_ASSERT(in_flight_.size() < limits_.requests_max);
+  GODBOX_ASSERT(in_flight_.size() - parked_ < limits_.requests_max);
   if (free_.empty()) {
     free_.push_back(std::make_unique<Exchange>());
   }
@@ -43,9 +44,19 @@ void ExchangeTable::end_access(Exchange& exchange) {
   }
 }
 
+bool ExchangeTable::park(Exchange& exchange) {
+  if (parked_ >= limits_.requests_max) {
+    return false;
+  }
+  exchange.is_parked = true;
+  ++parked_;
+  return true;
+}
+
 void ExchangeTable::reply(Exchange& exchange, Reply reply, TimePoint ready) {
   GODBOX_ASSERT(reply.body.size() <= wire::kBodyBytesMax);
   GODBOX_ASSERT(!reply.has_payload || exchange.has_access);
+  parked_ -= std::exchange(exchange.is_parked, false) ? 1U : 0U;
   exchange.body = std::move(reply.body);
   exchange.has_payload = reply.has_payload;
   exchange.has_descriptors = reply.has_descriptors;
@@ -139,6 +150,7 @@ void ExchangeTable::close(Exchange& exchange) {
   end_access(exchange);
   bytes_ -= exchange.counted_bytes;
   exchange.counted_bytes = 0;
+  parked_ -= std::exchange(exchange.is_parked, false) ? 1U : 0U;
   exchange.body = {};
   exchange.has_payload = false;
   exchange.has_descriptors = false;

@@ -22,6 +22,7 @@ struct Exchange {
   TimePoint deadline = kNever;  // the client's
   AccessTicket ticket;
   bool has_access = false;          // the ticket pins memory
+  bool is_parked = false;           // waits for something to happen
   std::uint64_t counted_bytes = 0;  // against bytes_in_flight_max
 
   // The reply, once queued.
@@ -64,9 +65,10 @@ class ExchangeTable {
   ExchangeTable(const ExchangeTable&) = delete;
   ExchangeTable& operator=(const ExchangeTable&) = delete;
 
-  // No more requests until replies have left. The last request taken may exceed bytes_max.
+  // No more requests until replies have left. The last request taken may exceed bytes_max. Parked
+  // ones do not count, until they are answered.
   [[nodiscard]] bool is_full() const {
-    return in_flight_.size() >= limits_.requests_max || bytes_ >= limits_.bytes_max;
+    return in_flight_.size() - parked_ >= limits_.requests_max || bytes_ >= limits_.bytes_max;
   }
   [[nodiscard]] bool is_empty() const { return in_flight_.empty(); }
 
@@ -75,6 +77,8 @@ class ExchangeTable {
   // Counts `bytes` against bytes_max until the reply has left.
   void count_bytes(Exchange& exchange, std::uint64_t bytes);
   void end_access(Exchange& exchange);
+  // It will be answered later; false: so many are that this one has to be answered now.
+  [[nodiscard]] bool park(Exchange& exchange);
   // Queues the reply; it may leave at `ready`.
   void reply(Exchange& exchange, Reply reply, TimePoint ready);
 
@@ -110,6 +114,7 @@ class ExchangeTable {
   std::vector<Exchange*> waiting_;  // a heap by (ready, order)
   Exchange* first_ = nullptr;       // sendable, in order
   Exchange* last_ = nullptr;
+  std::size_t parked_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t order_ = 0;
   std::vector<ConstSpan> offered_;

@@ -7,7 +7,8 @@
 // Ownership: callers keep the client alive until on_closed. Descriptors are its own until they are
 // taken. Units: TimePoints of the network's clock. Errors: each request ends exactly once: with the
 // reply's status, deadline_exceeded, session_lost (the connection ended) or queue_full
-// (kRequestsMax unanswered, kQueuedBytesMax waiting to be sent). Source: docs/wire-protocol.md.
+// (kRequestsMax unanswered, kQueuedBytesMax waiting to be sent; more WAITs and EVENTS than the box
+// takes, which are credits of their own). Source: docs/wire-protocol.md.
 #pragma once
 
 #include <godbox/stream.h>
@@ -87,7 +88,8 @@ class ControlClient final : public StreamEndpoint {
 
   [[nodiscard]] bool is_reading() const;
   [[nodiscard]] Duration ping_period() const;
-  [[nodiscard]] bool needs_credit(const Frame& frame) const;
+  [[nodiscard]] static bool needs_credit(wire::Op op);
+  [[nodiscard]] static bool is_wait(wire::Op op);
   [[nodiscard]] bool is_lost(TimePoint now) const;
   void queue_frame(wire::Header header, ConstSpan body, TimePoint deadline = kNever);
   void queue_ping();
@@ -112,7 +114,8 @@ class ControlClient final : public StreamEndpoint {
   std::uint64_t next_request_id_ = 1;
   std::unordered_map<std::uint64_t, Pending> pending_;
   std::size_t maps_pending_ = 0;
-  std::size_t unanswered_ = 0;  // of pending_, those that have left
+  std::size_t unanswered_ = 0;     // of pending_, those that have left and take a credit
+  std::size_t waits_pending_ = 0;  // of pending_, WAITs and EVENTS
 
   std::deque<Frame> out_;
   std::size_t out_bytes_ = 0;       // of all frames in out_

@@ -160,6 +160,22 @@ void check_invariants(World& world) {
     world.fail(fmt::format("{} bytes are counted as backed, {} are", usage.backed.count(),
                            world.box.backed().count()));
   }
+  for (const emulator::TenantUsage& tenant : world.box.service().tenant_usages(100)) {
+    if (!tenant.usage.quota.is_zero() && tenant.usage.reserved > tenant.usage.quota) {
+      world.fail(fmt::format("{} has {} bytes of a quota of {}", tenant.name,
+                             tenant.usage.reserved.count(), tenant.usage.quota.count()));
+    }
+    if (!tenant.usage.quota.is_zero() && tenant.usage.held * 2 > tenant.usage.quota) {
+      world.fail(fmt::format("{} holds {} bytes of a quota of {}", tenant.name,
+                             tenant.usage.held.count(), tenant.usage.quota.count()));
+    }
+  }
+  if (usage.held * 2 > usage.capacity) {
+    world.fail(fmt::format("{} bytes are held of {}", usage.held.count(), usage.capacity.count()));
+  }
+  if (usage.held * 3 > std::min(usage.capacity, usage.backing_limit)) {
+    world.saw("held more than a third");
+  }
   world.saw("evictions", 0);
   std::uint64_t& evictions = world.report.seen["evictions"];
   evictions = std::max(evictions, usage.evictions);

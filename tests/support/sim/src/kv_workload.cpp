@@ -285,7 +285,7 @@ void submit_lookup(World& world, Actor& actor) {
   call->held->begin = world.moment();
   const std::size_t first = world.dice.below(world.shape.names.size());
   std::vector<std::string_view> names;
-  const std::size_t count = draw_count(world) + 2;
+  const std::size_t count = draw_count(world) + (world.shape.flood ? 40 : 2);
   for (std::size_t i = 0; i < count; ++i) {
     call->held->names.push_back((first + i) % world.shape.names.size());
     names.push_back(name_of(world, call->held->names.back()).name);
@@ -423,15 +423,28 @@ void ask_status(World& world, Actor& actor) {
   }
 }
 
+// Leases on whatever is there, kept for as long as the box lets them.
+void flood(World& world, Actor& actor) {
+  constexpr std::size_t kHeldMax = 64;
+  if (actor.lookups.size() >= kHeldMax) {
+    actor.lookups.erase(actor.lookups.begin());
+  }
+  submit_lookup(world, actor);
+}
+
 }  // namespace
 
 bool may_answer_put(const World& world, Errc status) {
   switch (status) {
     case Errc::ok:
     case Errc::already_exists:
+      return true;
     case Errc::pool_full:
     case Errc::backing_full:
-      return true;
+      // Whatever one tenant holds, the others can put: a flood of leases is none against them.
+      return !world.shape.flood || world.is_disturbed();
+    case Errc::quota_exceeded:
+      return !world.box.config().tenant_quotas.empty();
     case Errc::reservation_expired:
     case Errc::key_revoked:
     case Errc::not_found:
@@ -460,6 +473,12 @@ bool may_answer_control(const World& world, Errc status) {
 }
 
 void submit_kv(World& world, Actor& actor) {
+  if (world.shape.flood && actor.tenant == 0 && world.dice.one_in(2)) {
+    return flood(world, actor);
+  }
+  if (world.shape.flood && world.dice.one_in(3)) {
+    return world.dice.one_in(2) ? submit_layered_put(world, actor) : submit_wait(world, actor);
+  }
   const std::uint64_t what = world.dice.below(100);
   if (what < 36) {
     submit_put(world, actor);

@@ -143,6 +143,7 @@ class World {
   std::deque<Actor> actors;
   SimReport report;
   bool disturbed = false;
+  std::deque<std::size_t> being_layered;  // names whose layered put began lately
   TimePoint bits_flipped_until{};  // reads that begin before it may meet a flipped bit of DRAM
 
  private:
@@ -154,6 +155,8 @@ class World {
 // --- The parts. Each call does one thing. ---
 void submit_kv(World& world, Actor& actor);
 void submit_region(World& world, Actor& actor);
+void submit_layered_put(World& world, Actor& actor);
+void submit_wait(World& world, Actor& actor);
 [[nodiscard]] bool may_answer_put(const World& world, Errc status);
 [[nodiscard]] bool may_answer_get(const World& world, Errc status);
 [[nodiscard]] bool may_answer_control(const World& world, Errc status);

@@ -115,6 +115,44 @@ void draw_box(WorldShape& shape, SimRandom& random, bool pressed) {
 
 }  // namespace
 
+namespace {
+
+// A pool that tenant 0 can fill and hold half of, and others who want their small share of it. What
+// is being put at any time is less than the quarter that neither can be in their way.
+void draw_flood(WorldShape& shape, SimRandom& random) {
+  constexpr std::array<BoxForm, 3> kFloodForms{{{2, 2, 1}, {1, 5, 3}, {3, 2, 1}}};
+  emulator::BoxConfig& config = shape.box.config;
+  const BoxForm form = kFloodForms[random.below(kFloodForms.size())];
+  config.super_nics = form.super_nics;
+  config.dram_channels_per_super_nic = form.dram_channels_each;
+  config.eth_ports_per_super_nic = form.eth_ports_each;
+  config.dram_channel_size = SizeBytes(std::uint64_t{8} << 20U);
+  config.eviction = emulator::EvictionPolicy::lru;
+  shape.box.backing_limit = config.capacity() * random.between(4, 8) / 8;
+  const std::uint64_t pool_bytes = shape.box.backing_limit.count();
+  shape.clients = random.between(3, 4);
+  shape.tenants = random.between(2, 3);
+  for (std::size_t tenant = 0; tenant < shape.tenants; ++tenant) {
+    if (tenant > 0 || random.one_in(2)) {
+      const std::uint64_t share = tenant > 0 ? 8 : random.between(1, 2);
+      config.tenant_quotas.push_back(
+          {fmt::format("tenant-{}", tenant), SizeBytes(pool_bytes / share)});
+    }
+  }
+  shape.batch_items_max = 2;
+  shape.operations_in_flight_max = 2;
+  shape.regions = false;
+  shape.flood = true;
+  shape.names.clear();
+  for (std::size_t i = 0; i < 160; ++i) {
+    const std::uint64_t size_bytes =
+        random.one_in(4) ? random.between(1, 5000) : random.between(1, pool_bytes / 64);
+    shape.names.push_back({fmt::format("kv/{:03}", i), size_bytes, false});
+  }
+}
+
+}  // namespace
+
 WorldShape draw_shape(const SimWorldOptions& options, SimRandom& random) {
   WorldShape shape;
   const bool pressed = random.one_in(3);
@@ -140,6 +178,9 @@ WorldShape draw_shape(const SimWorldOptions& options, SimRandom& random) {
   if (random.one_in(5)) {
     shape.network.pipe_bytes_min = 600;
     shape.slow = true;
+  }
+  if (options.tenants) {
+    draw_flood(shape, random);
   }
   // In a world whose clients check no CRC, flipped bits have to be found by the model.
   const bool unchecked = options.bug == InjectedBug::drop_crc_check;

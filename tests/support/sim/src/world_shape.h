@@ -30,6 +30,7 @@ struct WorldShape {
   std::size_t operations_in_flight_max = 4;
   std::vector<NameShape> names;
   bool regions = true;
+  bool flood = false;         // tenant 0 holds all that it can; the others have quotas
   bool slow = false;          // calls may run into their deadlines without any fault
   bool hostile_bits = false;  // the network flips bits in both directions
 };

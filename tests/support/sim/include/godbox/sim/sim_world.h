@@ -32,6 +32,9 @@ struct SimWorldOptions {
   std::uint64_t seed = 1;
   std::uint64_t operations = 1000;
   std::uint64_t faults = 5;
+  // Tenants with quotas, one of which floods the pool with objects and leases; objects put layer by
+  // layer, and readers that wait.
+  bool tenants = false;
   InjectedBug bug = InjectedBug::none;
   std::function<void(const std::string&)> log;  // every operation and fault; empty: none
   bool log_network = false;                     // and every event of the network

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Hands a prefill over from one process to another through a box, layer by layer (real figures).
+
+Starts a box, then for each repeat a consumer, which waits, and a producer. The consumer's time and the
+producer's both begin when the producer does; the bar is that the consumer ends within 1.2 of the
+producer's time. Then a producer is killed midway: the consumer has to hear of a miss, soon, and the
+next lookup to find nothing. Prints a table, or JSON; exit status 1 if a bar is missed.
+"""
+
+import argparse
+import json
+import os
+import select
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+RATIO_MAX = 1.2
+START_SECONDS_MAX = 20
+RUN_SECONDS_MAX = 120
+MISS_SECONDS_MAX = 5
+
+
+class Failure(Exception):
+    pass
+
+
+def first_line(process, what):
+    readable, _, _ = select.select([process.stdout], [], [], START_SECONDS_MAX)
+    line = process.stdout.readline() if readable else ""
+    if not line:
+        process.kill()
+        raise Failure(f"{what} was not ready: {process.stderr.read()}")
+    return json.loads(line)
+
+
+class Handover:
+    def __init__(self, arguments, folder):
+        self.arguments = arguments
+        self.worker = arguments.worker
+        self.box = subprocess.Popen(
+            [arguments.program, "serve", "--json", "--preset", "laptop", "--tcp-port-base", "0",
+             "--control-socket", str(Path(folder) / "box.sock"),
+             "--channel-size", "1GiB", "--backing-limit", "6GiB"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        first_line(self.box, "the box")
+        self.address = f"unix:{Path(folder) / 'box.sock'}"
+
+    def stop(self):
+        self.box.terminate()
+        self.box.communicate(timeout=START_SECONDS_MAX)
+
+    def start(self, side, prefix, *options):
+        given = self.arguments
+        return subprocess.Popen(
+            [self.worker, side, "--connect", self.address, "--prefix", prefix,
+             "--layers", str(given.layers), "--blocks", str(given.blocks),
+             "--layer-bytes", str(given.layer_bytes), *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    @staticmethod
+    def finish(process, what, status=0):
+        output, errors = process.communicate(timeout=RUN_SECONDS_MAX)
+        if process.returncode != status:
+            raise Failure(f"{what} ended with {process.returncode}: {errors}{output}")
+        return json.loads(output.strip().splitlines()[-1])
+
+    def hand_over(self, prefix, layer_ms):
+        consumer = self.start("consume", prefix)
+        first_line(consumer, "the consumer")
+        producer = self.start("produce", prefix, "--layer-ms", str(layer_ms))
+        made = self.finish(producer, "the producer")
+        got = self.finish(consumer, "the consumer")
+        produced_s = (made["ended_ns"] - made["begun_ns"]) / 1e9
+        consumed_s = (got["ended_ns"] - made["begun_ns"]) / 1e9
+        return {"produced_s": produced_s, "consumed_s": consumed_s,
+                "ratio": consumed_s / produced_s,
+                "first_layer_ms": (got["first_layer_ns"] - made["begun_ns"]) / 1e6,
+                "gb_per_s": got["bytes"] / consumed_s / 1e9,
+                "in_order": got["in_order"], "wrong_bytes": got["wrong_bytes"]}
+
+    def kill_midway(self, prefix):
+        consumer = self.start("consume", prefix)
+        first_line(consumer, "the consumer")
+        producer = self.start("produce", prefix, "--layer-ms", "50")
+        time.sleep(50e-3 * self.arguments.layers / 2)
+        if producer.poll() is not None:
+            raise Failure(f"the producer was over before it could be killed: {producer.stderr.read()}")
+        producer.kill()
+        producer.communicate()
+        begun = time.monotonic()
+        got = self.finish(consumer, "the consumer of a killed producer", 2)
+        seconds = time.monotonic() - begun
+        late = self.start("consume", prefix, "--wait-s", "0")
+        first_line(late, "the late consumer")
+        nothing = self.finish(late, "the late consumer", 2)
+        return {"layers": got["layers"], "status": got["status"], "seconds": seconds,
+                "afterwards": nothing["status"]}
+
+
+def judge(results, with_times):
+    findings = []
+    for case in results["cases"]:
+        ratio = statistics.median(run["ratio"] for run in case["runs"])
+        if with_times:
+            findings.append((f"{case['layer_ms']:g} ms a layer: consumer / producer {ratio:.3f} "
+                             f"(at most {RATIO_MAX})", ratio <= RATIO_MAX))
+        findings.append((f"{case['layer_ms']:g} ms a layer: in order, no wrong byte",
+                         all(run["in_order"] and run["wrong_bytes"] == 0 for run in case["runs"])))
+    killed = results["killed"]
+    findings.append((f"killed midway: {killed['layers']} layers, then {killed['status']} after "
+                     f"{killed['seconds']:.2f} s; afterwards {killed['afterwards']}",
+                     killed["status"] in ("not_found", "key_revoked")
+                     and killed["seconds"] <= MISS_SECONDS_MAX
+                     and killed["afterwards"] == "not_found"))
+    return findings
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", default=os.environ.get("GODBOX_PROGRAM"), help="godbox")
+    parser.add_argument("--worker", default=os.environ.get("GODBOX_HANDOVER"), help="perf_handover")
+    parser.add_argument("--layers", type=int, default=80)
+    parser.add_argument("--blocks", type=int, default=4)
+    parser.add_argument("--layer-bytes", type=int, default=2 << 20)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--small", action="store_true",
+                        help="a few small layers, times not judged: does it work?")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if not arguments.program or not arguments.worker:
+        parser.error("--program and --worker are needed, or GODBOX_PROGRAM and GODBOX_HANDOVER")
+    if arguments.small:
+        arguments.layers, arguments.blocks, arguments.layer_bytes = 12, 2, 96 << 10
+        arguments.repeats = 1
+    with tempfile.TemporaryDirectory(prefix="godbox-handover-") as folder:
+        handover = Handover(arguments, folder)
+        try:
+            cases = []
+            for layer_ms in (0, 10):
+                runs = [handover.hand_over(f"{layer_ms}/{i}", layer_ms)
+                        for i in range(arguments.repeats)]
+                cases.append({"layer_ms": layer_ms, "runs": runs})
+            results = {"schema": "godbox-handover-1", "mode": "real", "layers": arguments.layers,
+                       "blocks": arguments.blocks, "layer_bytes": arguments.layer_bytes,
+                       "cases": cases, "killed": handover.kill_midway("killed")}
+        except (Failure, subprocess.TimeoutExpired) as failure:
+            print(f"handover: {failure}", file=sys.stderr)
+            return 1
+        finally:
+            handover.stop()
+    findings = judge(results, not arguments.small)
+    if arguments.json:
+        results["findings"] = [{"what": what, "holds": holds} for what, holds in findings]
+        print(json.dumps(results))
+    else:
+        for case in results["cases"]:
+            for run in case["runs"]:
+                print(f"{case['layer_ms']:3g} ms a layer  produced in {run['produced_s']:.3f} s, "
+                      f"consumed in {run['consumed_s']:.3f} s ({run['gb_per_s']:.2f} GB/s, real), "
+                      f"first layer after {run['first_layer_ms']:.1f} ms")
+        for what, holds in findings:
+            print(f"{'holds' if holds else 'MISS '}  {what}")
+    return 0 if all(holds for _, holds in findings) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
