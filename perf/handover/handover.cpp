@@ -36,6 +36,7 @@ struct Options {
   double layer_ms = 0;      // what the model computes before a layer is there
   std::uint32_t depth = 4;  // layers under way
   std::uint32_t wait_s = 60;
+  std::uint32_t report = 0;  // consume: says when so many layers are there
 };
 
 std::uint64_t steady_ns() {
@@ -135,8 +136,11 @@ int produce(Client& client, const Options& options) {
     items.push_back(
         {.name = name, .layer_size = SizeBytes(options.layer_bytes), .layers = options.layers});
   }
-  const std::uint64_t begun = steady_ns();
+  // The pool's memory may have to be backed first, which would hide how far the consumer is behind:
+  // the clock starts with the first layer.
+  const std::uint64_t reserving = steady_ns();
   const Result<LayeredPut> put = client.begin_layers(items);
+  const std::uint64_t begun = steady_ns();
   if (!put || first_failure(put->statuses()) != Errc::ok) {
     return fail("reserve", put ? first_failure(put->statuses()) : put.error().code);
   }
@@ -166,16 +170,19 @@ int produce(Client& client, const Options& options) {
   if (status != Errc::ok) {
     return fail("put", status);
   }
-  fmt::print("{{\"begun_ns\": {}, \"ended_ns\": {}}}\n", begun, steady_ns());
+  fmt::print("{{\"reserving_ns\": {}, \"begun_ns\": {}, \"ended_ns\": {}}}\n", reserving, begun,
+             steady_ns());
   return 0;
 }
 
-// Waits for one layer after the other, and gets each while it waits for the next.
+// Waits for one layer after the other, and gets each while it waits for the next. Reads overlap, so
+// a layer counts as delivered once it and all before it are there, as a model takes them.
 class Consumer {
  public:
   Consumer(Client& client, const Options& options)
       : client_(client), options_(options), memory_(options), names_(names_of(options)) {
     views_.assign(names_.begin(), names_.end());
+    is_there_.resize(options_.layers);
     memory_.spoil();
   }
 
@@ -183,20 +190,18 @@ class Consumer {
     fmt::print("{{\"ready\": true}}\n");
     std::fflush(stdout);
     ask(0);
-    while (status_ == Errc::ok && layers_done_.size() < options_.layers) {
+    while (status_ == Errc::ok && delivered_ < options_.layers) {
       client_.progress(kNever);
     }
     const std::uint64_t ended = steady_ns();
     if (status_ != Errc::ok) {
-      fmt::print("{{\"layers\": {}, \"status\": \"{}\"}}\n", layers_done_.size(),
-                 to_string(status_));
+      fmt::print("{{\"layers\": {}, \"status\": \"{}\"}}\n", delivered_, to_string(status_));
       return 2;
     }
-    const bool in_order = std::is_sorted(layers_done_.begin(), layers_done_.end());
     fmt::print(
         "{{\"first_layer_ns\": {}, \"ended_ns\": {}, \"layers\": {}, \"in_order\": {}, "
         "\"bytes\": {}, \"wrong_bytes\": {}}}\n",
-        first_layer_ns_, ended, layers_done_.size(), in_order,
+        first_layer_ns_, ended, delivered_, told_in_order_,
         std::uint64_t{options_.blocks} * options_.layers * options_.layer_bytes,
         memory_.count_wrong());
     return 0;
@@ -221,6 +226,7 @@ class Consumer {
       }
       ready = std::min<std::uint32_t>(ready, object.layers_ready);
     }
+    told_in_order_ = told_in_order_ && ready > layer;
     // What is there already needs no wait of its own.
     for (; layer < ready; ++layer) {
       get(*found, layer);
@@ -237,10 +243,22 @@ class Consumer {
                                const Errc status = first_failure(statuses);
                                status_ = status_ == Errc::ok ? status : status_;
                                if (status == Errc::ok) {
-                                 first_layer_ns_ = layer == 0 ? steady_ns() : first_layer_ns_;
-                                 layers_done_.push_back(layer);
+                                 is_there_[layer] = true;
+                                 deliver();
                                }
                              });
+  }
+
+  void deliver() {
+    for (; delivered_ < options_.layers && is_there_[delivered_]; ++delivered_) {
+      if (delivered_ == 0) {
+        first_layer_ns_ = steady_ns();
+      }
+      if (delivered_ + 1 == options_.report) {
+        fmt::print("{{\"delivered\": {}}}\n", options_.report);
+        std::fflush(stdout);
+      }
+    }
   }
 
   Client& client_;
@@ -248,7 +266,9 @@ class Consumer {
   Memory memory_;
   std::vector<std::string> names_;
   std::vector<std::string_view> views_;
-  std::vector<std::uint32_t> layers_done_;
+  std::vector<bool> is_there_;
+  std::uint32_t delivered_ = 0;
+  bool told_in_order_ = true;
   std::uint64_t first_layer_ns_ = 0;
   Errc status_ = Errc::ok;
 };
@@ -264,6 +284,7 @@ void add_side(CLI::App& program, Options& options, std::string_view name) {
   side->add_option("--layer-ms", options.layer_ms, "produce: computed before each layer");
   side->add_option("--depth", options.depth, "produce: layers under way")
       ->check(CLI::Range(1, 1024));
+  side->add_option("--report", options.report, "consume: say when so many layers are there");
   side->add_option("--wait-s", options.wait_s, "consume: for a layer at most");
 }
 
