@@ -105,11 +105,10 @@ void finish_put(World& world, Actor& actor, PutCall& call, std::span<const Errc>
   }
 }
 
-void submit_put(World& world, Actor& actor) {
+void submit_put(World& world, Actor& actor, std::size_t count) {
   auto call = std::make_shared<PutCall>();
   call->operation = world.begin_operation(actor, "put");
   ObjectModel& model = world.model_of(actor);
-  const std::size_t count = draw_count(world);
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t index = world.dice.below(world.shape.names.size());
     const NameShape& name = name_of(world, index);
@@ -423,9 +422,13 @@ void ask_status(World& world, Actor& actor) {
   }
 }
 
-// Leases on whatever is there, kept for as long as the box lets them.
+// Objects, as many as fit, and leases on whatever is there, kept for as long as the box lets them.
 void flood(World& world, Actor& actor) {
   constexpr std::size_t kHeldMax = 64;
+  constexpr std::size_t kItems = 4;
+  if (world.dice.one_in(2)) {
+    return submit_put(world, actor, kItems);
+  }
   if (actor.lookups.size() >= kHeldMax) {
     actor.lookups.erase(actor.lookups.begin());
   }
@@ -473,7 +476,7 @@ bool may_answer_control(const World& world, Errc status) {
 }
 
 void submit_kv(World& world, Actor& actor) {
-  if (world.shape.flood && actor.tenant == 0 && world.dice.one_in(2)) {
+  if (world.shape.flood && actor.tenant == 0) {
     return flood(world, actor);
   }
   if (world.shape.flood && world.dice.one_in(3)) {
@@ -481,7 +484,7 @@ void submit_kv(World& world, Actor& actor) {
   }
   const std::uint64_t what = world.dice.below(100);
   if (what < 36) {
-    submit_put(world, actor);
+    submit_put(world, actor, draw_count(world));
   } else if (what < 70) {
     std::vector<std::size_t> names(draw_count(world));
     for (std::size_t& name : names) {

@@ -130,7 +130,7 @@ void draw_flood(WorldShape& shape, SimRandom& random) {
   config.eviction = emulator::EvictionPolicy::lru;
   shape.box.backing_limit = config.capacity() * random.between(4, 8) / 8;
   const std::uint64_t pool_bytes = shape.box.backing_limit.count();
-  shape.clients = random.between(3, 4);
+  shape.clients = 4;
   shape.tenants = random.between(2, 3);
   for (std::size_t tenant = 0; tenant < shape.tenants; ++tenant) {
     if (tenant > 0 || random.one_in(2)) {
@@ -144,9 +144,11 @@ void draw_flood(WorldShape& shape, SimRandom& random) {
   shape.regions = false;
   shape.flood = true;
   shape.names.clear();
-  for (std::size_t i = 0; i < 160; ++i) {
+  config.lease_max = seconds(20);
+  shape.client.lease = seconds(20);
+  for (std::size_t i = 0; i < 256; ++i) {
     const std::uint64_t size_bytes =
-        random.one_in(4) ? random.between(1, 5000) : random.between(1, pool_bytes / 64);
+        random.one_in(8) ? random.between(1, 5000) : random.between(1, pool_bytes / 96);
     shape.names.push_back({fmt::format("kv/{:03}", i), size_bytes, false});
   }
 }
