@@ -94,6 +94,9 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
     if (object.sparse) {
       return Errc::not_backed;
     }
+    if (object.layers_ready < object.layers) {
+      return Errc::not_found;  // not yet as a whole
+    }
     if (total_bytes(into_.of(index)) != object.size.count() || !are_valid(into_.of(index))) {
       return Errc::invalid_argument;
     }

@@ -13,12 +13,16 @@ namespace {
 
 // As of put (client_put.cpp): a COMMIT_LAYER that was too early is repeated after this.
 constexpr Duration kCommitDelay = std::chrono::milliseconds(1);
+// As the box waits at most.
+constexpr Duration kWaitMax = std::chrono::minutes(10);
 // For estimates of bodies.
 constexpr std::uint64_t kItemFixedBytes = 64;
 
 [[nodiscard]] bool is_valid(const LayeredItem& item) {
   return is_valid_name(item.name) && item.layers > 0 && item.layers <= wire::kLayersMax &&
-         !item.layer_size.is_zero() && item.layer_size.count() <= UINT64_MAX / item.layers;
+         !item.layer_size.is_zero() &&
+         (item.layers == 1 || item.layer_size.count() >= wire::kLayerBytesMin) &&
+         item.layer_size.count() <= UINT64_MAX / item.layers;
 }
 
 std::uint64_t body_cost(const LayeredItem& item) {
@@ -398,6 +402,7 @@ void start_wait(ClientCore& core, std::span<const std::string_view> names, std::
   wire::WaitRequest request;
   request.layer = layer;
   request.lease_ms = core.lease_ms();
+  wait = std::clamp(wait, Duration(0), kWaitMax);
   const auto wait_ms = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
   request.wait_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(wait_ms, 0, UINT32_MAX));
   std::uint64_t cost = 0;
@@ -409,7 +414,7 @@ void start_wait(ClientCore& core, std::span<const std::string_view> names, std::
     cost += kItemFixedBytes + name.size();
     request.names.push_back(name);
   }
-  if (names.size() > wire::kBatchItemsMax || cost > wire::kBodyBytesMax) {
+  if (names.size() > wire::kWaitNamesMax || cost > wire::kBodyBytesMax) {
     return refuse<Lookup>(core, Error(Errc::too_large, "more names than a request can hold"),
                           on_done);
   }
@@ -478,6 +483,11 @@ void start_events(ClientCore& core, const wire::EventsRequest& request, Client::
   if (!core.begin_operation()) {
     core.refuse_operation([on_done = std::move(on_done)](Errc status) { on_done(Error(status)); });
     return;
+  }
+  if (request.kinds == 0 || request.kinds >= (1U << wire::kEventKinds) || request.events_max == 0) {
+    return refuse<wire::EventsReply>(
+        core, Error(Errc::invalid_argument, "events of no kind, of unknown kinds, or none of them"),
+        on_done);
   }
   core.request<wire::EventsReply>(
       wire::Op::events, wire::encode(request),

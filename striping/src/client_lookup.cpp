@@ -219,7 +219,11 @@ void append_found(const wire::LookupReply& reply, Lookup& found) {
   for (const wire::LookupObject& object : reply.objects) {
     const auto extents = std::span(reply.extents).subspan(next_extent, object.extent_count);
     const auto begin = static_cast<std::uint32_t>(found.extents.size());
-    if (object.layers == 0 || object.size.count() % object.layers != 0) {
+    // Whatever a box answers: only what adds up is cut.
+    const bool has_layers = object.layers > 0 && !object.size.is_zero() &&
+                            object.size.count() % object.layers == 0 &&
+                            total_bytes(extents) == object.size.count();
+    if (!has_layers) {
       found.extents.insert(found.extents.end(), extents.begin(), extents.end());
     } else {
       for_each_layer_piece(extents, object.size.count() / object.layers,

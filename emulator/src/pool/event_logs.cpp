@@ -27,11 +27,11 @@ void EventLogs::record(std::uint32_t tenant, wire::EventKind kind, std::uint64_t
   }
 }
 
-Errc EventLogs::open(std::uint32_t tenant, TimePoint now) {
+void EventLogs::open(std::uint32_t tenant, TimePoint now) {
   Log* log = find(tenant);
   if (log == nullptr) {
     if (open_logs_ == kLogsMax) {
-      return Errc::limit_exceeded;
+      drop_oldest();
     }
     logs_.resize(std::max<std::size_t>(logs_.size(), tenant + std::size_t{1}));
     logs_[tenant] = std::make_unique<Log>();
@@ -41,7 +41,16 @@ Errc EventLogs::open(std::uint32_t tenant, TimePoint now) {
     log->last = log->base;
   }
   log->asked = now;
-  return Errc::ok;
+}
+
+void EventLogs::drop_oldest() {
+  std::uint32_t oldest = 0;
+  for (std::uint32_t tenant = 0; tenant < logs_.size(); ++tenant) {
+    const bool is_older = logs_[oldest] == nullptr ||
+                          (logs_[tenant] != nullptr && logs_[tenant]->asked < logs_[oldest]->asked);
+    oldest = is_older ? tenant : oldest;
+  }
+  drop(oldest);
 }
 
 Errc EventLogs::read(std::uint32_t tenant, const wire::EventsRequest& request,

@@ -3,7 +3,7 @@
 // What happened to a tenant's objects, for subscribers: a log per tenant that is kept while anybody
 // asks for it, of bounded length. A subscriber holds a position, and is told how much it missed;
 // one that does not read costs nothing. Thread-safety: none of its own (PoolService's lock). Units:
-// bytes, TimePoints. Errors: see open().
+// bytes, TimePoints. Errors: of read().
 #pragma once
 
 #include "pool/tenant_table.h"
@@ -17,16 +17,17 @@ namespace godbox::emulator {
 
 class EventLogs {
  public:
-  static constexpr std::size_t kLogsMax = 1024;
+  static constexpr std::size_t kLogsMax = 256;
   static constexpr std::size_t kEventsMax = 65536;                     // of a log
-  static constexpr std::size_t kNameBytesMax = std::size_t{4} << 20U;  // of a log, all events'
+  static constexpr std::size_t kNameBytesMax = std::size_t{1} << 20U;  // of a log, all events'
   static constexpr Duration kIdleMax = std::chrono::seconds(60);
 
   // Notes an event, if the tenant has a log.
   void record(std::uint32_t tenant, wire::EventKind kind, std::uint64_t size_bytes,
               std::string_view name);
-  // Begins the tenant's log, or keeps it for kIdleMax more. limit_exceeded: kLogsMax are kept.
-  [[nodiscard]] Errc open(std::uint32_t tenant, TimePoint now);
+  // Begins the tenant's log, or keeps it for kIdleMax more. Where kLogsMax are kept, the one that
+  // was asked for longest ago goes: its subscriber hears that it has missed something.
+  void open(std::uint32_t tenant, TimePoint now);
   // Of an open log: those behind request.after, of the kinds asked for, as many as fit a frame.
   // invalid_argument: no such position has been given out.
   [[nodiscard]] Errc read(std::uint32_t tenant, const wire::EventsRequest& request,
@@ -45,6 +46,7 @@ class EventLogs {
     TimePoint asked;
   };
 
+  void drop_oldest();
   [[nodiscard]] Log* find(std::uint32_t tenant) const {
     return tenant < logs_.size() ? logs_[tenant].get() : nullptr;
   }

@@ -11,15 +11,13 @@ void LifetimeTable::add(std::uint32_t slot, const wire::Retention& retention) {
     id = free_.back();
     free_.pop_back();
   }
-  entries_[id] =
-      Entry{slot, retention.soft_ttl_ms, retention.hard_ttl_ms, kNever, false, false, false};
+  entries_[id] = Entry{slot, retention.soft_ttl_ms, retention.hard_ttl_ms, kNever, false, false};
   by_slot_.emplace(slot, id);
 }
 
 void LifetimeTable::start(std::uint32_t slot, TimePoint now) {
   const std::uint32_t id = by_slot_.at(slot);
   Entry& entry = entries_[id];
-  entry.is_started = true;
   entry.hard_end =
       entry.hard_ttl_ms == 0 ? kNever : now + std::chrono::milliseconds(entry.hard_ttl_ms);
   const TimePoint soft_end =

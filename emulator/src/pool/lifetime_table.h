@@ -39,7 +39,6 @@ class LifetimeTable {
     std::uint32_t soft_ttl_ms = 0;
     std::uint32_t hard_ttl_ms = 0;
     TimePoint hard_end = kNever;
-    bool is_started = false;
     bool is_in_heap = false;
     bool waits_for_soft = false;
   };

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <vector>
 
 namespace godbox::emulator {
 
@@ -70,20 +69,20 @@ void ObjectIndex::destroy(std::uint32_t index) {
   slots_.free(index);
 }
 
-ObjectIndex::Blocks ObjectIndex::blocks_of_layer(const ObjectSlot& slot,
-                                                 std::uint32_t layer) const {
-  std::vector<Extent> unpacked;
+// Of the part of each extent that is the layer's (extent.h), without walking the others.
+std::uint32_t ObjectIndex::crc_blocks_of_layer(const ObjectSlot& slot, std::uint32_t layer) const {
+  const std::uint64_t layer_bytes = slot.size_bytes / slot.layers;
+  const std::uint64_t begin = layer * layer_bytes;
+  const std::uint64_t end = begin + layer_bytes;
+  std::uint64_t at = 0;
+  std::uint64_t blocks = 0;
   for (const PackedExtent& extent : extents(slot)) {
-    unpacked.push_back(extent.unpacked());
+    const std::uint64_t from = std::max(at, begin);
+    const std::uint64_t to = std::min(at + extent.length_bytes, end);
+    blocks += from < to ? (to - from + kCrcBlockBytes - 1) / kCrcBlockBytes : 0;
+    at += extent.length_bytes;
   }
-  Blocks blocks;
-  for_each_layer_piece(
-      unpacked, slot.size_bytes / slot.layers, [&](std::uint64_t of, const Extent& piece) {
-        const auto count = static_cast<std::uint32_t>(crc_block_count({&piece, 1}));
-        blocks.first += of < layer ? count : 0;
-        blocks.count += of == layer ? count : 0;
-      });
-  return blocks;
+  return static_cast<std::uint32_t>(blocks);
 }
 
 bool ObjectIndex::is_object(std::uint32_t index, std::uint64_t hash, std::uint32_t tenant,

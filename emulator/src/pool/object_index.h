@@ -75,12 +75,8 @@ class ObjectIndex {
             slot.name_bytes};
   }
 
-  // Which of its CRC blocks are those of a layer.
-  struct Blocks {
-    std::uint32_t first = 0;
-    std::uint32_t count = 0;
-  };
-  [[nodiscard]] Blocks blocks_of_layer(const ObjectSlot& slot, std::uint32_t layer) const;
+  [[nodiscard]] std::uint32_t crc_blocks_of_layer(const ObjectSlot& slot,
+                                                  std::uint32_t layer) const;
 
   [[nodiscard]] std::uint64_t hash_of(std::uint32_t tenant, std::string_view name) const {
     return hash_name(seed_, tenant, name);

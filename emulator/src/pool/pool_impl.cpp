@@ -2,7 +2,6 @@
 #include "pool/pool_impl.h"
 
 #include <algorithm>
-#include <array>
 #include <thread>
 #include <utility>
 
@@ -227,26 +226,30 @@ void PoolService::Impl::change_use(const ObjectSlot& slot, SpaceAllocator::Use f
   }
 }
 
-Errc PoolService::Impl::may_hold(const ObjectSlot& slot) const {
-  const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
-  if (!tenants.at(slot.tenant).may_hold(bytes)) {
+Errc PoolService::Impl::may_hold_bytes(std::uint32_t tenant, std::uint64_t size_bytes,
+                                       bool is_sparse, bool is_pin) const {
+  const std::uint64_t bytes = reserved_bytes_for(size_bytes);
+  if (!tenants.at(tenant).may_hold(bytes)) {
     return Errc::quota_exceeded;
   }
-  if (held_bytes + bytes > slabs.geometry().capacity_bytes() / 2) {
+  if (held_bytes + bytes > slabs.geometry().capacity_bytes() / 2 ||
+      (!is_sparse && held_live_bytes + bytes > live_limit_bytes() / 2) ||
+      (is_pin && pinned_bytes + bytes > live_limit_bytes() / 4)) {
     return Errc::limit_exceeded;
   }
-  if (slot.is_sparse) {
-    return Errc::ok;
+  return Errc::ok;
+}
+
+Errc PoolService::Impl::may_hold(const ObjectSlot& slot, bool is_pin) const {
+  const Errc status = may_hold_bytes(slot.tenant, slot.size_bytes, slot.is_sparse, is_pin);
+  if (status != Errc::ok || slot.is_sparse) {
+    return status;
   }
-  if (held_live_bytes + bytes > live_limit_bytes() / 2) {
-    return Errc::limit_exceeded;
-  }
-  std::array<Extent, wire::kExtentsPerObjectMax> extents;
-  std::size_t count = 0;
+  SpaceAllocator::KeptChunks kept;
   for (const PackedExtent& extent : index.extents(slot)) {
-    extents[count++] = extent.unpacked();
+    space.count_kept(extent.unpacked(), kept);
   }
-  return space.may_keep(std::span(extents).first(count)) ? Errc::ok : Errc::limit_exceeded;
+  return space.may_keep(kept) ? Errc::ok : Errc::limit_exceeded;
 }
 
 void PoolService::Impl::begin_hold(std::uint32_t slot_index) {
@@ -278,6 +281,7 @@ void PoolService::Impl::unpin_for_good(std::uint32_t slot_index) {
   ObjectSlot& slot = index.slot(slot_index);
   GODBOX_ASSERT(slot.state != SlotState::committed);
   const bool was_held = is_held(slot);
+  pinned_bytes -= slot.pin == wire::Pin::hard ? reserved_bytes_for(slot.size_bytes) : 0;
   slot.pin = wire::Pin::none;
   if (was_held && !is_held(slot)) {
     end_hold(slot_index);

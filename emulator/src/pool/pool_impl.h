@@ -104,6 +104,11 @@ struct PoolService::Impl {
                                        TimePoint now);
   // ok, or already_exists where another put of the name is that far already.
   [[nodiscard]] Errc claim_name(std::uint32_t index);
+  // As in a lookup, the first of a call's objects counts as used last.
+  void touch_sealed();
+  // Another reservation of this name, of the tenant's, has written a layer.
+  [[nodiscard]] bool is_claimed(std::uint32_t tenant, std::string_view name,
+                                std::uint32_t by_other_than) const;
   [[nodiscard]] Errc seal(Session& session, std::uint32_t reservation, TimePoint now);
   [[nodiscard]] Errc abort_item(Session& session, ReservationId id);
   // Why there was no space, or ok where `pending` says what to do before the next try: waiting for
@@ -143,7 +148,9 @@ struct PoolService::Impl {
   [[nodiscard]] WaitOutcome wait(Session& session, const wire::WaitRequest& request,
                                  const Waiter& waiter, wire::LookupReply& reply);
   // The object of that name as far as it is written: visible, or with a layer at least.
-  [[nodiscard]] std::uint32_t find_partial(std::uint32_t tenant, std::string_view name);
+  [[nodiscard]] std::uint32_t find_partial(std::uint32_t tenant, std::string_view name,
+                                           TimePoint now) const;
+  [[nodiscard]] bool is_ready(std::uint32_t index, std::uint32_t layer) const;
   [[nodiscard]] std::uint32_t layers_ready(const ObjectSlot& slot) const;
   // Answers what is in looked_up.
   void answer_all(Session& session, std::uint32_t lease_ms, wire::LookupReply& reply);
@@ -171,7 +178,11 @@ struct PoolService::Impl {
     return slot.leases > 0 || slot.pin == wire::Pin::hard;
   }
   // ok, or whose half is used up: quota_exceeded, the tenant's; limit_exceeded, the pool's.
-  [[nodiscard]] Errc may_hold(const ObjectSlot& slot) const;
+  // Pins may hold a quarter, so that they leave as much to leases.
+  [[nodiscard]] Errc may_hold_bytes(std::uint32_t tenant, std::uint64_t size_bytes, bool is_sparse,
+                                    bool is_pin) const;
+  // The same, and for the object's place.
+  [[nodiscard]] Errc may_hold(const ObjectSlot& slot, bool is_pin) const;
   // Counts an object that is held from now on, or no longer. A visible one leaves the eviction
   // order, and comes back as the last used.
   void begin_hold(std::uint32_t index);
@@ -270,6 +281,7 @@ struct PoolService::Impl {
 
   std::uint64_t held_live_bytes = 0;  // reserved by objects that leases and hard pins hold
   std::uint64_t held_bytes = 0;       // the same with sparse ones
+  std::uint64_t pinned_bytes = 0;     // of them, by hard pins
   std::vector<SessionId> closing;     // lost, and not closed yet
   std::uint64_t evictions = 0;
   std::uint64_t expiries = 0;  // by hard TTLs

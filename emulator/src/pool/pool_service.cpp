@@ -153,10 +153,7 @@ void PoolService::commit(SessionId session_id, const wire::CommitRequest& reques
     reply.statuses.push_back(session == nullptr ? Errc::session_lost
                                                 : impl_->commit_item(*session, item, now));
   }
-  // As in a lookup, the first of a call counts as used last.
-  for (auto slot = impl_->found_slots.rbegin(); slot != impl_->found_slots.rend(); ++slot) {
-    impl_->make_evictable(*slot);
-  }
+  impl_->touch_sealed();
 }
 
 void PoolService::commit_layer(SessionId session_id, const wire::CommitLayerRequest& request,
@@ -169,9 +166,7 @@ void PoolService::commit_layer(SessionId session_id, const wire::CommitLayerRequ
     reply.statuses.push_back(session == nullptr ? Errc::session_lost
                                                 : impl_->commit_layer_item(*session, item, now));
   }
-  for (auto slot = impl_->found_slots.rbegin(); slot != impl_->found_slots.rend(); ++slot) {
-    impl_->make_evictable(*slot);
-  }
+  impl_->touch_sealed();
 }
 
 PoolService::WaitOutcome PoolService::wait(SessionId session_id, const wire::WaitRequest& request,
@@ -190,18 +185,19 @@ PoolService::WaitOutcome PoolService::events(SessionId session_id,
   if (session == nullptr) {
     return {Errc::session_lost, false};
   }
-  if (const Errc opened = impl_->event_logs.open(session->tenant, impl_->clock.now());
-      opened != Errc::ok) {
-    return {opened, false};
+  if (request.kinds == 0 || request.events_max == 0) {
+    return {Errc::invalid_argument, false};
   }
+  impl_->event_logs.open(session->tenant, impl_->clock.now());
   const Errc status = impl_->event_logs.read(session->tenant, request, reply);
   const bool has_nothing = request.after != 0 && reply.events.empty() && reply.lost == 0;
   if (status != Errc::ok || !has_nothing || !waiter.may_wait) {
     return {status, false};
   }
-  impl_->waits.park(WaitTable::key_of_events(impl_->tenants.number_of(session->tenant)),
-                    *waiter.target, waiter.token);
-  return {Errc::ok, true};
+  const bool is_parked =
+      impl_->waits.park(WaitTable::key_of_events(impl_->tenants.number_of(session->tenant)),
+                        *waiter.target, waiter.token);
+  return is_parked ? WaitOutcome{Errc::ok, true} : WaitOutcome{Errc::limit_exceeded, false};
 }
 
 void PoolService::cancel_wait(WakeTarget& target, std::uint64_t token) {
@@ -273,18 +269,19 @@ Result<wire::UsageReply> PoolService::tenant_usage(SessionId session_id) const {
 }
 
 std::vector<TenantUsage> PoolService::tenant_usages(std::size_t tenants_max) const {
-  std::vector<TenantUsage> usages;
-  {
-    const std::lock_guard lock(impl_->mutex);
-    impl_->tenants.for_each([&usages](const Tenant& tenant) {
-      usages.push_back({tenant.name, to_usage(tenant)});
-    });
-  }
-  std::sort(usages.begin(), usages.end(), [](const TenantUsage& a, const TenantUsage& b) {
-    return a.usage.reserved != b.usage.reserved ? a.usage.reserved > b.usage.reserved
-                                                : a.name < b.name;
+  const std::lock_guard lock(impl_->mutex);
+  std::vector<const Tenant*> largest;
+  impl_->tenants.for_each([&largest](const Tenant& tenant) { largest.push_back(&tenant); });
+  const auto end =
+      largest.begin() + static_cast<std::ptrdiff_t>(std::min(largest.size(), tenants_max));
+  std::partial_sort(largest.begin(), end, largest.end(), [](const Tenant* a, const Tenant* b) {
+    return a->reserved_bytes != b->reserved_bytes ? a->reserved_bytes > b->reserved_bytes
+                                                  : a->number < b->number;
   });
-  usages.resize(std::min(usages.size(), tenants_max));
+  std::vector<TenantUsage> usages;
+  for (auto tenant = largest.begin(); tenant != end; ++tenant) {
+    usages.push_back({(*tenant)->name, to_usage(**tenant)});
+  }
   return usages;
 }
 

@@ -26,13 +26,16 @@ std::uint32_t ReservationTable::open(std::uint32_t slot, std::uint32_t session, 
   record.life = life;
   record.layers_ready = 0;
   record.read_key = 0;
+  record.crc_blocks_ready = 0;
   deadlines_.insert(reservation, deadline);
   ++live_;
   return reservation;
 }
 
-void ReservationTable::layer_done(std::uint32_t reservation, TimePoint now) {
+void ReservationTable::layer_done(std::uint32_t reservation, std::uint32_t crc_blocks,
+                                  TimePoint now) {
   ++records_[reservation].layers_ready;
+  records_[reservation].crc_blocks_ready += crc_blocks;
   deadlines_.erase(reservation);
   deadlines_.insert(reservation, now + records_[reservation].life);
 }

@@ -26,13 +26,14 @@ class ReservationTable {
     Duration life{};                 // that each layer gives it anew
     std::uint32_t layers_ready = 0;
     std::uint32_t read_key = 0;  // of those layers; 0: none
+    std::uint32_t crc_blocks_ready = 0;
   };
 
   [[nodiscard]] bool is_full() const { return live_ >= kReservationsMax; }
   [[nodiscard]] std::uint32_t open(std::uint32_t slot, std::uint32_t session, TimePoint deadline,
                                    Duration life);
   // A layer more is there: the reservation has its whole life before it.
-  void layer_done(std::uint32_t reservation, TimePoint now);
+  void layer_done(std::uint32_t reservation, std::uint32_t crc_blocks, TimePoint now);
   void set_read_key(std::uint32_t reservation, std::uint32_t key) {
     records_[reservation].read_key = key;
   }

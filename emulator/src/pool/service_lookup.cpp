@@ -80,7 +80,8 @@ void PoolService::Impl::answer_all(Session& session, std::uint32_t lease_ms,
     ++tenant.names_found;
     const ObjectSlot& slot = index.slot(slot_index);
     answer_found(slot, reply);
-    if (wants_lease && slot.leases < UINT32_MAX && (is_held(slot) || may_hold(slot) == Errc::ok)) {
+    if (wants_lease && slot.leases < UINT32_MAX &&
+        (is_held(slot) || may_hold(slot, false) == Errc::ok)) {
       lease_object(slot_index);
       leased_slots.push_back(slot_index);
     } else {
@@ -106,10 +107,14 @@ void PoolService::Impl::answer_all(Session& session, std::uint32_t lease_ms,
   }
 }
 
-std::uint32_t PoolService::Impl::find_partial(std::uint32_t tenant, std::string_view name) {
-  const std::uint32_t visible = find_visible(tenant, name);
-  if (visible != kNoIndex || partial_objects.empty()) {
+std::uint32_t PoolService::Impl::find_partial(std::uint32_t tenant, std::string_view name,
+                                              TimePoint now) const {
+  const std::uint32_t visible = index.find(tenant, name);
+  if (visible != kNoIndex && !is_over(visible, now)) {
     return visible;
+  }
+  if (partial_objects.empty()) {
+    return kNoIndex;
   }
   const auto found = partial_objects.find(index.hash_of(tenant, name));
   if (found == partial_objects.end()) {
@@ -124,25 +129,43 @@ std::uint32_t PoolService::Impl::layers_ready(const ObjectSlot& slot) const {
                                            : std::uint32_t{slot.layers};
 }
 
+bool PoolService::Impl::is_ready(std::uint32_t slot_index, std::uint32_t layer) const {
+  return slot_index != kNoIndex && (index.slot(slot_index).state != SlotState::reserved ||
+                                    layers_ready(index.slot(slot_index)) > layer);
+}
+
+// Looks first where it was parked last, and at all of them once nothing is missing there.
 PoolService::Impl::WaitOutcome PoolService::Impl::wait(Session& session,
                                                        const wire::WaitRequest& request,
                                                        const Waiter& waiter,
                                                        wire::LookupReply& reply) {
+  const TimePoint now = clock.now();
+  if (request.names.size() > wire::kWaitNamesMax) {
+    return {Errc::too_large, false};
+  }
+  const auto find = [&](std::size_t i) {
+    return find_partial(session.tenant, request.names[i], now);
+  };
+  for (const std::size_t first : {waiter.resume, std::size_t{0}}) {
+    for (std::size_t i = first; waiter.may_wait && i < request.names.size(); ++i) {
+      if (is_ready(find(i), request.layer)) {
+        continue;
+      }
+      const bool is_parked =
+          waits.park(index.hash_of(session.tenant, request.names[i]), *waiter.target, waiter.token);
+      return {is_parked ? Errc::ok : Errc::limit_exceeded, is_parked, i};
+    }
+  }
   looked_up.clear();
   std::vector<std::size_t> late;  // there, but not as far as asked for
   std::uint64_t bytes = kHeadBytes;
-  for (const std::string_view name : request.names) {
-    const std::uint32_t found = find_partial(session.tenant, name);
-    const bool is_late = found != kNoIndex && index.slot(found).state == SlotState::reserved &&
-                         layers_ready(index.slot(found)) <= request.layer;
-    if ((found == kNoIndex || is_late) && waiter.may_wait) {
-      waits.park(index.hash_of(session.tenant, name), *waiter.target, waiter.token);
-      return {Errc::ok, true};
+  for (std::size_t i = 0; i < request.names.size(); ++i) {
+    const std::uint32_t found = find(i);
+    const bool ready = is_ready(found, request.layer);
+    if (found != kNoIndex && !ready) {
+      late.push_back(i);
     }
-    if (is_late) {
-      late.push_back(looked_up.size());
-    }
-    looked_up.push_back(is_late ? kNoIndex : found);
+    looked_up.push_back(ready ? found : kNoIndex);
     bytes += answer_bytes(looked_up.back());
   }
   if (bytes > wire::kBodyBytesMax) {
@@ -169,10 +192,8 @@ void PoolService::Impl::answer_found(const ObjectSlot& slot, wire::LookupReply& 
     reply.extents.push_back(extent.unpacked());
   }
   if (slot.has_crc) {
-    const ObjectIndex::Blocks last = is_partial
-                                         ? index.blocks_of_layer(slot, object.layers_ready - 1U)
-                                         : ObjectIndex::Blocks{slot.crc_blocks, 0};
-    const auto crcs = index.crcs(slot).first(last.first + last.count);
+    const auto crcs = index.crcs(slot).first(
+        is_partial ? reservations.record(slot.holder).crc_blocks_ready : slot.crc_blocks);
     object.crc_count = static_cast<std::uint32_t>(crcs.size());
     reply.crc32c.insert(reply.crc32c.end(), crcs.begin(), crcs.end());
   }
@@ -266,11 +287,19 @@ Errc PoolService::Impl::retain_item(const Session& session, const wire::RetainIt
   ObjectSlot& slot = index.slot(slot_index);
   const bool was_held = is_held(slot);
   const bool wants_hold = item.retention.pin == wire::Pin::hard;
-  if (wants_hold && !was_held) {
-    if (const Errc status = may_hold(slot); status != Errc::ok) {
+  const bool was_pinned = slot.pin == wire::Pin::hard;
+  const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
+  if (wants_hold && !was_pinned) {
+    // What a lease holds already needs only the pins' share.
+    const Errc status = !was_held                                       ? may_hold(slot, true)
+                        : pinned_bytes + bytes > live_limit_bytes() / 4 ? Errc::limit_exceeded
+                                                                        : Errc::ok;
+    if (status != Errc::ok) {
       return status;
     }
   }
+  pinned_bytes += wants_hold ? bytes : 0;
+  pinned_bytes -= was_pinned ? bytes : 0;
   if (!was_held) {
     make_unevictable(slot_index);
   }

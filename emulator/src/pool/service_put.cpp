@@ -99,7 +99,9 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
                                      const Until& until, wire::ReserveAnswer& answer,
                                      Pending& pending) {
   const bool has_bad_layers =
-      item.layers > 0 && (item.sparse || item.size.count() % item.layers != 0);
+      item.layers > 0 &&
+      (item.sparse || item.layers > wire::kLayersMax || item.size.count() % item.layers != 0 ||
+       (item.layers > 1 && item.size.count() / item.layers < wire::kLayerBytesMin));
   if (item.name.empty() || item.name.size() > wire::kNameBytesMax || item.size.is_zero() ||
       has_bad_layers) {
     answer.status = Errc::invalid_argument;
@@ -109,9 +111,17 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
     answer.status = Errc::limit_exceeded;
     return;
   }
-  if (!item.rebinds && find_visible(session.tenant, item.name) != kNoIndex) {
+  if (!item.rebinds && (find_visible(session.tenant, item.name) != kNoIndex ||
+                        is_claimed(session.tenant, item.name, kNoIndex))) {
     answer.status = Errc::already_exists;
     return;
+  }
+  const bool is_pinned = item.retention.pin == wire::Pin::hard;
+  if (is_pinned) {
+    answer.status = may_hold_bytes(session.tenant, item.size.count(), item.sparse, true);
+    if (answer.status != Errc::ok) {
+      return;
+    }
   }
   const Placed placed = place_object(session,
                                      {SlotState::reserved,
@@ -128,13 +138,14 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
   }
   ObjectSlot& slot = index.slot(placed.index);
   // Held from now on, so that its commit cannot fail for it.
-  if (item.retention.pin == wire::Pin::hard) {
-    answer.status = may_hold(slot);
+  if (is_pinned) {
+    answer.status = may_hold(slot, true);
     if (answer.status != Errc::ok) {
       retire(placed.index);
       return;
     }
     slot.pin = wire::Pin::hard;
+    pinned_bytes += reserved_bytes_for(slot.size_bytes);
     begin_hold(placed.index);
   }
   slot.pin = item.retention.pin;
@@ -172,6 +183,29 @@ Errc PoolService::Impl::commit_item(Session& session, const wire::CommitItem& it
   return seal(session, found.reservation, now);
 }
 
+void PoolService::Impl::touch_sealed() {
+  const UseStamp stamp = use_stamp();
+  for (auto slot = found_slots.rbegin(); slot != found_slots.rend(); ++slot) {
+    // One of them may have lost its name to a later one, or outlived its time.
+    if (index.slot(*slot).state == SlotState::committed && index.slot(*slot).is_in_lru) {
+      eviction_order.touch(*slot, stamp);
+    }
+  }
+}
+
+bool PoolService::Impl::is_claimed(std::uint32_t tenant, std::string_view name,
+                                   std::uint32_t by_other_than) const {
+  if (partial_objects.empty()) {
+    return false;
+  }
+  const auto found = partial_objects.find(index.hash_of(tenant, name));
+  if (found == partial_objects.end() || found->second == by_other_than) {
+    return false;
+  }
+  const ObjectSlot& slot = index.slot(found->second);
+  return slot.tenant == tenant && index.name(slot) == name;
+}
+
 Errc PoolService::Impl::claim_name(std::uint32_t slot_index) {
   const ObjectSlot& slot = index.slot(slot_index);
   const bool is_free =
@@ -199,10 +233,9 @@ Errc PoolService::Impl::commit_layer_item(Session& session, const wire::CommitLa
   if (item.layer >= slot.layers || item.layer > record.layers_ready) {
     return Errc::invalid_argument;
   }
-  const ObjectIndex::Blocks blocks = index.blocks_of_layer(slot, item.layer);
+  const std::uint32_t blocks = index.crc_blocks_of_layer(slot, item.layer);
   const bool has_crc = !item.crc32c.empty();
-  if ((has_crc && item.crc32c.size() != blocks.count) ||
-      (item.layer > 0 && has_crc != slot.has_crc)) {
+  if ((has_crc && item.crc32c.size() != blocks) || (item.layer > 0 && has_crc != slot.has_crc)) {
     return Errc::invalid_argument;
   }
   const bool is_last = item.layer + 1 == slot.layers;
@@ -216,9 +249,10 @@ Errc PoolService::Impl::commit_layer_item(Session& session, const wire::CommitLa
     }
     reservations.set_read_key(found.reservation, keys.create(record.slot));
   }
-  std::copy(item.crc32c.begin(), item.crc32c.end(), index.crcs(slot).subspan(blocks.first).begin());
+  std::copy(item.crc32c.begin(), item.crc32c.end(),
+            index.crcs(slot).subspan(record.crc_blocks_ready).begin());
   slot.has_crc = has_crc;
-  reservations.layer_done(found.reservation, now);
+  reservations.layer_done(found.reservation, blocks, now);
   if (is_last) {
     return seal(session, found.reservation, now);
   }
@@ -231,7 +265,8 @@ Errc PoolService::Impl::seal(Session& session, std::uint32_t reservation, TimePo
   const std::uint32_t slot_index = reservations.record(reservation).slot;
   ObjectSlot& slot = index.slot(slot_index);
   const std::uint32_t before = find_visible(slot.tenant, index.name(slot));
-  if (before != kNoIndex && slot.is_rebinding == 0) {
+  const bool is_bound = before != kNoIndex || is_claimed(slot.tenant, index.name(slot), slot_index);
+  if (is_bound && slot.is_rebinding == 0) {
     end_reservation(reservation, Errc::already_exists, false);
     return Errc::already_exists;
   }
@@ -259,6 +294,7 @@ Errc PoolService::Impl::seal(Session& session, std::uint32_t reservation, TimePo
     lifetimes.start(slot_index, now);
   }
   if (!is_held(slot)) {
+    make_evictable(slot_index);
     found_slots.push_back(slot_index);
   }
   return Errc::ok;

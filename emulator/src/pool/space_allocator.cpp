@@ -357,25 +357,24 @@ void SpaceAllocator::change_use(const Extent& extent, Use from, Use to) {
                  });
 }
 
-bool SpaceAllocator::may_keep(std::span<const Extent> extents) const {
+void SpaceAllocator::count_kept(const Extent& extent, KeptChunks& kept) const {
+  const Slab& slab = table_.slab(table_.find(extent.address.slab));
+  const std::uint64_t strip_bytes = strip_bytes_of(slab.kind);
+  for_each_chunk(extent.address.offset.count() / strip_bytes,
+                 divide_up(extent.length_bytes, strip_bytes),
+                 table_.geometry().strips_per_chunk(slab.kind),
+                 [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t /*strips*/) {
+                   const Chunk& chunk = slab.chunks[index];
+                   kept.count += chunk.kept_strips == 0 && &chunk != kept.last ? 1U : 0U;
+                   kept.last = &chunk;
+                 });
+}
+
+bool SpaceAllocator::may_keep(const KeptChunks& more) const {
   const SpaceGeometry& geometry = table_.geometry();
   const std::uint64_t limit =
       std::min(geometry.capacity_bytes(), backing_.limit_bytes()) / geometry.chunk_total_bytes();
-  std::uint64_t kept = kept_chunks_;
-  const Chunk* last = nullptr;  // neighbours share one
-  for (const Extent& extent : extents) {
-    const Slab& slab = table_.slab(table_.find(extent.address.slab));
-    const std::uint64_t strip_bytes = strip_bytes_of(slab.kind);
-    for_each_chunk(extent.address.offset.count() / strip_bytes,
-                   divide_up(extent.length_bytes, strip_bytes),
-                   geometry.strips_per_chunk(slab.kind),
-                   [&](std::uint64_t index, std::uint64_t /*begin*/, std::uint64_t /*strips*/) {
-                     const Chunk& chunk = slab.chunks[index];
-                     kept += chunk.kept_strips == 0 && &chunk != last ? 1U : 0U;
-                     last = &chunk;
-                   });
-  }
-  return kept <= limit - divide_up(limit, kUnkeptShare);
+  return kept_chunks_ + more.count <= limit - divide_up(limit, kUnkeptShare);
 }
 
 bool SpaceAllocator::may_fit_after_eviction(std::uint64_t size_bytes) const {

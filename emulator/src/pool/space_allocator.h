@@ -42,9 +42,15 @@ class SpaceAllocator {
     kept,       // a lease or a hard pin
   };
   void change_use(const Extent& extent, Use from, Use to);
-  // True if, with these extents kept as well, enough chunks are free of what is kept: however small
-  // and scattered it is, a quarter of the memory can still be cleared for others.
-  [[nodiscard]] bool may_keep(std::span<const Extent> extents) const;
+  // Counts the chunks of an object's extents that nothing kept touches yet; then true if, with
+  // these kept as well, enough chunks are free of what is kept: however small and scattered it is,
+  // a quarter of the memory can still be cleared for others.
+  struct KeptChunks {
+    std::uint64_t count = 0;
+    const Chunk* last = nullptr;  // neighbouring extents share one
+  };
+  void count_kept(const Extent& extent, KeptChunks& kept) const;
+  [[nodiscard]] bool may_keep(const KeptChunks& more) const;
   // False where an object of this size would find too few chunks even if all that is evictable
   // went: chunks that hold anything else stay with strips of their size. May be true in vain.
   [[nodiscard]] bool may_fit_after_eviction(std::uint64_t size_bytes) const;

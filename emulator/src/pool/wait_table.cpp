@@ -13,10 +13,14 @@ constexpr std::uint64_t kWaitBytes = 128;  // estimate: a node in either table
 
 }  // namespace
 
-void WaitTable::park(Key key, WakeTarget& target, std::uint64_t token) {
+bool WaitTable::park(Key key, WakeTarget& target, std::uint64_t token) {
+  if (keys_.size() >= kWaitsMax) {
+    return false;
+  }
   const bool is_new = keys_.emplace(Waiter{&target, token}, key).second;
   GODBOX_ASSERT(is_new);
   by_key_.emplace(key, Waiter{&target, token});
+  return true;
 }
 
 void WaitTable::cancel(WakeTarget& target, std::uint64_t token) {

@@ -23,8 +23,10 @@ class WaitTable {
     return ~std::uint64_t{tenant_number};
   }
 
-  // A target waits with a token for one key at a time.
-  void park(Key key, WakeTarget& target, std::uint64_t token);
+  static constexpr std::size_t kWaitsMax = 16384;
+
+  // A target waits with a token for one key at a time. False: too many wait.
+  [[nodiscard]] bool park(Key key, WakeTarget& target, std::uint64_t token);
   void cancel(WakeTarget& target, std::uint64_t token);
   void fire(Key key, WakeReason reason);
   [[nodiscard]] std::uint64_t memory_bytes() const;

@@ -205,7 +205,7 @@ struct LookupRequest {
 // Flat, because a lookup answers thousands of keys: object i owns the next extent_count extents and
 // the next crc_count CRCs.
 struct LookupObject {
-  Errc status = Errc::ok;  // ok, not_found, present_unleased
+  Errc status = Errc::ok;  // ok, not_found, present_unleased; of a WAIT deadline_exceeded too
   RKey read_key;
   SizeBytes size;
   std::uint32_t extent_count = 0;

@@ -24,7 +24,9 @@ inline constexpr std::uint32_t kSegmentsPerRequestMax = 4096;
 inline constexpr std::uint32_t kEthPortsMax = 1024;
 inline constexpr std::uint32_t kDramChannelsMax = 1024;
 inline constexpr std::uint32_t kSlabMembersMax = 64;
-inline constexpr std::uint32_t kLayersMax = 4095;  // of an object
+inline constexpr std::uint32_t kLayersMax = 4095;      // of an object
+inline constexpr std::uint32_t kLayerBytesMin = 4096;  // of each of several layers
+inline constexpr std::uint32_t kWaitNamesMax = 1024;
 
 enum class Op : std::uint8_t {
   hello = 1,

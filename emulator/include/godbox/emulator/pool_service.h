@@ -123,7 +123,8 @@ class WakeTarget {
 struct Waiter {
   WakeTarget* target = nullptr;
   std::uint64_t token = 0;
-  bool may_wait = false;  // false: answer with what there is
+  bool may_wait = false;   // false: answer with what there is
+  std::size_t resume = 0;  // of several names, the one that was waited for last
 };
 
 struct TenantUsage {
@@ -197,15 +198,19 @@ class PoolService {
   // being put layer by layer is then found too, with the layers that are there. Where some are not
   // and `waiter` may wait, nothing is answered, and the waiter woken once when it is worth asking
   // again. Per item, when asked for the last time: ok, present_unleased, not_found, or
-  // deadline_exceeded for one that is there in part. Errors: too_large, session_lost.
+  // deadline_exceeded for one that is there in part. Errors: too_large (more than
+  // wire::kWaitNamesMax names, or an answer beyond a frame), limit_exceeded (too many wait),
+  // session_lost.
   struct WaitOutcome {
     Errc status = Errc::ok;
     bool is_waiting = false;
+    std::size_t waits_for = 0;  // index of the name
   };
   [[nodiscard]] WaitOutcome wait(SessionId session, const wire::WaitRequest& request,
                                  const Waiter& waiter, wire::LookupReply& reply);
   // What has happened to the tenant's objects since a position, or waits until something does.
-  // Errors: invalid_argument (a position that was never given), limit_exceeded, session_lost.
+  // Errors: invalid_argument (a position that was never given, no kinds, no events),
+  // limit_exceeded, session_lost.
   [[nodiscard]] WaitOutcome events(SessionId session, const wire::EventsRequest& request,
                                    const Waiter& waiter, wire::EventsReply& reply);
   // The target waits no more with this token; it may have been woken before.

@@ -13,6 +13,7 @@
 #include <godbox/stream.h>
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -87,6 +88,8 @@ class Connection final : public StreamEndpoint, private WakeTarget {
     std::uint64_t token = 0;
     TimePoint since;
     TimePoint until;
+    bool is_overdue = false;
+    std::size_t resume = 0;      // the name that it is parked on
     wire::WaitRequest wait;      // op wait; its names point into `body`
     wire::EventsRequest events;  // op events
     wire::Body body;
@@ -97,6 +100,7 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   // Asks the pool, and answers unless it has to wait. True once it is answered.
   [[nodiscard]] bool try_parked(Parked& parked, bool may_wait, TimePoint now);
   void serve_parked(TimePoint now);
+  void unpark(std::vector<std::unique_ptr<Parked>>::iterator parked);
   void end_waits();
   [[nodiscard]] TimePoint parked_deadline() const;
 
@@ -127,6 +131,7 @@ class Connection final : public StreamEndpoint, private WakeTarget {
 
   ExchangeTable exchanges_;
   std::vector<std::unique_ptr<Parked>> parked_;
+  std::deque<std::pair<std::uint64_t, WakeReason>> to_serve_;  // woken or overdue, a few a turn
   std::uint64_t next_token_ = 1;
   std::function<void()> waker_;
   std::atomic<bool> is_woken_{false};

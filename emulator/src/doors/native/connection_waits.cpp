@@ -7,6 +7,17 @@
 #include <algorithm>
 
 namespace godbox::emulator {
+namespace {
+
+// However long a client wants to wait. A log of events is kept for longer than that.
+constexpr std::chrono::minutes kWaitMax{10};
+constexpr std::chrono::seconds kEventsWaitMax{30};
+// Answered before the network has its turn: others share its thread.
+constexpr std::size_t kWakesPerTurnMax = 4;
+// Of all parked requests' bodies of a door.
+constexpr std::uint64_t kParkedBytesMax = std::uint64_t{16} << 20U;
+
+}  // namespace
 
 void Connection::wake(std::uint64_t token, WakeReason reason) {
   {
@@ -41,13 +52,18 @@ bool Connection::handle_waiting(Exchange& exchange, ConstSpan body, TimePoint no
     wait_ms = parked->events.wait_ms;
   }
   parked->since = now;
-  parked->until = now + std::chrono::milliseconds(wait_ms);
+  const bool is_wait = header_.op == wire::Op::wait;
+  parked->until = now + std::min<Duration>(std::chrono::milliseconds(wait_ms),
+                                           is_wait ? Duration(kWaitMax) : Duration(kEventsWaitMax));
   if (try_parked(*parked, wait_ms > 0, now)) {
     return true;
   }
-  if (exchanges_.park(exchange)) {
+  const std::uint64_t parked_bytes =
+      door_.parked_bytes.fetch_add(body.size(), std::memory_order_relaxed) + body.size();
+  if (parked_bytes <= kParkedBytesMax && exchanges_.park(exchange)) {
     parked_.push_back(std::move(parked));
   } else {
+    door_.parked_bytes.fetch_sub(body.size(), std::memory_order_relaxed);
     door_.context.service.cancel_wait(*this, parked->token);
     answer_status(exchange, Errc::limit_exceeded, now);
   }
@@ -56,7 +72,7 @@ bool Connection::handle_waiting(Exchange& exchange, ConstSpan body, TimePoint no
 
 bool Connection::try_parked(Parked& parked, bool may_wait, TimePoint now) {
   PoolService& service = door_.context.service;
-  const Waiter waiter{this, parked.token, may_wait};
+  const Waiter waiter{this, parked.token, may_wait, parked.resume};
   Reply reply;
   PoolService::WaitOutcome outcome;
   if (parked.exchange->request.op == wire::Op::wait) {
@@ -71,11 +87,13 @@ bool Connection::try_parked(Parked& parked, bool may_wait, TimePoint now) {
   } else {
     wire::EventsReply events;
     outcome = service.events(session_.id, parked.events, waiter, events);
+    parked.events.after = outcome.is_waiting ? events.next : parked.events.after;
     if (outcome.status == Errc::ok && !outcome.is_waiting) {
       reply.body = wire::encode(events);
     }
   }
   if (outcome.is_waiting) {
+    parked.resume = outcome.waits_for;
     return false;
   }
   reply.status = outcome.status;
@@ -84,27 +102,34 @@ bool Connection::try_parked(Parked& parked, bool may_wait, TimePoint now) {
 }
 
 void Connection::serve_parked(TimePoint now) {
-  std::vector<std::pair<std::uint64_t, WakeReason>> woken;
   if (is_woken_.exchange(false, std::memory_order_acquire)) {
     const std::lock_guard lock(woken_mutex_);
-    woken.swap(woken_);
+    to_serve_.insert(to_serve_.end(), woken_.begin(), woken_.end());
+    woken_.clear();
   }
-  for (const auto& [token, reason] : woken) {
-    const auto parked =
-        std::find_if(parked_.begin(), parked_.end(),
-                     [&, of = token](const auto& each) { return each->token == of; });
+  for (const std::unique_ptr<Parked>& parked : parked_) {
+    if (now >= parked->until && !parked->is_overdue) {
+      parked->is_overdue = true;
+      door_.context.service.cancel_wait(*this, parked->token);
+      to_serve_.emplace_back(parked->token, WakeReason::gone);
+    }
+  }
+  for (std::size_t served = 0; served < kWakesPerTurnMax && !to_serve_.empty(); ++served) {
+    const auto [token, reason] = to_serve_.front();
+    to_serve_.pop_front();
+    const auto parked = std::find_if(
+        parked_.begin(), parked_.end(),
+        [of = token](const std::unique_ptr<Parked>& each) { return each->token == of; });
     if (parked != parked_.end() &&
-        try_parked(**parked, reason == WakeReason::changed && now < (*parked)->until, now)) {
-      parked_.erase(parked);
+        try_parked(**parked, reason == WakeReason::changed && !(*parked)->is_overdue, now)) {
+      unpark(parked);
     }
   }
-  std::erase_if(parked_, [&](const std::unique_ptr<Parked>& parked) {
-    if (now < parked->until) {
-      return false;
-    }
-    door_.context.service.cancel_wait(*this, parked->token);
-    return try_parked(*parked, false, now);
-  });
+}
+
+void Connection::unpark(std::vector<std::unique_ptr<Parked>>::iterator parked) {
+  door_.parked_bytes.fetch_sub((*parked)->body.size(), std::memory_order_relaxed);
+  parked_.erase(parked);
 }
 
 // Nobody waits any more: what is unanswered goes with the exchanges, or hears that the session is
@@ -115,14 +140,16 @@ void Connection::end_waits() {
     if (state_ == State::open) {
       answer_status(*parked->exchange, Errc::session_lost, last_input_);
     }
+    door_.parked_bytes.fetch_sub(parked->body.size(), std::memory_order_relaxed);
   }
   parked_.clear();
+  to_serve_.clear();
 }
 
 TimePoint Connection::parked_deadline() const {
-  TimePoint first = kNever;
+  TimePoint first = to_serve_.empty() ? kNever : TimePoint();
   for (const std::unique_ptr<Parked>& parked : parked_) {
-    first = std::min(first, parked->until);
+    first = parked->is_overdue ? first : std::min(first, parked->until);
   }
   return first;
 }

@@ -14,6 +14,7 @@ struct DoorState {
   const NativeDoorOptions options;
   EthPortCounters counters;
   std::atomic<bool> is_down{false};
+  std::atomic<std::uint64_t> parked_bytes{0};  // of requests that wait for something to happen
 };
 
 }  // namespace godbox::emulator

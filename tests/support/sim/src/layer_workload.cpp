@@ -92,7 +92,8 @@ void submit_layered_put(World& world, Actor& actor) {
   auto call = std::make_shared<LayeredCall>();
   call->name = name.name;
   call->layers = static_cast<std::uint32_t>(world.dice.between(1, kLayersMax));
-  while (name.size_bytes % call->layers != 0) {
+  while (name.size_bytes % call->layers != 0 ||
+         (call->layers > 1 && name.size_bytes / call->layers < wire::kLayerBytesMin)) {
     --call->layers;
   }
   call->operation = world.begin_operation(actor, "layered put");

@@ -247,6 +247,59 @@ TEST_CASE("an object that is being put for a name that is bound takes it with it
   CHECK(pool.service->usage().objects == 1);
 }
 
+TEST_CASE("what is being put has its name from the first layer on", "[unit][pool]") {
+  Pool pool;
+  const SessionId session = pool.open();
+  const wire::ReserveAnswer early = pool.reserve(session, "a", 10);
+  const wire::ReserveAnswer put = reserve_layers(pool, session, "a");
+  REQUIRE(commit_layer(pool, session, put, 0) == Errc::ok);
+  CHECK(pool.reserve(session, "a", 10).status == Errc::already_exists);
+  CHECK(pool.commit(session, early.reservation) == Errc::already_exists);
+  for (std::uint32_t layer = 1; layer < kLayers; ++layer) {
+    REQUIRE(commit_layer(pool, session, put, layer) == Errc::ok);
+  }
+  CHECK(pool.status_of(session, "a") == Errc::ok);
+}
+
+TEST_CASE("several layers are of 4 KiB at least, one may be of any size", "[unit][pool]") {
+  Pool pool;
+  const SessionId session = pool.open();
+  wire::ReserveReply reply;
+  pool.service->reserve(session,
+                        {0,
+                         {{.name = "a", .size = SizeBytes(2 * 4095), .layers = 2},
+                          {.name = "b", .size = SizeBytes(2 * 4096), .layers = 2},
+                          {.name = "c", .size = SizeBytes(1), .layers = 1},
+                          {.name = "d", .size = SizeBytes(4096 * 4096), .layers = 4096}}},
+                        reply);
+  CHECK(reply.answers[0].status == Errc::invalid_argument);
+  CHECK(reply.answers[1].status == Errc::ok);
+  CHECK(reply.answers[2].status == Errc::ok);
+  CHECK(reply.answers[3].status == Errc::invalid_argument);
+}
+
+TEST_CASE("a wait for one name twice holds it once its time is over, or not at all",
+          "[unit][pool]") {
+  Pool pool;
+  const SessionId session = pool.open();
+  REQUIRE(pool.put_item(session,
+                        {.name = "a", .size = SizeBytes(5000), .retention = {.hard_ttl_ms = 10}}) ==
+          Errc::ok);
+  wire::LookupReply reply;
+  (void)pool.service->wait(session, {0, 1000, 0, {"a", "a"}}, {nullptr, 0, false}, reply);
+  CHECK(reply.objects[1].status == Errc::ok);
+  pool.clock.advance(10ms);
+  wire::LookupReply later;
+  (void)pool.service->wait(session, {0, 1000, 0, {"a", "a"}}, {nullptr, 0, false}, later);
+  CHECK(later.objects[0].status == Errc::not_found);
+  CHECK(later.lease == LeaseId());
+  wire::LookupReply many;
+  CHECK(pool.service
+            ->wait(session, {0, 0, 0, std::vector<std::string_view>(wire::kWaitNamesMax + 1, "a")},
+                   {nullptr, 0, false}, many)
+            .status == Errc::too_large);
+}
+
 TEST_CASE("events are told to who asks, from its position on", "[unit][pool]") {
   Pool pool;
   const SessionId session = pool.open();
@@ -260,6 +313,11 @@ TEST_CASE("events are told to who asks, from its position on", "[unit][pool]") {
     return std::pair(outcome.is_waiting, reply);
   };
   REQUIRE(pool.put(session, "before", 10) == Errc::ok);
+  for (const wire::EventsRequest& bad :
+       {wire::EventsRequest{.kinds = 0}, wire::EventsRequest{.kinds = 1, .events_max = 0}}) {
+    wire::EventsReply reply;
+    CHECK(pool.service->events(session, bad, {}, reply).status == Errc::invalid_argument);
+  }
   const std::uint64_t start = ask(session, 0, 1).second.next;
   const std::uint64_t other_start = ask(other, 0).second.next;
   CHECK(start != 0);

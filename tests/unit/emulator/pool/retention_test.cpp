@@ -56,38 +56,45 @@ TEST_CASE("a hard pin keeps an object whatever is put, until it is taken away", 
   CHECK(pool.retain(session, "put with it", {Pin::hard, 0, 0}) == Errc::not_found);
 }
 
-TEST_CASE("hard pins and leases together hold at most half of the pool, or of a quota",
+TEST_CASE("hard pins hold at most a quarter of the pool, with leases half of it, or of a quota",
           "[unit][pool]") {
   PoolOptions options = ten_mib();
   options.tenant_quotas = {{"small", SizeBytes(4 * kMib)}};
   Pool pool(options);
   const SessionId session = pool.open();
-  for (int i = 0; i < 4; ++i) {
-    const std::string name = "pinned" + std::to_string(i);
+  for (const char* const name : {"pinned0", "pinned1"}) {
     REQUIRE(pool.put_item(session, item(name, {Pin::hard, 0, 0})) == Errc::ok);
   }
-  REQUIRE(pool.put(session, "leased", kMib) == Errc::ok);
-  REQUIRE(pool.put(session, "last", kMib) == Errc::ok);
-  REQUIRE(pool.lookup(session, {"leased"}, 1000).objects[0].status == Errc::ok);
-  CHECK(pool.lookup(session, {"last"}, 1000).objects[0].status == Errc::present_unleased);
-  CHECK(pool.retain(session, "last", {Pin::hard, 0, 0}) == Errc::limit_exceeded);
-  CHECK(pool.put_item(session, item("one more", {Pin::hard, 0, 0})) == Errc::limit_exceeded);
-  CHECK(pool.status_of(session, "one more") == Errc::not_found);
+  for (const char* const name : {"a", "b", "c", "d"}) {
+    REQUIRE(pool.put(session, name, kMib) == Errc::ok);
+  }
+  // A refused pin evicts nothing.
+  CHECK(pool.put_item(session, {.name = "large",
+                                .size = SizeBytes(9 * kMib),
+                                .retention = {Pin::hard, 0, 0}}) == Errc::limit_exceeded);
+  CHECK(pool.put_item(session, item("third", {Pin::hard, 0, 0})) == Errc::limit_exceeded);
+  CHECK(pool.retain(session, "a", {Pin::hard, 0, 0}) == Errc::limit_exceeded);
+  CHECK(pool.service->usage().objects == 6);
   CHECK(pool.service->usage().quarantined == 0);
-  // What is pinned may be leased: it is held already. And what is leased may be pinned.
+  const wire::LookupReply found = pool.lookup(session, {"a", "b", "c", "d"}, 1000);
+  CHECK(found.objects[2].status == Errc::ok);
+  CHECK(found.objects[3].status == Errc::present_unleased);
+  // What is pinned may be leased: it is held already. What is leased may be pinned, if pins have
+  // room.
   CHECK(pool.lookup(session, {"pinned0"}, 1000).objects[0].status == Errc::ok);
-  CHECK(pool.retain(session, "leased", {Pin::hard, 0, 0}) == Errc::ok);
+  CHECK(pool.retain(session, "a", {Pin::hard, 0, 0}) == Errc::limit_exceeded);
+  REQUIRE(pool.retain(session, "pinned1", {}) == Errc::ok);
+  CHECK(pool.retain(session, "a", {Pin::hard, 0, 0}) == Errc::ok);
   pool.advance(1s);
-  CHECK(pool.usage_of(session).held == SizeBytes(5 * kMib));
-  REQUIRE(pool.retain(session, "leased", {}) == Errc::ok);
-  CHECK(pool.usage_of(session).held == SizeBytes(4 * kMib));
+  CHECK(pool.usage_of(session).held == SizeBytes(2 * kMib));
+  REQUIRE(pool.retain(session, "a", {}) == Errc::ok);
+  CHECK(pool.usage_of(session).held == SizeBytes(kMib));
 
   const SessionId small = pool.open("small");
-  REQUIRE(pool.put_item(small, item("a", {Pin::hard, 0, 0})) == Errc::ok);
+  REQUIRE(pool.put(small, "a", kMib) == Errc::ok);
   REQUIRE(pool.put(small, "b", kMib) == Errc::ok);
   REQUIRE(pool.put(small, "c", kMib) == Errc::ok);
-  REQUIRE(pool.retain(session, "pinned0", {}) == Errc::ok);
-  REQUIRE(pool.retain(small, "b", {Pin::hard, 0, 0}) == Errc::ok);
+  REQUIRE(pool.lookup(small, {"a", "b"}, 1000).objects[1].status == Errc::ok);
   CHECK(pool.retain(small, "c", {Pin::hard, 0, 0}) == Errc::quota_exceeded);
 }
 
@@ -198,6 +205,27 @@ TEST_CASE("a put that rebinds takes the name, and readers of the old object read
   CHECK(pool.put_item(session, second) == Errc::ok);
   CHECK(pool.put_item(session, second) == Errc::ok);
   CHECK(pool.service->usage().objects == 2);
+}
+
+TEST_CASE("of two puts of one call that rebind a name the later one has it", "[unit][pool]") {
+  Pool pool;
+  const SessionId session = pool.open();
+  wire::ReserveItem item{.name = "a", .size = SizeBytes(5000), .rebinds = true};
+  for (int round = 0; round < 3; ++round) {
+    wire::ReserveReply reserved;
+    pool.service->reserve(session, {0, {item, item}}, reserved);
+    wire::StatusesReply statuses;
+    pool.service->commit(
+        session, {{{reserved.answers[0].reservation, {}}, {reserved.answers[1].reservation, {}}}},
+        statuses);
+    REQUIRE(statuses.statuses == std::vector<Errc>{Errc::ok, Errc::ok});
+    CHECK(pool.usage_of(session).objects == 1);
+    CHECK(pool.status_of(session, "a") == Errc::ok);
+    CHECK(pool.usage_of(session).reserved == SizeBytes(8192));
+    REQUIRE(pool.put(session, "b", 5000) == Errc::ok);
+    CHECK(pool.status_of(session, "a") == Errc::ok);
+    CHECK(pool.remove(session, "b") == Errc::ok);
+  }
 }
 
 }  // namespace godbox::emulator
