@@ -32,7 +32,9 @@ std::size_t server_threads_of(const BenchPlan& plan, const BenchCase& subject) {
 std::size_t rows_of(const BenchPlan& plan) {
   std::size_t rows = 0;
   for (const BenchCase& one : plan.cases) {
-    rows += one.workload == Workload::lookup ? kLookupRows : plan.ops.size();
+    const bool has_one_row =
+        one.workload == Workload::port_fault || one.workload == Workload::incast;
+    rows += one.workload == Workload::lookup ? kLookupRows : has_one_row ? 1 : plan.ops.size();
   }
   return rows;
 }

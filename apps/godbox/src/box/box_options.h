@@ -10,6 +10,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace godbox::app {
 
@@ -32,6 +33,7 @@ struct BoxOptions {
   std::optional<std::string> rate_cxl;
   std::optional<std::string> rate_eth;
   std::optional<std::uint32_t> server_threads;
+  std::vector<std::string> port_faults;
 };
 
 void add_box_options(CLI::App& command, BoxOptions& options);

@@ -6,6 +6,7 @@
 #include "cli/table.h"
 #include "commands/commands.h"
 #include <godbox/app/box_server.h>
+#include <godbox/driver/descriptor_limit.h>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -33,6 +34,7 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox serve --preset laptop                   18 x 256 MiB, 9 ports
   godbox serve --channels 28 --ports 14          totals of the box
   godbox serve --mode paced --time-scale 1000    held to 1/1000 of the modelled rates
+  godbox serve --preset laptop --port-fault 3=dead --port-fault 4=flap:1s   with faulty ports
   godbox serve --config box.toml --tcp-port-base 0
 Capacity is sparse: memory is taken as objects come, up to --backing-limit. The box serves loopback
 addresses only, until Ctrl-C or SIGTERM. A second server on the same port or socket ends with exit
@@ -107,6 +109,9 @@ ExitCode run_serve(const ServeOptions& options) {
   Result<emulator::BoxConfig> config = build_config(options.box);
   if (!config) {
     return fail("serve", config.error());
+  }
+  if (const Result<std::uint64_t> limit = driver::raise_descriptor_limit(); !limit) {
+    spdlog::warn("serve: {}", limit.error().detail);  // fewer connections, each refusal named
   }
   const StopSignals stop_signals;
   const Result<std::unique_ptr<BoxServer>> server = BoxServer::start(std::move(*config));

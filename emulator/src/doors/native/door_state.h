@@ -14,6 +14,17 @@ struct DoorState {
   const NativeDoorOptions options;
   EthPortCounters counters;
   std::atomic<bool> is_down{false};
+
+  // What is wrong with this door's port; nothing ever is with the control socket.
+  [[nodiscard]] PortFaultKind fault_at(TimePoint now) const {
+    if (is_down.load(std::memory_order_relaxed)) {
+      return PortFaultKind::dead;
+    }
+    return eth_port ? context.port_faults.kind_at(*eth_port, now) : PortFaultKind::healthy;
+  }
+  [[nodiscard]] TimePoint next_fault_change(TimePoint now) const {
+    return eth_port ? context.port_faults.next_change(*eth_port, now) : kNever;
+  }
 };
 
 }  // namespace godbox::emulator
