@@ -75,7 +75,7 @@ bool LaneTable::refresh(TimePoint now) {
     if (lane.status.state == LaneState::down) {
       lane.is_slow = false;
       lane.probed_at.reset();
-      lane.rate.forget();
+      lane.rate.forget(now);
       reopened |= tend_down_lane(lane_id(i), lane, now);
     }
     if (lane.status.state != LaneState::down) {
@@ -292,7 +292,7 @@ void LaneTable::end_probe(Lane& lane, std::uint64_t bytes, TimePoint now) {
   lane.probed_at.reset();
   if (rate >= best_measured() * kRecoveredShare) {
     lane.is_slow = false;
-    lane.rate.forget();
+    lane.rate.forget(now);
   } else {
     lane.rate.set(rate, now);
     lane.probe_due = now + kProbePeriod;

@@ -45,8 +45,11 @@ class LaneRate {
   void keep(bool is_kept) { is_kept_ = is_kept; }
   // What a probe found: the figure from now on.
   void set(double bytes_per_second, TimePoint now);
-  // Nothing is known any more.
-  void forget() { *this = LaneRate(); }
+  // Nothing is known any more; what is measured next begins now.
+  void forget(TimePoint now) {
+    *this = LaneRate();
+    window_begin_ = now;
+  }
 
  private:
   double bytes_per_second_ = 0;  // 0: never measured

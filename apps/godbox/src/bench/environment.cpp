@@ -39,8 +39,10 @@ std::size_t rows_of(const BenchPlan& plan) {
   return rows;
 }
 
-// The rows of lookup move no bytes of the user's.
-bool moves_bytes(const BenchCase& subject) { return subject.workload != Workload::lookup; }
+// The rows of lookup move no bytes of the user's; the hosts of incast have memory of their own.
+bool moves_bytes(const BenchCase& subject) {
+  return subject.workload != Workload::lookup && subject.workload != Workload::incast;
+}
 
 }  // namespace
 

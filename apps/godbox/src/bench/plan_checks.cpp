@@ -180,6 +180,19 @@ Error too_large(const BenchPlan& plan, SizeBytes size, std::uint64_t batch, Size
                   batch, format_size(size), format_size(plan.working_set), format_size(allowed))};
 }
 
+// The block in the pool, and in the memory of each host.
+Result<void> check_host_memory(const BenchPlan& plan, SizeBytes free) {
+  for (const BenchCase& one : plan.cases) {
+    if (one.workload == Workload::incast && one.size > free / (one.hosts + 1)) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--hosts: {} x {} do not fit beside the block into the {} that this "
+                               "machine can give",
+                               one.hosts, format_size(one.size), format_size(free)));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_options_used(const BenchOptions& options, std::span<const Workload> workloads) {
@@ -224,9 +237,12 @@ Result<void> check_sizes(const BenchPlan& plan) {
 
 Result<void> check_memory(const BenchPlan& plan, SizeBytes available) {
   const bool takes_memory = std::any_of(plan.cases.begin(), plan.cases.end(), [](const auto& one) {
-    return one.workload != Workload::lookup;
+    return one.workload != Workload::lookup && one.workload != Workload::incast;
   });
   const SizeBytes free = available - std::min(available, kMemoryReserve);
+  if (auto enough = check_host_memory(plan, free); !enough) {
+    return enough;
+  }
   const SizeBytes allowed = free / kWorkingSetsInMemory;
   if (takes_memory && plan.working_set > allowed) {
     const SizeBytes whole((allowed.count() >> 20U) << 20U);

@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include <pthread.h>
 #include <signal.h>
@@ -40,19 +41,21 @@ Capacity is sparse: memory is taken as objects come, up to --backing-limit. The 
 addresses only, until Ctrl-C or SIGTERM. A second server on the same port or socket ends with exit
 code 7.)";
 
-// SIGINT and SIGTERM are taken by sigwait() in the main thread; the server's threads inherit the
-// mask.
-class StopSignals {
+// SIGINT, SIGTERM and SIGHUP are taken by sigwait() in the main thread; the server's threads
+// inherit the mask.
+class Signals {
  public:
-  StopSignals() {
+  Signals() {
     ::sigemptyset(&set_);
     ::sigaddset(&set_, SIGINT);
     ::sigaddset(&set_, SIGTERM);
+    ::sigaddset(&set_, SIGHUP);
     ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
   }
-  void wait() const {
+  [[nodiscard]] int wait() const {
     int received = 0;
     ::sigwait(&set_, &received);
+    return received;
   }
 
  private:
@@ -105,6 +108,34 @@ void print_ready_table(BoxServer& server) {
   fmt::print("{}Serving until Ctrl-C.\n", table.render());
 }
 
+// SIGHUP: the ports' faults, as configuration file and options say now, hold from now on. What else
+// has changed in the file is for the next start.
+void reload_port_faults(const BoxOptions& options, emulator::Box& box) {
+  const Result<emulator::BoxConfig> config = build_config(options);
+  if (!config) {
+    spdlog::error("serve: the ports' faults stay as they are: {}", config.error().detail);
+    return;
+  }
+  std::vector<emulator::PortFault> faults(box.config().eth_ports());
+  for (const std::string& text : config->port_faults) {
+    const auto fault = emulator::parse_numbered_port_fault(text);
+    if (fault && fault->eth_port.value() < faults.size()) {
+      faults[fault->eth_port.value()] = fault->fault;
+    }
+  }
+  for (std::size_t i = 0; i < faults.size(); ++i) {
+    const EthPortId id(static_cast<EthPortId::rep>(i));
+    if (box.port_fault(id) == faults[i]) {
+      continue;  // a flapping one goes on as it did
+    }
+    if (const Result<void> set = box.set_port_fault(id, faults[i]); !set) {
+      spdlog::error("serve: Ethernet port {}: {}", i, set.error().detail);
+    } else {
+      spdlog::info("Ethernet port {} is {}", i, to_string(faults[i]));
+    }
+  }
+}
+
 ExitCode run_serve(const ServeOptions& options) {
   Result<emulator::BoxConfig> config = build_config(options.box);
   if (!config) {
@@ -113,7 +144,7 @@ ExitCode run_serve(const ServeOptions& options) {
   if (const Result<std::uint64_t> limit = driver::raise_descriptor_limit(); !limit) {
     spdlog::warn("serve: {}", limit.error().detail);  // fewer connections, each refusal named
   }
-  const StopSignals stop_signals;
+  const Signals signals;
   const Result<std::unique_ptr<BoxServer>> server = BoxServer::start(std::move(*config));
   if (!server) {
     return fail("serve", server.error());
@@ -123,7 +154,9 @@ ExitCode run_serve(const ServeOptions& options) {
     const std::error_code reason(errno, std::generic_category());
     return fail("serve", Error(Errc::io_error, "standard output: " + reason.message()));
   }
-  stop_signals.wait();
+  while (signals.wait() == SIGHUP) {
+    reload_port_faults(options.box, (*server)->box());
+  }
   spdlog::debug("stopping");
   (*server)->stop();
   return ExitCode::ok;
