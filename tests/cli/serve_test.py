@@ -132,8 +132,8 @@ class ServeTest(ProgramTest):
         self.assertIn("99=dead", server.errors)
 
     def test_a_fault_that_no_port_can_have_is_refused(self):
-        for fault, word in (("9=dead", "0 to 8"), ("3=broken", "slow:10%"), ("dead", "NUMBER=FAULT"),
-                            ("3=slow:10%", "paced")):
+        for fault, word in (("9=dead", "0 to 8"), ("3=broken", "slow:10%"),
+                            ("dead", "NUMBER=FAULT"), ("3=slow:10%", "paced")):
             self.assert_fails(["serve", "--preset", "laptop", "--port-fault", fault], program.USAGE,
                               word)
 
