@@ -9,7 +9,7 @@ import threading
 import time
 import unittest
 
-from program import OK, ProgramTest
+from program import OK, PROGRAM, SMALL_BOX, STOP_SECONDS_MAX, ProgramTest
 
 LOAD = os.environ["GODBOX_CLIENT_LOAD"]
 # What the process of the box may take for itself, beside the pool's memory: tables, and for each
@@ -93,6 +93,26 @@ class ClientsTest(ProgramTest):
 
     def test_some_clients(self):
         self.check_clients(64, 4)
+
+    def test_refused_clients(self):
+        """A box with descriptors for a third of them serves these, and tells the others why."""
+        socket = self.folder / "control.sock"
+        box = subprocess.Popen(
+            ["prlimit", "--nofile=400:400", PROGRAM, "serve", "--json", *SMALL_BOX,
+             "--control-socket", str(socket)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            self.assertIn("ready", box.stdout.readline())
+            result = subprocess.run([LOAD, str(socket), "64", "2", "2", "1"], capture_output=True,
+                                    text=True, timeout=60)
+        finally:
+            box.terminate()
+            _, errors = box.communicate(timeout=STOP_SECONDS_MAX)
+        self.assertEqual((result.returncode, box.returncode), (0, OK), result.stdout + errors)
+        answers = json.loads(result.stdout)["answers"]
+        self.assertGreater(answers["connect:ok"], 10)
+        self.assertGreater(answers["connect:limit_exceeded"], 10)
+        self.assertGreater(answers["get:ok"], 100)
 
     def test_1000_clients(self):
         self.check_clients(1000, 60)
