@@ -288,13 +288,14 @@ void LaneTable::judge(Lane& lane, TimePoint now) {
 }
 
 void LaneTable::end_probe(Lane& lane, std::uint64_t bytes, TimePoint now) {
-  const double rate = static_cast<double>(bytes) / std::max(seconds(now - *lane.probed_at), 1e-9);
+  const double took_s = std::max(seconds(now - *lane.probed_at), 1e-9);
+  const double allowed_s = static_cast<double>(bytes) / (best_measured() * kRecoveredShare);
   lane.probed_at.reset();
-  if (rate >= best_measured() * kRecoveredShare) {
+  if (took_s <= allowed_s + seconds(kProbeDelay)) {
     lane.is_slow = false;
     lane.rate.forget(now);
   } else {
-    lane.rate.set(rate, now);
+    lane.rate.set(static_cast<double>(bytes) / took_s, now);
     lane.probe_due = now + kProbePeriod;
   }
 }

@@ -67,10 +67,11 @@ class LaneTable {
   // How much later than the best lane, and than all together, a lane may end: in runs of the best
   // lane, so that lanes which are alike but for noise all count.
   static constexpr double kLatenessMaxRuns = 1.0;
-  // Below this share of the best lane's rate a lane is slow; a probe that shows this share of it
-  // has found one that is so no more (it measures the delay of a request too, so less will do).
+  // Below this share of the best lane's rate a lane is slow. A probe has found one that is so no
+  // more if it shows this share, beside the delay that any request has: small ones show little else.
   static constexpr double kSlowShare = 0.5;
   static constexpr double kRecoveredShare = 0.25;
+  static constexpr Duration kProbeDelay = std::chrono::microseconds(300);
   // Between the probes of a lane: rare enough that fewer than one in a hundred requests meets one
   // where there are more than 170 a second, often enough to be back in use within a second.
   static constexpr Duration kProbePeriod = std::chrono::milliseconds(600);
