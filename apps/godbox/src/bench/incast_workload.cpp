@@ -5,6 +5,7 @@
 // host alone, another one each time, then all of them. The ceiling of the row is the rate of the
 // host that was alone in the same repeat. Afterwards each host gets the block once more and
 // compares every byte.
+#include "bench/plan_checks.h"
 #include "bench/workloads.h"
 #include "cli/json.h"
 #include "measure/machine.h"
@@ -49,7 +50,10 @@ class Host {
   }
 
   Host(std::unique_ptr<Connection> connection, SizeBytes size, PatternId pattern)
-      : connection_(std::move(connection)), memory_(size.count()), pattern_(pattern) {}
+      : connection_(std::move(connection)),
+        memory_(size.count() * kPlacesPerHost),
+        size_(size.count()),
+        pattern_(pattern) {}
 
   [[nodiscard]] striping::Client& client() { return connection_->client(); }
   [[nodiscard]] TimePoint now() const { return connection_->network().clock().now(); }
@@ -71,8 +75,8 @@ class Host {
   }
 
   Result<void> put() {
-    fill_pattern(memory_, pattern_);
-    const LocalSegment from{memory_.data(), memory_.size()};
+    fill_pattern(place(), pattern_);
+    const LocalSegment from{place().data(), size_};
     const striping::PutItem item{kHotName, {&from, 1}, SizeBytes()};
     const Errc status = client().put({&item, 1})[0];
     return status == Errc::ok ? Result<void>()
@@ -80,13 +84,13 @@ class Host {
   }
 
   Errc verify(Verification& verification) {
-    spoil(memory_);
-    const LocalSegment into{memory_.data(), memory_.size()};
+    spoil(place());
+    const LocalSegment into{place().data(), size_};
     const striping::GetItem item{kHotName, {&into, 1}};
     const Errc status = client().get({&item, 1})[0];
-    verification.bytes_checked += memory_.size();
-    verification.wrong_bytes += count_wrong_bytes(memory_, pattern_);
-    verification.crc32c = crc32c(memory_, verification.crc32c);
+    verification.bytes_checked += size_;
+    verification.wrong_bytes += count_wrong_bytes(place(), pattern_);
+    verification.crc32c = crc32c(place(), verification.crc32c);
     return status;
   }
 
@@ -106,8 +110,11 @@ class Host {
     }
   }
 
+  [[nodiscard]] MutableSpan place() { return MutableSpan(memory_).subspan(place_ * size_, size_); }
+
   void begin_get() {
-    const LocalSegment into{memory_.data(), memory_.size()};
+    place_ = (place_ + 1) % kPlacesPerHost;
+    const LocalSegment into{place().data(), size_};
     const striping::GetItem item{kHotName, {&into, 1}};
     is_busy_ = true;
     client().submit_get({&item, 1}, [this, begin = now()](std::span<const Errc> statuses) {
@@ -119,6 +126,8 @@ class Host {
 
   std::unique_ptr<Connection> connection_;
   std::vector<std::byte> memory_;
+  std::size_t size_;
+  std::size_t place_ = 0;  // where the last get goes
   PatternId pattern_;
   double gb_per_s_ = 0;
   std::uint64_t bytes_ = 0;
@@ -147,7 +156,8 @@ class IncastCase {
     if (auto connected = connect_hosts(); !connected) {
       return connected.error();
     }
-    BenchRow row = row_for(environment_, subject_, *rig_, WorkOp::read, subject_.size);
+    BenchRow row =
+        row_for(environment_, subject_, *rig_, WorkOp::read, subject_.size * (1 + kPlacesPerHost));
     row.ceiling_kind = "best-host";
     for (std::uint32_t repeat = 0; repeat < environment_.plan().repeats; ++repeat) {
       const double alone = run_phase(repeat % hosts_.size());

@@ -180,14 +180,15 @@ Error too_large(const BenchPlan& plan, SizeBytes size, std::uint64_t batch, Size
                   batch, format_size(size), format_size(plan.working_set), format_size(allowed))};
 }
 
-// The block in the pool, and in the memory of each host.
+// The block in the pool, and in its places in the memory of each host.
 Result<void> check_host_memory(const BenchPlan& plan, SizeBytes free) {
   for (const BenchCase& one : plan.cases) {
-    if (one.workload == Workload::incast && one.size > free / (one.hosts + 1)) {
-      return Error(Errc::invalid_argument,
-                   fmt::format("--hosts: {} x {} do not fit beside the block into the {} that this "
-                               "machine can give",
-                               one.hosts, format_size(one.size), format_size(free)));
+    if (one.workload == Workload::incast && one.size > free / (kPlacesPerHost * one.hosts + 1)) {
+      return Error(
+          Errc::invalid_argument,
+          fmt::format("--hosts: {} x {} x {} do not fit beside the block into the {} that this "
+                      "machine can give",
+                      one.hosts, kPlacesPerHost, format_size(one.size), format_size(free)));
     }
   }
   return {};

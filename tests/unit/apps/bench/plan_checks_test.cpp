@@ -173,10 +173,10 @@ TEST_CASE("memory of many hosts is counted", "[unit]") {
   BenchOptions options = options_for("incast");
   options.working_set = "160MiB";
   const BenchPlan plan = make_plan(options).value();
-  CHECK(check_memory(plan, 9 * 160_MiB + 256_MiB).has_value());
-  const auto refused = check_memory(plan, 9 * 160_MiB + 255_MiB);
+  CHECK(check_memory(plan, 17 * 160_MiB + 256_MiB).has_value());
+  const auto refused = check_memory(plan, 17 * 160_MiB + 255_MiB);
   REQUIRE_FALSE(refused.has_value());
-  for (const char* word : {"--hosts", "8 x 160 MiB"}) {
+  for (const char* word : {"--hosts", "8 x 2 x 160 MiB"}) {
     CHECK_THAT(refused.error().detail, ContainsSubstring(word));
   }
 }
