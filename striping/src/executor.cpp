@@ -164,7 +164,7 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
   planner.run_bytes_max = static_cast<std::uint32_t>(
       std::min<std::uint64_t>(lanes.bytes_granted_min().value_or(kRunBytesMax), kRunBytesMax));
   planner.bytes_ahead = bytes_ahead();
-  const std::optional<LaneId> probe = lanes.plan_probe(clock.now());
+  const std::optional<LaneId> probe = lanes.plan_probe(clock.now(), planner.bytes_ahead);
   planner.probe_first = probe.has_value();
   const Result<void> planned = make_plan(transfers, planner, batch.plan);
   if (!planned) {

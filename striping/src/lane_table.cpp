@@ -283,7 +283,7 @@ void LaneTable::judge(Lane& lane, TimePoint now) {
   lane.is_slow = lane.rate.measured() > 0 && lane.rate.measured() < best_measured() * kSlowShare;
   lane.rate.keep(lane.is_slow);
   if (lane.is_slow && !was_slow) {
-    lane.probe_due = now + kProbePeriod;
+    lane.probe_last = now;
   }
 }
 
@@ -296,16 +296,18 @@ void LaneTable::end_probe(Lane& lane, std::uint64_t bytes, TimePoint now) {
     lane.rate.forget(now);
   } else {
     lane.rate.set(static_cast<double>(bytes) / took_s, now);
-    lane.probe_due = now + kProbePeriod;
+    lane.probe_last = now;
   }
 }
 
-std::optional<LaneId> LaneTable::plan_probe(TimePoint now) {
+std::optional<LaneId> LaneTable::plan_probe(TimePoint now, std::uint64_t bytes_ahead) {
+  const bool is_busy = bytes_ahead >= up_count_ * kBusyBytesPerLane;
+  const Duration period = is_busy ? kBusyProbePeriod : kProbePeriod;
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
     Lane& lane = lanes_[i];
-    if (lane.is_slow && now >= lane.probe_due && lane.status.state == LaneState::up &&
+    if (lane.is_slow && now - lane.probe_last >= period && lane.status.state == LaneState::up &&
         lane.status.requests_in_flight == 0) {
-      lane.probe_due = now + kProbePeriod;
+      lane.probe_last = now;
       return lane_id(i);
     }
   }

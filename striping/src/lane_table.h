@@ -68,13 +68,17 @@ class LaneTable {
   // lane, so that lanes which are alike but for noise all count.
   static constexpr double kLatenessMaxRuns = 1.0;
   // Below this share of the best lane's rate a lane is slow. A probe has found one that is so no
-  // more if it shows this share, beside the delay that any request has: small ones show little else.
+  // more if it shows this share, beside the delay that any request has: small ones show little
+  // else.
   static constexpr double kSlowShare = 0.5;
   static constexpr double kRecoveredShare = 0.25;
   static constexpr Duration kProbeDelay = std::chrono::microseconds(300);
   // Between the probes of a lane: rare enough that fewer than one in a hundred requests meets one
-  // where there are more than 170 a second, often enough to be back in use within a second.
+  // where there are more than 170 a second, often enough to be back in use within a second. While
+  // so many bytes wait for each lane a probe delays nobody, and the lane is missed more.
   static constexpr Duration kProbePeriod = std::chrono::milliseconds(600);
+  static constexpr Duration kBusyProbePeriod = std::chrono::milliseconds(200);
+  static constexpr std::uint64_t kBusyBytesPerLane = std::uint64_t{1} << 20U;
 
   struct Options {
     std::uint64_t bytes_in_flight_target = 0;
@@ -103,14 +107,17 @@ class LaneTable {
   [[nodiscard]] std::optional<LaneId> choose(std::optional<SuperNicId> super_nic,
                                              std::uint64_t bytes, std::uint64_t queued_bytes,
                                              TimePoint now);
-  // A slow and idle lane whose next probe is due, now planned for.
-  [[nodiscard]] std::optional<LaneId> plan_probe(TimePoint now);
+  // A slow and idle lane whose next probe is due, now planned for; with so many bytes ahead.
+  [[nodiscard]] std::optional<LaneId> plan_probe(TimePoint now, std::uint64_t bytes_ahead);
   // True when the lane is still slow and idle: the run to be posted on it is its probe.
   [[nodiscard]] bool take_probe(LaneId lane, TimePoint now);
   void on_posted(LaneId lane, std::uint64_t bytes, TimePoint now);
   void on_completed(LaneId lane, std::uint64_t bytes, bool ok, TimePoint now);
   // Not to be chosen before the next refresh(): post() refused.
-  void on_refused(LaneId lane) { lanes_[lane.value()].refused = true; }
+  void on_refused(LaneId lane) {
+    lanes_[lane.value()].refused = true;
+    lanes_[lane.value()].probed_at.reset();  // it was not sent
+  }
 
  private:
   struct Lane {
@@ -122,7 +129,7 @@ class LaneTable {
     TimePoint reopen_at = kNever;
     Duration reopen_delay{};
     bool is_slow = false;
-    TimePoint probe_due{};
+    TimePoint probe_last{};              // planned or ended, or when it was found slow
     std::optional<TimePoint> probed_at;  // a probe is under way
   };
 
