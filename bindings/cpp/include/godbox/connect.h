@@ -86,8 +86,9 @@ class Connection {
   std::unique_ptr<Impl> impl_;
 };
 
-// Returns when the session stands and every lane has been given a second to come up; a lane that
-// is not up by then is tried again in the background. connect_failed when none is.
+// Returns when the session stands and every lane that is opened at first has been given a second to
+// come up; one that is not up by then, and one that ends later, is tried again in the background,
+// at least every 0.4 s. connect_failed when none is.
 [[nodiscard]] Result<std::unique_ptr<Connection>> connect(std::string_view address,
                                                           const ConnectOptions& options = {});
 
