@@ -27,6 +27,15 @@ ONE_CHANNEL_ERROR_MAX = 0.05
 CHANNELS_BALANCED = (1, 7, 18, 28)
 SWEEP_POINTS = 6 + 9  # channels, ports
 GROUP_SECONDS_MAX = 1800
+PORTS_WIDE = 36
+PORT_FAULTS = 3  # slow, dead, flapping
+FAULTY_SHARE_MIN = 0.95  # of what the ports that are left could carry
+WIDE_LOSS_BEYOND_PORT_MAX = 0.02
+HALF_LOAD_P99_FACTOR_MAX = 2.0
+RECOVERY_SECONDS_MAX = 1.0
+HEALED_SHARE_MIN = 0.95
+JAIN_MIN = 0.95
+INCAST_SHARE_MIN = 0.9  # of the best host alone
 # Prefix-hit shares of pools of so many blocks, as Mooncake published them of its traces (FAST'25).
 HIT_SHARE_PERCENT = {
     "conversation": {1000: 4.5, 5000: 11.0, 10000: 21.1, 30000: 32.6, 50000: 35.5, None: 36.6},
@@ -120,6 +129,30 @@ def judge_one_channel(rows: Rows) -> Iterator[Figure]:
                      abs(row["efficiency"] - 1), ONE_CHANNEL_ERROR_MAX)
 
 
+def judge_port_fault(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        ports = row["ports"]
+        case = f"1 of {ports} ports {row['fault']} (emulated)"
+        left = 1 - 1 / ports
+        bar = left - WIDE_LOSS_BEYOND_PORT_MAX if ports == PORTS_WIDE else left * FAULTY_SHARE_MIN
+        yield Figure(f"throughput beside healthy: {case}", row["efficiency"], bar, is_floor=True)
+        yield Figure(f"times the healthy p99 at half load: {case}", row["half_load_p99_factor"],
+                     HALF_LOAD_P99_FACTOR_MAX)
+        yield Figure(f"s until the port carries its share again: {case}", row["recovery_s_max"],
+                     RECOVERY_SECONDS_MAX)
+        yield Figure(f"throughput a second after healing: {case}", row["healed_share"],
+                     HEALED_SHARE_MIN, is_floor=True)
+
+
+def judge_incast(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        case = f"{row['hosts']} hosts, one block of {row['size_bytes'] >> 20} MiB"
+        yield Figure(f"Jain fairness, the worst repeat: {case}", row["jain_min"], JAIN_MIN,
+                     is_floor=True)
+        yield Figure(f"all hosts over the best alone: {case}", row["aggregate_over_best_host"],
+                     INCAST_SHARE_MIN, is_floor=True)
+
+
 def judge_hits_of(kind: str) -> Callable[[Rows], Iterator[Figure]]:
     def judge(rows: Rows) -> Iterator[Figure]:
         for row in rows:
@@ -165,6 +198,15 @@ GROUPS = {
                      judge_scaling, rows=SWEEP_POINTS * 2),
     "one-channel": Group(["--workload", "one-channel", "--mode", "paced", "--repeats", "3"],
                          judge_one_channel, rows=2),
+    "port-fault": Group(["--workload", "port-fault", "--mode", "paced", "--repeats", "3",
+                         "--working-set", "256MiB"], judge_port_fault, rows=PORT_FAULTS,
+                        quick=("--quick", "--repeats", "1")),
+    "port-fault-wide": Group(["--workload", "port-fault", "--mode", "paced", "--repeats", "3",
+                              "--working-set", "256MiB", "--fault", "dead", "--ports",
+                              str(PORTS_WIDE)], judge_port_fault, rows=1,
+                             quick=("--quick", "--repeats", "1")),
+    "incast": Group(["--workload", "incast"], judge_incast, rows=1,
+                    quick=("--quick", "--repeats", "1", "--sizes", "16MiB")),
     **{f"replay-{kind}": Group(["--generate", kind, "--index-only", "--pool-blocks",
                                 "1000,5000,10000,30000,50000,unbounded"],
                                judge_hits_of(kind), rows=6, quick=("--requests", "500"),

@@ -15,8 +15,9 @@ namespace {
 // What validate() asks of targets here; the larger multiple for people is the loader's to check.
 constexpr SizeBytes kDramChannelGranularity{std::uint64_t{1} << 20U};
 
-std::unique_ptr<TimingModel> make_timing(const BoxConfig& config) {
-  return config.mode == TimingMode::paced ? make_paced_timing(config) : make_free_timing();
+std::unique_ptr<TimingModel> make_timing(const BoxConfig& config, const PortFaults& port_faults) {
+  return config.mode == TimingMode::paced ? make_paced_timing(config, &port_faults)
+                                          : make_free_timing();
 }
 
 std::vector<MemoryTarget*> pointers_to(const std::vector<std::unique_ptr<MemoryTarget>>& targets) {
@@ -81,7 +82,9 @@ struct Box::Impl {
   const Clock& clock;
   const TimePoint started;
   PoolService service;
+  PortFaults port_faults;
   const std::unique_ptr<TimingModel> timing;
+  std::atomic<std::uint64_t> connections_open{0};
   DoorContext context;
   std::vector<std::unique_ptr<NativeDoor>> eth_port_doors;
   std::unique_ptr<NativeDoor> control_door;
@@ -99,19 +102,27 @@ Box::Impl::Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>>
       clock(box_clock),
       started(box_clock.now()),
       service(config, pointers_to(dram_channels), backing_limit, clock, random),
-      timing(make_timing(config)),
+      port_faults(config.eth_ports()),
+      timing(make_timing(config, port_faults)),
       context{service,
               *timing,
               config,
+              port_faults,
               [this] { return info(); },
               [this] { return status_json(); },
-              [this] { return memory_descriptors(); }},
+              [this] { return memory_descriptors(); },
+              connections_open},
       eth_port_addresses(config.eth_ports()) {
   for (std::uint32_t i = 0; i < config.eth_ports(); ++i) {
     eth_port_doors.push_back(std::make_unique<NativeDoor>(
         context, EthPortId(static_cast<std::uint16_t>(i)), door_options));
   }
   control_door = std::make_unique<NativeDoor>(context, std::nullopt, door_options);
+  for (const std::string& text : config.port_faults) {
+    const Result<NumberedPortFault> fault = parse_numbered_port_fault(text);
+    GODBOX_ASSERT(fault.has_value());  // validate()
+    port_faults.set(fault->eth_port, fault->fault, started);
+  }
 }
 
 wire::InfoReply Box::Impl::info() {
@@ -151,11 +162,14 @@ std::vector<int> Box::Impl::memory_descriptors() const {
 }
 
 std::string Box::Impl::status_json() {
-  BoxStatus status{config, service, timing->name(), clock.now() - started, {}, *control_door};
+  const TimePoint now = clock.now();
+  BoxStatus status{config, service, timing->name(), now - started, {}, *control_door};
   {
     const std::lock_guard lock(mutex);
     for (std::size_t i = 0; i < eth_port_doors.size(); ++i) {
-      status.eth_ports.push_back({*eth_port_doors[i], eth_port_addresses[i]});
+      const EthPortId id(static_cast<std::uint16_t>(i));
+      status.eth_ports.push_back({*eth_port_doors[i], eth_port_addresses[i], port_faults.get(id),
+                                  port_faults.kind_at(id, now)});
     }
   }
   return to_json(status);
@@ -195,6 +209,24 @@ void Box::set_eth_port_address(EthPortId id, const StreamAddress& address) {
   GODBOX_ASSERT(id.value() < impl_->eth_port_addresses.size());
   const std::lock_guard lock(impl_->mutex);
   impl_->eth_port_addresses[id.value()] = address.to_string();
+}
+
+Result<void> Box::set_port_fault(EthPortId id, const PortFault& fault) {
+  const BoxConfig& config = impl_->config;
+  if (id.value() >= config.eth_ports()) {
+    return Error(Errc::out_of_range, fmt::format("Ethernet port {}: the box has ports 0 to {}",
+                                                 id.value(), config.eth_ports() - 1));
+  }
+  if (Result<void> possible = check_port_fault(config, fault); !possible) {
+    return possible;
+  }
+  impl_->port_faults.set(id, fault, impl_->clock.now());
+  return {};
+}
+
+PortFault Box::port_fault(EthPortId id) const {
+  GODBOX_ASSERT(id.value() < impl_->config.eth_ports());
+  return impl_->port_faults.get(id);
 }
 
 void Box::on_timer() { impl_->service.on_timer(); }

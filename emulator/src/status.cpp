@@ -102,7 +102,8 @@ boost::json::array eth_ports(const BoxStatus& status) {
         {"id", i},
         {"super_nic", status.config.super_nic_of(id).value()},
         {"address", eth_port.address},
-        {"down", eth_port.door.is_down()},
+        {"down", eth_port.door.is_down() || eth_port.fault_now == PortFaultKind::dead},
+        {"fault", to_string(eth_port.fault)},
     };
     add_counters(port, eth_port.door);
     ports.push_back(std::move(port));

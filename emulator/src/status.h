@@ -16,6 +16,8 @@ namespace godbox::emulator {
 struct EthPortStatus {
   const NativeDoor& door;
   std::string address;  // empty: it does not listen
+  PortFault fault;
+  PortFaultKind fault_now = PortFaultKind::healthy;  // of a flapping one
 };
 
 struct BoxStatus {

@@ -35,7 +35,8 @@ struct Run {
   std::uint32_t queue = 0;
   WorkOp op = WorkOp::read;
   RunState state = RunState::queued;
-  int attempts = 0;  // that ended with their lane
+  int attempts = 0;               // that ended with their lane
+  std::optional<LaneId> probe{};  // the slow lane that it is to try
 };
 
 struct Batch {
@@ -82,7 +83,8 @@ struct Executor::Impl {
         options(std::move(options_in)),
         lanes(transport, {.bytes_in_flight_target = options.lane_bytes_in_flight,
                           .reopen_delay_min = options.reopen_delay_min,
-                          .reopen_delay_max = options.reopen_delay_max}) {
+                          .reopen_delay_max = options.reopen_delay_max,
+                          .probes = options.policy == LanePolicy::any}) {
     planner.policy = options.policy;
     planner.super_nic_of = options.super_nic_of;
     lanes.refresh(clock.now());
@@ -162,6 +164,8 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
   planner.run_bytes_max = static_cast<std::uint32_t>(
       std::min<std::uint64_t>(lanes.bytes_granted_min().value_or(kRunBytesMax), kRunBytesMax));
   planner.bytes_ahead = bytes_ahead();
+  const std::optional<LaneId> probe = lanes.plan_probe(clock.now(), planner.bytes_ahead);
+  planner.probe_first = probe.has_value();
   const Result<void> planned = make_plan(transfers, planner, batch.plan);
   if (!planned) {
     free_batches.push_back(slot);
@@ -185,6 +189,9 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
                           .bytes = planned_run.total_bytes,
                           .queue = queue_for(planned_run.super_nic),
                           .op = planned_run.op});
+    if (batch.runs.size() == 1 && planned_run.total_bytes <= kRunBytesMin) {
+      batch.runs.front().probe = probe;
+    }
     enqueue({.batch = slot, .run = static_cast<std::uint32_t>(batch.runs.size() - 1)}, false);
   }
   if (batch.runs_left == 0) {
@@ -559,7 +566,10 @@ bool Executor::Impl::post_front(Queue& queue, TimePoint now) {
     return true;
   }
   while (true) {
-    const std::optional<LaneId> lane = lanes.choose(queue.super_nic, run.bytes, queue.bytes, now);
+    std::optional<LaneId> lane = std::exchange(run.probe, std::nullopt);
+    if (!lane || !lanes.take_probe(*lane, now)) {
+      lane = lanes.choose(queue.super_nic, run.bytes, queue.bytes, now);
+    }
     if (!lane) {
       return false;
     }

@@ -39,7 +39,12 @@ void LaneRate::on_completed(std::uint64_t bytes, TimePoint now) {
 }
 
 bool LaneRate::is_known(TimePoint now, bool is_busy) const {
-  return bytes_per_second_ > 0 && (is_busy || now - measured_at_ <= kTrustedFor);
+  return bytes_per_second_ > 0 && (is_busy || is_kept_ || now - measured_at_ <= kTrustedFor);
+}
+
+void LaneRate::set(double bytes_per_second, TimePoint now) {
+  bytes_per_second_ = bytes_per_second;
+  measured_at_ = now;
 }
 
 double LaneRate::estimate(TimePoint now, std::uint64_t bytes_in_flight, double best) const {
@@ -68,6 +73,9 @@ bool LaneTable::refresh(TimePoint now) {
     lane.refused = false;
     lane.status = transport_.lane_status(lane_id(i));
     if (lane.status.state == LaneState::down) {
+      lane.is_slow = false;
+      lane.probed_at.reset();
+      lane.rate.forget(now);
       reopened |= tend_down_lane(lane_id(i), lane, now);
     }
     if (lane.status.state != LaneState::down) {
@@ -75,7 +83,33 @@ bool LaneTable::refresh(TimePoint now) {
     }
     up_count_ += lane.status.state == LaneState::up ? 1U : 0U;
   }
+  if (wants_more_) {
+    reopened |= open_more();
+  }
   return reopened;
+}
+
+// The next lane of each Ethernet port that has one unopened; not while others are on their way.
+bool LaneTable::open_more() {
+  wants_more_ = false;
+  std::vector<EthPortId> served;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    Lane& lane = lanes_[i];
+    if (lane.status.state == LaneState::connecting) {
+      return false;
+    }
+  }
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    Lane& lane = lanes_[i];
+    const EthPortId port = lane.status.eth_port;
+    if (lane.status.state == LaneState::unopened &&
+        std::find(served.begin(), served.end(), port) == served.end()) {
+      served.push_back(port);
+      transport_.reopen(lane_id(i));
+      lane.status = transport_.lane_status(lane_id(i));
+    }
+  }
+  return !served.empty();
 }
 
 bool LaneTable::tend_down_lane(LaneId id, Lane& lane, TimePoint now) {
@@ -212,6 +246,7 @@ void LaneTable::on_posted(LaneId id, std::uint64_t bytes, TimePoint now) {
   lane.rate.on_posted(now, lane.status.requests_in_flight == 0);
   lane.status.requests_in_flight += 1;
   lane.status.bytes_in_flight += bytes;
+  wants_more_ |= lane.status.requests_in_flight > kRequestsInFlightMin;
   turn_ = (id.value() + std::size_t{1}) % lanes_.size();
 }
 
@@ -220,10 +255,73 @@ void LaneTable::on_completed(LaneId id, std::uint64_t bytes, bool ok, TimePoint 
     return;
   }
   Lane& lane = lanes_[id.value()];
-  if (ok) {
-    lane.rate.on_completed(bytes, now);
-    lane.reopen_delay = options_.reopen_delay_min;
+  if (!ok) {
+    lane.probed_at.reset();
+    return;
   }
+  lane.reopen_delay = options_.reopen_delay_min;
+  if (lane.probed_at) {
+    end_probe(lane, bytes, now);
+    return;
+  }
+  lane.rate.on_completed(bytes, now);
+  if (options_.probes) {
+    judge(lane, now);
+  }
+}
+
+double LaneTable::best_measured() const {
+  double best = 0;
+  for (const Lane& lane : lanes_) {
+    best = std::max(best, lane.rate.measured());
+  }
+  return best;
+}
+
+void LaneTable::judge(Lane& lane, TimePoint now) {
+  const bool was_slow = lane.is_slow;
+  lane.is_slow = lane.rate.measured() > 0 && lane.rate.measured() < best_measured() * kSlowShare;
+  lane.rate.keep(lane.is_slow);
+  if (lane.is_slow && !was_slow) {
+    lane.probe_last = now;
+  }
+}
+
+void LaneTable::end_probe(Lane& lane, std::uint64_t bytes, TimePoint now) {
+  const double took_s = std::max(seconds(now - *lane.probed_at), 1e-9);
+  const double allowed_s = static_cast<double>(bytes) / (best_measured() * kRecoveredShare);
+  lane.probed_at.reset();
+  if (took_s <= allowed_s + seconds(kProbeDelay)) {
+    lane.is_slow = false;
+    lane.rate.forget(now);
+  } else {
+    lane.rate.set(static_cast<double>(bytes) / took_s, now);
+    lane.probe_last = now;
+  }
+}
+
+std::optional<LaneId> LaneTable::plan_probe(TimePoint now, std::uint64_t bytes_ahead) {
+  const bool is_busy = bytes_ahead >= up_count_ * kBusyBytesPerLane;
+  const Duration period = is_busy ? kBusyProbePeriod : kProbePeriod;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    Lane& lane = lanes_[i];
+    if (lane.is_slow && now - lane.probe_last >= period && lane.status.state == LaneState::up &&
+        lane.status.requests_in_flight == 0) {
+      lane.probe_last = now;
+      return lane_id(i);
+    }
+  }
+  return std::nullopt;
+}
+
+bool LaneTable::take_probe(LaneId id, TimePoint now) {
+  Lane& lane = lanes_[id.value()];
+  const bool is_wanted = lane.is_slow && lane.status.state == LaneState::up &&
+                         lane.status.requests_in_flight == 0 && !lane.refused;
+  if (is_wanted) {
+    lane.probed_at = now;
+  }
+  return is_wanted;
 }
 
 }  // namespace godbox::striping

@@ -10,8 +10,12 @@
 //   * a lane takes a run only if it would be done by the time when all lanes together are done, or
 //     about as soon as the best lane: so the end of a batch never waits for the slowest lane.
 // Rates are measured while a lane is busy. A lane not measured for a while counts as good as the
-// best, so that one that has recovered is tried again. Thread-safety: the transport's thread.
-// Units: bytes, seconds where a double.
+// best. One that was much slower than the best does not (`probes`): as long as the others have
+// room its figure stands, and from time to time one short run, the probe, is sent over it to learn
+// whether it has recovered; so a slow port spoils few requests, and each of them little.
+// Lanes that are unopened are opened when those that are open have more to do than to cover the
+// delay between two requests: one more to each Ethernet port at a time.
+// Thread-safety: the transport's thread. Units: bytes, seconds where a double.
 #pragma once
 
 #include <godbox/transport.h>
@@ -37,12 +41,22 @@ class LaneRate {
   // worth no more than if all of them ended now.
   [[nodiscard]] double estimate(TimePoint now, std::uint64_t bytes_in_flight, double best) const;
   [[nodiscard]] double measured() const { return bytes_per_second_; }
+  // The figure of an idle lane stands, however old.
+  void keep(bool is_kept) { is_kept_ = is_kept; }
+  // What a probe found: the figure from now on.
+  void set(double bytes_per_second, TimePoint now);
+  // Nothing is known any more; what is measured next begins now.
+  void forget(TimePoint now) {
+    *this = LaneRate();
+    window_begin_ = now;
+  }
 
  private:
   double bytes_per_second_ = 0;  // 0: never measured
   TimePoint measured_at_{};
   TimePoint window_begin_{};
   std::uint64_t window_bytes_ = 0;
+  bool is_kept_ = false;
 };
 
 class LaneTable {
@@ -53,11 +67,24 @@ class LaneTable {
   // How much later than the best lane, and than all together, a lane may end: in runs of the best
   // lane, so that lanes which are alike but for noise all count.
   static constexpr double kLatenessMaxRuns = 1.0;
+  // Below this share of the best lane's rate a lane is slow. A probe has found one that is so no
+  // more if it shows this share, beside the delay that any request has: small ones show little
+  // else.
+  static constexpr double kSlowShare = 0.5;
+  static constexpr double kRecoveredShare = 0.25;
+  static constexpr Duration kProbeDelay = std::chrono::microseconds(300);
+  // Between the probes of a lane: rare enough that fewer than one in a hundred requests meets one
+  // where there are more than 170 a second, often enough to be back in use within a second. While
+  // so many bytes wait for each lane a probe delays nobody, and the lane is missed more.
+  static constexpr Duration kProbePeriod = std::chrono::milliseconds(600);
+  static constexpr Duration kBusyProbePeriod = std::chrono::milliseconds(200);
+  static constexpr std::uint64_t kBusyBytesPerLane = std::uint64_t{1} << 20U;
 
   struct Options {
     std::uint64_t bytes_in_flight_target = 0;
     Duration reopen_delay_min{};
     Duration reopen_delay_max{};
+    bool probes = false;  // slow lanes are tried by probes, which take_probe() sends
   };
 
   LaneTable(Transport& transport, Options options);
@@ -80,10 +107,17 @@ class LaneTable {
   [[nodiscard]] std::optional<LaneId> choose(std::optional<SuperNicId> super_nic,
                                              std::uint64_t bytes, std::uint64_t queued_bytes,
                                              TimePoint now);
+  // A slow and idle lane whose next probe is due, now planned for; with so many bytes ahead.
+  [[nodiscard]] std::optional<LaneId> plan_probe(TimePoint now, std::uint64_t bytes_ahead);
+  // True when the lane is still slow and idle: the run to be posted on it is its probe.
+  [[nodiscard]] bool take_probe(LaneId lane, TimePoint now);
   void on_posted(LaneId lane, std::uint64_t bytes, TimePoint now);
   void on_completed(LaneId lane, std::uint64_t bytes, bool ok, TimePoint now);
   // Not to be chosen before the next refresh(): post() refused.
-  void on_refused(LaneId lane) { lanes_[lane.value()].refused = true; }
+  void on_refused(LaneId lane) {
+    lanes_[lane.value()].refused = true;
+    lanes_[lane.value()].probed_at.reset();  // it was not sent
+  }
 
  private:
   struct Lane {
@@ -94,18 +128,26 @@ class LaneTable {
     double finish_s = 0;    // likewise: when the run would end there
     TimePoint reopen_at = kNever;
     Duration reopen_delay{};
+    bool is_slow = false;
+    TimePoint probe_last{};              // planned or ended, or when it was found slow
+    std::optional<TimePoint> probed_at;  // a probe is under way
   };
 
   [[nodiscard]] bool can_take(const Lane& lane, std::uint64_t bytes, TimePoint now) const;
   void select_group(std::optional<SuperNicId> super_nic);
   [[nodiscard]] double finish_limit(std::uint64_t bytes, std::uint64_t queued_bytes, TimePoint now);
+  bool open_more();
   bool tend_down_lane(LaneId id, Lane& lane, TimePoint now);
+  [[nodiscard]] double best_measured() const;
+  void judge(Lane& lane, TimePoint now);
+  void end_probe(Lane& lane, std::uint64_t bytes, TimePoint now);
 
   Transport& transport_;
   Options options_;
   std::vector<Lane> lanes_;
   std::size_t up_count_ = 0;
-  std::size_t turn_ = 0;  // lanes equally loaded take turns
+  bool wants_more_ = false;  // unopened lanes would have something to do
+  std::size_t turn_ = 0;     // lanes equally loaded take turns
 };
 
 }  // namespace godbox::striping

@@ -174,6 +174,13 @@ class Builder {
       remaining += extent.length_bytes;
     }
     Walker walker(transfer, index);
+    if (options_.probe_first && plan_.runs.empty() && !walker.at_end()) {
+      Plan::Cut cut = walker.begin_cut();
+      walker.take_block(cut);
+      remaining -= cut.total_bytes;
+      add(cut, SuperNicId(0));
+      plan_.open_runs.clear();
+    }
     while (!walker.at_end()) {
       const std::uint64_t slices = (remaining + share_ - 1) / share_;
       const std::uint64_t target =

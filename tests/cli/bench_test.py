@@ -111,6 +111,26 @@ class BenchTest(ProgramTest):
         self.assertEqual((row["kind"], row["ceiling"]), ("emulated", "model"))
         self.assertAlmostEqual(row["unscaled_gb_per_s"], row["gb_per_s_median"] * 5000, delta=1)
 
+    def test_a_faulty_port_stands_beside_the_healthy_box(self):
+        row, = self.rows("--workload", "port-fault", "--mode", "paced", "--fault", "flap:250ms",
+                         "--ports", "4", "--repeats", "1", small=["bench", "--working-set",
+                                                                  "64MiB", "--sizes", "1MiB"])
+        self.assertEqual((row["kind"], row["ceiling"], row["fault"]),
+                         ("emulated", "healthy", "flap:250ms"))
+        self.assertGreater(row["efficiency"], 0.5)
+        self.assertLess(row["efficiency"], 1)
+        for field in ("half_load_p99_us_healthy", "half_load_p99_us_faulty", "recovery_s_max",
+                      "healed_share", "bytes_checked"):
+            self.assertGreater(row[field], 0, field)
+
+    def test_many_hosts_on_one_block(self):
+        row, = self.rows("--workload", "incast", "--hosts", "3", "--repeats", "1",
+                         small=["bench", "--working-set", "64MiB", "--sizes", "16MiB"])
+        self.assertEqual((row["kind"], row["ceiling"], row["hosts"]), ("real", "best-host", 3))
+        self.assertEqual(row["bytes_checked"], 3 * 16 << 20)
+        self.assertGreater(row["jain_min"], 1 / 3)
+        self.assertLessEqual(row["jain_min"], 1)
+
     def test_without_json_it_prints_a_table(self):
         text = self.run_program(*SMALL, "--transport", "local", status=OK).stdout.decode()
         for word in ("efficiency", "local", "1 MiB", "real"):

@@ -106,6 +106,57 @@ class ServeTest(ProgramTest):
             self.assertEqual(server.ready["mode"], "paced")
             self.assertEqual(server.ready["time_scale"], 1000)
 
+    def faults(self, server):
+        status = self.run_json("status", "--connect", server.address)
+        return {port["id"]: port["fault"] for port in status["eth_ports"]
+                if port["fault"] != "healthy"}
+
+    def test_faulty_ports_cost_no_byte_and_change_at_sighup(self):
+        config = self.folder / "box.toml"
+        config.write_text('port_faults = ["3=dead"]\n')
+        with self.server("--config", str(config), "--port-fault", "5=flap:50ms") as server:
+            self.assertEqual(self.faults(server), {3: "dead", 5: "flap:50ms"})
+            data = os.urandom(5_000_000)
+            at = ["--connect", server.address]
+            self.run_program("put", "object", "-", *at, stdin=data)
+            self.assertEqual(self.run_program("get", "object", *at).stdout, data)
+            config.write_text('port_faults = ["8=flap:2s"]\n')
+            server.process.send_signal(signal.SIGHUP)
+            expected = {5: "flap:50ms", 8: "flap:2s"}
+            self.assertTrue(program.wait_until(lambda: self.faults(server) == expected))
+            config.write_text('port_faults = ["99=dead"]\n')  # refused, and nothing changes
+            server.process.send_signal(signal.SIGHUP)
+            self.assertEqual(self.run_program("get", "object", *at).stdout, data)
+            self.assertEqual(self.faults(server), expected)
+            self.assertEqual(server.stop(), OK)
+        self.assertIn("99=dead", server.errors)
+
+    def test_a_fault_that_no_port_can_have_is_refused(self):
+        for fault, word in (("9=dead", "0 to 8"), ("3=broken", "slow:10%"),
+                            ("dead", "NUMBER=FAULT"), ("3=slow:10%", "paced")):
+            self.assert_fails(["serve", "--preset", "laptop", "--port-fault", fault], program.USAGE,
+                              word)
+
+    def test_the_limit_of_descriptors_is_raised_or_named(self):
+        def limited(soft, hard):
+            return subprocess.Popen(
+                ["prlimit", f"--nofile={soft}:{hard}", program.PROGRAM, "serve", "--json",
+                 *program.SMALL_BOX, "--control-socket", str(self.folder / "limit.sock")],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = limited(64, 4096)
+        try:
+            self.assertIn("ready", process.stdout.readline())
+            with open(f"/proc/{process.pid}/limits", encoding="ascii") as file:
+                line, = [line for line in file if line.startswith("Max open files")]
+            self.assertEqual(line.split()[3:5], ["4096", "4096"])
+        finally:
+            process.terminate()
+            process.communicate(timeout=program.STOP_SECONDS_MAX)
+        process = limited(64, 64)
+        _, errors = process.communicate(timeout=program.START_SECONDS_MAX)
+        self.assertEqual(process.returncode, program.NO_ROOM, errors)
+        self.assertIn("RLIMIT_NOFILE", errors)
+
     @unittest.skipIf(os.geteuid() == 0, "needs a user who may not write everywhere")
     def test_a_socket_path_that_may_not_be_written_is_named(self):
         self.assert_fails(["serve", *program.SMALL_BOX, "--control-socket", "/proc/x.sock"],

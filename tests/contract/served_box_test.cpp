@@ -66,6 +66,73 @@ std::unique_ptr<Connection> connected(const std::string& address, ConnectOptions
   return std::move(*connection);
 }
 
+std::uint64_t connections_open(emulator::Box& box) {
+  std::uint64_t connections = 0;
+  for (std::uint16_t i = 0; i < box.config().eth_ports(); ++i) {
+    connections += box.eth_port_door(EthPortId(i)).counters().connections_open.load();
+  }
+  return connections;
+}
+
+TEST_CASE("lanes beyond the first of each port are opened when those are busy", "[contract]") {
+  const ServedFolder folder;
+  const auto server = serve(small_box(folder.socket()));
+  const std::uint32_t ports = server->box().config().eth_ports();
+  ConnectOptions options;
+  options.lanes_per_eth_port = 16;
+  const auto connection = connected("unix:" + folder.socket(), options);
+  CHECK(connections_open(server->box()) == ports);
+  check_put_and_get(connection->client(), "small", 4096);
+  CHECK(connections_open(server->box()) == ports);
+  for (int i = 0; i < 200 && connections_open(server->box()) < 3 * ports; ++i) {
+    check_put_and_get(connection->client(), std::to_string(i), 1'000'000);
+    std::vector<std::byte> copy(1'000'000);
+    const LocalSegment in{copy.data(), copy.size()};
+    const std::string name = std::to_string(i);
+    const striping::GetItem get{name, {&in, 1}};
+    for (int j = 0; j < 8; ++j) {
+      connection->client().submit_get({&get, 1}, [](std::span<const Errc>) {});
+    }
+    while (connection->client().operations_in_flight() > 0) {
+      connection->client().progress(kNever);
+    }
+  }
+  CHECK(connections_open(server->box()) >= 3 * ports);
+  CHECK(connections_open(server->box()) <= 16 * ports);
+}
+
+TEST_CASE("a port that dies costs no byte, and carries bytes again soon after it is back",
+          "[contract]") {
+  const ServedFolder folder;
+  const auto server = serve(small_box(folder.socket()));
+  const auto connection = connected("unix:" + folder.socket());
+  const EthPortId port(1);
+  for (const char* const text : {"dead", "flap:50ms"}) {
+    CAPTURE(text);
+    REQUIRE(server->box().set_port_fault(port, *emulator::parse_port_fault(text)).has_value());
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(600);
+    for (int i = 0; std::chrono::steady_clock::now() < until; ++i) {
+      const std::string name = std::string(text) + std::to_string(i % 8);
+      check_put_and_get(connection->client(), name, 1'000'000);
+      const std::string_view view = name;
+      REQUIRE(connection->client().remove({&view, 1}) == std::vector<Errc>{Errc::ok});
+    }
+    REQUIRE(server->box().set_port_fault(port, {}).has_value());
+    const auto& counters = server->box().eth_port_door(port).counters();
+    const std::uint64_t before = counters.bytes_received;
+    const auto healed = std::chrono::steady_clock::now();
+    int number = 0;
+    while (counters.bytes_received < before + 500'000 &&
+           std::chrono::steady_clock::now() < healed + std::chrono::seconds(5)) {
+      const std::string name = "healed" + std::string(text) + std::to_string(number++ % 8);
+      check_put_and_get(connection->client(), name, 1'000'000);
+      const std::string_view view = name;
+      REQUIRE(connection->client().remove({&view, 1}) == std::vector<Errc>{Errc::ok});
+    }
+    CHECK(std::chrono::steady_clock::now() - healed < std::chrono::seconds(1));
+  }
+}
+
 TEST_CASE("put and get work through every kind of address", "[contract]") {
   const ServedFolder folder;
   const auto server = serve(small_box(folder.socket()));

@@ -80,6 +80,7 @@ TEST_CASE("the transport over TCP with two lanes per port keeps the contract of 
   check_contract(transport_contract(), [] {
     ConnectOptions options;
     options.lanes_per_eth_port = 2;
+    options.lanes_on_demand = false;
     return std::make_unique<ServedWorld>("unix:", options);
   });
 }

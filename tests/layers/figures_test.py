@@ -71,6 +71,29 @@ class FiguresTest(unittest.TestCase):
                "channel_imbalance": 1.04}
         self.assertEqual(len(misses(check_figures.judge_whole_blocks, [row])), 1)
 
+    def port_fault_row(self, **changes):
+        return {"ports": 9, "fault": "dead", "efficiency": 0.85, "half_load_p99_factor": 1.9,
+                "recovery_s_max": 0.9, "healed_share": 0.96, **changes}
+
+    def test_each_cost_of_a_faulty_port_has_a_bar(self):
+        judge = check_figures.judge_port_fault
+        self.assertEqual(misses(judge, [self.port_fault_row()]), [])
+        for change in ({"efficiency": 0.84}, {"half_load_p99_factor": 2.1},
+                       {"recovery_s_max": 1.1}, {"healed_share": 0.94}):
+            self.assertEqual(len(misses(judge, [self.port_fault_row(**change)])), 1, change)
+
+    def test_of_36_ports_one_may_cost_two_per_cent_more_than_its_share(self):
+        for share, count in ((0.953, 0), (0.951, 1)):
+            rows = [self.port_fault_row(ports=36, efficiency=share)]
+            self.assertEqual(len(misses(check_figures.judge_port_fault, rows)), count, share)
+
+    def test_many_hosts_are_served_alike_and_no_slower_than_one(self):
+        row = {"hosts": 8, "size_bytes": 160 << 20, "jain_min": 0.96,
+               "aggregate_over_best_host": 0.91}
+        self.assertEqual(misses(check_figures.judge_incast, [row]), [])
+        for change in ({"jain_min": 0.94}, {"aggregate_over_best_host": 0.89}):
+            self.assertEqual(len(misses(check_figures.judge_incast, [{**row, **change}])), 1)
+
     def test_emulated_figures_miss_on_either_side(self):
         for error, count in ((4.9, 0), (-4.9, 0), (5.1, 1), (-5.1, 1)):
             row = {"op": "read", "sweep": "channels", "channels": 28, "ports": 9,

@@ -2,6 +2,7 @@
 #include "dram_channels.h"
 #include <godbox/app/box_server.h>
 #include <godbox/driver/asio_network.h>
+#include <godbox/driver/descriptor_limit.h>
 #include <godbox/driver/kernel_random.h>
 #include <godbox/driver/machine_memory.h>
 
@@ -29,6 +30,25 @@ std::uint32_t threads_for(const emulator::BoxConfig& config) {
     threads = std::max(1U, std::thread::hardware_concurrency() / 2);
   }
   return std::min({threads, config.eth_ports(), BoxServer::kThreadsMax});
+}
+
+// The connections that the process has descriptors for, beside what the box and the rest of the
+// process need: its sockets and their files, event loops and DRAM channels.
+Result<std::uint32_t> connections_for(const emulator::BoxConfig& config) {
+  constexpr std::uint64_t kPerLoop = 4;
+  constexpr std::uint64_t kReserve = 64;
+  constexpr std::uint64_t kConnectionsMin = 16;
+  const std::uint64_t needed = driver::descriptors_open() + config.eth_ports() +
+                               config.dram_channels() + kPerLoop * threads_for(config) +
+                               emulator::DoorContext::kRefusalsMax + kReserve;
+  const std::uint64_t limit = driver::descriptor_limit();
+  if (limit < needed + kConnectionsMin) {
+    return Error(Errc::limit_exceeded,
+                 fmt::format("{} open descriptors are allowed (RLIMIT_NOFILE); a box of this shape "
+                             "needs {} and one for each connection: raise it, with ulimit -n",
+                             limit, needed));
+  }
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(limit - needed, UINT32_MAX));
 }
 
 // A device's memory, or a chosen node's, is not this machine's to save.
@@ -153,6 +173,11 @@ void BoxServer::stop() { impl_->stop(); }
 
 Result<std::unique_ptr<BoxServer>> BoxServer::start(emulator::BoxConfig config,
                                                     emulator::NativeDoorOptions door_options) {
+  const Result<std::uint32_t> connections = connections_for(config);
+  if (!connections) {
+    return connections.error();
+  }
+  door_options.connections_total_max = std::min(door_options.connections_total_max, *connections);
   auto impl = std::make_unique<Impl>(std::move(config));
   if (Result<void> made = impl->make_box(door_options); !made) {
     return made.error();

@@ -152,6 +152,7 @@ Transports make_lanes(const Client::TransportContext& context, const ConnectOpti
       native.lanes.push_back({*address, port.id, port.super_nic});
     }
   }
+  native.lanes_at_start = options.lanes_on_demand ? ports : 0;
   if (native.lanes.empty()) {
     return Error(Errc::connect_failed, "the box has no Ethernet port");
   }

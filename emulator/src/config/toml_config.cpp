@@ -167,6 +167,7 @@ std::vector<Key> make_keys() {
   keys.push_back({"rates.cxl_link", rate(&PacedRates::cxl_link)});
   keys.push_back({"rates.eth_port", rate(&PacedRates::eth_port)});
   keys.push_back({"time_scale", real(&C::time_scale, "a number above 0")});
+  keys.push_back({"port_faults", texts(&C::port_faults)});
   keys.push_back({"server_threads", integer(&C::server_threads, 0, 256)});
   return keys;
 }

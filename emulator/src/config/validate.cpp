@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/emulator/box_config.h>
+#include <godbox/emulator/port_fault.h>
 #include <godbox/striping/slab_layout.h>
 #include <godbox/wire_spec.h>
 
@@ -232,7 +233,35 @@ Result<void> check_timing(const BoxConfig& config) {
   return {};
 }
 
+Result<void> check_port_faults(const BoxConfig& config) {
+  for (const std::string& text : config.port_faults) {
+    const Result<NumberedPortFault> fault = parse_numbered_port_fault(text);
+    if (!fault) {
+      return Error(Errc::config_invalid, "port_faults: " + fault.error().detail);
+    }
+    if (fault->eth_port.value() >= config.eth_ports()) {
+      return wrong("port_faults", fmt::format("\"{}\"", text),
+                   fmt::format("Ethernet ports 0 to {}", config.eth_ports() - 1));
+    }
+    if (const Result<void> possible = check_port_fault(config, fault->fault); !possible) {
+      return Error(Errc::config_invalid,
+                   fmt::format("port_faults = \"{}\": {}", text, possible.error().detail));
+    }
+  }
+  return {};
+}
+
 }  // namespace
+
+Result<void> check_port_fault(const BoxConfig& config, const PortFault& fault) {
+  const bool has_rate = config.mode == TimingMode::paced && config.rates.eth_port > Rate();
+  if (fault.kind == PortFaultKind::slow && !has_rate) {
+    return Error(Errc::config_invalid,
+                 "a port can be slow only in mode \"paced\" with a rate of its Ethernet ports: it "
+                 "moves a share of that rate");
+  }
+  return {};
+}
 
 Result<void> validate(const BoxConfig& config, SizeBytes dram_channel_granularity) {
   if (Result<void> shape = check_shape(config, dram_channel_granularity); !shape) {
@@ -247,7 +276,10 @@ Result<void> validate(const BoxConfig& config, SizeBytes dram_channel_granularit
   if (Result<void> policy = check_policy(config); !policy) {
     return policy;
   }
-  return check_timing(config);
+  if (Result<void> timing = check_timing(config); !timing) {
+    return timing;
+  }
+  return check_port_faults(config);
 }
 
 }  // namespace godbox::emulator

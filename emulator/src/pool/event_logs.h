@@ -18,7 +18,7 @@ namespace godbox::emulator {
 class EventLogs {
  public:
   static constexpr std::size_t kLogsMax = 256;
-  static constexpr std::size_t kEventsMax = 65536;                     // of a log
+  static constexpr std::size_t kEventsMax = 16384;                     // of a log
   static constexpr std::size_t kNameBytesMax = std::size_t{1} << 20U;  // of a log, all events'
   static constexpr Duration kIdleMax = std::chrono::seconds(60);
 

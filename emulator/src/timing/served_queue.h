@@ -23,8 +23,9 @@ class ServedQueue {
   explicit ServedQueue(Rate rate)
       : ns_per_byte_(rate > Rate() ? 1e9 / rate.bytes_per_second() : 0.0) {}
 
-  // Books `bytes` behind everything booked before; returns when the last of them has passed.
-  [[nodiscard]] TimePoint book(std::uint64_t bytes, TimePoint now) {
+  // Books `bytes` behind everything booked before; returns when the last of them has passed. They
+  // pass at `rate_share` of the rate.
+  [[nodiscard]] TimePoint book(std::uint64_t bytes, TimePoint now, double rate_share = 1) {
     if (ns_per_byte_ <= 0.0) {
       return now;
     }
@@ -32,7 +33,7 @@ class ServedQueue {
       busy_until_ = now;
       fraction_ns_ = 0.0;
     }
-    const double taken_ns = std::min(static_cast<double>(bytes) * ns_per_byte_,
+    const double taken_ns = std::min(static_cast<double>(bytes) * ns_per_byte_ / rate_share,
                                      static_cast<double>(kTransferMax.count())) +
                             fraction_ns_;
     const double whole_ns = std::floor(taken_ns);

@@ -69,7 +69,8 @@ struct Completion {
   Errc status = Errc::ok;
 };
 
-enum class LaneState : std::uint8_t { connecting, up, down };
+// unopened: nobody has needed it yet; reopen() opens it, as it does one that is down.
+enum class LaneState : std::uint8_t { connecting, up, down, unopened };
 
 struct LaneStatus {
   LaneState state = LaneState::down;
@@ -104,7 +105,7 @@ class Transport {
   virtual bool progress() = 0;
   // Closes the lane; each of its requests completes with lane_fenced. See above.
   virtual void fence(LaneId lane) = 0;
-  // Begins to bring a lane that is down up again; lane_status() tells the outcome.
+  // Begins to bring a lane up that is down or unopened; lane_status() tells the outcome.
   virtual void reopen(LaneId lane) = 0;
 };
 

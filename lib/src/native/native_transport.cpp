@@ -13,14 +13,19 @@ NativeTransport::NativeTransport(StreamNetwork& network, NativeTransportOptions 
   for (const LaneTarget& target : options_.lanes) {
     lanes_.push_back(Lane{target, nullptr, ConnectionId()});
   }
-  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+  const std::size_t at_start = options_.lanes_at_start == 0
+                                   ? lanes_.size()
+                                   : std::min(options_.lanes_at_start, lanes_.size());
+  for (std::size_t i = 0; i < at_start; ++i) {
     open(i);
   }
 }
 
 NativeTransport::~NativeTransport() {
   for (Lane& lane : lanes_) {
-    network_.close(lane.connection);
+    if (lane.client != nullptr) {
+      network_.close(lane.connection);
+    }
   }
 }
 
@@ -43,7 +48,12 @@ void NativeTransport::open(std::size_t index) {
 
 LaneStatus NativeTransport::lane_status(LaneId lane) const {
   const Lane& entry = lanes_.at(lane.value());
-  LaneStatus status = entry.client->status();
+  LaneStatus status;
+  if (entry.client != nullptr) {
+    status = entry.client->status();
+  } else {
+    status.state = LaneState::unopened;
+  }
   status.eth_port = entry.target.eth_port;
   status.super_nic = entry.target.super_nic;
   return status;
@@ -60,6 +70,9 @@ void NativeTransport::deregister_memory(MutableSpan /*memory*/) {}
 
 Errc NativeTransport::post(LaneId lane, const WorkRequest& request) {
   Lane& entry = lanes_.at(lane.value());
+  if (entry.client == nullptr) {
+    return Errc::lane_closed;
+  }
   if (request.op == WorkOp::write && !unfenced_.empty()) {
     return entry.client->status().state == LaneState::up ? Errc::queue_full : Errc::lane_closed;
   }
@@ -90,7 +103,7 @@ void NativeTransport::ask_for_fence() {
   const std::size_t count = std::min<std::size_t>(unfenced_.size(), wire::kBatchItemsMax);
   const std::span<const wire::LaneToken> lost = std::span(unfenced_).first(count);
   for (Lane& lane : lanes_) {
-    if (lane.client->fence(lost, network_.clock().now()) == Errc::ok) {
+    if (lane.client != nullptr && lane.client->fence(lost, network_.clock().now()) == Errc::ok) {
       being_fenced_ = count;
       network_.kick(lane.connection);
       return;
@@ -108,16 +121,20 @@ void NativeTransport::on_fenced(Errc status) {
 
 void NativeTransport::fence(LaneId lane) {
   Lane& entry = lanes_.at(lane.value());
-  entry.client->abandon(Errc::lane_fenced);
-  network_.close(entry.connection);
+  if (entry.client != nullptr) {
+    entry.client->abandon(Errc::lane_fenced);
+    network_.close(entry.connection);
+  }
 }
 
 void NativeTransport::reopen(LaneId lane) {
   Lane& entry = lanes_.at(lane.value());
-  if (entry.client->status().state != LaneState::down) {
-    return;
+  if (entry.client != nullptr) {
+    if (entry.client->status().state != LaneState::down) {
+      return;
+    }
+    network_.close(entry.connection);  // a broken lane may still wait for its close
   }
-  network_.close(entry.connection);  // a broken lane may still wait for its close
   open(lane.value());
 }
 

@@ -4,6 +4,7 @@
 #include "door_fixture.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <array>
 #include <functional>
@@ -202,16 +203,35 @@ TEST_CASE("a connection that does not begin with a proper HELLO is closed withou
   CHECK(box.service().usage().sessions == 0);
 }
 
-TEST_CASE("a door takes no more connections than it was told", "[unit][native_door]") {
+TEST_CASE("a door takes no more connections than it was told, and says why",
+          "[unit][native_door]") {
   test::TestBoxOptions options;
-  options.door.connections_max = 2;
+  const bool counts_all = GENERATE(false, true);
+  (counts_all ? options.door.connections_total_max : options.door.connections_max) = 2;
   test::TestBox box(options);
   auto first = std::make_unique<DoorPeer>(box.eth_port(), box.clock());
   const DoorPeer second(box.eth_port(), box.clock());
   CHECK_FALSE(first->is_refused());
   CHECK_FALSE(second.is_refused());
-  CHECK(DoorPeer(box.eth_port(), box.clock()).is_refused());
+  wire::Header hello;
+  hello.op = wire::Op::hello;
+  for (int i = 0; i < 3; ++i) {
+    DoorPeer third(box.eth_port(), box.clock());
+    third.send_frame(hello, wire::encode(wire::HelloRequest{}));
+    const auto answer = third.take_frame();
+    REQUIRE(answer.has_value());
+    CHECK(answer->header.status == Errc::limit_exceeded);
+    CHECK(third.is_closed());
+  }
   CHECK(box.eth_port().counters().connections_open == 2);
+  // So many refusals at a time are worth a word.
+  std::vector<std::unique_ptr<DoorPeer>> silent;
+  for (std::uint32_t i = 0; i < DoorContext::kRefusalsMax; ++i) {
+    silent.push_back(std::make_unique<DoorPeer>(box.eth_port(), box.clock()));
+    CHECK_FALSE(silent.back()->is_refused());
+  }
+  CHECK(DoorPeer(box.eth_port(), box.clock()).is_refused());
+  silent.clear();
   first.reset();
   CHECK_FALSE(DoorPeer(box.eth_port(), box.clock()).is_refused());
   CHECK(box.eth_port().counters().connections_accepted == 3);

@@ -151,6 +151,17 @@ TEST_CASE("a transfer that nobody would wait for is not booked", "[unit][timing]
   CHECK(done_ns(*timing, {WorkOp::read, 1000, {0}}) == 3000);
 }
 
+TEST_CASE("a slow port serves what is booked while it is slow at its share", "[unit][timing]") {
+  PortFaults faults(2);
+  const auto timing = make_paced_timing(config_with(1e12, 1e12, 1e9), &faults);
+  CHECK(done_ns(*timing, {WorkOp::read, 1000, {0}}) == 1000);
+  faults.set(EthPortId(0), {.kind = PortFaultKind::slow, .rate_share = 0.1}, kStart);
+  CHECK(done_ns(*timing, {WorkOp::read, 1000, {0}}) == 11'000);
+  CHECK(done_ns(*timing, {.bytes_each = 1000, .dram_channels = {0}, .eth_port = 1}) == 1000);
+  faults.set(EthPortId(0), PortFault{}, kStart);
+  CHECK(done_ns(*timing, {WorkOp::read, 1000, {0}}) == 12'000);
+}
+
 TEST_CASE("an absurdly slow rate does not overflow time", "[unit][timing]") {
   BoxConfig config = config_with(1, 1, 1);
   config.time_scale = 1e9;

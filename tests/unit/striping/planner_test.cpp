@@ -536,6 +536,28 @@ TEST_CASE("more pieces than a plan holds are too large", "[unit]") {
   CHECK(refused.error().code == Errc::too_large);
 }
 
+TEST_CASE("a plan that is to try a lane begins with one block alone", "[unit]") {
+  for (const std::uint32_t bytes : {1U, 65536U, 65537U, 4 * kMi}) {
+    CAPTURE(bytes);
+    Batch batch(8 * kMi);
+    batch.add_simple(WorkOp::read, bytes);
+    batch.add_simple(WorkOp::read, 1000);
+    PlannerOptions options;
+    options.lane_count = 9;
+    options.probe_first = true;
+    Plan plan;
+    REQUIRE(make_plan(batch.transfers, options, plan).has_value());
+    REQUIRE(plan.runs.size() >= 2);
+    CHECK(plan.runs[0].total_bytes == std::min(bytes, 65536U));
+    CHECK(plan.runs[0].slice_count == 1);
+    std::uint64_t total = 0;
+    for (const PlannedRun& run : plan.runs) {
+      total += run.total_bytes;
+    }
+    CHECK(total == bytes + 1000);
+  }
+}
+
 TEST_CASE("an unknown owner of a block fails an affine plan", "[unit]") {
   Batch batch(kMi);
   batch.add_simple(WorkOp::read, 100'000);

@@ -24,7 +24,8 @@ constexpr std::uint32_t kQuickRepeats = 3;
 constexpr SizeBytes kWorkingSet{std::uint64_t{1} << 30U};
 constexpr std::uint32_t kRepeats = 9;
 
-const std::vector<std::string> kWorkloads{"block", "page", "lookup", "one-channel", "scaling"};
+const std::vector<std::string> kWorkloads{"block",   "page",       "lookup", "one-channel",
+                                          "scaling", "port-fault", "incast"};
 const std::vector<std::string> kTransports{"local", "tcp"};
 const std::vector<std::string> kOps{"read", "write"};
 const std::vector<std::string> kCrc{"on", "off"};
@@ -34,6 +35,7 @@ struct Axes {
   std::vector<std::string> workloads, transports, ops, crc;
   std::vector<SizeBytes> sizes;
   std::vector<std::uint32_t> channels, ports, lanes, objects;
+  std::vector<emulator::PortFault> faults;
 };
 
 template <class T>
@@ -63,6 +65,21 @@ std::uint32_t lanes_or_default(std::uint32_t lanes, std::uint32_t eth_ports) {
   return lanes > 0 ? lanes : default_lanes_per_eth_port(eth_ports);
 }
 
+Result<std::vector<emulator::PortFault>> parse_faults(std::string_view text) {
+  std::vector<emulator::PortFault> faults;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const Result<emulator::PortFault> fault =
+        emulator::parse_port_fault(text.substr(begin, end - begin));
+    if (!fault) {
+      return Error(Errc::invalid_argument, "--fault: " + fault.error().detail);
+    }
+    faults.push_back(*fault);
+    begin = end + 1;
+  }
+  return faults;
+}
+
 Result<Axes> parse_axes(const BenchOptions& options) {
   Axes axes;
   Error error(Errc::ok);
@@ -79,6 +96,7 @@ Result<Axes> parse_axes(const BenchOptions& options) {
       take(parse_lanes(options.lanes.value_or("auto")), axes.lanes, error) &&
       take(parse_counts("--objects", options.objects.value_or("10000"), {1, kObjectsMax}),
            axes.objects, error) &&
+      take(parse_faults(options.faults.value_or("slow:10%,dead,flap:1s")), axes.faults, error) &&
       (!options.sizes || take(parse_sizes("--sizes", *options.sizes), axes.sizes, error));
   if (!ok) {
     return error;
@@ -93,6 +111,10 @@ std::vector<SizeBytes> default_sizes(Workload workload) {
     case Workload::one_channel:
     case Workload::scaling:
       return {1_MiB};
+    case Workload::port_fault:
+      return {4_MiB};
+    case Workload::incast:
+      return {160_MiB};
     default:
       return {1_MiB, 4_MiB, 20_MiB};
   }
@@ -147,6 +169,19 @@ void add_scaling_cases(BenchCase one, std::uint32_t lanes, BenchPlan& plan) {
   }
 }
 
+// The ports are what limits the box.
+void add_port_fault_cases(BenchCase one, const Axes& axes, BenchPlan& plan) {
+  one.sweep = Sweep::eth_ports;
+  for (const std::uint32_t ports : axes.ports) {
+    one.eth_ports = ports;
+    one.lanes_per_eth_port = lanes_or_default(axes.lanes.front(), ports);
+    for (const emulator::PortFault& fault : axes.faults) {
+      one.fault = fault;
+      plan.cases.push_back(one);
+    }
+  }
+}
+
 void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
   BenchCase one;
   one.workload = workload;
@@ -172,6 +207,12 @@ void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
       return;
     case Workload::scaling:
       return add_scaling_cases(one, axes.lanes.front(), plan);
+    case Workload::port_fault:
+      return add_port_fault_cases(one, axes, plan);
+    case Workload::incast:
+      one.hosts = plan.hosts;
+      plan.cases.push_back(one);
+      return;
   }
 }
 
@@ -269,6 +310,7 @@ Result<BenchPlan> make_plan(const BenchOptions& options) {
       return done.error();
     }
   }
+  plan.hosts = options.hosts.value_or(8);
   for (const Workload workload : workloads) {
     add_cases(*axes, workload, plan);
   }
@@ -329,6 +371,11 @@ void add_amounts(CLI::App& command, BenchOptions& options) {
   command.add_option("--keys", options.keys, "lookup: names per call")
       ->default_str("1000")
       ->check(CLI::Range(2, 16384));
+  command.add_option("--fault", options.faults, "port-fault: what is wrong with the port; a list")
+      ->default_str("slow:10%,dead,flap:1s");
+  command.add_option("--hosts", options.hosts, "incast: hosts that want the block")
+      ->default_str("8")
+      ->check(CLI::Range(2, 64));
   command.add_option("--seed", options.seed, "Of names, bytes and orders")->capture_default_str();
   command.add_flag("--verify", options.verify,
                    "Compare every byte of every pass, outside the timed part (one pass of each "
@@ -363,7 +410,8 @@ void add_target_options(CLI::App& command, BenchOptions& options) {
 void add_bench_options(CLI::App& command, BenchOptions& options) {
   command
       .add_option("--workload", options.workloads,
-                  "block, page, lookup, one-channel, scaling; several with commas")
+                  "block, page, lookup, one-channel, scaling, port-fault, incast; several with "
+                  "commas")
       ->capture_default_str();
   command.add_option("--transport", options.transports, "local, tcp or both")->default_str("both");
   command.add_option("--op", options.ops, "read, write or both")->default_str("both");

@@ -5,6 +5,7 @@
 
 #include "box/box_options.h"
 #include "box/rig.h"
+#include <godbox/emulator/port_fault.h>
 
 #include <CLI/CLI.hpp>
 
@@ -14,7 +15,15 @@
 
 namespace godbox::app {
 
-enum class Workload : std::uint8_t { block, page, lookup, one_channel, scaling };
+enum class Workload : std::uint8_t {
+  block,
+  page,
+  lookup,
+  one_channel,
+  scaling,
+  port_fault,
+  incast
+};
 [[nodiscard]] std::string_view to_string(Workload workload);
 [[nodiscard]] std::string_view to_string(WorkOp op);
 
@@ -39,6 +48,8 @@ struct BenchOptions {
   std::uint32_t server_threads = 1;
   std::optional<std::uint32_t> keys;   // 1000
   std::optional<std::string> objects;  // 10000
+  std::optional<std::string> faults;   // slow:10%,dead,flap:1s
+  std::optional<std::uint32_t> hosts;  // 8
   std::string target = "box";
   std::vector<std::string> dax_devices;      // --target dax: all of /dev/dax*
   std::optional<std::string> dax_coherence;  // coherent
@@ -65,6 +76,8 @@ struct BenchCase {
   std::uint32_t lanes_per_eth_port = 1;
   bool crc = true;
   std::uint64_t objects = 0;  // lookup
+  emulator::PortFault fault;  // port-fault
+  std::uint32_t hosts = 1;    // incast
   Sweep sweep = Sweep::none;
   double time_scale = 1;  // paced; settled before the first case runs
 };
@@ -83,6 +96,7 @@ struct BenchPlan {
   std::uint32_t copy_threads = 1;
   std::uint32_t server_threads = 1;
   std::uint32_t keys = 1000;
+  std::uint32_t hosts = 8;
   std::uint64_t seed = 1;
   bool verify = false;
 };

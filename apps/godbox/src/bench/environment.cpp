@@ -32,13 +32,17 @@ std::size_t server_threads_of(const BenchPlan& plan, const BenchCase& subject) {
 std::size_t rows_of(const BenchPlan& plan) {
   std::size_t rows = 0;
   for (const BenchCase& one : plan.cases) {
-    rows += one.workload == Workload::lookup ? kLookupRows : plan.ops.size();
+    const bool has_one_row =
+        one.workload == Workload::port_fault || one.workload == Workload::incast;
+    rows += one.workload == Workload::lookup ? kLookupRows : has_one_row ? 1 : plan.ops.size();
   }
   return rows;
 }
 
-// The rows of lookup move no bytes of the user's.
-bool moves_bytes(const BenchCase& subject) { return subject.workload != Workload::lookup; }
+// The rows of lookup move no bytes of the user's; the hosts of incast have memory of their own.
+bool moves_bytes(const BenchCase& subject) {
+  return subject.workload != Workload::lookup && subject.workload != Workload::incast;
+}
 
 }  // namespace
 

@@ -27,6 +27,7 @@ struct Use {
   std::optional<std::string> given;
   Takes block, page, lookup, one_channel, scaling;
 
+  [[nodiscard]] Takes by_many(Workload workload) const;
   [[nodiscard]] Takes by(Workload workload) const {
     switch (workload) {
       case Workload::block:
@@ -39,10 +40,33 @@ struct Use {
         return one_channel;
       case Workload::scaling:
         return scaling;
+      case Workload::port_fault:
+      case Workload::incast:
+        return by_many(workload);
     }
     return Takes::nothing;
   }
 };
+
+// port-fault: one port of many; incast: many hosts.
+Takes Use::by_many(Workload workload) const {
+  const bool is_fault = workload == Workload::port_fault;
+  if (option == "--ports") {
+    return is_fault ? Takes::list : Takes::one;
+  }
+  if (option == "--fault") {
+    return is_fault ? Takes::list : Takes::nothing;
+  }
+  if (option == "--hosts") {
+    return is_fault ? Takes::nothing : Takes::one;
+  }
+  if (option == "--depth") {
+    return is_fault ? Takes::one : Takes::nothing;
+  }
+  const bool is_used =
+      option == "--sizes" || option == "--channels" || option == "--lanes" || option == "--crc";
+  return is_used ? Takes::one : Takes::nothing;
+}
 
 std::optional<std::string> text_of(const std::optional<std::uint32_t>& number) {
   return number ? std::optional(std::to_string(*number)) : std::nullopt;
@@ -61,7 +85,9 @@ std::vector<Use> uses_of(const BenchOptions& options) {
           {"--batch", text_of(options.batch), one, one, nothing, nothing, one},
           {"--threads", text_of(options.threads), one, one, nothing, nothing, nothing},
           {"--objects", options.objects, nothing, nothing, list, nothing, nothing},
-          {"--keys", text_of(options.keys), nothing, nothing, one, nothing, nothing}};
+          {"--keys", text_of(options.keys), nothing, nothing, one, nothing, nothing},
+          {"--fault", options.faults, nothing, nothing, nothing, nothing, nothing},
+          {"--hosts", text_of(options.hosts), nothing, nothing, nothing, nothing, nothing}};
 }
 
 bool is_list(std::string_view text) {
@@ -71,8 +97,9 @@ bool is_list(std::string_view text) {
 
 std::string users_of(const Use& use) {
   std::string users;
-  for (const Workload workload : {Workload::block, Workload::page, Workload::lookup,
-                                  Workload::one_channel, Workload::scaling}) {
+  for (const Workload workload :
+       {Workload::block, Workload::page, Workload::lookup, Workload::one_channel, Workload::scaling,
+        Workload::port_fault, Workload::incast}) {
     if (use.by(workload) != Takes::nothing) {
       users += fmt::format("{}{}", users.empty() ? "" : ", ", to_string(workload));
     }
@@ -124,10 +151,12 @@ Result<void> check_transports(const BenchOptions& options, std::span<const Workl
 // What only one of the modes has.
 Result<void> check_mode(const BenchOptions& options, std::span<const Workload> workloads) {
   const bool is_free = options.mode == "free";
-  if (is_free &&
-      std::find(workloads.begin(), workloads.end(), Workload::scaling) != workloads.end()) {
-    return Error(Errc::invalid_argument,
-                 "--mode: \"free\" is not for --workload scaling; allowed: paced");
+  for (const Workload workload : {Workload::scaling, Workload::port_fault}) {
+    if (is_free && std::find(workloads.begin(), workloads.end(), workload) != workloads.end()) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--mode: \"free\" is not for --workload {}; allowed: paced",
+                               to_string(workload)));
+    }
   }
   const std::pair<std::string_view, const std::optional<std::string>&> paced_options[] = {
       {"--time-scale", options.time_scale},
@@ -151,6 +180,20 @@ Error too_large(const BenchPlan& plan, SizeBytes size, std::uint64_t batch, Size
                   batch, format_size(size), format_size(plan.working_set), format_size(allowed))};
 }
 
+// The block in the pool, and in its places in the memory of each host.
+Result<void> check_host_memory(const BenchPlan& plan, SizeBytes free) {
+  for (const BenchCase& one : plan.cases) {
+    if (one.workload == Workload::incast && one.size > free / (kPlacesPerHost * one.hosts + 1)) {
+      return Error(
+          Errc::invalid_argument,
+          fmt::format("--hosts: {} x {} x {} do not fit beside the block into the {} that this "
+                      "machine can give",
+                      one.hosts, kPlacesPerHost, format_size(one.size), format_size(free)));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_options_used(const BenchOptions& options, std::span<const Workload> workloads) {
@@ -169,6 +212,11 @@ Result<void> check_sizes(const BenchPlan& plan) {
   for (const BenchCase& one : plan.cases) {
     if (one.workload == Workload::lookup) {
       continue;
+    }
+    if (one.workload == Workload::port_fault && one.eth_ports < 2) {
+      return Error(
+          Errc::invalid_argument,
+          "--ports: without its one port a box serves nobody; port-fault allows 2 or more");
     }
     const bool is_one_channel = one.workload == Workload::one_channel;
     if (is_one_channel && one.size.count() % kPieceSize.count() != 0) {
@@ -190,9 +238,12 @@ Result<void> check_sizes(const BenchPlan& plan) {
 
 Result<void> check_memory(const BenchPlan& plan, SizeBytes available) {
   const bool takes_memory = std::any_of(plan.cases.begin(), plan.cases.end(), [](const auto& one) {
-    return one.workload != Workload::lookup;
+    return one.workload != Workload::lookup && one.workload != Workload::incast;
   });
   const SizeBytes free = available - std::min(available, kMemoryReserve);
+  if (auto enough = check_host_memory(plan, free); !enough) {
+    return enough;
+  }
   const SizeBytes allowed = free / kWorkingSetsInMemory;
   if (takes_memory && plan.working_set > allowed) {
     const SizeBytes whole((allowed.count() >> 20U) << 20U);

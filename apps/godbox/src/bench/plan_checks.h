@@ -11,6 +11,10 @@
 
 namespace godbox::app {
 
+// incast: where a host's gets go by turns, so that one host alone finds its memory no warmer in the
+// caches than many do.
+inline constexpr std::size_t kPlacesPerHost = 2;
+
 // Options that none of the workloads uses, and lists where one of them takes a single value.
 [[nodiscard]] Result<void> check_options_used(const BenchOptions& options,
                                               std::span<const Workload> workloads);

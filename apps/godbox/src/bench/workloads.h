@@ -19,6 +19,10 @@ using Rows = std::vector<BenchRow>;
 [[nodiscard]] Result<Rows> run_one_channel_case(Environment& environment, const BenchCase& subject);
 // lookup_prefix over many objects.
 [[nodiscard]] Result<Rows> run_lookup_case(Environment& environment, const BenchCase& subject);
+// Gets while an Ethernet port is slow, dead or flapping.
+[[nodiscard]] Result<Rows> run_port_fault_case(Environment& environment, const BenchCase& subject);
+// Many hosts get one hot block at once.
+[[nodiscard]] Result<Rows> run_incast_case(Environment& environment, const BenchCase& subject);
 
 // Adds how far each row of `scaling` is from n times its sweep's row of one, in per cent.
 void add_proportionality(Rows& rows);

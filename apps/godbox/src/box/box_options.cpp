@@ -163,6 +163,8 @@ Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& conf
   }
   config.time_scale = options.time_scale.value_or(config.time_scale);
   config.control_socket = options.control_socket.value_or(config.control_socket);
+  config.port_faults.insert(config.port_faults.end(), options.port_faults.begin(),
+                            options.port_faults.end());
   return apply_rates({options.rate_dram, options.rate_cxl, options.rate_eth}, config.rates);
 }
 
@@ -175,6 +177,11 @@ void add_speed_options(CLI::App& command, BoxOptions& options) {
   command.add_option("--rate-cxl", options.rate_cxl, "paced: of one CXL link, each direction");
   command.add_option("--rate-eth", options.rate_eth,
                      "paced: of one Ethernet port, each direction, like 100Gbit/s");
+  command
+      .add_option("--port-fault", options.port_faults,
+                  "What is wrong with an Ethernet port, like 3=slow:10%, 3=dead, 3=silent, "
+                  "3=flap:1s or 3=flap-silent:1s; repeatable")
+      ->allow_extra_args(false);
 }
 
 }  // namespace

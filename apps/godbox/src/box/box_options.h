@@ -34,6 +34,7 @@ struct BoxOptions {
   std::optional<std::string> rate_cxl;
   std::optional<std::string> rate_eth;
   std::optional<std::uint32_t> server_threads;
+  std::vector<std::string> port_faults;
 };
 
 void add_box_options(CLI::App& command, BoxOptions& options);

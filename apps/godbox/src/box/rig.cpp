@@ -136,6 +136,9 @@ striping::Client& Rig::client() { return impl_->connection->client(); }
 std::uint32_t Rig::server_threads() const {
   return static_cast<std::uint32_t>(impl_->server->thread_count());
 }
+const std::vector<StreamAddress>& Rig::eth_port_addresses() const {
+  return impl_->server->eth_port_addresses();
+}
 const Clock& Rig::clock() const { return impl_->connection->network().clock(); }
 
 Result<void> Rig::reconnect() {

@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <string_view>
+#include <vector>
 
 namespace godbox::app {
 
@@ -37,6 +38,7 @@ class Rig {
   [[nodiscard]] emulator::Box& box();
   [[nodiscard]] striping::Client& client();
   [[nodiscard]] const Clock& clock() const;
+  [[nodiscard]] const std::vector<StreamAddress>& eth_port_addresses() const;
   // Of the box: as configured, at most one per Ethernet port.
   [[nodiscard]] std::uint32_t server_threads() const;
   // Ends the client's session and opens another: a mapped session keeps the space of what it

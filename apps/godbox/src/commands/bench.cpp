@@ -25,6 +25,8 @@ namespace {
 constexpr std::string_view kSchema = "godbox-bench-1";
 // Half of what the raw sockets do leaves room for frames, CRC and the neighbours' noise.
 constexpr double kMachineShare = 0.5;
+// Where every byte is compared as it arrives, and latencies count.
+constexpr double kMachineShareCompared = 0.2;
 
 constexpr std::string_view kFooter = R"(Examples:
   godbox bench                                    KV blocks, both transports, real figures
@@ -34,6 +36,8 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox bench --workload lookup --objects 10000,1000000         lookup_prefix of 1,000 names
   godbox bench --workload scaling --mode paced --repeats 3       emulated: 1 to 28 channels
   godbox bench --workload one-channel --mode paced               emulated: what striping avoids
+  godbox bench --workload port-fault --mode paced                emulated: what a bad port costs
+  godbox bench --workload incast                                 8 hosts, one hot block
   godbox bench --target dax --working-set 64MiB                  striped over all of /dev/dax*
   godbox bench --target numa --numa-nodes 1-18                   the same over NUMA nodes
   godbox bench --quick --json                                    64 MiB: does it work?
@@ -75,7 +79,9 @@ Result<void> settle_time_scales(Environment& environment, std::vector<BenchCase>
       }
       machine = *rate;
     }
-    scales[one.sweep] = std::max(scales[one.sweep], std::ceil(model / (machine * kMachineShare)));
+    const double share =
+        one.workload == Workload::port_fault ? kMachineShareCompared : kMachineShare;
+    scales[one.sweep] = std::max(scales[one.sweep], std::ceil(model / (machine * share)));
   }
   for (BenchCase& one : cases) {
     one.time_scale = std::max(1.0, scales[one.sweep]);
@@ -89,6 +95,10 @@ Result<Rows> run_case(Environment& environment, const BenchCase& subject) {
       return run_lookup_case(environment, subject);
     case Workload::one_channel:
       return run_one_channel_case(environment, subject);
+    case Workload::port_fault:
+      return run_port_fault_case(environment, subject);
+    case Workload::incast:
+      return run_incast_case(environment, subject);
     default:
       return run_block_case(environment, subject);
   }

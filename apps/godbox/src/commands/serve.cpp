@@ -6,6 +6,7 @@
 #include "cli/table.h"
 #include "commands/commands.h"
 #include <godbox/app/box_server.h>
+#include <godbox/driver/descriptor_limit.h>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -15,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include <pthread.h>
 #include <signal.h>
@@ -33,24 +35,27 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox serve --preset laptop                   18 x 256 MiB, 9 ports
   godbox serve --channels 28 --ports 14          totals of the box
   godbox serve --mode paced --time-scale 1000    held to 1/1000 of the modelled rates
+  godbox serve --preset laptop --port-fault 3=dead --port-fault 4=flap:1s   with faulty ports
   godbox serve --config box.toml --tcp-port-base 0
 Capacity is sparse: memory is taken as objects come, up to --backing-limit. The box serves loopback
 addresses only, until Ctrl-C or SIGTERM. A second server on the same port or socket ends with exit
 code 7.)";
 
-// SIGINT and SIGTERM are taken by sigwait() in the main thread; the server's threads inherit the
-// mask.
-class StopSignals {
+// SIGINT, SIGTERM and SIGHUP are taken by sigwait() in the main thread; the server's threads
+// inherit the mask.
+class Signals {
  public:
-  StopSignals() {
+  Signals() {
     ::sigemptyset(&set_);
     ::sigaddset(&set_, SIGINT);
     ::sigaddset(&set_, SIGTERM);
+    ::sigaddset(&set_, SIGHUP);
     ::pthread_sigmask(SIG_BLOCK, &set_, nullptr);
   }
-  void wait() const {
+  [[nodiscard]] int wait() const {
     int received = 0;
     ::sigwait(&set_, &received);
+    return received;
   }
 
  private:
@@ -103,12 +108,43 @@ void print_ready_table(BoxServer& server) {
   fmt::print("{}Serving until Ctrl-C.\n", table.render());
 }
 
+// SIGHUP: the ports' faults, as configuration file and options say now, hold from now on. What else
+// has changed in the file is for the next start.
+void reload_port_faults(const BoxOptions& options, emulator::Box& box) {
+  const Result<emulator::BoxConfig> config = build_config(options);
+  if (!config) {
+    spdlog::error("serve: the ports' faults stay as they are: {}", config.error().detail);
+    return;
+  }
+  std::vector<emulator::PortFault> faults(box.config().eth_ports());
+  for (const std::string& text : config->port_faults) {
+    const auto fault = emulator::parse_numbered_port_fault(text);
+    if (fault && fault->eth_port.value() < faults.size()) {
+      faults[fault->eth_port.value()] = fault->fault;
+    }
+  }
+  for (std::size_t i = 0; i < faults.size(); ++i) {
+    const EthPortId id(static_cast<EthPortId::rep>(i));
+    if (box.port_fault(id) == faults[i]) {
+      continue;  // a flapping one goes on as it did
+    }
+    if (const Result<void> set = box.set_port_fault(id, faults[i]); !set) {
+      spdlog::error("serve: Ethernet port {}: {}", i, set.error().detail);
+    } else {
+      spdlog::info("Ethernet port {} is {}", i, to_string(faults[i]));
+    }
+  }
+}
+
 ExitCode run_serve(const ServeOptions& options) {
   Result<emulator::BoxConfig> config = build_config(options.box);
   if (!config) {
     return fail("serve", config.error());
   }
-  const StopSignals stop_signals;
+  if (const Result<std::uint64_t> limit = driver::raise_descriptor_limit(); !limit) {
+    spdlog::warn("serve: {}", limit.error().detail);  // fewer connections, each refusal named
+  }
+  const Signals signals;
   const Result<std::unique_ptr<BoxServer>> server = BoxServer::start(std::move(*config));
   if (!server) {
     return fail("serve", server.error());
@@ -118,7 +154,9 @@ ExitCode run_serve(const ServeOptions& options) {
     const std::error_code reason(errno, std::generic_category());
     return fail("serve", Error(Errc::io_error, "standard output: " + reason.message()));
   }
-  stop_signals.wait();
+  while (signals.wait() == SIGHUP) {
+    reload_port_faults(options.box, (*server)->box());
+  }
   spdlog::debug("stopping");
   (*server)->stop();
   return ExitCode::ok;

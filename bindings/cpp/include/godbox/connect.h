@@ -50,9 +50,12 @@ namespace godbox {
 
 struct ConnectOptions {
   striping::ClientOptions client;
-  std::uint32_t lanes_per_eth_port = 0;  // 1 to 16; 0: default_lanes_per_eth_port()
-  std::uint32_t eth_ports_max = 0;       // use only the first n Ethernet ports; 0: all
-  std::size_t copy_threads = 1;          // local, dax: threads that copy, the caller's included
+  // At most so many, 1 to 16; 0: default_lanes_per_eth_port(). The first of each port is opened by
+  // connect(), the others when those that are open are busy.
+  std::uint32_t lanes_per_eth_port = 0;
+  bool lanes_on_demand = true;      // false: connect() opens all
+  std::uint32_t eth_ports_max = 0;  // use only the first n Ethernet ports; 0: all
+  std::size_t copy_threads = 1;     // local, dax: threads that copy, the caller's included
   // dax: the device of each DRAM channel, by its number. Empty: found by the serial numbers that
   // carry the box's number.
   std::vector<std::string> dax_devices{};
@@ -83,8 +86,9 @@ class Connection {
   std::unique_ptr<Impl> impl_;
 };
 
-// Returns when the session stands and every lane has been given a second to come up; a lane that
-// is not up by then is tried again in the background. connect_failed when none is.
+// Returns when the session stands and every lane that is opened at first has been given a second to
+// come up; one that is not up by then, and one that ends later, is tried again in the background,
+// at least every 0.4 s. connect_failed when none is.
 [[nodiscard]] Result<std::unique_ptr<Connection>> connect(std::string_view address,
                                                           const ConnectOptions& options = {});
 

@@ -9,6 +9,7 @@
 #include <godbox/emulator/box_config.h>
 #include <godbox/emulator/native_door.h>
 #include <godbox/emulator/pool_service.h>
+#include <godbox/emulator/port_fault.h>
 
 #include <memory>
 #include <string>
@@ -34,6 +35,10 @@ class Box {
   [[nodiscard]] NativeDoor& control_door();
   // Where a port listens, once known; INFO answers only ports that have an address.
   void set_eth_port_address(EthPortId id, const StreamAddress& address);
+  // From now on; the configuration's faults hold from the start. Errors: out_of_range (no such
+  // port), config_invalid (a slow port that has no rate to be slower than).
+  [[nodiscard]] Result<void> set_port_fault(EthPortId id, const PortFault& fault);
+  [[nodiscard]] PortFault port_fault(EthPortId id) const;
   // Calls service().on_timer(); give it to StreamNetwork::add_tick.
   void on_timer();
   // {"name", "mode", "epoch", "capacity_bytes", ..., "dram_channels": [...], "eth_ports": [...]}:

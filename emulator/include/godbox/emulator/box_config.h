@@ -77,6 +77,9 @@ struct BoxConfig {
   TimingMode mode = TimingMode::free;
   PacedRates rates;
   double time_scale = 1.0;  // paced: rates are divided by it
+  // What is wrong with Ethernet ports from the start: "3=slow:10%", "4=dead", "5=flap:1s", ... as
+  // parse_numbered_port_fault() reads them (port_fault.h); of a port's several the last holds.
+  std::vector<std::string> port_faults;
 
   std::uint32_t server_threads = 0;  // 0: one per two cores, at most one per Ethernet port
 

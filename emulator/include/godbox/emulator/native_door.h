@@ -9,6 +9,7 @@
 #pragma once
 
 #include <godbox/emulator/pool_service.h>
+#include <godbox/emulator/port_fault.h>
 #include <godbox/emulator/timing.h>
 #include <godbox/stream.h>
 
@@ -34,6 +35,9 @@ struct NativeDoorOptions {
   std::uint32_t requests_in_flight_max = 64;                     // per lane
   std::uint64_t bytes_in_flight_max = std::uint64_t{32} << 20U;  // per lane
   std::uint32_t connections_max = 4096;
+  // Of all doors of a box together. What is beyond either is answered with limit_exceeded, and
+  // beyond kRefusalsMax at a time closed without a word.
+  std::uint32_t connections_total_max = 65536;
   Duration hello_timeout = std::chrono::seconds(5);
   Duration stall_timeout = std::chrono::seconds(15);  // a peer that stops reading or mid-frame
   Duration sweep_period = std::chrono::milliseconds(200);
@@ -41,13 +45,17 @@ struct NativeDoorOptions {
 
 // What the door tells about the box; owned by Box.
 struct DoorContext {
+  static constexpr std::uint32_t kRefusalsMax = 64;
+
   PoolService& service;
   TimingModel& timing;
   const BoxConfig& config;
+  const PortFaults& port_faults;
   // INFO's answer, complete once all ports listen.
   std::function<wire::InfoReply()> info;
   std::function<std::string()> status_json;
   std::function<std::vector<int>()> memory_descriptors;  // MAP_MEMORY; empty: not offered
+  std::atomic<std::uint64_t>& connections_open;          // through all doors
 };
 
 class NativeDoor final : public StreamAcceptor {
@@ -59,7 +67,8 @@ class NativeDoor final : public StreamAcceptor {
 
   [[nodiscard]] std::unique_ptr<StreamEndpoint> accept(TimePoint now) override;
   [[nodiscard]] const EthPortCounters& counters() const;
-  // A port out of order: refuses new connections and closes the open ones at their next event.
+  // A port out of order: refuses new connections and closes the open ones at their next event, as
+  // one does that is dead by its PortFault.
   void set_down(bool down);
   [[nodiscard]] bool is_down() const;
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <godbox/emulator/box_config.h>
+#include <godbox/emulator/port_fault.h>
 #include <godbox/transport.h>
 #include <godbox/units.h>
 
@@ -43,7 +44,9 @@ class TimingModel {
 // Every transfer is done at once.
 [[nodiscard]] std::unique_ptr<TimingModel> make_free_timing();
 // Each DRAM channel, CXL link direction and Ethernet port direction is a queue served at its rate
-// divided by time_scale, without bursts.
-[[nodiscard]] std::unique_ptr<TimingModel> make_paced_timing(const BoxConfig& config);
+// divided by time_scale, without bursts. A slow Ethernet port takes what is booked while it is slow
+// at its share of that rate; `port_faults`, where there is one, outlives the model.
+[[nodiscard]] std::unique_ptr<TimingModel> make_paced_timing(
+    const BoxConfig& config, const PortFaults* port_faults = nullptr);
 
 }  // namespace godbox::emulator

@@ -12,8 +12,9 @@ constexpr std::size_t kSinkBytes = 4096;
 
 }  // namespace
 
-Connection::Connection(DoorState& door, TimePoint now)
+Connection::Connection(DoorState& door, TimePoint now, Errc refusal)
     : door_(door),
+      refusal_(refusal),
       exchanges_(door.context.service,
                  {door.options.requests_in_flight_max, door.options.bytes_in_flight_max}),
       opened_(now),
@@ -40,7 +41,8 @@ std::span<const MutableSpan> Connection::receive_spans() {
   if (state_ == State::holding) {
     return {&sink_span_, 1};
   }
-  return is_reading() && !has_turn_ahead_ ? reader_.spans() : std::span<const MutableSpan>();
+  return is_reading() && !has_turn_ahead_ && !is_silent_ ? reader_.spans()
+                                                         : std::span<const MutableSpan>();
 }
 
 std::size_t Connection::receive_bytes_least() const { return reader_.bytes_least(); }
@@ -56,7 +58,8 @@ void Connection::on_received(std::size_t size_bytes, TimePoint now) {
 }
 
 std::span<const ConstSpan> Connection::send_spans() {
-  if (state_ == State::broken || state_ == State::holding || state_ == State::closed) {
+  if (state_ == State::broken || state_ == State::holding || state_ == State::closed ||
+      is_silent_) {
     return {};
   }
   const std::span<const ConstSpan> spans = exchanges_.send_spans();
@@ -79,8 +82,7 @@ void Connection::on_sent(std::size_t size_bytes, TimePoint now) {
 
 // Everything that can go on now, does.
 void Connection::advance(TimePoint now) {
-  if (door_.is_down.load(std::memory_order_relaxed)) {
-    break_off();
+  if (is_cut_off(now)) {
     return;
   }
   handle_input(now);
@@ -95,9 +97,27 @@ void Connection::advance(TimePoint now) {
   was_idle_ = is_idle;
 }
 
+// By its port's fault nothing comes through now: a dead one ends the connection, a silent one lets
+// it stand. What came before waits, and nobody's clock runs, until the port is back.
+bool Connection::is_cut_off(TimePoint now) {
+  const PortFaultKind fault = door_.fault_at(now);
+  next_fault_change_ = door_.next_fault_change(now);
+  if (fault == PortFaultKind::dead) {
+    break_off();
+    return true;
+  }
+  const bool was_silent = is_silent_;
+  is_silent_ = fault == PortFaultKind::silent;
+  if (was_silent && !is_silent_) {
+    last_input_ = now;
+    last_output_ = now;
+  }
+  return is_silent_;
+}
+
 TimePoint Connection::stall_deadline() const {
   TimePoint deadline = kNever;
-  if (is_mapped_) {
+  if (is_mapped_ || is_silent_) {
     return deadline;  // silence ends its session, and nothing its hold
   }
   if (exchanges_.has_sendable()) {
@@ -113,14 +133,16 @@ TimePoint Connection::next_deadline() const {
   if (state_ == State::broken || state_ == State::holding || state_ == State::closed) {
     return kNever;
   }
-  if (has_turn_ahead_) {
+  if (has_turn_ahead_ && !is_silent_) {
     return last_turn_;
   }
-  if (is_woken_.load(std::memory_order_acquire)) {
-    return TimePoint();
+  TimePoint deadline = std::min({next_sweep_, next_fault_change_, stall_deadline()});
+  if (!is_silent_) {
+    if (is_woken_.load(std::memory_order_acquire)) {
+      return TimePoint();
+    }
+    deadline = std::min({deadline, exchanges_.next_ready(), parked_deadline()});
   }
-  TimePoint deadline =
-      std::min({next_sweep_, exchanges_.next_ready(), stall_deadline(), parked_deadline()});
   if (state_ == State::greeting) {
     deadline = std::min(deadline, opened_ + door_.options.hello_timeout);
   }
@@ -142,7 +164,9 @@ void Connection::on_timer(TimePoint now) {
     sweep();
   }
   has_turn_ahead_ = false;
-  serve_parked(now);
+  if (!is_silent_) {
+    serve_parked(now);
+  }
   advance(now);
 }
 
@@ -215,6 +239,7 @@ void Connection::end() {
   exchanges_.release_all();
   leave_session();
   door_.counters.connections_open.fetch_sub(1, std::memory_order_relaxed);
+  door_.context.connections_open.fetch_sub(1, std::memory_order_relaxed);
 }
 
 // The control connection is the session; lanes only join it.

@@ -32,7 +32,8 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   static constexpr std::uint32_t kLaneBodyBytesMax =
       wire::kSegmentsPerRequestMax * std::uint32_t{sizeof(wire::Segment)};
 
-  Connection(DoorState& door, TimePoint now);
+  // `refusal`: what its HELLO is answered with, when there is no room for it.
+  Connection(DoorState& door, TimePoint now, Errc refusal = Errc::ok);
   ~Connection() override;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -66,6 +67,7 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   void sweep();
   void leave_session();
   void end();
+  [[nodiscard]] bool is_cut_off(TimePoint now);
   [[nodiscard]] bool is_listening() const;
   [[nodiscard]] bool is_reading() const;
   [[nodiscard]] TimePoint stall_deadline() const;
@@ -113,6 +115,7 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   [[nodiscard]] Errc touch(TimePoint now);
 
   DoorState& door_;
+  const Errc refusal_;
   State state_ = State::greeting;
   wire::ConnectionKind kind_ = wire::ConnectionKind::control;
   SessionInfo session_;
@@ -148,7 +151,9 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   TimePoint next_sweep_;
   TimePoint last_turn_;         // when has_turn_ahead_ was set
   bool was_held_back_ = false;  // not reading
-  bool was_idle_ = true;        // nothing to send
+  bool is_silent_ = false;      // by its port's fault: neither reads nor sends
+  TimePoint next_fault_change_ = kNever;
+  bool was_idle_ = true;  // nothing to send
 };
 
 }  // namespace godbox::emulator

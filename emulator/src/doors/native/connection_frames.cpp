@@ -112,6 +112,9 @@ void Connection::handle_hello(ConstSpan body, TimePoint now) {
 }
 
 Errc Connection::greet(const wire::HelloRequest& request) {
+  if (refusal_ != Errc::ok) {
+    return refusal_;
+  }
   const bool is_lane = request.kind == wire::ConnectionKind::lane;
   if (request.auth_method != 0 || (is_lane && !door_.eth_port)) {
     return Errc::unsupported;

@@ -15,6 +15,17 @@ struct DoorState {
   EthPortCounters counters;
   std::atomic<bool> is_down{false};
   std::atomic<std::uint64_t> parked_bytes{0};  // of requests that wait for something to happen
+
+  // What is wrong with this door's port; nothing ever is with the control socket.
+  [[nodiscard]] PortFaultKind fault_at(TimePoint now) const {
+    if (is_down.load(std::memory_order_relaxed)) {
+      return PortFaultKind::dead;
+    }
+    return eth_port ? context.port_faults.kind_at(*eth_port, now) : PortFaultKind::healthy;
+  }
+  [[nodiscard]] TimePoint next_fault_change(TimePoint now) const {
+    return eth_port ? context.port_faults.next_change(*eth_port, now) : kNever;
+  }
 };
 
 }  // namespace godbox::emulator

@@ -25,6 +25,8 @@ struct NativeTransportOptions {
   wire::SessionSecret secret;
   Epoch epoch;
   std::vector<LaneTarget> lanes;  // one entry per lane, kLanesMax at most
+  // Only the first so many are opened now, the others by reopen(); 0: all.
+  std::size_t lanes_at_start = 0;
   Duration reply_timeout = std::chrono::milliseconds(2500);
 };
 
@@ -52,7 +54,7 @@ class NativeTransport final : public Transport {
  private:
   struct Lane {
     LaneTarget target;
-    std::unique_ptr<LaneClient> client;
+    std::unique_ptr<LaneClient> client;  // nullptr: unopened
     ConnectionId connection;
   };
   void open(std::size_t index);

@@ -30,7 +30,8 @@ struct ExecutorOptions {
   LanePolicy policy = LanePolicy::any;
   std::function<Result<SuperNicId>(PoolAddress)> super_nic_of{};  // affine
   Duration reopen_delay_min = std::chrono::milliseconds(10);      // doubled per failure up to max
-  Duration reopen_delay_max = std::chrono::seconds(1);
+  // Short enough for a port that is back to carry its share within a second.
+  Duration reopen_delay_max = std::chrono::milliseconds(400);
   // What a lane holds at most while it is measured (two requests always): 4 ms at 1 GB/s.
   std::uint64_t lane_bytes_in_flight = kLaneBytesInFlight;
 };

@@ -114,6 +114,9 @@ struct PlannerOptions {
   // What waits for those lanes or is in flight on them already: the more, the less a batch has to
   // be cut for all of them to be busy.
   std::uint64_t bytes_ahead = 0;
+  // `any`: the first run takes one CRC block and nothing else, so that a lane that was slow can be
+  // tried with it.
+  bool probe_first = false;
   // Longest request, below kRunBytesMax where lanes grant fewer bytes in flight.
   std::uint32_t run_bytes_max = kRunBytesMax;
   // affine only: the SuperNIC that owns the DRAM channel holding a pool address.

@@ -2,6 +2,7 @@
 //
 // What goes wrong on purpose while clients work.
 #include "world.h"
+#include <godbox/assert.h>
 
 #include <algorithm>
 
@@ -91,6 +92,29 @@ void take_door_down(World& world, SimRandom& dice) {
   world.network.schedule(world.now() + time, [&world, port] {
     if (world.box.is_running()) {
       world.box.box().eth_port_door(port).set_down(false);
+    }
+  });
+}
+
+// An Ethernet port is slow, or goes and comes back again and again, until it is healed.
+void make_port_faulty(World& world, SimRandom& dice) {
+  if (!world.box.is_running()) {
+    return;
+  }
+  const EthPortId port(static_cast<std::uint16_t>(dice.below(world.box.config().eth_ports())));
+  emulator::PortFault fault;
+  fault.kind = dice.one_in(2) ? emulator::PortFaultKind::dead : emulator::PortFaultKind::silent;
+  fault.period = dice.duration(emulator::kPortFaultPeriodMin, milliseconds(600));
+  if (world.box.config().mode == emulator::TimingMode::paced && dice.one_in(2)) {
+    fault = {.kind = emulator::PortFaultKind::slow, .rate_share = 0.1};
+  }
+  const Duration time = dice.duration(milliseconds(5), seconds(3));
+  world.logf("FAULT Ethernet port {} is {} for {} ms", port.value(), to_string(fault),
+             time.count() / 1'000'000);
+  GODBOX_ASSERT(world.box.box().set_port_fault(port, fault).has_value());
+  world.network.schedule(world.now() + time, [&world, port] {
+    if (world.box.is_running()) {
+      GODBOX_ASSERT(world.box.box().set_port_fault(port, {}).has_value());
     }
   });
 }
@@ -192,13 +216,14 @@ struct Fault {
   const char* name;
   void (*apply)(World& world, SimRandom& dice);
 };
-constexpr std::array<Fault, 12> kFaults{{{"cut", cut_connections},
+constexpr std::array<Fault, 13> kFaults{{{"cut", cut_connections},
                                          {"cut", cut_connections},
                                          {"half dead", half_kill_connections},
                                          {"stall", stall_connections},
                                          {"stall", stall_connections},
                                          {"port down", take_port_down},
                                          {"door down", take_door_down},
+                                         {"port faulty", make_port_faulty},
                                          {"client end", end_some_client},
                                          {"client end", end_some_client},
                                          {"restart", restart_box},
@@ -220,6 +245,7 @@ void heal(World& world) {
     world.network.set_down(world.box.eth_port_address(EthPortId(i)), false);
     if (world.box.is_running()) {
       world.box.box().eth_port_door(EthPortId(i)).set_down(false);
+      GODBOX_ASSERT(world.box.box().set_port_fault(EthPortId(i), {}).has_value());
     }
   }
   for (std::uint16_t i = 0; world.box.is_running() && i < world.box.config().dram_channels(); ++i) {

@@ -26,12 +26,13 @@ Result<std::unique_ptr<Transport>> make_lanes(const striping::Client::TransportC
   lanes.secret = context.session.secret;
   lanes.epoch = context.session.epoch;
   lanes.reply_timeout = shape.lane_reply_timeout;
-  for (const wire::EthPortInfo& port : context.box.eth_ports) {
-    const Result<StreamAddress> address = StreamAddress::parse(port.address);
-    if (!address) {
-      return address.error();
-    }
-    for (std::size_t i = 0; i < shape.lanes_per_port; ++i) {
+  lanes.lanes_at_start = shape.lanes_on_demand ? context.box.eth_ports.size() : 0;
+  for (std::size_t i = 0; i < shape.lanes_per_port; ++i) {
+    for (const wire::EthPortInfo& port : context.box.eth_ports) {
+      const Result<StreamAddress> address = StreamAddress::parse(port.address);
+      if (!address) {
+        return address.error();
+      }
       lanes.lanes.push_back({*address, port.id, port.super_nic});
     }
   }

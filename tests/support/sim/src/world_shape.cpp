@@ -193,6 +193,7 @@ WorldShape draw_shape(const SimWorldOptions& options, SimRandom& random) {
     shape.regions = false;
   }
   shape.client.crc = !unchecked;
+  shape.lanes_on_demand = random.one_in(2);
   return shape;
 }
 
@@ -204,15 +205,15 @@ std::string describe(const WorldShape& shape) {
   }
   return fmt::format(
       "{} SuperNICs x {} DRAM channels of {} MiB, {} Ethernet ports, backing {} KiB, eviction {}, "
-      "{}{}, {} clients of {} tenants, {} lanes per port, {} names of {} KiB together, {}{}",
+      "{}{}, {} clients of {} tenants, {} lanes per port{}, {} names of {} KiB together, {}{}",
       config.super_nics, config.dram_channels_per_super_nic,
       config.dram_channel_size.count() >> 20U, config.eth_ports(),
       shape.box.backing_limit.count() >> 10U,
       config.eviction == emulator::EvictionPolicy::lru ? "lru" : "none",
       config.mode == emulator::TimingMode::paced ? "paced" : "free",
       shape.box.control_over_tcp ? ", control over TCP" : "", shape.clients, shape.tenants,
-      shape.lanes_per_port, shape.names.size(), bytes >> 10U,
-      shape.client.lane_policy == striping::LanePolicy::affine ? "affine" : "any",
+      shape.lanes_per_port, shape.lanes_on_demand ? " on demand" : "", shape.names.size(),
+      bytes >> 10U, shape.client.lane_policy == striping::LanePolicy::affine ? "affine" : "any",
       shape.hostile_bits ? ", bits flip" : "");
 }
 

@@ -26,6 +26,7 @@ struct WorldShape {
   std::size_t clients = 1;
   std::size_t tenants = 1;
   std::size_t lanes_per_port = 1;
+  bool lanes_on_demand = false;
   std::size_t batch_items_max = 8;
   std::size_t operations_in_flight_max = 4;
   std::vector<NameShape> names;

@@ -17,7 +17,7 @@ namespace {
 BenchOptions options_for(const std::string& workload) {
   BenchOptions options;
   options.workloads = workload;
-  options.mode = workload == "scaling" ? "paced" : "free";
+  options.mode = workload == "scaling" || workload == "port-fault" ? "paced" : "free";
   return options;
 }
 
@@ -140,4 +140,43 @@ TEST_CASE("a working set that the machine cannot hold four times is refused", "[
   CHECK_FALSE(check_memory(plan, 100_MiB).has_value());
   plan.cases = make_plan(options_for("lookup")).value().cases;
   CHECK(check_memory(plan, 100_MiB).has_value());
+}
+
+TEST_CASE("faulty ports and many hosts take what is theirs", "[unit]") {
+  const Refusal refusals[] = {
+      {"port-fault", [](BenchOptions& o) { o.mode = "free"; }, {"--mode", "port-fault", "paced"}},
+      {"port-fault", [](BenchOptions& o) { o.faults = "dead,broken"; }, {"--fault", "broken"}},
+      {"port-fault", [](BenchOptions& o) { o.faults = ""; }, {"--fault"}},
+      {"port-fault", [](BenchOptions& o) { o.ports = "9,1"; }, {"--ports", "2 or more"}},
+      {"port-fault", [](BenchOptions& o) { o.ops = "read"; }, {"--op", "read", "block"}},
+      {"port-fault", [](BenchOptions& o) { o.hosts = 4; }, {"--hosts", "4", "incast"}},
+      {"incast", [](BenchOptions& o) { o.faults = "dead"; }, {"--fault", "dead", "port-fault"}},
+      {"incast", [](BenchOptions& o) { o.depth = 4; }, {"--depth", "4", "block"}},
+      {"incast", [](BenchOptions& o) { o.ports = "1,9"; }, {"--ports", "1,9"}},
+      {"incast", [](BenchOptions& o) { o.transports = "local"; }, {"--transport", "tcp"}},
+      {"incast", [](BenchOptions& o) { o.working_set = "64MiB"; }, {"--sizes", "160 MiB"}},
+  };
+  for (const Refusal& refusal : refusals) {
+    check_refused(refusal);
+  }
+  BenchOptions options = options_for("port-fault");
+  options.ports = "9,36";
+  options.faults = "slow:10%,dead,flap:1s";
+  const BenchPlan plan = make_plan(options).value();
+  REQUIRE(plan.cases.size() == 6);
+  CHECK(plan.cases[0].fault.kind == emulator::PortFaultKind::slow);
+  CHECK(plan.cases[5].eth_ports == 36);
+  CHECK(plan.cases[5].sweep == Sweep::eth_ports);
+}
+
+TEST_CASE("memory of many hosts is counted", "[unit]") {
+  BenchOptions options = options_for("incast");
+  options.working_set = "160MiB";
+  const BenchPlan plan = make_plan(options).value();
+  CHECK(check_memory(plan, 17 * 160_MiB + 256_MiB).has_value());
+  const auto refused = check_memory(plan, 17 * 160_MiB + 255_MiB);
+  REQUIRE_FALSE(refused.has_value());
+  for (const char* word : {"--hosts", "8 x 2 x 160 MiB"}) {
+    CHECK_THAT(refused.error().detail, ContainsSubstring(word));
+  }
 }

@@ -25,7 +25,9 @@ class BoxServer {
 
   // Returns when every port listens. An empty config.control_socket means the default path; an
   // unset config.backing_limit half of the machine's memory, or the whole capacity where that is
-  // devices or NUMA nodes. Throws std::system_error when the system gives no thread.
+  // devices or NUMA nodes. As many connections are taken as the process has descriptors for
+  // (limit_exceeded: for hardly any); raise that limit first. Throws std::system_error when the
+  // system gives no thread.
   [[nodiscard]] static Result<std::unique_ptr<BoxServer>> start(
       emulator::BoxConfig config, emulator::NativeDoorOptions door_options = {});
   ~BoxServer();
