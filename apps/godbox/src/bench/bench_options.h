@@ -14,7 +14,20 @@
 
 namespace godbox::app {
 
-enum class Workload : std::uint8_t { block, page, lookup, one_channel, scaling };
+enum class Workload : std::uint8_t {
+  block,
+  page,
+  lookup,
+  one_channel,
+  scaling,
+  remote_page,
+  scatter,
+  layers,
+  session,
+  mixed,
+  odd_sizes
+};
+inline constexpr std::size_t kWorkloadCount = 11;
 [[nodiscard]] std::string_view to_string(Workload workload);
 [[nodiscard]] std::string_view to_string(WorkOp op);
 
@@ -37,8 +50,10 @@ struct BenchOptions {
   std::optional<std::uint32_t> batch;    // 1
   std::optional<std::uint32_t> threads;  // 1
   std::uint32_t server_threads = 1;
-  std::optional<std::uint32_t> keys;   // 1000
-  std::optional<std::string> objects;  // 10000
+  std::optional<std::uint32_t> keys;    // 1000
+  std::optional<std::string> objects;   // 10000
+  std::optional<std::string> pieces;    // 30208
+  std::optional<std::uint32_t> layers;  // 80
   std::string target = "box";
   std::vector<std::string> dax_devices;      // --target dax: all of /dev/dax*
   std::optional<std::string> dax_coherence;  // coherent
@@ -47,6 +62,9 @@ struct BenchOptions {
   std::uint64_t seed = 1;
   bool verify = false;
   bool quick = false;
+  bool timeline = false;
+  std::string suite;   // quick, full; empty: none
+  std::string report;  // a file for the HTML report
   bool json = false;
 };
 
@@ -65,6 +83,7 @@ struct BenchCase {
   std::uint32_t lanes_per_eth_port = 1;
   bool crc = true;
   std::uint64_t objects = 0;  // lookup
+  std::uint32_t pieces = 0;   // scatter: of one request
   Sweep sweep = Sweep::none;
   double time_scale = 1;  // paced; settled before the first case runs
 };
@@ -83,8 +102,10 @@ struct BenchPlan {
   std::uint32_t copy_threads = 1;
   std::uint32_t server_threads = 1;
   std::uint32_t keys = 1000;
+  std::uint32_t layers = 80;
   std::uint64_t seed = 1;
   bool verify = false;
+  bool timeline = false;  // of the bytes on each DRAM channel and Ethernet port
 };
 
 // An option that none of the workloads uses is refused, not ignored. Errors: invalid_argument,

@@ -27,12 +27,19 @@ boost::json::value plain_or_null(bool present, Value value) {
   return present ? boost::json::value(value) : boost::json::value(nullptr);
 }
 
+std::string_view kind_of(const BenchRow& row) {
+  if (row.is_modelled) {
+    return "modelled";
+  }
+  return row.is_emulated() ? "emulated" : "real";
+}
+
 std::string_view temperature(bool is_cold) { return is_cold ? "cold" : "hot"; }
 
 void add_subject(const BenchRow& row, boost::json::object& object) {
   const bool moves = !row.is_lookup();
   object["workload"] = to_string(row.subject.workload);
-  object["kind"] = row.is_emulated() ? "emulated" : "real";
+  object["kind"] = kind_of(row);
   object["transport"] = to_string(row.subject.transport);
   object["mode"] = row.is_emulated() ? "paced" : "free";
   object["op"] = to_string(row.op);
@@ -174,7 +181,7 @@ void add_row(Table& table, const BenchRow& row) {
              format_duration(percentile(row.latencies_us, 50) * 1e-6),
              format_duration(percentile(row.latencies_us, 99) * 1e-6), or_dash(imbalance, "{:.3f}"),
              gb > 0 ? fmt::format("{:.2f}", row.cpu_seconds / gb) : "-",
-             row.is_emulated() ? "emulated" : "real"});
+             std::string(kind_of(row))});
 }
 
 }  // namespace godbox::app

@@ -89,9 +89,24 @@ Result<Rows> run_case(Environment& environment, const BenchCase& subject) {
       return run_lookup_case(environment, subject);
     case Workload::one_channel:
       return run_one_channel_case(environment, subject);
-    default:
-      return run_block_case(environment, subject);
+    case Workload::remote_page:
+      return run_remote_page_case(environment, subject);
+    case Workload::scatter:
+      return run_scatter_case(environment, subject);
+    case Workload::layers:
+      return run_layers_case(environment, subject);
+    case Workload::session:
+      return run_session_case(environment, subject);
+    case Workload::mixed:
+      return run_mixed_case(environment, subject);
+    case Workload::odd_sizes:
+      return run_odd_sizes_case(environment, subject);
+    case Workload::block:
+    case Workload::page:
+    case Workload::scaling:
+      break;
   }
+  return run_block_case(environment, subject);
 }
 
 Result<Rows> run_cases(Environment& environment) {
