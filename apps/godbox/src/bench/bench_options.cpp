@@ -2,6 +2,7 @@
 #include "bench/bench_options.h"
 
 #include "bench/plan_checks.h"
+#include "bench/suite.h"
 #include "cli/lists.h"
 #include <godbox/connect.h>
 
@@ -288,6 +289,10 @@ std::string_view to_string(Workload workload) {
   return kWorkloads[static_cast<std::size_t>(workload)];
 }
 
+bool is_workload(std::string_view name) {
+  return std::find(kWorkloads.begin(), kWorkloads.end(), name) != kWorkloads.end();
+}
+
 std::string_view to_string(WorkOp op) { return op == WorkOp::read ? "read" : "write"; }
 
 Result<BenchPlan> make_plan(const BenchOptions& options) {
@@ -414,6 +419,8 @@ void add_target_options(CLI::App& command, BenchOptions& options) {
 }  // namespace
 
 void add_bench_options(CLI::App& command, BenchOptions& options) {
+  command.add_option("--suite", options.suite,
+                     "quick (2 minutes, hot) or full (larger than the caches): all workloads");
   command
       .add_option("--workload", options.workloads,
                   "block, page, lookup, one-channel, scaling, remote-page, scatter, layers, "
