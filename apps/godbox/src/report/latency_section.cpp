@@ -115,7 +115,7 @@ std::string ping_pong_table(ResultRows rows) {
   for (const ResultRow& row : rows) {
     const auto ratio = row.number("of_ping_pong_p50");
     if (ratio) {
-      table.rows.push_back({name_of(row), format_duration(*row.number("p50_us") * 1e-6),
+      table.rows.push_back({name_of(row), format_duration(row.number("p50_us").value_or(0) * 1e-6),
                             format_duration(row.number("ping_pong_p50_us").value_or(0) * 1e-6),
                             fmt::format("{:.2f}", *ratio),
                             fmt::format("{:.2f}", row.number("of_ping_pong_p50_min").value_or(0)),

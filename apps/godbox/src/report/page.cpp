@@ -28,7 +28,7 @@ main, header { max-width: 1240px; margin: 0 auto; padding: 0 24px; }
 header { padding-top: 28px; }
 h1 { font-size: 1.7rem; margin: 0 0 4px; }
 h2 { font-size: 1.25rem; margin: 40px 0 4px; padding-top: 12px; border-top: 1px solid var(--line); }
-h3 { font-size: 1rem; margin: 0 0 2px; }
+h3 { font-size: 1rem; margin: 0 0 2px; color: var(--ink); }
 p { margin: 4px 0 10px; max-width: 78ch; }
 .soft, figcaption, .legend { color: var(--soft); font-size: 0.87rem; }
 figure { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 4px 24px;
@@ -40,6 +40,7 @@ figure > .beside { overflow: auto; max-height: 420px; }
 svg.plot { width: 100%; height: auto; display: block; }
 svg text { fill: var(--soft); font-size: 11.5px; font-family: inherit; }
 svg .axis-title { fill: var(--ink); font-size: 12.5px; }
+svg .value { fill: var(--ink); paint-order: stroke; stroke: var(--panel); stroke-width: 3px; }
 .grid { stroke: var(--line); stroke-width: 0.7; }
 .axis { stroke: var(--soft); stroke-width: 1; }
 .line { fill: none; stroke-width: 2; }
@@ -62,7 +63,7 @@ th:first-child, td:first-child { text-align: left; }
 td.text { text-align: left; }
 thead th { color: var(--soft); font-weight: 600; position: sticky; top: 0; background: inherit; }
 .scroll { overflow-x: auto; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); gap: 10px;
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(185px, 1fr)); gap: 10px;
   margin: 14px 0; padding: 0; }
 .facts > div { background: var(--panel); border: 1px solid var(--line); border-radius: 8px;
   padding: 8px 12px; }

@@ -267,6 +267,12 @@ std::string render(const BarPlot& plot) {
   const Scale x(axis, 0, most, kBarLeft, kWidth - kRight - kTextRoom);
   std::string out = open_svg(plot.label, height);
   add_x_axis(out, x, axis, height);
+  if (plot.reference > 0) {
+    out += fmt::format(
+        "<line class=\"line reference\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" "
+        "y1=\"{1:.1f}\" y2=\"{2:.1f}\"><title>{3}</title></line>\n",
+        x(plot.reference), kTop - 4, height - kBottom, escaped(plot.reference_name));
+  }
   for (std::size_t i = 0; i < plot.bars.size(); ++i) {
     const Bar& bar = plot.bars[i];
     const double y = kTop + kBarStep * static_cast<double>(i) + (kBarStep - kBarHeight) / 2;
@@ -276,13 +282,7 @@ std::string render(const BarPlot& plot) {
         "height=\"{:g}\"><title>{}: {}</title></rect>\n",
         bar.colour % kColours, x(0), y, std::max(x(bar.value) - x(0), 0.5), kBarHeight,
         escaped(bar.name), escaped(bar.text));
-    out += text_at(x(bar.value) + 5, y + kBarHeight - 2, "start", bar.text);
-  }
-  if (plot.reference > 0) {
-    out += fmt::format(
-        "<line class=\"line reference\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" "
-        "y1=\"{1:.1f}\" y2=\"{2:.1f}\"><title>{3}</title></line>\n",
-        x(plot.reference), kTop - 4, height - kBottom, escaped(plot.reference_name));
+    out += text_at(x(bar.value) + 5, y + kBarHeight - 2, "start", bar.text, "value");
   }
   return out + "</svg>\n";
 }

@@ -74,6 +74,11 @@ std::string or_dash(const std::optional<double>& value, const char* format) {
   return value ? fmt::format(fmt::runtime(format), *value) : "-";
 }
 
+std::string time_or_dash(const ResultRow& row, std::string_view field) {
+  const double value_us = row.number(field).value_or(0);
+  return value_us > 0 ? format_duration(value_us * 1e-6) : "-";
+}
+
 // Any workload's own figures, as they are in the document.
 std::string own_figures(ResultRows rows, std::string_view workload, std::string_view title) {
   const std::vector<ResultRow> mine = rows_of(rows, workload);
@@ -91,10 +96,8 @@ std::string own_figures(ResultRows rows, std::string_view workload, std::string_
   page::HtmlTable table{{"what", "GB/s", "p50", "p99"}, {}};
   table.heads.insert(table.heads.end(), fields.begin(), fields.end());
   for (const ResultRow& row : mine) {
-    std::vector<std::string> cells{
-        name_of(row), or_dash(row.number("gb_per_s_median"), "{:.3g}"),
-        row.has("p50_us") ? format_duration(*row.number("p50_us") * 1e-6) : "-",
-        row.has("p99_us") ? format_duration(*row.number("p99_us") * 1e-6) : "-"};
+    std::vector<std::string> cells{name_of(row), or_dash(row.number("gb_per_s_median"), "{:.3g}"),
+                                   time_or_dash(row, "p50_us"), time_or_dash(row, "p99_us")};
     for (const std::string& field : fields) {
       cells.push_back(row.has(field) ? plain_text(row.fields().at(field)) : "-");
     }
@@ -238,10 +241,6 @@ std::string all_rows_section(ResultRows rows) {
     const auto value = row.number(field);
     return value ? format_size(SizeBytes(static_cast<std::uint64_t>(*value))) : "-";
   };
-  const auto time_text = [](const ResultRow& row, std::string_view field) {
-    const double value = row.number(field).value_or(0);
-    return value > 0 ? format_duration(value * 1e-6) : "-";
-  };
   for (const ResultRow& row : rows) {
     table.rows.push_back({row.text("id"),
                           row.text("workload"),
@@ -259,8 +258,8 @@ std::string all_rows_section(ResultRows rows) {
                           or_dash(row.number("gb_per_s_max"), "{:.3g}"),
                           or_dash(row.number("ceiling_gb_per_s"), "{:.3g}"),
                           or_dash(row.number("efficiency"), "{:.2f}"),
-                          time_text(row, "p50_us"),
-                          time_text(row, "p99_us"),
+                          time_or_dash(row, "p50_us"),
+                          time_or_dash(row, "p99_us"),
                           or_dash(row.number("channel_imbalance"), "{:.3f}"),
                           size_text(row, "bytes_checked"),
                           or_dash(row.number("wrong_bytes"), "{:g}")});
