@@ -46,6 +46,9 @@ class Scale {
   Scale(const Axis& axis, double low, double high, double from, double to)
       : is_logarithmic_(axis.is_logarithmic), from_(from), to_(to) {
     if (is_logarithmic_) {
+      // What is not positive has no place on such an axis; it is drawn at its end.
+      low = low > 0 ? low : std::min(1.0, high > 0 ? high : 1.0);
+      high = std::max(low, high);
       low_ = std::pow(10, std::floor(std::log10(low) * 3 - 1e-9) / 3);
       high_ = std::pow(10, std::ceil(std::log10(high) * 3 + 1e-9) / 3);
       ticks_ = axis.ticks.empty() ? logarithmic_ticks(low_, high_) : axis.ticks;
@@ -208,6 +211,9 @@ std::vector<Tick> round_ticks(double low, double high, int count) {
 }
 
 std::vector<Tick> logarithmic_ticks(double low, double high) {
+  if (!(low > 0) || !std::isfinite(high)) {
+    return {};
+  }
   const double decades = std::log10(high / low);
   std::vector<Tick> ticks;
   for (double power = std::floor(std::log10(low)); power <= std::log10(high); ++power) {
@@ -227,6 +233,9 @@ std::string render(const LinePlot& plot) {
   Bounds y_bounds;
   for (const Series& series : plot.series) {
     for (const Point& point : series.points) {
+      if (!std::isfinite(point.x) || !std::isfinite(point.y)) {
+        continue;
+      }
       x_bounds.add(point.x);
       y_bounds.add(point.y);
       if (point.y_max > point.y_min) {
