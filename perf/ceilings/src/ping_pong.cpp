@@ -46,9 +46,12 @@ bool send_all(int socket, ConstSpan bytes) {
   return true;
 }
 
-bool receive_all(int socket, MutableSpan bytes) {
+bool receive_all(int socket, MutableSpan bytes, int flags = 0) {
   while (!bytes.empty()) {
-    const ssize_t received = ::recv(socket, bytes.data(), bytes.size(), 0);
+    const ssize_t received = ::recv(socket, bytes.data(), bytes.size(), flags);
+    if (received < 0 && errno == EAGAIN) {
+      continue;
+    }
     if (received <= 0) {
       return false;
     }
@@ -80,9 +83,9 @@ struct PingPong::Impl {
     }
   }
 
-  bool round_trip() {
+  bool round_trip(int flags) {
     return send_all(pair.client(), is_read ? MutableSpan(small_near) : near.next()) &&
-           receive_all(pair.client(), is_read ? near.next() : MutableSpan(small_near));
+           receive_all(pair.client(), is_read ? near.next() : MutableSpan(small_near), flags);
   }
 
   SocketPair pair;
@@ -119,12 +122,13 @@ Result<std::unique_ptr<PingPong>> PingPong::start(const CeilingBuffers& buffers,
   return std::unique_ptr<PingPong>(new PingPong(std::move(impl)));
 }
 
-Result<std::vector<double>> PingPong::measure(std::size_t round_trips) {
+Result<std::vector<double>> PingPong::measure(std::size_t round_trips, Wait wait) {
+  const int flags = wait == Wait::spin ? MSG_DONTWAIT : 0;
   std::vector<double> took_us;
   took_us.reserve(round_trips);
   for (std::size_t i = 0; i < round_trips; ++i) {
     const auto begin = std::chrono::steady_clock::now();
-    if (!impl_->round_trip()) {
+    if (!impl_->round_trip(flags)) {
       const std::error_code reason(errno, std::generic_category());
       return Error(Errc::io_error, fmt::format("the ping-pong ended: {}", reason.message()));
     }

@@ -125,12 +125,10 @@ class RemotePageCase {
     std::vector<double> ratios;
     std::vector<double> medians;
     for (std::uint32_t repeat = 0; repeat < environment_.plan().repeats; ++repeat) {
-      const double cpu_begin = cpu_seconds_used();
-      const Result<std::vector<double>> round_trips = (*ping_pong)->measure(pages_per_pass_);
+      const Result<std::vector<double>> round_trips = best_round_trips(**ping_pong, row);
       if (!round_trips) {
         return round_trips.error();
       }
-      row.ceiling_cpu_seconds += cpu_seconds_used() - cpu_begin;
       const double least = percentile(*round_trips, 50);
       const LoopResult result = pass(op);
       if (result.failures > 0) {
@@ -142,12 +140,33 @@ class RemotePageCase {
       environment_.progress().advance(1);
     }
     row.ceiling_kind = "ping-pong";
-    row.ceiling_variant = "blocking send and recv, 1 connection, messages of godbox's sizes";
+    row.ceiling_variant =
+        "send and recv, 1 connection, messages of godbox's sizes, the better of a client that "
+        "blocks and one that spins";
     row.extra["ping_pong_p50_us"] = figure(summarise(medians).median, 4);
     row.extra["of_ping_pong_p50"] = figure(summarise(ratios).median, 4);
     row.extra["of_ping_pong_p50_min"] = figure(summarise(ratios).min, 4);
     row.extra["of_ping_pong_p50_max"] = figure(summarise(ratios).max, 4);
     return {};
+  }
+
+  // Of a client that blocks and one that looks for its reply, the one with the lower median.
+  Result<std::vector<double>> best_round_trips(perf::PingPong& ping_pong, BenchRow& row) const {
+    std::vector<double> best;
+    double best_cpu_seconds = 0;
+    for (const auto wait : {perf::PingPong::Wait::block, perf::PingPong::Wait::spin}) {
+      const double cpu_begin = cpu_seconds_used();
+      Result<std::vector<double>> round_trips = ping_pong.measure(pages_per_pass_, wait);
+      if (!round_trips) {
+        return round_trips;
+      }
+      if (best.empty() || percentile(*round_trips, 50) < percentile(best, 50)) {
+        best = std::move(*round_trips);
+        best_cpu_seconds = cpu_seconds_used() - cpu_begin;
+      }
+    }
+    row.ceiling_cpu_seconds += best_cpu_seconds;
+    return best;
   }
 
   static double seconds_of(std::span<const double> round_trips_us) {

@@ -31,7 +31,7 @@ TEST_CASE("a ping-pong's replies walk through both buffers", "[unit]") {
   std::memset(buffers.pool.bytes().data(), 7, 64 << 10);
   std::memset(buffers.user.bytes().data(), 9, 64 << 10);
   const auto ping_pong = PingPong::start(buffers.view(), {64, 4096}).value();
-  const auto took_us = ping_pong->measure(16);
+  const auto took_us = ping_pong->measure(16, PingPong::Wait::spin);
   REQUIRE(took_us.has_value());
   REQUIRE(took_us->size() == 16);
   CHECK(std::all_of(took_us->begin(), took_us->end(), [](double us) { return us > 0; }));
@@ -43,7 +43,7 @@ TEST_CASE("a ping-pong of long requests carries them to the pool's side", "[unit
   std::memset(buffers.pool.bytes().data(), 7, 64 << 10);
   std::memset(buffers.user.bytes().data(), 9, 64 << 10);
   const auto ping_pong = PingPong::start(buffers.view(), {4096, 64}).value();
-  REQUIRE(ping_pong->measure(16).has_value());
+  REQUIRE(ping_pong->measure(16, PingPong::Wait::block).has_value());
   CHECK(all_are(buffers.pool.bytes(), std::byte{9}));
 }
 

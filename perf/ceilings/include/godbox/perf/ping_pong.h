@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The least that one small access over TCP can take: a request and its reply on one loopback
-// connection, by plain blocking send and recv, and nothing else. The reply comes from one buffer
-// and goes into another, walking through both, as a read of the pool does; a write is the other way
-// round. Thread-safety: one thread; the far end is a thread of its own. Ownership: the buffers
-// outlive it. Units: bytes, microseconds. Errors: invalid_argument (a size of 0, or larger than a
-// buffer), io_error.
+// connection, by plain send and recv, and nothing else. The reply comes from one buffer and goes
+// into another, walking through both, as a read of the pool does; a write is the other way round.
+// The far end blocks, as a server does; the near end blocks too, or looks for the reply until it is
+// there: which is faster depends on what else the machine does. Thread-safety: one thread; the far
+// end is a thread of its own. Ownership: the buffers outlive it. Units: bytes, microseconds.
+// Errors: invalid_argument (a size of 0, or larger than a buffer), io_error.
 #pragma once
 
 #include <godbox/perf/ceiling.h>
@@ -29,8 +30,9 @@ class PingPong {
   PingPong(const PingPong&) = delete;
   PingPong& operator=(const PingPong&) = delete;
 
+  enum class Wait : std::uint8_t { block, spin };
   // So many round trips, one after the other; microseconds of each.
-  [[nodiscard]] Result<std::vector<double>> measure(std::size_t round_trips);
+  [[nodiscard]] Result<std::vector<double>> measure(std::size_t round_trips, Wait wait);
 
  private:
   struct Impl;
