@@ -99,7 +99,7 @@ class ScreenshotTest(unittest.TestCase):
         wanted = os.environ.get("GODBOX_SCREENSHOT")
         if not wanted:
             self.skipTest("GODBOX_SCREENSHOT names no file")
-        shutil.copy(take_picture(self.folder, self.page, 1130, scale=1), wanted)
+        shutil.copy(take_picture(self.folder, self.page, 1345, scale=1), wanted)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,9 @@ std::string conditions_of(ResultRows rows) {
     }
   }
   std::string text = fmt::format("{}", fmt::join(kinds, " and "));
+  if (!text.empty() && text.front() >= 'a' && text.front() <= 'z') {
+    text.front() = static_cast<char>(text.front() - 'a' + 'A');  // a sentence of its own
+  }
   if (!temperatures.empty()) {
     text += fmt::format("; {}", fmt::join(temperatures, " and "));
   }

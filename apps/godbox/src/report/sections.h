@@ -30,7 +30,7 @@ using ResultRows = std::span<const ResultRow>;
 // --- Shared. ---
 // "read over tcp, 4 MiB"
 [[nodiscard]] std::string name_of(const ResultRow& row);
-// "real; hot, 64 MiB", of all of them: "real; hot and cold, 64 MiB to 1.07 GiB".
+// "Real; hot; working set 64 MiB"; of several: "Real; cold and hot; working sets 64 MiB to 1 GiB".
 [[nodiscard]] std::string conditions_of(ResultRows rows);
 
 }  // namespace godbox::app

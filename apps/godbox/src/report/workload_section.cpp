@@ -200,7 +200,7 @@ std::string session_figure(ResultRows rows) {
   plot.x = {.title = "DRAM channels (logarithmic)", .is_logarithmic = true, .ticks = ticks};
   plot.y = {.title = "seconds for 100 GB (logarithmic)", .is_logarithmic = true};
   return page::figure({"session", "The time to move 100 GB",
-                       "modelled: the slowest stage of the box in the timing model, nothing was "
+                       "Modelled: the slowest stage of the box in the timing model, nothing was "
                        "moved. What this machine took for its working set stands in the table "
                        "below.",
                        svg::render(plot), std::move(table)});

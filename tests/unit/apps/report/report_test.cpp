@@ -63,7 +63,7 @@ TEST_CASE("texts of a document cannot become markup of its report", "[unit]") {
 TEST_CASE("a figure says what kind it is, hot or cold, and how much was walked", "[unit]") {
   const std::string html = report_of(scaling_row(1, 0.25) + "," + scaling_row(18, 4.5));
   CHECK_THAT(html, ContainsSubstring("data-plot=\"emulated-channels\""));
-  CHECK_THAT(html, ContainsSubstring("emulated; hot; working set 64 MiB"));
+  CHECK_THAT(html, ContainsSubstring("Emulated; hot; working set 64 MiB"));
   CHECK_THAT(html, ContainsSubstring(">450<"));  // of the box, in the table beside the plot
 }
 
