@@ -2,16 +2,18 @@
 //
 // The latency of one page of remote memory: a region whose key the client holds, so that a page is
 // one request and one reply. Each pass walks on through the region. Beside it, in turn with it:
-// over TCP a ping-pong of raw sockets whose messages have as many bytes as godbox's own; over local
-// the copy itself.
+// over TCP a ping-pong of raw sockets whose messages have as many bytes as godbox's own, both with
+// their far ends on other processors than their near ends; over local the copy itself.
 #include "bench/workloads.h"
 #include "cli/json.h"
 #include "measure/machine.h"
+#include "measure/processor_split.h"
 #include "measure/statistics.h"
 #include <godbox/crc32c.h>
 #include <godbox/wire.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -25,10 +27,12 @@ constexpr std::size_t kRequestBytes = wire::kHeaderBytes + sizeof(wire::Segment)
 
 class RemotePageCase {
  public:
-  RemotePageCase(Environment& environment, const BenchCase& subject, std::unique_ptr<Rig> rig)
+  RemotePageCase(Environment& environment, const BenchCase& subject, std::unique_ptr<Rig> rig,
+                 const ProcessorSplit* split)
       : environment_(environment),
         subject_(subject),
         rig_(std::move(rig)),
+        split_(split),
         pages_(environment.plan().working_set / subject.size),
         memory_(environment.user_memory().first((subject.size * pages_).count())),
         pages_per_pass_(std::min(pages_, kPagesPerPassMax)) {}
@@ -118,7 +122,9 @@ class RemotePageCase {
     const perf::PingPongOptions sizes{
         .request_bytes = is_read ? kRequestBytes : kRequestBytes + page,
         .reply_bytes = is_read ? wire::kHeaderBytes + page : wire::kHeaderBytes};
+    split_->begin_far_end();
     const auto ping_pong = environment_.ping_pong(sizes);
+    split_->end_far_end();
     if (!ping_pong) {
       return ping_pong.error();
     }
@@ -143,6 +149,7 @@ class RemotePageCase {
     row.ceiling_variant =
         "send and recv, 1 connection, messages of godbox's sizes, the better of a client that "
         "blocks and one that spins";
+    row.extra["processors"] = split_->is_apart() ? "apart" : "shared";
     row.extra["ping_pong_p50_us"] = figure(summarise(medians).median, 4);
     row.extra["of_ping_pong_p50"] = figure(summarise(ratios).median, 4);
     row.extra["of_ping_pong_p50_min"] = figure(summarise(ratios).min, 4);
@@ -190,6 +197,7 @@ class RemotePageCase {
   Environment& environment_;
   BenchCase subject_;
   std::unique_ptr<Rig> rig_;
+  const ProcessorSplit* split_;  // tcp
   std::uint64_t pages_;
   MutableSpan memory_;
   std::uint64_t pages_per_pass_;
@@ -205,12 +213,20 @@ Result<Rows> run_remote_page_case(Environment& environment, const BenchCase& sub
   if (!config) {
     return config.error();
   }
+  std::optional<ProcessorSplit> split;
+  if (subject.transport == TransportKind::tcp) {
+    split.emplace();
+    split->begin_far_end();
+  }
   Result<std::unique_ptr<Rig>> rig = Rig::start(
       *config, {subject.transport, subject.lanes_per_eth_port, plan.copy_threads, false});
+  if (split) {
+    split->end_far_end();
+  }
   if (!rig) {
     return rig.error();
   }
-  return RemotePageCase(environment, subject, std::move(*rig)).run();
+  return RemotePageCase(environment, subject, std::move(*rig), split ? &*split : nullptr).run();
 }
 
 }  // namespace godbox::app
