@@ -26,6 +26,8 @@ SCALING_ERROR_PERCENT_MAX = 5.0
 ONE_CHANNEL_ERROR_MAX = 0.05
 CHANNELS_BALANCED = (1, 7, 18, 28)
 SWEEP_POINTS = 6 + 9  # channels, ports
+SCATTER_OF_BLOCKS_MIN = 0.7
+PING_PONG_TIMES_MAX = 1.3  # of a page of 4 KiB
 GROUP_SECONDS_MAX = 1800
 PORTS_WIDE = 36
 PORT_FAULTS = 3  # slow, dead, flapping
@@ -153,6 +155,20 @@ def judge_incast(rows: Rows) -> Iterator[Figure]:
                      INCAST_SHARE_MIN, is_floor=True)
 
 
+def judge_scatter(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        case = f"{row['pieces']} x {name_of(row)}, {row['temperature']}"
+        yield Figure(f"of the rate of blocks of 1 MiB: {case}", row["of_block_rate"],
+                     SCATTER_OF_BLOCKS_MIN, is_floor=True)
+
+
+def judge_page(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        yield Figure(f"times a ping-pong's p50 of {row['ping_pong_p50_us']:.1f} us: "
+                     f"{name_of(row)}, {row['temperature']}", row["of_ping_pong_p50"],
+                     PING_PONG_TIMES_MAX)
+
+
 def judge_hits_of(kind: str) -> Callable[[Rows], Iterator[Figure]]:
     def judge(rows: Rows) -> Iterator[Figure]:
         for row in rows:
@@ -207,6 +223,12 @@ GROUPS = {
                              quick=("--quick", "--repeats", "1")),
     "incast": Group(["--workload", "incast"], judge_incast, rows=1,
                     quick=("--quick", "--repeats", "1", "--sizes", "16MiB")),
+    "scatter": Group(["--workload", "scatter", "--sizes", "16KiB", "--pieces", "30208",
+                      "--working-set", "1GiB"], judge_scatter, rows=4,
+                     quick=("--quick", "--pieces", "2048", "--working-set", "64MiB")),
+    "page": Group(["--workload", "remote-page", "--transport", "tcp", "--sizes", "4KiB",
+                   "--working-set", "1GiB"], judge_page, rows=2,
+                  quick=("--quick", "--working-set", "64MiB")),
     **{f"replay-{kind}": Group(["--generate", kind, "--index-only", "--pool-blocks",
                                 "1000,5000,10000,30000,50000,unbounded"],
                                judge_hits_of(kind), rows=6, quick=("--requests", "500"),

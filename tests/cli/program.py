@@ -17,7 +17,7 @@ RUN_SECONDS_MAX = 60
 START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 10
 
-OK, FAILURE, USAGE, NOT_FOUND, UNREACHABLE, ALREADY_EXISTS, NO_ROOM, IN_USE = range(8)
+OK, FAILURE, USAGE, NOT_FOUND, UNREACHABLE, ALREADY_EXISTS, NO_ROOM, IN_USE, WORSE = range(9)
 
 # Small enough to start many of them, large enough for every test.
 SMALL_BOX = ["--preset", "laptop", "--tcp-port-base", "0", "--backing-limit", "256MiB"]

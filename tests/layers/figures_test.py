@@ -56,6 +56,18 @@ class FiguresTest(unittest.TestCase):
         row = {**BLOCK, "channels": 18, "block_imbalance_max": 1.04, "channel_imbalance": 1.06}
         self.assertEqual(len(misses(check_figures.judge_balance, [row])), 1)
 
+    def test_scattered_pieces_beside_blocks(self):
+        row = {**BLOCK, "workload": "scatter", "pieces": 30208}
+        self.assertEqual(misses(check_figures.judge_scatter, [{**row, "of_block_rate": 0.71}]), [])
+        self.assertEqual(len(misses(check_figures.judge_scatter, [{**row, "of_block_rate": 0.69}])),
+                         1)
+
+    def test_one_page_beside_a_ping_pong(self):
+        row = {**BLOCK, "workload": "remote-page", "ping_pong_p50_us": 7.0}
+        self.assertEqual(misses(check_figures.judge_page, [{**row, "of_ping_pong_p50": 1.29}]), [])
+        self.assertEqual(len(misses(check_figures.judge_page, [{**row, "of_ping_pong_p50": 1.31}])),
+                         1)
+
     def test_hit_shares_miss_on_either_side(self):
         judge = check_figures.judge_hits_of("synthetic")
         for share, count in ((0.43, 0), (0.42, 0), (0.435, 1), (0.41, 1)):

@@ -29,7 +29,8 @@ constexpr std::string_view kFooter = R"(Start here:
   godbox status
 
 Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 no such object,
-4 no box answers, 5 the name is there already, 6 no room, 7 the port or socket is in use.)";
+4 no box answers, 5 the name is there already, 6 no room, 7 the port or socket is in use,
+8 a figure is worse than before (bench compare).)";
 
 // What a command printed may still fail to arrive (a full disk, a closed pipe).
 ExitCode check_output(ExitCode code) {

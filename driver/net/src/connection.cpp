@@ -148,10 +148,17 @@ void Connection::finish_connect() {
   if (is_connected_to_itself(socket)) {
     return close(Errc::connect_failed);
   }
+  if (!register_anew()) {
+    return close(Errc::limit_exceeded);
+  }
   state_ = State::open;
   endpoint_->on_connected(loop_.now());
   loop_.count_event();
 }
+
+// A wait for room, which is how a connect is awaited, leaves the socket registered for it as long
+// as it lives: each later wait for bytes would first be told that there is room.
+bool Connection::register_anew() { return adopt(OwnedSocket(socket_.release())); }
 
 // --- Moving bytes
 // ---------------------------------------------------------------------------------

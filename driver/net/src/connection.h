@@ -50,6 +50,7 @@ class Connection final : public DeadlineHeap::Node,
   void attempt_connect();
   void finish_connect();
   [[nodiscard]] bool adopt(OwnedSocket socket);
+  [[nodiscard]] bool register_anew();
   void open_up();
   // Each moves bytes once; true when it should be tried again.
   bool receive_some(std::size_t& budget_bytes);

@@ -2,6 +2,7 @@
 #include "bench/bench_options.h"
 
 #include "bench/plan_checks.h"
+#include "bench/suite.h"
 #include "cli/lists.h"
 #include <godbox/connect.h>
 
@@ -24,8 +25,12 @@ constexpr std::uint32_t kQuickRepeats = 3;
 constexpr SizeBytes kWorkingSet{std::uint64_t{1} << 30U};
 constexpr std::uint32_t kRepeats = 9;
 
-const std::vector<std::string> kWorkloads{"block",   "page",       "lookup", "one-channel",
-                                          "scaling", "port-fault", "incast"};
+constexpr std::uint32_t kPiecesMax = 1U << 20U;
+
+// In the order of Workload.
+const std::vector<std::string> kWorkloads{
+    "block",  "page",    "lookup", "one-channel", "scaling",    "remote-page", "scatter",
+    "layers", "session", "mixed",  "odd-sizes",   "port-fault", "incast"};
 const std::vector<std::string> kTransports{"local", "tcp"};
 const std::vector<std::string> kOps{"read", "write"};
 const std::vector<std::string> kCrc{"on", "off"};
@@ -34,7 +39,7 @@ const std::vector<std::string> kCrc{"on", "off"};
 struct Axes {
   std::vector<std::string> workloads, transports, ops, crc;
   std::vector<SizeBytes> sizes;
-  std::vector<std::uint32_t> channels, ports, lanes, objects;
+  std::vector<std::uint32_t> channels, ports, lanes, objects, pieces;
   std::vector<emulator::PortFault> faults;
 };
 
@@ -97,6 +102,8 @@ Result<Axes> parse_axes(const BenchOptions& options) {
       take(parse_counts("--objects", options.objects.value_or("10000"), {1, kObjectsMax}),
            axes.objects, error) &&
       take(parse_faults(options.faults.value_or("slow:10%,dead,flap:1s")), axes.faults, error) &&
+      take(parse_counts("--pieces", options.pieces.value_or("30208"), {1, kPiecesMax}), axes.pieces,
+           error) &&
       (!options.sizes || take(parse_sizes("--sizes", *options.sizes), axes.sizes, error));
   if (!ok) {
     return error;
@@ -108,6 +115,16 @@ std::vector<SizeBytes> default_sizes(Workload workload) {
   switch (workload) {
     case Workload::page:
       return {4_KiB, 64_KiB, 256_KiB};
+    case Workload::remote_page:
+      return {4_KiB};
+    case Workload::scatter:
+      return {16_KiB};
+    case Workload::layers:
+      return {64_KiB};
+    case Workload::session:
+      return {20_MiB};
+    case Workload::mixed:
+    case Workload::odd_sizes:
     case Workload::one_channel:
     case Workload::scaling:
       return {1_MiB};
@@ -124,8 +141,24 @@ std::vector<std::uint32_t> first_of(const std::vector<std::uint32_t>& counts) {
   return {counts.front()};
 }
 
-// The page and block workloads: everything times everything. The local transport uses no Ethernet
-// port and has no lanes to vary.
+// Regions carry no CRC.
+bool is_remote_memory(Workload workload) {
+  return workload == Workload::remote_page || workload == Workload::scatter ||
+         workload == Workload::one_channel;
+}
+
+void add_each_piece_count(const Axes& axes, BenchCase one, BenchPlan& plan) {
+  if (one.workload != Workload::scatter) {
+    plan.cases.push_back(one);
+    return;
+  }
+  for (const std::uint32_t pieces : axes.pieces) {
+    one.pieces = pieces;
+    plan.cases.push_back(one);
+  }
+}
+
+// Everything times everything. The local transport uses no Ethernet port and has no lanes to vary.
 void add_transfer_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
   const std::vector<SizeBytes> sizes = axes.sizes.empty() ? default_sizes(workload) : axes.sizes;
   BenchCase one;
@@ -140,10 +173,10 @@ void add_transfer_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
         for (const std::uint32_t lanes : is_local ? first_of(axes.lanes) : axes.lanes) {
           one.lanes_per_eth_port = lanes_or_default(lanes, ports);
           for (const std::string& crc : axes.crc) {
-            one.crc = crc == "on";
+            one.crc = crc == "on" && !is_remote_memory(workload);
             for (const SizeBytes size : sizes) {
               one.size = size;
-              plan.cases.push_back(one);
+              add_each_piece_count(axes, one, plan);
             }
           }
         }
@@ -193,7 +226,15 @@ void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
   switch (workload) {
     case Workload::block:
     case Workload::page:
+    case Workload::remote_page:
+    case Workload::scatter:
+    case Workload::layers:
+    case Workload::session:
+    case Workload::odd_sizes:
       return add_transfer_cases(axes, workload, plan);
+    case Workload::mixed:
+      plan.cases.push_back(one);
+      return;
     case Workload::lookup:
       for (const std::uint32_t objects : axes.objects) {
         one.size = SizeBytes();
@@ -202,7 +243,7 @@ void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
       }
       return;
     case Workload::one_channel:
-      one.crc = false;  // regions carry none
+      one.crc = false;
       plan.cases.push_back(one);
       return;
     case Workload::scaling:
@@ -275,6 +316,8 @@ Result<void> apply_amounts(const BenchOptions& options, BenchPlan& plan) {
   plan.copy_threads = options.threads.value_or(1);
   plan.server_threads = options.server_threads;
   plan.keys = options.keys.value_or(1000);
+  plan.layers = options.layers.value_or(80);
+  plan.timeline = options.timeline;
   plan.seed = options.seed;
   plan.verify = options.verify;
   return check_sizes(plan);
@@ -284,6 +327,10 @@ Result<void> apply_amounts(const BenchOptions& options, BenchPlan& plan) {
 
 std::string_view to_string(Workload workload) {
   return kWorkloads[static_cast<std::size_t>(workload)];
+}
+
+bool is_workload(std::string_view name) {
+  return std::find(kWorkloads.begin(), kWorkloads.end(), name) != kWorkloads.end();
 }
 
 std::string_view to_string(WorkOp op) { return op == WorkOp::read ? "read" : "write"; }
@@ -376,12 +423,22 @@ void add_amounts(CLI::App& command, BenchOptions& options) {
   command.add_option("--hosts", options.hosts, "incast: hosts that want the block")
       ->default_str("8")
       ->check(CLI::Range(2, 64));
+  command.add_option("--pieces", options.pieces, "scatter: pieces of one request; a list")
+      ->default_str("30208");
+  command.add_option("--layers", options.layers, "layers: of the model")
+      ->default_str("80")
+      ->check(CLI::Range(1, 1024));
   command.add_option("--seed", options.seed, "Of names, bytes and orders")->capture_default_str();
   command.add_flag("--verify", options.verify,
                    "Compare every byte of every pass, outside the timed part (one pass of each "
                    "row is compared in any case)");
   command.add_flag("--quick", options.quick,
                    "64 MiB and 3 repeats, where they are not given: to see that it works");
+  command.add_flag("--timeline", options.timeline,
+                   "Add the bytes on each DRAM channel and Ethernet port over time to the rows of "
+                   "block over tcp");
+  command.add_option("--report", options.report,
+                     "Write an HTML report with plots to this file as well");
   command.add_flag("--json", options.json, "Print one JSON object (docs/bench.md)");
 }
 
@@ -408,10 +465,12 @@ void add_target_options(CLI::App& command, BenchOptions& options) {
 }  // namespace
 
 void add_bench_options(CLI::App& command, BenchOptions& options) {
+  command.add_option("--suite", options.suite,
+                     "quick (2 minutes, hot) or full (larger than the caches): all workloads");
   command
       .add_option("--workload", options.workloads,
-                  "block, page, lookup, one-channel, scaling, port-fault, incast; several with "
-                  "commas")
+                  "block, page, lookup, one-channel, scaling, remote-page, scatter, layers, "
+                  "session, mixed, odd-sizes, port-fault, incast; several with commas")
       ->capture_default_str();
   command.add_option("--transport", options.transports, "local, tcp or both")->default_str("both");
   command.add_option("--op", options.ops, "read, write or both")->default_str("both");

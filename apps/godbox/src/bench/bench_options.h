@@ -21,9 +21,16 @@ enum class Workload : std::uint8_t {
   lookup,
   one_channel,
   scaling,
+  remote_page,
+  scatter,
+  layers,
+  session,
+  mixed,
+  odd_sizes,
   port_fault,
   incast
 };
+inline constexpr std::size_t kWorkloadCount = 13;
 [[nodiscard]] std::string_view to_string(Workload workload);
 [[nodiscard]] std::string_view to_string(WorkOp op);
 
@@ -46,10 +53,12 @@ struct BenchOptions {
   std::optional<std::uint32_t> batch;    // 1
   std::optional<std::uint32_t> threads;  // 1
   std::uint32_t server_threads = 1;
-  std::optional<std::uint32_t> keys;   // 1000
-  std::optional<std::string> objects;  // 10000
-  std::optional<std::string> faults;   // slow:10%,dead,flap:1s
-  std::optional<std::uint32_t> hosts;  // 8
+  std::optional<std::uint32_t> keys;    // 1000
+  std::optional<std::string> objects;   // 10000
+  std::optional<std::string> pieces;    // 30208
+  std::optional<std::uint32_t> layers;  // 80
+  std::optional<std::string> faults;    // slow:10%,dead,flap:1s
+  std::optional<std::uint32_t> hosts;   // 8
   std::string target = "box";
   std::vector<std::string> dax_devices;      // --target dax: all of /dev/dax*
   std::optional<std::string> dax_coherence;  // coherent
@@ -58,6 +67,9 @@ struct BenchOptions {
   std::uint64_t seed = 1;
   bool verify = false;
   bool quick = false;
+  bool timeline = false;
+  std::string suite;   // quick, full; empty: none
+  std::string report;  // a file for the HTML report
   bool json = false;
 };
 
@@ -78,6 +90,7 @@ struct BenchCase {
   std::uint64_t objects = 0;  // lookup
   emulator::PortFault fault;  // port-fault
   std::uint32_t hosts = 1;    // incast
+  std::uint32_t pieces = 0;   // scatter: of one request
   Sweep sweep = Sweep::none;
   double time_scale = 1;  // paced; settled before the first case runs
 };
@@ -97,8 +110,10 @@ struct BenchPlan {
   std::uint32_t server_threads = 1;
   std::uint32_t keys = 1000;
   std::uint32_t hosts = 8;
+  std::uint32_t layers = 80;
   std::uint64_t seed = 1;
   bool verify = false;
+  bool timeline = false;  // of the bytes on each DRAM channel and Ethernet port
 };
 
 // An option that none of the workloads uses is refused, not ignored. Errors: invalid_argument,

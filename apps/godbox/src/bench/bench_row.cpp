@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/bench_row.h"
 
+#include "bench/suite.h"
 #include "cli/format.h"
 #include "cli/json.h"
 #include "measure/statistics.h"
@@ -12,6 +13,10 @@
 
 namespace godbox::app {
 namespace {
+
+constexpr double kCurvePercents[] = {1,  5,  10, 20, 30, 40,   50,   60,    70,
+                                     80, 90, 95, 98, 99, 99.5, 99.9, 99.99, 100};
+constexpr std::size_t kCurveLatenciesMin = 20;
 
 boost::json::value or_null(const std::optional<double>& value) {
   return value ? figure(*value) : boost::json::value(nullptr);
@@ -27,12 +32,46 @@ boost::json::value plain_or_null(bool present, Value value) {
   return present ? boost::json::value(value) : boost::json::value(nullptr);
 }
 
+boost::json::value figures_or_null(const std::vector<double>& values) {
+  if (values.empty()) {
+    return nullptr;
+  }
+  boost::json::array list;
+  for (const double value : values) {
+    list.push_back(figure(value));
+  }
+  return list;
+}
+
+// [per cent, us] pairs: the distribution as a reader of a plot needs it.
+boost::json::value latency_curve(const std::vector<double>& latencies_us) {
+  if (latencies_us.size() < kCurveLatenciesMin) {
+    return nullptr;
+  }
+  boost::json::array curve;
+  for (const double percent : kCurvePercents) {
+    // A percentile that no operation lies beyond says nothing.
+    if ((1 - percent / 100) * static_cast<double>(latencies_us.size()) >= 1 || percent >= 100) {
+      curve.push_back(boost::json::array{percent, figure(percentile(latencies_us, percent), 4)});
+    }
+  }
+  return curve;
+}
+
+std::string_view kind_of(const BenchRow& row) {
+  if (row.is_modelled) {
+    return "modelled";
+  }
+  return row.is_emulated() ? "emulated" : "real";
+}
+
 std::string_view temperature(bool is_cold) { return is_cold ? "cold" : "hot"; }
 
 void add_subject(const BenchRow& row, boost::json::object& object) {
   const bool moves = !row.is_lookup();
   object["workload"] = to_string(row.subject.workload);
-  object["kind"] = row.is_emulated() ? "emulated" : "real";
+  object["id"] = suite_id(to_string(row.subject.workload));
+  object["kind"] = kind_of(row);
   object["transport"] = to_string(row.subject.transport);
   object["mode"] = row.is_emulated() ? "paced" : "free";
   object["op"] = to_string(row.op);
@@ -61,6 +100,7 @@ void add_rates(const BenchRow& row, boost::json::object& object) {
   object["gb_per_s_min"] = or_null(has_rate, rate.min);
   object["gb_per_s_max"] = or_null(has_rate, rate.max);
   object["gb_per_s_mad"] = or_null(has_rate, rate.mad);
+  object["gb_per_s_repeats"] = figures_or_null(row.gb_per_s);
   object["ceiling"] = plain_or_null(!row.ceiling_kind.empty(), row.ceiling_kind);
   object["ceiling_variant"] = plain_or_null(!row.ceiling_variant.empty(), row.ceiling_variant);
   object["ceiling_gb_per_s"] = or_null(ceiling.count > 0, ceiling.median);
@@ -82,6 +122,7 @@ void add_costs(const BenchRow& row, boost::json::object& object) {
   object["operations"] = row.latencies_us.size();
   object["p50_us"] = or_null(!row.latencies_us.empty(), percentile(row.latencies_us, 50));
   object["p99_us"] = or_null(!row.latencies_us.empty(), percentile(row.latencies_us, 99));
+  object["latency_us_at_percent"] = latency_curve(row.latencies_us);
   object["channel_imbalance"] = or_null(row.dram_imbalance);
   object["block_imbalance_max"] = or_null(row.block_imbalance_max);
   object["bytes_checked"] = row.verification.bytes_checked;
@@ -174,7 +215,7 @@ void add_row(Table& table, const BenchRow& row) {
              format_duration(percentile(row.latencies_us, 50) * 1e-6),
              format_duration(percentile(row.latencies_us, 99) * 1e-6), or_dash(imbalance, "{:.3f}"),
              gb > 0 ? fmt::format("{:.2f}", row.cpu_seconds / gb) : "-",
-             row.is_emulated() ? "emulated" : "real"});
+             std::string(kind_of(row))});
 }
 
 }  // namespace godbox::app

@@ -42,6 +42,7 @@ struct BenchRow {
   std::optional<double> dram_imbalance;       // of the row's traffic
   std::optional<double> block_imbalance_max;  // of single blocks, by layout
   Verification verification;
+  bool is_modelled = false;   // nothing was moved: the model's own answer
   boost::json::object extra;  // the workload's own fields
 
   [[nodiscard]] bool is_emulated() const { return mode == emulator::TimingMode::paced; }

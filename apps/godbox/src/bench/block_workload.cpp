@@ -5,12 +5,14 @@
 // put (reserve, write, commit) under new names, while the blocks it replaces are still in the pool;
 // they are removed after the timed part.
 #include "bench/balance.h"
+#include "bench/timeline.h"
 #include "bench/workloads.h"
 #include "box/model_rate.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -82,9 +84,16 @@ class BlockCase {
       }
     }
     const std::vector<std::uint64_t> before = counted_bytes(rig_->box());
+    std::optional<Timeline> timeline;
+    if (environment_.plan().timeline && subject_.transport == TransportKind::tcp) {
+      timeline.emplace(rig_->box());
+    }
     const SizeBytes bytes = subject_.size * batch_ * operations_per_pass_;
     if (auto done = run_repeats(environment_, bytes, pass, row); !done) {
       return done.error();
+    }
+    if (timeline) {
+      row.extra["timeline"] = timeline->finish();
     }
     if (subject_.transport == TransportKind::tcp) {
       row.dram_imbalance = imbalance(difference(counted_bytes(rig_->box()), before));

@@ -152,6 +152,11 @@ Result<double> Environment::best_rate(perf::Ceiling& ceiling, perf::Direction di
   return best;
 }
 
+Result<std::unique_ptr<perf::PingPong>> Environment::ping_pong(
+    const perf::PingPongOptions& options) const {
+  return perf::PingPong::start(buffers(plan_.working_set), options);
+}
+
 Result<double> Environment::machine_rate(const BenchCase& subject) {
   const Result<perf::Ceiling*> ceiling = ceiling_for(subject, WorkOp::read, plan_.working_set);
   if (!ceiling) {

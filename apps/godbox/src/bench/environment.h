@@ -8,6 +8,7 @@
 #include "cli/progress.h"
 #include <godbox/perf/ceiling.h>
 #include <godbox/perf/mapped_buffer.h>
+#include <godbox/perf/ping_pong.h>
 
 #include <map>
 #include <memory>
@@ -38,6 +39,9 @@ class Environment {
   // by sendfile; local copies by non-temporal stores.
   [[nodiscard]] Result<double> sendfile_rate(const BenchCase& subject);
   [[nodiscard]] Result<double> streaming_rate(WorkOp op);
+  // A round trip of raw sockets with as many bytes as one access of remote memory has.
+  [[nodiscard]] Result<std::unique_ptr<perf::PingPong>> ping_pong(
+      const perf::PingPongOptions& options) const;
   // What the raw sockets of this case do, once: for choosing a time scale.
   [[nodiscard]] Result<double> machine_rate(const BenchCase& subject);
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,73 +22,73 @@ constexpr SizeBytes kPieceSize{std::uint64_t{64} << 10U};  // of one-channel: a 
 
 enum class Takes : std::uint8_t { nothing, one, list };
 
-// How each workload takes an option, in the order of Workload.
+// The options that a workload takes with one value, and those that it takes with a list.
+struct Uses {
+  std::string_view one;
+  std::string_view list;
+};
+
+// In the order of Workload.
+constexpr std::array<Uses, kWorkloadCount> kUses{{
+    {"--depth --batch --threads", "--op --sizes --channels --ports --lanes --crc"},  // block
+    {"--depth --batch --threads", "--op --sizes --channels --ports --lanes --crc"},  // page
+    {"--channels --ports --keys", "--objects"},                                      // lookup
+    {"--sizes --channels --ports --lanes --depth", "--op"},                          // one-channel
+    {"--sizes --lanes --crc --depth --batch", "--op"},                               // scaling
+    {"--depth --threads", "--op --sizes --channels --ports --lanes"},                // remote-page
+    {"--threads", "--op --sizes --channels --ports --lanes --pieces"},               // scatter
+    {"--threads --layers", "--sizes --channels --ports --lanes --crc"},              // layers
+    {"--threads", "--op --sizes --channels --ports --lanes --crc"},                  // session
+    {"--channels --ports --lanes --crc", ""},                                        // mixed
+    {"--threads", "--channels --ports --lanes --crc"},                               // odd-sizes
+    {"--sizes --channels --lanes --crc --depth", "--ports --fault"},                 // port-fault
+    {"--sizes --channels --ports --lanes --crc --hosts", ""},                        // incast
+}};
+
+bool has_word(std::string_view words, std::string_view word) {
+  for (std::size_t begin = 0; begin < words.size();) {
+    const std::size_t end = std::min(words.find(' ', begin), words.size());
+    if (words.substr(begin, end - begin) == word) {
+      return true;
+    }
+    begin = end + 1;
+  }
+  return false;
+}
+
+Takes takes(Workload workload, std::string_view option) {
+  const Uses& uses = kUses.at(static_cast<std::size_t>(workload));
+  if (has_word(uses.list, option)) {
+    return Takes::list;
+  }
+  return has_word(uses.one, option) ? Takes::one : Takes::nothing;
+}
+
 struct Use {
   std::string_view option;
   std::optional<std::string> given;
-  Takes block, page, lookup, one_channel, scaling;
-
-  [[nodiscard]] Takes by_many(Workload workload) const;
-  [[nodiscard]] Takes by(Workload workload) const {
-    switch (workload) {
-      case Workload::block:
-        return block;
-      case Workload::page:
-        return page;
-      case Workload::lookup:
-        return lookup;
-      case Workload::one_channel:
-        return one_channel;
-      case Workload::scaling:
-        return scaling;
-      case Workload::port_fault:
-      case Workload::incast:
-        return by_many(workload);
-    }
-    return Takes::nothing;
-  }
 };
-
-// port-fault: one port of many; incast: many hosts.
-Takes Use::by_many(Workload workload) const {
-  const bool is_fault = workload == Workload::port_fault;
-  if (option == "--ports") {
-    return is_fault ? Takes::list : Takes::one;
-  }
-  if (option == "--fault") {
-    return is_fault ? Takes::list : Takes::nothing;
-  }
-  if (option == "--hosts") {
-    return is_fault ? Takes::nothing : Takes::one;
-  }
-  if (option == "--depth") {
-    return is_fault ? Takes::one : Takes::nothing;
-  }
-  const bool is_used =
-      option == "--sizes" || option == "--channels" || option == "--lanes" || option == "--crc";
-  return is_used ? Takes::one : Takes::nothing;
-}
 
 std::optional<std::string> text_of(const std::optional<std::uint32_t>& number) {
   return number ? std::optional(std::to_string(*number)) : std::nullopt;
 }
 
 std::vector<Use> uses_of(const BenchOptions& options) {
-  using enum Takes;
-  //       option          given               block page lookup one-channel scaling
-  return {{"--op", options.ops, list, list, nothing, list, list},
-          {"--sizes", options.sizes, list, list, nothing, one, one},
-          {"--channels", options.channels, list, list, one, one, nothing},
-          {"--ports", options.ports, list, list, one, one, nothing},
-          {"--lanes", options.lanes, list, list, nothing, one, one},
-          {"--crc", options.crc, list, list, nothing, nothing, one},
-          {"--depth", text_of(options.depth), one, one, nothing, one, one},
-          {"--batch", text_of(options.batch), one, one, nothing, nothing, one},
-          {"--threads", text_of(options.threads), one, one, nothing, nothing, nothing},
-          {"--objects", options.objects, nothing, nothing, list, nothing, nothing},
-          {"--keys", text_of(options.keys), nothing, nothing, one, nothing, nothing},
-          {"--fault", options.faults, nothing, nothing, nothing, nothing, nothing},
-          {"--hosts", text_of(options.hosts), nothing, nothing, nothing, nothing, nothing}};
+  return {{"--op", options.ops},
+          {"--sizes", options.sizes},
+          {"--channels", options.channels},
+          {"--ports", options.ports},
+          {"--lanes", options.lanes},
+          {"--crc", options.crc},
+          {"--depth", text_of(options.depth)},
+          {"--batch", text_of(options.batch)},
+          {"--threads", text_of(options.threads)},
+          {"--objects", options.objects},
+          {"--keys", text_of(options.keys)},
+          {"--pieces", options.pieces},
+          {"--layers", text_of(options.layers)},
+          {"--fault", options.faults},
+          {"--hosts", text_of(options.hosts)}};
 }
 
 bool is_list(std::string_view text) {
@@ -97,10 +98,9 @@ bool is_list(std::string_view text) {
 
 std::string users_of(const Use& use) {
   std::string users;
-  for (const Workload workload :
-       {Workload::block, Workload::page, Workload::lookup, Workload::one_channel, Workload::scaling,
-        Workload::port_fault, Workload::incast}) {
-    if (use.by(workload) != Takes::nothing) {
+  for (std::size_t i = 0; i < kWorkloadCount; ++i) {
+    const auto workload = static_cast<Workload>(i);
+    if (takes(workload, use.option) != Takes::nothing) {
       users += fmt::format("{}{}", users.empty() ? "" : ", ", to_string(workload));
     }
   }
@@ -113,8 +113,8 @@ Result<void> check_use(const Use& use, std::span<const Workload> workloads) {
   }
   bool is_used = false;
   for (const Workload workload : workloads) {
-    is_used = is_used || use.by(workload) != Takes::nothing;
-    if (use.by(workload) == Takes::one && is_list(*use.given)) {
+    is_used = is_used || takes(workload, use.option) != Takes::nothing;
+    if (takes(workload, use.option) == Takes::one && is_list(*use.given)) {
       return Error(Errc::invalid_argument,
                    fmt::format("{}: \"{}\" is a list; --workload {} takes one value", use.option,
                                *use.given, to_string(workload)));
@@ -138,7 +138,8 @@ Result<void> check_transports(const BenchOptions& options, std::span<const Workl
                              *options.threads));
   }
   for (const Workload workload : workloads) {
-    const bool has_local = workload == Workload::block || workload == Workload::page;
+    const bool has_local = workload != Workload::lookup && workload != Workload::one_channel &&
+                           workload != Workload::scaling && workload != Workload::mixed;
     if (is_local && !has_local) {
       return Error(Errc::invalid_argument,
                    fmt::format("--transport: \"{}\" is not for --workload {}; allowed: tcp",
@@ -151,6 +152,13 @@ Result<void> check_transports(const BenchOptions& options, std::span<const Workl
 // What only one of the modes has.
 Result<void> check_mode(const BenchOptions& options, std::span<const Workload> workloads) {
   const bool is_free = options.mode == "free";
+  for (const Workload only_free : {Workload::remote_page, Workload::mixed, Workload::odd_sizes}) {
+    if (!is_free && std::find(workloads.begin(), workloads.end(), only_free) != workloads.end()) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--mode: \"{}\" is not for --workload {}; allowed: free",
+                               options.mode, to_string(only_free)));
+    }
+  }
   for (const Workload workload : {Workload::scaling, Workload::port_fault}) {
     if (is_free && std::find(workloads.begin(), workloads.end(), workload) != workloads.end()) {
       return Error(Errc::invalid_argument,
@@ -194,6 +202,22 @@ Result<void> check_host_memory(const BenchPlan& plan, SizeBytes free) {
   return {};
 }
 
+// What one operation has so many of.
+Result<void> check_counts(const BenchPlan& plan, const BenchCase& one) {
+  const bool is_scatter = one.workload == Workload::scatter;
+  const std::uint64_t count = is_scatter                         ? one.pieces
+                              : one.workload == Workload::layers ? plan.layers
+                                                                 : 1;
+  if (one.size > plan.working_set / count) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("{}: {} x {} do not fit into --working-set {}; at most {} are allowed",
+                    is_scatter ? "--pieces" : "--layers", count, format_size(one.size),
+                    format_size(plan.working_set), plan.working_set.count() / one.size.count()));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_options_used(const BenchOptions& options, std::span<const Workload> workloads) {
@@ -224,6 +248,9 @@ Result<void> check_sizes(const BenchPlan& plan) {
                    fmt::format("--sizes: {} bytes are not made of pieces of one DRAM channel; "
                                "one-channel allows multiples of 64KiB",
                                one.size.count()));
+    }
+    if (auto fits = check_counts(plan, one); one.size <= plan.working_set && !fits) {
+      return fits;
     }
     // Of one-channel's region only every n-th piece is moved.
     const std::uint64_t share = is_one_channel ? one.dram_channels : 1;

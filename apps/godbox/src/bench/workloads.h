@@ -17,6 +17,18 @@ using Rows = std::vector<BenchRow>;
 [[nodiscard]] Result<Rows> run_block_case(Environment& environment, const BenchCase& subject);
 // Pieces of a region that all lie on one DRAM channel.
 [[nodiscard]] Result<Rows> run_one_channel_case(Environment& environment, const BenchCase& subject);
+// Single pages of remote memory, one after the other, beside a ping-pong of raw sockets.
+[[nodiscard]] Result<Rows> run_remote_page_case(Environment& environment, const BenchCase& subject);
+// One request of thousands of pieces that are scattered over a region and over memory.
+[[nodiscard]] Result<Rows> run_scatter_case(Environment& environment, const BenchCase& subject);
+// A prompt's blocks read layer by layer.
+[[nodiscard]] Result<Rows> run_layers_case(Environment& environment, const BenchCase& subject);
+// The whole working set as one batch, and how long the modelled box takes for 100 GB.
+[[nodiscard]] Result<Rows> run_session_case(Environment& environment, const BenchCase& subject);
+// Gets in the foreground beside write-back and prefetch of other clients.
+[[nodiscard]] Result<Rows> run_mixed_case(Environment& environment, const BenchCase& subject);
+// Sizes, offsets and lengths that nothing divides, against a reference in memory.
+[[nodiscard]] Result<Rows> run_odd_sizes_case(Environment& environment, const BenchCase& subject);
 // lookup_prefix over many objects.
 [[nodiscard]] Result<Rows> run_lookup_case(Environment& environment, const BenchCase& subject);
 // Gets while an Ethernet port is slow, dead or flapping.

@@ -90,6 +90,15 @@ struct Rig::Impl {
   std::unique_ptr<Connection> connection;  // goes before the server
 
   Result<void> connect() {
+    Result<std::unique_ptr<Connection>> made = make_connection();
+    if (!made) {
+      return made.error();
+    }
+    connection = std::move(*made);
+    return {};
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<Connection>> make_connection() const {
     ConnectOptions with;
     with.client.crc = options.crc;
     with.client.timeout = kPatience;
@@ -101,12 +110,7 @@ struct Rig::Impl {
     const std::string address = options.transport == TransportKind::local
                                     ? "local:" + server->control_address().host
                                     : server->eth_port_addresses().front().to_string();
-    Result<std::unique_ptr<Connection>> made = godbox::connect(address, with);
-    if (!made) {
-      return made.error();
-    }
-    connection = std::move(*made);
-    return {};
+    return godbox::connect(address, with);
   }
 };
 
@@ -140,6 +144,10 @@ const std::vector<StreamAddress>& Rig::eth_port_addresses() const {
   return impl_->server->eth_port_addresses();
 }
 const Clock& Rig::clock() const { return impl_->connection->network().clock(); }
+
+Result<std::unique_ptr<Connection>> Rig::connect_another() const {
+  return impl_->make_connection();
+}
 
 Result<void> Rig::reconnect() {
   impl_->connection.reset();

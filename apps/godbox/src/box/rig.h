@@ -7,6 +7,7 @@
 // its own threads. Errors: those of the box's start and of the client's connect.
 #pragma once
 
+#include <godbox/connect.h>
 #include <godbox/emulator/box.h>
 #include <godbox/striping/client.h>
 
@@ -41,6 +42,8 @@ class Rig {
   [[nodiscard]] const std::vector<StreamAddress>& eth_port_addresses() const;
   // Of the box: as configured, at most one per Ethernet port.
   [[nodiscard]] std::uint32_t server_threads() const;
+  // One more client, with a network of its own: for the thread that asks. From any thread.
+  [[nodiscard]] Result<std::unique_ptr<Connection>> connect_another() const;
   // Ends the client's session and opens another: a mapped session keeps the space of what it
   // removed.
   [[nodiscard]] Result<void> reconnect();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/bench_options.h"
 #include "bench/environment.h"
+#include "bench/suite.h"
 #include "bench/target_workload.h"
 #include "bench/workloads.h"
 #include "box/model_rate.h"
@@ -8,6 +9,8 @@
 #include "cli/log.h"
 #include "commands/commands.h"
 #include "measure/machine.h"
+#include "report/report.h"
+#include "results/document.h"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -16,13 +19,13 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <iterator>
 #include <map>
 #include <memory>
 
 namespace godbox::app {
 namespace {
 
-constexpr std::string_view kSchema = "godbox-bench-1";
 // Half of what the raw sockets do leaves room for frames, CRC and the neighbours' noise.
 constexpr double kMachineShare = 0.5;
 // Where every byte is compared as it arrives, and latencies count.
@@ -41,6 +44,9 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox bench --target dax --working-set 64MiB                  striped over all of /dev/dax*
   godbox bench --target numa --numa-nodes 1-18                   the same over NUMA nodes
   godbox bench --quick --json                                    64 MiB: does it work?
+  godbox bench --suite quick --report suite.html                 all workloads, and plots of them
+  godbox bench report result.json --output result.html           plots of what --json printed
+  godbox bench compare before.json after.json                    two runs, row by row
 
 "real" figures are this machine's and stand beside a ceiling measured in the same minute (memcpy,
 raw sockets); "emulated" figures come from the paced box and stand beside its model.
@@ -99,9 +105,24 @@ Result<Rows> run_case(Environment& environment, const BenchCase& subject) {
       return run_port_fault_case(environment, subject);
     case Workload::incast:
       return run_incast_case(environment, subject);
-    default:
-      return run_block_case(environment, subject);
+    case Workload::remote_page:
+      return run_remote_page_case(environment, subject);
+    case Workload::scatter:
+      return run_scatter_case(environment, subject);
+    case Workload::layers:
+      return run_layers_case(environment, subject);
+    case Workload::session:
+      return run_session_case(environment, subject);
+    case Workload::mixed:
+      return run_mixed_case(environment, subject);
+    case Workload::odd_sizes:
+      return run_odd_sizes_case(environment, subject);
+    case Workload::block:
+    case Workload::page:
+    case Workload::scaling:
+      break;
   }
+  return run_block_case(environment, subject);
 }
 
 Result<Rows> run_cases(Environment& environment) {
@@ -124,21 +145,35 @@ Result<Rows> run_cases(Environment& environment) {
   return rows;
 }
 
-void print_document(const Rows& rows, const Machine& machine, const std::string& begun) {
+// What a run has measured, and of a suite what it has not.
+struct Measured {
+  Rows rows;
+  std::vector<NotRun> not_run;
+};
+
+boost::json::object make_document(const Measured& measured, const BenchOptions& options,
+                                  const Machine& machine, const std::string& begun) {
   boost::json::object document;
-  document["schema"] = kSchema;
+  document["schema"] = kBenchSchema;
   document["version"] = version();
   document["commit"] = build_commit();
   document["build_type"] = build_type();
   document["begun"] = begun;
   document["ended"] = now_as_text();
+  document["suite"] =
+      options.suite.empty() ? boost::json::value(nullptr) : boost::json::value(options.suite);
   document["machine"] = to_json(machine);
+  boost::json::array not_run;
+  for (const NotRun& one : measured.not_run) {
+    not_run.push_back({{"id", one.id}, {"what", one.what}, {"why", one.why}});
+  }
+  document["not_run"] = std::move(not_run);
   boost::json::array list;
-  for (const BenchRow& row : rows) {
+  for (const BenchRow& row : measured.rows) {
     list.push_back(to_json(row));
   }
   document["rows"] = std::move(list);
-  print_json(stdout, document, false);
+  return document;
 }
 
 void print_table(const Rows& rows, const Machine& machine) {
@@ -149,14 +184,17 @@ void print_table(const Rows& rows, const Machine& machine) {
   fmt::print("{}\n{} on {} cores, commit {} ({})\n", table.render(), machine.cpu_model,
              machine.cores, build_commit(), build_type());
   for (const BenchRow& row : rows) {
-    if (!row.extra.empty()) {
+    boost::json::object extra = row.extra;
+    extra.erase("timeline");  // no reading for people: that is what the report is for
+    extra.erase("layer_done_us");
+    if (!extra.empty()) {
       fmt::print("{} {}: {}\n", to_string(row.subject.workload), to_string(row.op),
-                 boost::json::serialize(row.extra));
+                 boost::json::serialize(extra));
     }
   }
 }
 
-Result<Rows> measure(const BenchOptions& options) {
+Result<Rows> measure_one(const BenchOptions& options) {
   const Result<bool> is_target = is_target_bench(options);
   if (!is_target) {
     return is_target.error();
@@ -173,24 +211,91 @@ Result<Rows> measure(const BenchOptions& options) {
   return environment ? run_cases(**environment) : environment.error();
 }
 
-ExitCode run_bench(const BenchOptions& options) {
-  const std::string begun = now_as_text();
-  const Machine machine = describe_machine();
-  if (machine.load_average > machine.cores * 0.5) {
-    spdlog::warn("this machine is busy (load {:.1f}): figures will be noisy", machine.load_average);
+// A step that this machine cannot do is no reason to lose the others' figures: it is said to be not
+// run, and why.
+Measured measure_suite(Suite suite) {
+  Measured measured;
+  measured.not_run = std::move(suite.not_run);
+  std::size_t number = 0;
+  for (const SuiteStep& step : suite.steps) {
+    spdlog::info("bench: step {} of {}: {} {}", ++number, suite.steps.size(), step.id, step.what);
+    Result<Rows> rows = measure_one(step.options);
+    if (!rows) {
+      spdlog::warn("bench: {} {}: {}", step.id, step.what, rows.error().message());
+      measured.not_run.push_back({step.id, step.what, rows.error().message()});
+      continue;
+    }
+    std::move(rows->begin(), rows->end(), std::back_inserter(measured.rows));
   }
-  const Result<Rows> rows = measure(options);
+  return measured;
+}
+
+Result<Measured> measure(const BenchOptions& options) {
+  if (!options.suite.empty()) {
+    Result<Suite> suite = make_suite(options);
+    if (!suite) {
+      return suite.error();
+    }
+    return measure_suite(std::move(*suite));
+  }
+  Result<Rows> rows = measure_one(options);
   if (!rows) {
-    return fail("bench", rows.error());
+    return rows.error();
   }
-  options.json ? print_document(*rows, machine, begun) : print_table(*rows, machine);
-  const bool all_right = std::all_of(rows->begin(), rows->end(), [](const BenchRow& row) {
-    return row.verification.wrong_bytes == 0;
-  });
+  return Measured{std::move(*rows), {}};
+}
+
+// Steps that failed, beside those that nobody could run here.
+bool has_failed_step(const BenchOptions& options, const Measured& measured) {
+  if (options.suite.empty()) {
+    return false;
+  }
+  const Result<Suite> suite = make_suite(options);
+  return suite && measured.not_run.size() > suite->not_run.size();
+}
+
+ExitCode judge(const BenchOptions& options, const Measured& measured) {
+  const bool all_right =
+      std::all_of(measured.rows.begin(), measured.rows.end(),
+                  [](const BenchRow& row) { return row.verification.wrong_bytes == 0; });
   if (!all_right) {
     spdlog::error("bench: wrong bytes were read; see wrong_bytes of each row (--json)");
   }
+  if (has_failed_step(options, measured)) {
+    spdlog::error("bench: a step of the suite failed; see not_run (--json)");
+    return ExitCode::failure;
+  }
   return all_right ? ExitCode::ok : ExitCode::failure;
+}
+
+ExitCode run_bench(const BenchOptions& options) {
+  const std::string begun = now_as_text();
+  const Machine machine = describe_machine();
+  if (!options.report.empty()) {
+    // Before minutes are spent on what cannot be written.
+    if (const Result<void> writable = check_report_path(options.report); !writable) {
+      return fail("bench", writable.error());
+    }
+  }
+  if (machine.load_average > machine.cores * 0.5) {
+    spdlog::warn("this machine is busy (load {:.1f}): figures will be noisy", machine.load_average);
+  }
+  const Result<Measured> measured = measure(options);
+  if (!measured) {
+    return fail("bench", measured.error());
+  }
+  const boost::json::object document = make_document(*measured, options, machine, begun);
+  options.json ? print_json(stdout, document, false) : print_table(measured->rows, machine);
+  if (!options.report.empty()) {
+    const auto parsed = ResultDocument::parse(boost::json::serialize(document), "the results");
+    const Result<void> written =
+        parsed ? write_report(*parsed, options.report) : Result<void>(parsed.error());
+    if (!written) {
+      return fail("bench", written.error());
+    }
+    spdlog::info("bench: the report is in {}", options.report);
+  }
+  return judge(options, *measured);
 }
 
 }  // namespace
@@ -201,7 +306,14 @@ void add_bench(CLI::App& program, Action& chosen) {
       "bench", "Measure a box in this process beside this machine's ceilings");
   add_bench_options(*command, *options);
   command->footer(std::string(kFooter));
-  command->callback([options, &chosen] { chosen = [options] { return run_bench(*options); }; });
+  add_bench_report(*command, chosen);
+  add_bench_compare(*command, chosen);
+  // Called for the subcommands' parent too.
+  command->callback([options, command, &chosen] {
+    if (command->get_subcommands().empty()) {
+      chosen = [options] { return run_bench(*options); };
+    }
+  });
 }
 
 }  // namespace godbox::app

@@ -281,8 +281,9 @@ void add_replay(CLI::App& program, Action& chosen) {
       program.add_subcommand("replay", "Play a trace of requests against a box in this process");
   replay->add_option("trace", command->trace, "The trace, a JSON object a line");
   replay->add_option("--generate", command->generate,
-                     "Instead: a trace with the statistics of a published one: conversation, "
-                     "synthetic");
+                     "Instead: a trace with the statistics of a published one (conversation, "
+                     "synthetic) or the shape of a benchmark (shared-turns, shared-requests, "
+                     "multi-turn)");
   replay->add_option("--requests", command->requests, "Only so many of its first requests; 0: all");
   replay->add_flag("--index-only", command->index_only,
                    "Name and place blocks, and move no bytes: hit shares");

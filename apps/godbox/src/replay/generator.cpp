@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "replay/generator.h"
 
+#include "replay/shapes.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -364,8 +366,19 @@ Result<TraceKind> parse_trace_kind(std::string_view name) {
 }
 
 Trace generate_trace(TraceKind kind, std::uint64_t seed) {
-  return kind == TraceKind::conversation ? conversation::Generator(seed).run()
-                                         : synthetic::Generator(seed).run();
+  switch (kind) {
+    case TraceKind::conversation:
+      return conversation::Generator(seed).run();
+    case TraceKind::synthetic:
+      return synthetic::Generator(seed).run();
+    case TraceKind::shared_turns:
+      return shared_context_trace(ContextUse::turns, seed);
+    case TraceKind::shared_requests:
+      return shared_context_trace(ContextUse::requests, seed);
+    case TraceKind::multi_turn:
+      break;
+  }
+  return multi_turn_trace(seed);
 }
 
 }  // namespace godbox::app

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/suite.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <utility>
+
+namespace godbox::app {
+namespace {
+
+struct Numbered {
+  std::string_view workload;
+  std::string_view id;
+};
+constexpr std::array<Numbered, 13> kNumbers{{{"remote-page", "W1"},
+                                             {"page", "W1"},
+                                             {"block", "W2"},
+                                             {"one-channel", "W2"},
+                                             {"scaling", "W2"},
+                                             {"session", "W3"},
+                                             {"scatter", "W4"},
+                                             {"layers", "W5"},
+                                             {"incast", "W7"},
+                                             {"port-fault", "W8"},
+                                             {"mixed", "W9"},
+                                             {"odd-sizes", "W11"},
+                                             {"lookup", "lookup"}}};
+
+using Text = std::optional<std::string>;
+
+// One step: how much is moved, and what is varied.
+struct Step {
+  std::string_view what;
+  std::string_view workload;
+  Text transports = std::nullopt;
+  Text ops = std::nullopt;
+  Text sizes = std::nullopt;
+  Text channels = std::nullopt;
+  Text ports = std::nullopt;
+  Text pieces = std::nullopt;
+  std::optional<std::uint32_t> layers = std::nullopt;
+  std::optional<std::uint32_t> depth = std::nullopt;
+  Text objects = std::nullopt;
+  std::string_view mode = "free";
+  std::optional<std::uint32_t> repeats = std::nullopt;
+  bool timeline = false;
+  Text working_set = std::nullopt;
+};
+
+const std::vector<Step>& quick_steps() {
+  static const std::vector<Step> steps{
+      {.what = "one page of remote memory",
+       .workload = "remote-page",
+       .transports = "both",
+       .sizes = "4KiB,64KiB,288KiB"},
+      {.what = "one page as an object, with its lookup",
+       .workload = "page",
+       .sizes = "4KiB,64KiB,1MiB",
+       .depth = 1,
+       .working_set = "16MiB"},
+      {.what = "blocks", .workload = "block", .sizes = "1MiB,4MiB,20MiB", .timeline = true},
+      {.what = "blocks, by Ethernet ports",
+       .workload = "block",
+       .transports = "tcp",
+       .ops = "read",
+       .sizes = "4MiB",
+       .ports = "1,2,4,9,18,36"},
+      {.what = "blocks, by DRAM channels",
+       .workload = "block",
+       .transports = "tcp",
+       .ops = "read",
+       .sizes = "4MiB",
+       .channels = "1,2,4,9,18,28"},
+      {.what = "paced, by channels and ports",
+       .workload = "scaling",
+       .ops = "read",
+       .mode = "paced",
+       .repeats = 1},
+      {.what = "paced blocks, watched",
+       .workload = "block",
+       .sizes = "4MiB",
+       .mode = "paced",
+       .repeats = 1,
+       .timeline = true},
+      {.what = "a session", .workload = "session", .transports = "both"},
+      {.what = "pieces scattered", .workload = "scatter", .sizes = "16KiB", .pieces = "2048"},
+      {.what = "layers in order", .workload = "layers"},
+      {.what = "8 hosts on one block", .workload = "incast"},
+      {.what = "a port slow, dead, flapping", .workload = "port-fault"},
+      {.what = "foreground beside write-back and prefetch", .workload = "mixed"},
+      {.what = "sizes that nothing divides", .workload = "odd-sizes", .repeats = 1},
+      {.what = "lookup_prefix of 1,000 names", .workload = "lookup", .objects = "10000"},
+  };
+  return steps;
+}
+
+const std::vector<Step>& full_steps() {
+  static const std::vector<Step> steps{
+      {.what = "one page of remote memory",
+       .workload = "remote-page",
+       .transports = "both",
+       .sizes = "4KiB,8KiB,18KiB,32KiB,64KiB,72KiB,256KiB,288KiB,1MiB"},
+      {.what = "one page as an object, with its lookup",
+       .workload = "page",
+       .sizes = "4KiB,8KiB,18KiB,32KiB,64KiB,72KiB,256KiB,288KiB,1MiB",
+       .depth = 1,
+       .repeats = 3,
+       .working_set = "256MiB"},
+      {.what = "blocks",
+       .workload = "block",
+       .sizes = "1124352,2MiB,4MiB,5MiB,8MiB,20MiB,32MiB,56208384,80MiB,160MiB",
+       .timeline = true},
+      {.what = "blocks, by Ethernet ports",
+       .workload = "block",
+       .transports = "tcp",
+       .sizes = "4MiB",
+       .ports = "1,2,4,9,18,36"},
+      {.what = "blocks, by DRAM channels",
+       .workload = "block",
+       .transports = "tcp",
+       .sizes = "4MiB",
+       .channels = "1,2,4,9,18,28"},
+      {.what = "paced, by channels and ports",
+       .workload = "scaling",
+       .mode = "paced",
+       .repeats = 3},
+      {.what = "paced blocks, watched",
+       .workload = "block",
+       .sizes = "4MiB",
+       .mode = "paced",
+       .repeats = 3,
+       .timeline = true},
+      {.what = "paced, all on one channel",
+       .workload = "one-channel",
+       .mode = "paced",
+       .repeats = 3},
+      {.what = "a session", .workload = "session", .transports = "both"},
+      {.what = "pieces scattered",
+       .workload = "scatter",
+       .sizes = "4KiB,16KiB",
+       .pieces = "2048,8192,30208",
+       .working_set = "1GiB"},
+      {.what = "pieces scattered, large",
+       .workload = "scatter",
+       .sizes = "64KiB",
+       .pieces = "2048,15104",
+       .working_set = "1GiB"},
+      {.what = "layers of Llama-3.1-70B", .workload = "layers", .sizes = "64KiB", .layers = 80},
+      {.what = "layers of Llama-3.1-8B", .workload = "layers", .sizes = "64KiB", .layers = 32},
+      {.what = "layers of DeepSeek-V3", .workload = "layers", .sizes = "18KiB", .layers = 61},
+      {.what = "8 hosts on one block", .workload = "incast"},
+      {.what = "a port slow, dead, flapping", .workload = "port-fault"},
+      {.what = "foreground beside write-back and prefetch", .workload = "mixed"},
+      {.what = "sizes that nothing divides", .workload = "odd-sizes"},
+      {.what = "lookup_prefix of 1,000 names", .workload = "lookup", .objects = "10000,1000000"},
+  };
+  return steps;
+}
+
+std::vector<std::string_view> words_of(const BenchOptions& options) {
+  const BenchOptions none;
+  std::vector<std::string_view> given;
+  const auto add = [&given](bool is_given, std::string_view option) {
+    if (is_given) {
+      given.push_back(option);
+    }
+  };
+  add(options.workloads != none.workloads, "--workload");
+  add(options.transports.has_value(), "--transport");
+  add(options.ops.has_value(), "--op");
+  add(options.sizes.has_value(), "--sizes");
+  add(options.channels.has_value(), "--channels");
+  add(options.ports.has_value(), "--ports");
+  add(options.lanes.has_value(), "--lanes");
+  add(options.crc.has_value(), "--crc");
+  add(options.working_set.has_value(), "--working-set");
+  add(options.mode != none.mode, "--mode");
+  add(options.time_scale.has_value(), "--time-scale");
+  add(options.repeats.has_value(), "--repeats");
+  add(options.depth.has_value(), "--depth");
+  add(options.batch.has_value(), "--batch");
+  add(options.threads.has_value(), "--threads");
+  add(options.server_threads != none.server_threads, "--server-threads");
+  add(options.objects.has_value(), "--objects");
+  add(options.keys.has_value(), "--keys");
+  add(options.pieces.has_value(), "--pieces");
+  add(options.layers.has_value(), "--layers");
+  add(options.verify, "--verify");
+  add(options.quick, "--quick");
+  add(options.timeline, "--timeline");
+  return given;
+}
+
+SuiteStep make_step(const Step& step, SuiteKind kind, std::uint64_t seed) {
+  SuiteStep made{std::string(suite_id(step.workload)), std::string(step.what), {}};
+  BenchOptions& options = made.options;
+  options.workloads = step.workload;
+  options.transports = step.transports;
+  options.ops = step.ops;
+  options.sizes = step.sizes;
+  options.channels = step.channels;
+  options.ports = step.ports;
+  options.pieces = step.pieces;
+  options.layers = step.layers;
+  options.depth = step.depth;
+  options.objects = step.objects;
+  options.mode = step.mode;
+  options.repeats = step.repeats.value_or(kind == SuiteKind::quick ? 3 : 5);
+  options.timeline = step.timeline;
+  options.working_set = step.working_set.value_or(kind == SuiteKind::quick ? "64MiB" : "1100MiB");
+  options.seed = seed;
+  return made;
+}
+
+constexpr std::string_view kDaxStep = "blocks striped over devices dax";
+
+// Devices are written over, so they are measured only where that was asked for.
+void add_dax(const BenchOptions& options, SuiteKind kind, Suite& suite) {
+  if (options.target != "dax") {
+    suite.not_run.push_back({"W2", std::string(kDaxStep),
+                             "their first bytes are overwritten: give --target dax in a guest"});
+    return;
+  }
+  SuiteStep step{"W2", std::string(kDaxStep), {}};
+  step.options.target = "dax";
+  step.options.dax_devices = options.dax_devices;
+  step.options.dax_coherence = options.dax_coherence;
+  step.options.repeats = 1;
+  step.options.working_set = kind == SuiteKind::quick ? "16MiB" : "64MiB";
+  step.options.time_limit_s = 60;
+  step.options.seed = options.seed;
+  suite.steps.push_back(std::move(step));
+}
+
+}  // namespace
+
+std::string_view suite_id(std::string_view workload) {
+  const auto* const found =
+      std::find_if(kNumbers.begin(), kNumbers.end(),
+                   [&](const Numbered& one) { return one.workload == workload; });
+  return found == kNumbers.end() ? std::string_view() : found->id;
+}
+
+Result<SuiteKind> parse_suite(std::string_view name) {
+  if (name == "quick" || name == "full") {
+    return name == "quick" ? SuiteKind::quick : SuiteKind::full;
+  }
+  return Error(Errc::invalid_argument,
+               fmt::format("--suite: \"{}\" is not allowed; allowed: quick, full", name));
+}
+
+Result<Suite> make_suite(const BenchOptions& options) {
+  const Result<SuiteKind> kind = parse_suite(options.suite);
+  if (!kind) {
+    return kind.error();
+  }
+  if (const auto given = words_of(options); !given.empty()) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{}: a suite chooses its own; with --suite there are only --seed, "
+                             "--target dax with its options, --report and --json",
+                             given.front()));
+  }
+  if (options.target != "box" && options.target != "dax") {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("--target: \"{}\" is not for --suite; allowed: box, dax", options.target));
+  }
+  Suite suite;
+  suite.kind = *kind;
+  for (const Step& step : *kind == SuiteKind::quick ? quick_steps() : full_steps()) {
+    if (is_workload(step.workload)) {
+      suite.steps.push_back(make_step(step, *kind, options.seed));
+    } else {
+      suite.not_run.push_back({std::string(suite_id(step.workload)), std::string(step.what),
+                               fmt::format("this build has no workload {}", step.workload)});
+    }
+  }
+  suite.not_run.push_back({"W6", "trace replay", "godbox replay plays traces"});
+  add_dax(options, *kind, suite);
+  return suite;
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/log.h"
+#include "commands/commands.h"
+#include "report/report.h"
+#include "results/document.h"
+
+#include <spdlog/spdlog.h>
+
+#include <memory>
+#include <string>
+
+namespace godbox::app {
+namespace {
+
+struct ReportCommand {
+  std::string result;
+  std::string output;
+};
+
+ExitCode run_report(const ReportCommand& command) {
+  const Result<ResultDocument> document = ResultDocument::read(command.result);
+  if (!document) {
+    return fail("bench report", document.error());
+  }
+  if (const Result<void> written = write_report(*document, command.output); !written) {
+    return fail("bench report", written.error());
+  }
+  spdlog::info("bench report: {}", command.output);
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+void add_bench_report(CLI::App& bench, Action& chosen) {
+  auto command = std::make_shared<ReportCommand>();
+  CLI::App* const report =
+      bench.add_subcommand("report", "Make an HTML report with plots of a result of bench --json");
+  report->add_option("result", command->result, "What `godbox bench --json` printed")->required();
+  report->add_option("-o,--output", command->output, "The HTML file; it needs no other file")
+      ->required();
+  report->callback([command, &chosen] { chosen = [command] { return run_report(*command); }; });
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The suite's workloads, reports, and comparisons of results."""
+
+import json
+import unittest
+
+from bench_rows import SMALL, BenchRowsTest
+from program import FAILURE, OK, USAGE, WORSE
+
+
+class BenchSuiteTest(BenchRowsTest):
+    def test_one_page_of_remote_memory_stands_beside_a_ping_pong(self):
+        rows = self.rows("--workload", "remote-page", "--transport", "both", "--sizes", "4KiB")
+        self.assertEqual([row["ceiling"] for row in rows],
+                         ["memcpy", "memcpy", "ping-pong", "ping-pong"])
+        for row in rows[2:]:
+            self.assertEqual((row["id"], row["depth"], row["operations"]), ("W1", 1, 2 * 2000))
+            self.assertGreater(row["of_ping_pong_p50"], 0)
+            self.assertLessEqual(row["of_ping_pong_p50_min"], row["of_ping_pong_p50"])
+            curve = row["latency_us_at_percent"]
+            self.assertEqual(curve, sorted(curve))
+            median = dict(curve)[50]
+            self.assertAlmostEqual(median, row["p50_us"], delta=median * 0.001)
+
+    def test_scattered_pieces_stand_beside_blocks(self):
+        rows = self.rows("--workload", "scatter", "--sizes", "4KiB", "--pieces", "500,2048")
+        self.assertEqual(len(rows), 2 * 2 * 2)
+        for row in rows:
+            self.assertIn(row["pieces"], (500, 2048))
+            self.assertEqual(row["request_bytes"], row["pieces"] * 4096)
+            self.assertEqual(row["bytes_checked"], row["request_bytes"])
+            self.assertGreater(row["of_block_rate"], 0)
+
+    def test_layers_tell_when_each_was_there(self):
+        for row in self.rows("--workload", "layers", "--sizes", "18KiB", "--layers", "16"):
+            self.assertEqual((row["layers"], len(row["layer_done_us"])), (16, 16))
+            self.assertGreater(row["layer_0_us"], 0)
+            self.assertGreater(row["last_layer_us"], 0)
+            self.assertGreaterEqual(max(row["layer_done_us"]), row["layer_0_us"])
+
+    def test_a_session_has_the_model_s_answer_for_100_gb(self):
+        rows = self.rows("--workload", "session", "--transport", "tcp", "--op", "read")
+        modelled = [row for row in rows if row["kind"] == "modelled"]
+        self.assertEqual([row["kind"] for row in rows if row not in modelled], ["real"])
+        seconds = {(row["box"], row["channels"]): row["modelled_seconds"] for row in modelled}
+        self.assertAlmostEqual(seconds["emfasys18", 18] * 18, seconds["emfasys18", 1], delta=0.05)
+        self.assertGreater(seconds["acf1", 18], seconds["emfasys18", 18])  # its ports are the bound
+        for row in modelled:
+            self.assertIsNone(row["gb_per_s_median"])
+
+    def test_a_foreground_is_measured_alone_and_beside_others(self):
+        rows = self.rows("--workload", "mixed", small=["bench", "--working-set", "64MiB",
+                                                       "--repeats", "1"])
+        self.assertEqual([row["class"] for row in rows], ["foreground", "write-back", "prefetch"])
+        self.assertGreater(rows[0]["leakage_p50"], 0)
+        self.assertLessEqual(rows[0]["slo_attainment"], 1)
+        self.assertGreater(rows[0]["bytes_checked"], 0)
+
+    def test_sizes_that_nothing_divides_are_compared_byte_by_byte(self):
+        rows = self.rows("--workload", "odd-sizes", "--transport", "both",
+                         small=["bench", "--repeats", "1"])
+        self.assertEqual([row["shape"] for row in rows], ["objects", "region"] * 2)
+        for row in rows:
+            self.assertGreater(row["bytes_checked"], 10 << 20)
+
+    def test_a_timeline_counts_what_the_row_moved(self):
+        row, = self.rows("--transport", "tcp", "--op", "read", "--timeline")
+        timeline = row["timeline"]
+        self.assertEqual(len(timeline["channel_bytes"]), 18)
+        self.assertEqual(len(timeline["port_bytes"]), 9)
+        self.assertEqual(timeline["t_ms"], sorted(timeline["t_ms"]))
+        # 2 repeats of 8 MiB.
+        self.assertEqual(sum(one[-1] for one in timeline["channel_bytes"]), 16 << 20)
+        self.assertGreaterEqual(sum(one[-1] for one in timeline["port_bytes"]), 16 << 20)
+
+    def test_a_report_is_made_at_once_or_from_the_result_later(self):
+        at_once, later, result = (self.folder / name for name in ("a.html", "b.html", "r.json"))
+        out = self.run_program(*SMALL, "--transport", "tcp", "--timeline", "--json", "--report",
+                               str(at_once), status=OK).stdout
+        result.write_bytes(out)
+        self.run_program("bench", "report", str(result), "--output", str(later), status=OK)
+        self.assertEqual(at_once.read_text(), later.read_text())
+        for plot in ("timeline-channel_bytes-real-read", "efficiency-sockets"):
+            self.assertIn(f'data-plot="{plot}"', later.read_text())
+
+    def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(self):
+        for path, status, word in (("/nowhere/a.html", FAILURE, "/nowhere/a.html"),
+                                   (str(self.folder), USAGE, "folder")):
+            self.assert_fails([*SMALL, "--report", path], status, word)
+
+    def compare(self, a, b, *options, status):
+        paths = []
+        for name, text in (("a.json", a), ("b.json", b)):
+            path = self.folder / name
+            path.write_text(text if isinstance(text, str) else json.dumps(text))
+            paths.append(str(path))
+        return self.run_program("bench", "compare", *paths, *options, status=status)
+
+    def test_two_results_are_compared_row_by_row(self):
+        a = self.run_json(*SMALL, "--transport", "tcp")
+        self.compare(a, a, status=OK)
+        b = json.loads(json.dumps(a))
+        b["rows"][0]["gb_per_s_median"] *= 0.85
+        ended = self.compare(a, b, status=WORSE)
+        self.assertIn(b"1 of 2 rows are worse", ended.stderr)
+        self.compare(a, b, "--threshold", "20", status=OK)
+        self.compare(b, a, status=OK)
+        document = json.loads(self.compare(a, b, "--json", status=WORSE).stdout)
+        self.assertEqual((document["schema"], document["worse"]), ("godbox-compare-1", 1))
+        self.assertEqual([row["verdict"] for row in document["rows"]], ["worse", "same"])
+        self.assertAlmostEqual(document["rows"][0]["ratio"], 0.85, places=3)
+
+    def test_what_cannot_be_compared_is_refused(self):
+        a = {"schema": "godbox-bench-1", "rows": []}
+        for b, word in ((a, b"no row of one subject"), ("{", b"b.json"), ("[]", b"b.json"),
+                        ({"schema": "x", "rows": []}, b"schema")):
+            self.assertIn(word, self.compare(a, b, status=USAGE).stderr)
+        self.run_program("bench", "compare", "/nowhere.json", "/nowhere.json", status=FAILURE)
+
+    def test_a_suite_refuses_what_it_chooses_itself(self):
+        for options, word in ((["--suite", "slow"], b"slow"),
+                              (["--suite", "quick", "--sizes", "1MiB"], b"--sizes"),
+                              (["--suite", "quick", "--target", "numa"], b"--target")):
+            self.assertIn(word, self.run_program("bench", *options, status=USAGE).stderr)
+
+    def test_new_workloads_refuse_what_they_cannot_do(self):
+        for options, word in (
+                (["--workload", "scatter", "--pieces", "30208", "--working-set", "64MiB"],
+                 b"--pieces"),
+                (["--workload", "layers", "--layers", "80", "--working-set", "1MiB"], b"--layers"),
+                (["--workload", "layers", "--op", "write"], b"--op"),
+                (["--workload", "mixed", "--transport", "local"], b"--transport"),
+                (["--workload", "odd-sizes", "--sizes", "1MiB"], b"--sizes"),
+                (["--workload", "remote-page", "--mode", "paced"], b"--mode"),
+                (["--workload", "block", "--pieces", "3"], b"--pieces")):
+            self.assertIn(word, self.run_program("bench", *options, status=USAGE).stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

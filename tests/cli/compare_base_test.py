@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/compare_base tells a change that costs half of the rate from one that costs nothing."""
+
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+from program import PROGRAM, RUN_SECONDS_MAX, ProgramTest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts/compare_base"
+# The real program, whose measured rates are halved on their way out.
+SLOWER = """#!{python}
+import json, subprocess, sys
+ended = subprocess.run([{program!r}, *sys.argv[1:]], stdout=subprocess.PIPE)
+if sys.argv[1:3] == ["bench", "--json"]:
+    document = json.loads(ended.stdout)
+    for row in document["rows"]:
+        row["gb_per_s_median"] /= {factor}
+    print(json.dumps(document))
+else:
+    sys.stdout.buffer.write(ended.stdout)
+sys.exit(ended.returncode)
+"""
+
+
+class CompareBaseTest(ProgramTest):
+    def compare(self, factor, *options):
+        change = self.folder / "change"
+        change.write_text(SLOWER.format(python=sys.executable, program=PROGRAM, factor=factor))
+        change.chmod(0o755)
+        return subprocess.run(
+            [sys.executable, "-B", str(SCRIPT), "--small", "--rounds", "2", "--base-program",
+             PROGRAM, "--change-program", str(change), *options],
+            capture_output=True, text=True, timeout=RUN_SECONDS_MAX)
+
+    def test_a_change_that_costs_nothing_passes(self):
+        # On a busy machine two rounds of little data may differ by much.
+        ended = self.compare(1, "--threshold", "75")
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+        self.assertIn("round 2 of 2", ended.stdout)
+
+    def test_a_change_that_costs_nearly_all_fails(self):
+        ended = self.compare(50, "--threshold", "75")
+        self.assertEqual(ended.returncode, 1, ended.stdout + ended.stderr)
+        self.assertIn("4 of 4 rows are worse", ended.stderr)
+
+    def test_what_cannot_be_measured_is_no_pass(self):
+        ended = self.compare(0)  # the program fails
+        self.assertEqual(ended.returncode, 2, ended.stdout + ended.stderr)
+        self.assertIn("FAILED", ended.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/suite.h"
+
+#include "bench/target_options.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+using namespace godbox;
+using namespace godbox::app;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+Suite suite_of(const std::string& name) {
+  BenchOptions options;
+  options.suite = name;
+  options.seed = 7;
+  return make_suite(options).value();
+}
+
+}  // namespace
+
+TEST_CASE("every step of a suite is a plan that bench takes", "[unit]") {
+  for (const char* name : {"quick", "full"}) {
+    for (const SuiteStep& step : suite_of(name).steps) {
+      const auto plan = make_plan(step.options);
+      INFO(name << " " << step.id << " " << step.what << ": "
+                << (plan ? "" : plan.error().message()));
+      REQUIRE(plan.has_value());
+      CHECK_FALSE(plan->cases.empty());
+      CHECK(plan->seed == 7);
+    }
+  }
+}
+
+TEST_CASE("a suite has W1 to W9 and W11, or says why not", "[unit]") {
+  for (const char* name : {"quick", "full"}) {
+    const Suite suite = suite_of(name);
+    std::set<std::string> named;
+    for (const SuiteStep& step : suite.steps) {
+      named.insert(step.id);
+    }
+    for (const NotRun& one : suite.not_run) {
+      CHECK_FALSE(one.why.empty());
+      named.insert(one.id);
+    }
+    for (const char* id : {"W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9", "W11"}) {
+      INFO(name << " " << id);
+      CHECK(named.contains(id));
+    }
+  }
+}
+
+TEST_CASE("a suite overwrites devices only where that is asked for", "[unit]") {
+  const auto is_dax = [](const SuiteStep& step) { return step.options.target == "dax"; };
+  const Suite without = suite_of("quick");
+  CHECK(std::none_of(without.steps.begin(), without.steps.end(), is_dax));
+  BenchOptions options;
+  options.suite = "quick";
+  options.target = "dax";
+  options.dax_devices = {"/dev/dax0.0"};
+  const Suite with = make_suite(options).value();
+  const auto found = std::find_if(with.steps.begin(), with.steps.end(), is_dax);
+  REQUIRE(found != with.steps.end());
+  CHECK(found->options.dax_devices == options.dax_devices);
+  CHECK(make_target_plan(found->options).has_value());
+}
+
+TEST_CASE("a suite refuses other options and other names", "[unit]") {
+  BenchOptions options;
+  options.suite = "slow";
+  REQUIRE_FALSE(make_suite(options).has_value());
+  CHECK_THAT(make_suite(options).error().detail, ContainsSubstring("slow"));
+  options.suite = "quick";
+  options.sizes = "1MiB";
+  REQUIRE_FALSE(make_suite(options).has_value());
+  CHECK_THAT(make_suite(options).error().detail, ContainsSubstring("--sizes"));
+  options.sizes.reset();
+  options.target = "numa";
+  CHECK_THAT(make_suite(options).error().detail, ContainsSubstring("--target"));
+}
+
+TEST_CASE("every workload of bench has its number in the suite", "[unit]") {
+  for (std::size_t i = 0; i < kWorkloadCount; ++i) {
+    const auto workload = static_cast<Workload>(i);
+    INFO(to_string(workload));
+    CHECK_FALSE(suite_id(to_string(workload)).empty());
+    CHECK(is_workload(to_string(workload)));
+  }
+  CHECK(suite_id("dance").empty());
+  CHECK_FALSE(is_workload("dance"));
+}

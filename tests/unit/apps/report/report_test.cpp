@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report/report.h"
+
+#include "report/svg.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
+using namespace godbox;
+using namespace godbox::app;
+using Catch::Matchers::ContainsSubstring;
+
+namespace {
+
+std::size_t count_of(const std::string& text, std::string_view word) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
+    ++count;
+  }
+  return count;
+}
+
+std::string report_of(const std::string& rows) {
+  const auto document = ResultDocument::parse(
+      fmt::format(R"({{"schema": "godbox-bench-1", "version": "1", "commit": "<abc>",
+          "machine": {{"cpu_model": "a \"cpu\" & more", "cores": 2}}, "rows": [{}]}})",
+                  rows),
+      "test");
+  return render_report(document.value());
+}
+
+std::string scaling_row(int channels, double gb_per_s) {
+  return fmt::format(R"({{"workload": "scaling", "sweep": "channels", "op": "read",
+      "transport": "tcp", "kind": "emulated", "channels": {}, "ports": 9, "time_scale": 100,
+      "gb_per_s_median": {}, "gb_per_s_min": {}, "gb_per_s_max": {}, "unscaled_gb_per_s": {},
+      "ceiling": "model", "ceiling_gb_per_s": {}, "efficiency": 1, "temperature": "hot",
+      "working_set_bytes": 67108864}})",
+                     channels, gb_per_s, gb_per_s, gb_per_s, gb_per_s * 100, gb_per_s);
+}
+
+}  // namespace
+
+TEST_CASE("a report needs nothing but itself", "[unit]") {
+  const std::string html = report_of(scaling_row(1, 0.25) + "," + scaling_row(18, 4.5));
+  for (const char* outside : {"http:", "https:", "src=", "@import", "url(", "<link"}) {
+    INFO(outside);
+    CHECK(html.find(outside) == std::string::npos);
+  }
+  CHECK_THAT(html, ContainsSubstring("prefers-color-scheme: dark"));
+}
+
+TEST_CASE("texts of a document cannot become markup of its report", "[unit]") {
+  const std::string html = report_of("");
+  CHECK(html.find("<abc>") == std::string::npos);
+  CHECK_THAT(html, ContainsSubstring("&lt;abc&gt;"));
+  CHECK_THAT(html, ContainsSubstring("a &quot;cpu&quot; &amp; more"));
+}
+
+TEST_CASE("a figure says what kind it is, hot or cold, and how much was walked", "[unit]") {
+  const std::string html = report_of(scaling_row(1, 0.25) + "," + scaling_row(18, 4.5));
+  CHECK_THAT(html, ContainsSubstring("data-plot=\"emulated-channels\""));
+  CHECK_THAT(html, ContainsSubstring("Emulated; hot; working set 64 MiB"));
+  CHECK_THAT(html, ContainsSubstring(">450<"));  // of the box, in the table beside the plot
+}
+
+TEST_CASE("rows that no plot is about are in the report all the same", "[unit]") {
+  const std::string html = report_of(
+      R"({"workload": "port-fault", "transport": "tcp", "op": "read", "kind": "emulated",
+          "gb_per_s_median": 1.5, "of_healthy": 0.889, "fault": "dead"})");
+  CHECK_THAT(html, ContainsSubstring("of_healthy"));
+  CHECK_THAT(html, ContainsSubstring("0.889"));
+  CHECK(count_of(html, "<figure") == 0);
+}
+
+TEST_CASE("odd documents make a report without plots, not a failure", "[unit]") {
+  for (const char* row :
+       {"{}", R"({"workload": "scatter"})", R"({"workload": "layers", "layer_done_us": [null]})",
+        R"({"workload": "block", "timeline": {}, "op": "read"})",
+        R"({"workload": "block", "timeline": {"t_ms": [1, 2], "channel_bytes": [[], 3]}})",
+        R"({"workload": "page", "op": "read", "depth": 1, "latency_us_at_percent": [[1], 2]})",
+        R"({"workload": "remote-page", "of_ping_pong_p50": 2})",
+        R"({"workload": "session", "kind": "modelled", "box": "x", "modelled_seconds": 0})",
+        R"({"workload": "scaling", "sweep": "channels", "efficiency": 1e300})"}) {
+    INFO(row);
+    CHECK_THAT(report_of(row), ContainsSubstring("</html>"));
+  }
+}
+
+TEST_CASE("ticks are round and inside of their range", "[unit]") {
+  const std::vector<svg::Tick> ticks = svg::round_ticks(0, 695, 8);
+  REQUIRE(ticks.size() == 7);
+  CHECK(ticks.front().label == "0");
+  CHECK(ticks.back().at == 600);
+  const std::vector<svg::Tick> decades = svg::logarithmic_ticks(2, 2000);
+  CHECK(decades.front().at == 2);
+  CHECK(decades.back().at == 2000);
+  CHECK(decades.size() == 10);
+}
+
+TEST_CASE("a plot of one value, or of equal ones, has finite places", "[unit]") {
+  for (const bool is_logarithmic : {false, true}) {
+    svg::LinePlot plot;
+    plot.y.is_logarithmic = is_logarithmic;
+    plot.series.push_back({"one", {{1, 5, 5, 5}}, false, 0});
+    const std::string image = svg::render(plot);
+    CHECK_THAT(image, ContainsSubstring("<circle"));
+    CHECK(image.find("nan") == std::string::npos);
+    CHECK(image.find("inf") == std::string::npos);
+  }
+}
+
+TEST_CASE("a report that cannot be written is refused by its path", "[unit]") {
+  CHECK_THAT(check_report_path("/nowhere/a.html").error().detail,
+             ContainsSubstring("/nowhere/a.html"));
+  CHECK(check_report_path("/tmp").error().code == Errc::invalid_argument);
+}
