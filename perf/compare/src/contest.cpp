@@ -158,11 +158,14 @@ Result<std::unique_ptr<KvClient>> connect(const Contestant& contestant, KvOp op,
 struct Worker {
   Result<void> result;
   std::vector<double> latencies_us;
+  SteadyClock::time_point begin;
+  SteadyClock::time_point end;
 };
 
-// Connects and warms its connections up, then takes part in the timed part between the barriers.
+// Connects and warms its connections up, then takes part in what is measured: from the second
+// barrier (at the first the processor times are read) to the third.
 void work(const Contestant& contestant, const Values& values, const PassOptions& options,
-          std::size_t thread, std::barrier<>& timed, Worker& worker) {
+          std::size_t thread, std::barrier<>& steps, Worker& worker) {
   const Share share(values, thread, options.threads);
   LoopOptions loop_options{};
   loop_options.op = options.op;
@@ -180,14 +183,29 @@ void work(const Contestant& contestant, const Values& values, const PassOptions&
     const std::uint64_t warm_up = share.count() - std::min(share.count(), loop_options.objects);
     worker.result = Loop(**client, share, loop_options).run(warm_up);
   }
-  timed.arrive_and_wait();
+  steps.arrive_and_wait();
+  steps.arrive_and_wait();
+  worker.begin = SteadyClock::now();
   if (worker.result) {
     loop_options.objects = options.objects / options.threads;
     Loop loop(**client, share, loop_options);
     worker.result = loop.run(0);
     worker.latencies_us = loop.take_latencies();
   }
-  timed.arrive_and_wait();
+  worker.end = SteadyClock::now();
+  steps.arrive_and_wait();
+}
+
+// From the first thread's begin to the last one's end, by their own clocks: this thread may be
+// woken late.
+double seconds_of(const std::vector<Worker>& workers) {
+  SteadyClock::time_point begin = workers.front().begin;
+  SteadyClock::time_point end = workers.front().end;
+  for (const Worker& worker : workers) {
+    begin = std::min(begin, worker.begin);
+    end = std::max(end, worker.end);
+  }
+  return std::chrono::duration<double>(end - begin).count();
 }
 
 }  // namespace
@@ -221,20 +239,20 @@ std::uint64_t count_wrong(const Values& values) {
 Result<Pass> run_pass(const Contestant& contestant, const Values& values,
                       const PassOptions& options) {
   GODBOX_ASSERT(options.threads > 0 && values.count() >= options.threads);
-  std::barrier timed(static_cast<std::ptrdiff_t>(options.threads + 1));
+  std::barrier steps(static_cast<std::ptrdiff_t>(options.threads + 1));
   std::vector<Worker> workers(options.threads);
   std::vector<std::thread> threads;
   for (std::size_t thread = 0; thread < options.threads; ++thread) {
     threads.emplace_back(
-        [&, thread] { work(contestant, values, options, thread, timed, workers[thread]); });
+        [&, thread] { work(contestant, values, options, thread, steps, workers[thread]); });
   }
-  timed.arrive_and_wait();
+  steps.arrive_and_wait();
   const std::optional<double> server_begin = cpu_seconds_of(contestant.server);
   const double client_begin = app::cpu_seconds_used();
-  const SteadyClock::time_point begin = SteadyClock::now();
-  timed.arrive_and_wait();
+  steps.arrive_and_wait();
+  steps.arrive_and_wait();
   Pass pass;
-  pass.seconds = std::chrono::duration<double>(SteadyClock::now() - begin).count();
+  pass.seconds = seconds_of(workers);
   pass.client_cpu_seconds = app::cpu_seconds_used() - client_begin;
   if (const auto server_end = cpu_seconds_of(contestant.server); server_begin && server_end) {
     pass.server_cpu_seconds = *server_end - *server_begin;
