@@ -51,9 +51,11 @@ class Case:
 @dataclass
 class Contender:
     name: str    # of the row
-    client: str  # which loop
+    client: str  # "loop", or the program of the peer
     server: Server | None
     setting: Setting
+    # Of the client's memory: the whole working set, or only what is in flight, again and again.
+    memory: str = "whole"
     samples: list[Sample] = field(default_factory=list)
 
 
@@ -78,7 +80,8 @@ class LoopClient:
             command += ["--contestant",
                         f"name={contender.name},kind={server.kind},address={server.address},"
                         f"pid={server.pid},connections={setting.connections},"
-                        f"in-flight={setting.in_flight},batch={setting.batch}"]
+                        f"in-flight={setting.in_flight},batch={setting.batch},"
+                        f"memory={contender.memory}"]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True,
                                 timeout=PASS_SECONDS_MAX)
         if result.returncode != 0:

@@ -87,7 +87,7 @@ class Contest {
       const bool is_wanted =
           std::find(options_.ops.begin(), options_.ops.end(), op) != options_.ops.end();
       for (const Contestant& contestant : options_.contestants) {
-        if (!is_wanted || !takes_part(contestant, op)) {
+        if (!is_wanted || !takes_part(contestant, op) || contestant.reuse) {
           continue;
         }
         fill(values_);  // a region is written from them when its client connects

@@ -96,25 +96,29 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def loop_settings(kind: str, size: int) -> list[Setting]:
+def loop_settings(kind: str, size: int, memory: str = "whole") -> list[Setting]:
     """What a store's client may be best used with; from one value at a time to what fills pipes."""
-    def fits(in_flight: int) -> bool:
-        return in_flight * size <= IN_FLIGHT_BYTES_MAX
+    def per_call(bytes_in_flight: int, bytes_per_call: int) -> Setting:
+        in_flight = max(1, bytes_in_flight // size)
+        return Setting(0, in_flight, min(in_flight, max(1, bytes_per_call // size)))
 
+    if kind == "godbox" and memory == "whole":
+        return unique([per_call(32 * MIB, 2 * MIB), per_call(16 * MIB, MIB), per_call(8 * MIB, 1)])
     if kind == "godbox":
-        wanted = [(0, 32 * MIB // size, max(1, 2 * MIB // size)),
-                  (0, 16 * MIB // size, max(1, MIB // size)), (0, max(4, 8 * MIB // size), 1)]
-    else:
-        wanted = [(1, 1, 1), (1, 4, 1), (1, 16, 1), (1, 64, 1), (4, 8, 1), (4, 32, 1)]
-    return [Setting(*setting) for setting in wanted if fits(setting[1])]
+        return unique([per_call(8 * MIB, MIB), per_call(4 * MIB, MIB), per_call(2 * MIB, MIB // 2)])
+    wanted = [(1, 1), (1, 8), (1, 64), (4, 8)]
+    return [Setting(*setting) for setting in wanted if setting[1] * size <= IN_FLIGHT_BYTES_MAX]
 
 
 def benchmark_settings(size: int) -> list[Setting]:
-    wanted = [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (50, 1), (4, 4)]
+    wanted = [(50, 1, None), (16, 1, None), (4, 1, None), (1, 1, None), (4, 4, None), (4, 1, 2)]
     return [Setting(connections, pipeline, client_threads=threads)
-            for connections, pipeline in wanted for threads in (None, 2)
-            if connections * pipeline * size <= IN_FLIGHT_BYTES_MAX * 4
-            and connections >= (threads or 1)]
+            for connections, pipeline, threads in wanted
+            if connections * pipeline * size <= 4 * IN_FLIGHT_BYTES_MAX]
+
+
+def unique(settings: list[Setting]) -> list[Setting]:
+    return list(dict.fromkeys(settings))
 
 
 class Comparison:
@@ -169,70 +173,64 @@ class Comparison:
 
     def run_stores(self, size: int, threads: int) -> None:
         case = {op: Case(op, size, self.options.working_set, threads) for op in ("set", "get")}
-        small = {op: Case(op, size, max(self.options.calibrate, size * threads), threads)
-                 for op in case}
+        calibrated = min(self.options.working_set, max(self.options.calibrate, size * threads))
         with self.servers() as servers:
             say(f"-- {name_of(size)}, {threads} client threads: finding the best settings")
-            chosen = {op: self.choose(small, op, servers) for op in case}
+            # The first sets find no memory in a server, the later ones do.
+            self.load(Case("set", size, calibrated, threads), servers)
+            chosen = {}
+            for op in case:
+                chosen[op] = self.choose(Case(op, size, calibrated, threads), servers)
             say(f"-- {name_of(size)}, {threads} client threads: {self.options.repeats} repeats")
-            for contenders in chosen.values():
-                for contender in contenders:
-                    contender.samples.clear()
-            self.load(case["set"], chosen["get"])
+            readers = [contender.server for contender in chosen["get"]]
+            self.load(case["set"], [contender.server for contender in chosen["set"]])
             for repeat in range(self.options.repeats):
-                is_last = repeat + 1 == self.options.repeats
                 self.measure(case["set"], chosen["set"])
-                # What redis-benchmark has set is its own bytes, and which server had which
-                # variant's set does not matter: the values are put back before they are read.
-                self.load(case["set"], chosen["get"])
-                self.measure(case["get"], chosen["get"], verify=is_last)
+                # A set of reused memory leaves bytes that say nothing, and readers may be other
+                # servers: the values are put back before they are read.
+                self.load(case["set"], readers)
+                self.measure(case["get"], chosen["get"],
+                             verify=repeat + 1 == self.options.repeats)
         for op, contenders in chosen.items():
             self.rows += rows_of(case[op], contenders)
 
     def few(self, choices):
         return choices[:1] if self.options.quick else choices
 
-    def contenders_of(self, servers: list[Server], op: str, size: int) -> dict[str, list]:
-        """All that a row may be made of; the best of each list is."""
-        found: dict[str, list[Contender]] = {}
+    def contenders_of(self, servers: list[Server], size: int) -> list[list[Contender]]:
+        """All that a row may be made of: the best of each list is."""
+        found: dict[tuple, list[Contender]] = {}
         for server in servers:
-            if server.store in ("godbox", *self.options.peers):
-                found.setdefault(server.store, []).extend(
-                    Contender(server.store, "loop", server, setting)
-                    for setting in self.few(loop_settings(server.kind, size)))
+            memories = ("whole", "reused") if server.store == "godbox" else ("whole",)
+            for memory in memories if server.store in ("godbox", *self.options.peers) else ():
+                found.setdefault((server.store, memory), []).extend(
+                    Contender(server.store, "loop", server, setting, memory)
+                    for setting in self.few(loop_settings(server.kind, size, memory)))
             name = f"{server.store}-benchmark"
             if name in self.options.peers:
-                found.setdefault(name, []).extend(
-                    Contender(name, name, server, setting)
+                found.setdefault((name,), []).extend(
+                    Contender(name, name, server, setting, "reused")
                     for setting in self.few(benchmark_settings(size)))
-        return found
+        return list(found.values())
 
-    def choose(self, small: dict[str, Case], op: str, servers: list[Server]) -> list[Contender]:
+    def choose(self, case: Case, servers: list[Server]) -> list[Contender]:
         best = []
-        for server in servers if op == "get" else []:
-            # Several small values in flight: quick, and right for every store.
-            self.loop.run(small["set"], [Contender("fill", "loop", server, Setting(
-                0 if server.kind == "godbox" else 1, 4, 1))])
-        for contenders in self.contenders_of(servers, op, small[op].size_bytes).values():
-            if op == "set":  # the first sets find no memory in the server
-                for server in {id(c.server): c.server for c in contenders}.values():
-                    self.loop.run(small["set"], [Contender("fill", "loop", server, Setting(
-                        0 if server.kind == "godbox" else 1, 4, 1))])
-            tried = []
+        for contenders in self.contenders_of(servers, case.size_bytes):
             for contender in contenders:
-                self.measure(small[op], [contender])
-                tried.append((contender.samples[-1].gb_per_s, contender))
-            rate, winner = max(tried, key=lambda pair: pair[0])
-            say(f"   {op} {winner.name}: {winner.setting}"
-                f"{', ' + winner.server.settings if winner.server else ''} ({rate:.2f} GB/s)")
+                self.measure(case, [contender])
+            winner = max(contenders, key=lambda contender: contender.samples[-1].gb_per_s)
+            say(f"   {case.op} {winner.name} ({winner.memory}): {winner.setting}, "
+                f"{winner.server.settings}: {winner.samples[-1].gb_per_s:.2f} GB/s")
+            winner.samples.clear()
             best.append(winner)
         return best
 
-    def load(self, case: Case, contenders: list[Contender]) -> None:
+    def load(self, case: Case, servers: list[Server]) -> None:
         """Gives each server the values, not timed."""
-        for server in {id(c.server): c.server for c in contenders}.values():
-            self.loop.run(case, [Contender("load", "loop", server, Setting(
-                0 if server.kind == "godbox" else 1, 8, 1))])
+        distinct = {id(server): server for server in servers}.values()
+        self.loop.run(case, [Contender(server.store, "loop", server,
+                                       Setting(0 if server.kind == "godbox" else 1, 8, 1))
+                             for server in distinct])
 
     def measure(self, case: Case, contenders: list[Contender], verify: bool = False) -> None:
         """One turn of each. Of a verified one the loop's values are compared too."""
@@ -296,8 +294,11 @@ class Comparison:
 
 
 def rows_of(case: Case, contenders: list[Contender]) -> list[dict]:
-    godbox = next(contender for contender in contenders if contender.name == "godbox")
-    return [row_of(case, contender, None if contender is godbox else godbox)
+    """A peer is set beside the Godbox whose client's memory is used as its own client's is."""
+    godbox = {contender.memory: contender for contender in contenders
+              if contender.name == "godbox"}
+    return [row_of(case, contender,
+                   None if contender.name == "godbox" else godbox[contender.memory])
             for contender in contenders]
 
 
@@ -311,7 +312,7 @@ def row_of(case: Case, contender: Contender, godbox: Contender | None) -> dict:
         "size_bytes": case.size_bytes, "threads": case.threads,
         "client_threads": setting.client_threads, "connections": setting.connections,
         "in_flight": setting.in_flight, "batch": setting.batch,
-        "crc": contender.name == "godbox",
+        "client_memory": contender.memory, "crc": contender.name == "godbox",
         "server": contender.server.settings if contender.server else None,
         "working_set_bytes": case.working_set_bytes // case.size_bytes * case.size_bytes,
         "temperature": temperature_of(case.working_set_bytes), "repeats": len(samples),
@@ -377,6 +378,7 @@ COLUMNS = [
     Column("thr", lambda row: str(row["threads"])),
     Column("contestant", lambda row: row["contestant"]),
     Column("keys", lambda row: row["temperature"] or "-"),
+    Column("memory", lambda row: row["client_memory"]),
     Column("setting", lambda row: f"{row['connections']}x{row['in_flight']}/{row['batch']}"
            + (f" t{row['client_threads']}" if row["client_threads"] else "")),
     Column("GB/s", figure("gb_per_s_median", 2)),

@@ -16,7 +16,7 @@ Sets and gets the same values in stores that run already, one after the other, a
 took as JSON. perf/compare/run.py starts the stores and calls this.
   --contestant SPEC   name=N,kind=resp2|memcached|godbox,address=HOST:PORT and, as wanted,
                       pid=P (the server's), connections=C and in-flight=F (per thread), batch=B,
-                      ops=set+get (its part of --ops)
+                      ops=set+get (its part of --ops), memory=reused (only what is in flight)
   --ops LIST          set, get, read in the order to be done (set,get)
   --size SIZE         of a value (1MiB)
   --working-set SIZE  of all values (1GiB)
@@ -91,6 +91,12 @@ Result<void> set_field(Contestant& contestant, const std::string& key, const std
       }
     }
     return bad(kOption, value, "a kind is resp2, memcached or godbox");
+  }
+  if (key == "memory") {
+    contestant.reuse = value == "reused";
+    return contestant.reuse || value == "whole"
+               ? Result<void>()
+               : bad(kOption, value, "the client's memory is whole or reused");
   }
   if (key == "pid") {
     std::size_t pid = 0;

@@ -78,6 +78,7 @@ struct LoopOptions {
   std::uint64_t objects;
   std::uint64_t batch;
   std::uint64_t calls_in_flight;
+  bool reuse;
 };
 
 // The one loop of all contestants.
@@ -88,6 +89,7 @@ class Loop {
     for (std::uint32_t slot = 0; slot < options.calls_in_flight; ++slot) {
       free_.push_back(slot);
     }
+    batch_.resize(options.batch);
   }
 
   Result<void> run(std::uint64_t first) {
@@ -115,6 +117,9 @@ class Loop {
     const std::uint32_t slot = free_.back();
     free_.pop_back();
     next_ += objects.size();
+    if (options_.reuse) {
+      objects = with_memory_of(slot, objects);
+    }
     begun_[slot] = SteadyClock::now();
     client_.submit(options_.op, objects, [this, slot](const Result<void>& result) {
       const std::chrono::duration<double, std::micro> took = SteadyClock::now() - begun_[slot];
@@ -126,9 +131,19 @@ class Loop {
     });
   }
 
+  // The same names; of the memory the part that belongs to this slot.
+  std::span<const KvObject> with_memory_of(std::uint32_t slot, std::span<const KvObject> objects) {
+    for (std::size_t i = 0; i < objects.size(); ++i) {
+      batch_[i] = objects[i];
+      batch_[i].memory = share_.objects(slot * options_.batch + i, 1).front().memory;
+    }
+    return std::span(batch_).first(objects.size());
+  }
+
   KvClient& client_;
   const Share& share_;
   const LoopOptions options_;
+  std::vector<KvObject> batch_;
   std::vector<SteadyClock::time_point> begun_;
   std::vector<std::uint32_t> free_;
   std::uint64_t next_ = 0;
@@ -169,6 +184,7 @@ void work(const Contestant& contestant, const Values& values, const PassOptions&
   const Share share(values, thread, options.threads);
   LoopOptions loop_options{};
   loop_options.op = options.op;
+  loop_options.reuse = contestant.reuse;
   loop_options.batch = std::min<std::uint64_t>(contestant.batch, share.count());
   loop_options.calls_in_flight = std::max<std::uint64_t>(
       1, std::min<std::uint64_t>(contestant.in_flight, share.count()) / loop_options.batch);

@@ -28,6 +28,9 @@ struct Contestant {
   std::size_t connections = 1;  // per thread; of godbox lanes per Ethernet port, 0: its default
   std::size_t in_flight = 1;    // objects per thread
   std::size_t batch = 1;        // of them per call
+  // The client's memory is only what is in flight, used again and again, so that it stays in the
+  // caches: what redis-benchmark does. All objects then get the same few values.
+  bool reuse = false;
 };
 
 struct Values {
