@@ -49,7 +49,7 @@ TEST_CASE("what is wrong in a contest's command line is named", "[unit]") {
       std::pair<Words, std::string>{{"--contestant", kRedis + ",connections=0"}, "connection"},
       std::pair<Words, std::string>{{"--contestant", kRedis + ",batch"}, "KEY=VALUE"},
       std::pair<Words, std::string>{{"--contestant", kRedis + ",memory=hot"}, "whole or reused"},
-      std::pair<Words, std::string>{{"--contestant", kRedis, "--size", "12"}, "--size"},
+      std::pair<Words, std::string>{{"--contestant", kRedis, "--size", "big"}, "--size"},
       std::pair<Words, std::string>{{"--contestant", kRedis, "--ops", "put"}, "put"},
       std::pair<Words, std::string>{{"--contestant", kRedis, "--threads", "65"}, "1 to 64"},
       std::pair<Words, std::string>{{"--contestant", kRedis, "--seed"}, "--seed"},
