@@ -24,9 +24,13 @@ class Setting:
     in_flight: int = 1    # values per thread; of redis-benchmark per connection (-P)
     batch: int = 1        # values per call
     client_threads: int | None = None  # of redis-benchmark: --threads
+    eth_ports: int | None = None       # of Godbox, used by the client; 0: all
 
     def __str__(self) -> str:
-        return f"{self.connections}x{self.in_flight}/{self.batch}"
+        parts = [] if self.eth_ports is None else [f"{self.eth_ports or 'all'} ports"]
+        parts += [f"{self.connections or 'default'} x {self.in_flight} / {self.batch}"]
+        parts += [f"{self.client_threads} threads"] if self.client_threads else []
+        return ", ".join(parts)
 
 
 @dataclass
@@ -81,7 +85,7 @@ class LoopClient:
                         f"name={contender.name},kind={server.kind},address={server.address},"
                         f"pid={server.pid},connections={setting.connections},"
                         f"in-flight={setting.in_flight},batch={setting.batch},"
-                        f"memory={contender.memory}"]
+                        f"memory={contender.memory},ports={setting.eth_ports or 0}"]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True,
                                 timeout=PASS_SECONDS_MAX)
         if result.returncode != 0:

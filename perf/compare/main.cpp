@@ -33,6 +33,7 @@ json::object row_of(const Contestant& contestant, KvOp op, const Pass& pass) {
   return {{"contestant", contestant.name},
           {"op", to_string(op)},
           {"connections", contestant.connections},
+          {"eth_ports", contestant.eth_ports},
           {"in_flight", contestant.in_flight},
           {"batch", contestant.batch},
           {"bytes", pass.bytes},

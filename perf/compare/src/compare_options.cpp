@@ -16,7 +16,8 @@ Sets and gets the same values in stores that run already, one after the other, a
 took as JSON. perf/compare/run.py starts the stores and calls this.
   --contestant SPEC   name=N,kind=resp2|memcached|godbox,address=HOST:PORT and, as wanted,
                       pid=P (the server's), connections=C and in-flight=F (per thread), batch=B,
-                      ops=set+get (its part of --ops), memory=reused (only what is in flight)
+                      ops=set+get (its part of --ops), memory=reused (only what is in flight),
+                      ports=N (of godbox; else all)
   --ops LIST          set, get, read in the order to be done (set,get)
   --size SIZE         of a value (1MiB)
   --working-set SIZE  of all values (1GiB)
@@ -106,6 +107,9 @@ Result<void> set_field(Contestant& contestant, const std::string& key, const std
   }
   if (key == "connections") {
     return put_into(contestant.connections, parse_count(kOption, value, kConnectionsMax, 0));
+  }
+  if (key == "ports") {
+    return put_into(contestant.eth_ports, parse_count(kOption, value, kConnectionsMax, 0));
   }
   if (key == "in-flight") {
     return put_into(contestant.in_flight, parse_count(kOption, value, kInFlightMax));

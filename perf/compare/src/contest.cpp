@@ -156,6 +156,7 @@ Result<std::unique_ptr<KvClient>> connect(const Contestant& contestant, KvOp op,
   if (contestant.kind == Kind::godbox) {
     GodboxClientOptions options;
     options.lanes_per_eth_port = static_cast<std::uint32_t>(contestant.connections);
+    options.eth_ports_max = static_cast<std::uint32_t>(contestant.eth_ports);
     options.region = op == KvOp::read ? ConstSpan(share.memory()) : ConstSpan();
     return GodboxClient::connect("tcp:" + contestant.address, options);
   }

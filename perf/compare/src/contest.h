@@ -26,6 +26,7 @@ struct Contestant {
   pid_t server = 0;             // 0: not known, its processor time is not measured
   std::vector<KvOp> ops{};      // that it takes part in
   std::size_t connections = 1;  // per thread; of godbox lanes per Ethernet port, 0: its default
+  std::size_t eth_ports = 0;    // of godbox, used by each thread; 0: all
   std::size_t in_flight = 1;    // objects per thread
   std::size_t batch = 1;        // of them per call
   // The client's memory is only what is in flight, used again and again, so that it stays in the

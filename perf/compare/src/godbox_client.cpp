@@ -21,6 +21,7 @@ Result<std::unique_ptr<KvClient>> GodboxClient::connect(const std::string& addre
   with.client.crc = options.crc;
   with.client.timeout = kPatience;
   with.lanes_per_eth_port = options.lanes_per_eth_port;
+  with.eth_ports_max = options.eth_ports_max;
   Result<std::unique_ptr<Connection>> connection = godbox::connect(address, with);
   if (!connection) {
     return connection.error();

@@ -21,6 +21,7 @@ namespace godbox::compare {
 struct GodboxClientOptions {
   bool crc = true;
   std::uint32_t lanes_per_eth_port = 0;  // 0: as the library chooses
+  std::uint32_t eth_ports_max = 0;       // 0: all of the box
   ConstSpan region{};                    // what remote memory has to hold; empty: none is allocated
 };
 

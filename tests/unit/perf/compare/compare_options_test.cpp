@@ -22,8 +22,9 @@ const std::string kRedis = "name=redis,kind=resp2,address=127.0.0.1:6379";
 TEST_CASE("a contest is read from its command line", "[unit]") {
   const auto options = parse_compare_options(
       {"--contestant", kRedis + ",pid=77,connections=4,in-flight=32,batch=2,ops=get,memory=reused",
-       "--contestant", "name=box,kind=godbox,address=127.0.0.1:7400,connections=0", "--size",
-       "64KiB", "--working-set", "8MiB", "--threads", "2", "--ops", "set,get", "--verify"});
+       "--contestant", "name=box,kind=godbox,address=127.0.0.1:7400,connections=0,ports=3",
+       "--size", "64KiB", "--working-set", "8MiB", "--threads", "2", "--ops", "set,get",
+       "--verify"});
   REQUIRE(options.has_value());
   REQUIRE(options->contestants.size() == 2);
   const Contestant& redis = options->contestants[0];
@@ -32,6 +33,7 @@ TEST_CASE("a contest is read from its command line", "[unit]") {
   CHECK(redis.reuse);
   CHECK(redis.ops == std::vector{KvOp::get});
   CHECK(options->contestants[1].kind == Kind::godbox);
+  CHECK(options->contestants[1].eth_ports == 3);
   CHECK(options->size == 64_KiB);
   CHECK(options->pass_bytes == 8_MiB);
   CHECK(options->ops == std::vector{KvOp::set, KvOp::get});
