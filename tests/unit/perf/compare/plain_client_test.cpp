@@ -26,9 +26,9 @@ constexpr Duration kTimeout = std::chrono::milliseconds(300);
 
 // One client, some values, and what became of the operations over them.
 struct Talk {
-  explicit Talk(const ScriptedStore& store, PlainProtocol protocol, std::size_t values = 1,
-                std::size_t value_bytes = 10)
-      : bytes(values * value_bytes, std::byte{0x55}), value_bytes(value_bytes) {
+  explicit Talk(const ScriptedStore& store, PlainProtocol protocol, std::size_t count = 1,
+                std::size_t each_bytes = 10)
+      : bytes(count * each_bytes, std::byte{0x55}), value_bytes(each_bytes) {
     PlainClientOptions options;
     options.protocol = protocol;
     options.timeout = kTimeout;
