@@ -99,7 +99,7 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def loop_settings(kind: str, size: int, memory: str = "whole") -> list[Setting]:
+def loop_settings(kind: str, size: int) -> list[Setting]:
     """What a store's client may be best used with; from one value at a time to what fills pipes."""
     def godbox(bytes_in_flight: int, bytes_per_call: int, ports: int) -> Setting:
         in_flight = max(1, bytes_in_flight // size)
@@ -107,7 +107,7 @@ def loop_settings(kind: str, size: int, memory: str = "whole") -> list[Setting]:
                        batch=min(in_flight, max(1, bytes_per_call // size)))
 
     if kind == "godbox":
-        flights = [(32 * MIB, 2 * MIB), (8 * MIB, MIB)] if memory == "whole" else [(4 * MIB, MIB)]
+        flights = [(32 * MIB, 2 * MIB), (8 * MIB, MIB), (4 * MIB, MIB)]
         return unique([godbox(in_flight, per_call, ports) for ports in GODBOX_PORTS
                        for in_flight, per_call in flights])
     wanted = [(1, 1), (1, 8), (1, 64), (4, 8)]
@@ -213,7 +213,7 @@ class Comparison:
             for memory in memories if server.store in ("godbox", *self.options.peers) else ():
                 found.setdefault((server.store, memory), []).extend(
                     Contender(server.store, "loop", server, setting, memory)
-                    for setting in self.few(loop_settings(server.kind, size, memory)))
+                    for setting in self.few(loop_settings(server.kind, size)))
             name = f"{server.store}-benchmark"
             if name in self.options.peers:
                 found.setdefault((name,), []).extend(

@@ -73,12 +73,11 @@ class CompareTest(unittest.TestCase):
     def test_settings_stay_in_bounds(self):
         for size in (64 << 10, 512 << 10, 1 << 20, 4 << 20):
             for kind in ("godbox", "resp2"):
-                for memory in ("whole", "reused"):
-                    settings = run.loop_settings(kind, size, memory)
-                    self.assertTrue(settings)
-                    for setting in settings:
-                        self.assertLessEqual(setting.in_flight * size, run.IN_FLIGHT_BYTES_MAX)
-                        self.assertTrue(1 <= setting.batch <= setting.in_flight)
+                settings = run.loop_settings(kind, size)
+                self.assertTrue(settings)
+                for setting in settings:
+                    self.assertLessEqual(setting.in_flight * size, run.IN_FLIGHT_BYTES_MAX)
+                    self.assertTrue(1 <= setting.batch <= setting.in_flight)
 
     def test_sizes(self):
         self.assertEqual(run.parse_size("512KiB"), 1 << 19)
