@@ -12,7 +12,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stores import HOST, Missing, RespStore, Server, cpu_seconds, find_program, free_port
+from stores import (
+    HOST, Missing, RespStore, Server, cpu_seconds, find_program, free_port, start_program)
 
 PASS_SECONDS_MAX = 120
 
@@ -102,8 +103,7 @@ class LoopClient:
 def timed_child(command: list[str]) -> tuple[str, float, float]:
     """Output, seconds and processor seconds of a program that runs to its end."""
     begin = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               stdin=subprocess.DEVNULL, text=True)
+    process = start_program(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -160,8 +160,8 @@ class Ucx:
         common = [self.program, "-p", port, "-t", "ucp_get", "-s", str(case.size_bytes), "-n",
                   str(count), "-w", str(max(1, count // 20)), "-O",
                   str(contender.setting.in_flight), "-f"]
-        server = subprocess.Popen(common, env=self.environment, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        server = start_program(common, env=self.environment, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
         try:
             output = self.run_client([common[0], HOST, *common[1:]], server)
         finally:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -56,6 +57,15 @@ def set_loopback_up() -> None:
         request = struct.pack("16sh14x", b"lo", 0)
         flags = struct.unpack("16sh14x", fcntl.ioctl(any_socket, get_flags, request))[1]
         fcntl.ioctl(any_socket, set_flags, struct.pack("16sh14x", b"lo", flags | up))
+
+
+def start_program(command: list[str], **options) -> subprocess.Popen:
+    """A child that ends when this process does, however that ends."""
+    set_death_signal = 1
+    libc = ctypes.CDLL(None)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                            preexec_fn=lambda: libc.prctl(set_death_signal, signal.SIGTERM),
+                            **options)
 
 
 def free_port() -> int:
@@ -145,10 +155,9 @@ class RespStore:
         if io_threads > 1:
             settings += ["--io-threads-do-reads", "yes"]
         with open(self.folder / f"{self.store}-{port}.log", "wb") as log:
-            process = subprocess.Popen(
+            process = start_program(
                 [self.server_name, "--port", str(port), "--bind", HOST, "--dir", str(self.folder),
-                 *settings], executable=self.executable, stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL)
+                 *settings], executable=self.executable, stdout=log, stderr=log)
         server = Server(self.store, "resp2", process, f"{HOST}:{port}",
                         " ".join(word or '""' for word in settings))
         return wait_for_answer(server, b"PING\r\n", b"+PONG")
@@ -167,9 +176,8 @@ class Memcached:
         if os.geteuid() == 0:
             settings += ["-u", "root"]
         with open(self.folder / f"memcached-{port}.log", "wb") as log:
-            process = subprocess.Popen([self.executable, "-l", HOST, "-p", str(port), "-U", "0",
-                                        *settings], stdout=log, stderr=log,
-                                       stdin=subprocess.DEVNULL)
+            process = start_program([self.executable, "-l", HOST, "-p", str(port), "-U", "0",
+                                     *settings], stdout=log, stderr=log)
         server = Server("memcached", "memcached", process, f"{HOST}:{port}", " ".join(settings))
         return wait_for_answer(server, b"version\r\n", b"VERSION")
 
@@ -189,10 +197,10 @@ class Godbox:
         settings = ["--channels", str(CHANNELS), "--channel-size", self.channel_size, "--ports",
                     str(self.ports)]
         with open(self.folder / "godbox.log", "wb") as log:
-            process = subprocess.Popen(
+            process = start_program(
                 [str(self.program), "serve", "--json", "--preset", "laptop", *settings,
                  "--tcp-port-base", "0", "--control-socket", str(self.folder / "control.sock")],
-                stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True)
+                stdout=subprocess.PIPE, stderr=log, text=True)
         line = process.stdout.readline()
         if not line:
             process.wait()
