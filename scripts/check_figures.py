@@ -200,10 +200,10 @@ GROUPS = {
                            "--block-size", "160MiB"], judge_whole_blocks, rows=1,
                           quick=("--requests", "20", "--pool-size", "256MiB", "--block-size",
                                  "2MiB"), command="replay"),
-    # Two of Godbox, by the client's memory, and three peers; then remote memory hot, UCX, and cold.
+    # Three of Godbox and three peers; then remote memory hot, UCX, and cold.
     "compare": Group(["--sizes", "64KiB,512KiB,1MiB,4MiB", "--peers",
                       "redis,redis-benchmark,memcached,ucx", *COLD],
-                     judge_peers, rows=4 * 2 * 5 + 3, quick=("--quick",), command="compare"),
+                     judge_peers, rows=4 * 2 * 6 + 3, quick=("--quick",), command="compare"),
 }
 
 

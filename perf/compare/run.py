@@ -33,6 +33,7 @@ from stores import enter_own_network  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ("redis", "redis-benchmark", "valkey", "valkey-benchmark", "memcached", "ucx")
+LOCAL = "godbox-local"
 GODBOX_PORTS = (0, 4, 1)  # that its client uses: all, with its default lanes, or one lane each
 CALIBRATION_PASSES = 2
 EXIT_SKIPPED = 4  # as a test whose every case was skipped
@@ -113,6 +114,11 @@ def loop_settings(kind: str, size: int) -> list[Setting]:
                        for in_flight, per_call in flights])
     wanted = [(1, 1), (1, 8), (1, 64), (4, 8)]
     return [Setting(*setting) for setting in wanted if setting[1] * size <= IN_FLIGHT_BYTES_MAX]
+
+
+def local_settings(size: int) -> list[Setting]:
+    in_flight = max(1, 4 * MIB // size)
+    return unique([Setting(0, 1), Setting(0, in_flight, min(in_flight, max(1, MIB // size)))])
 
 
 def benchmark_settings(size: int) -> list[Setting]:
@@ -210,6 +216,10 @@ class Comparison:
         """All that a row may be made of: the best of each list is."""
         found: dict[tuple, list[Contender]] = {}
         for server in servers:
+            if server.store == "godbox":
+                local = server.through(LOCAL, f"local:{self.folder / 'control.sock'}")
+                found[LOCAL,] = [Contender(LOCAL, "loop", local, setting)
+                                 for setting in self.few(local_settings(size))]
             memories = ("whole", "reused") if server.store == "godbox" else ("whole",)
             for memory in memories if server.store in ("godbox", *self.options.peers) else ():
                 found.setdefault((server.store, memory), []).extend(
@@ -325,7 +335,7 @@ def row_of(case: Case, contender: Contender, godbox: Contender | None) -> dict:
         "eth_ports": setting.eth_ports,
         "in_flight": setting.in_flight, "batch": setting.batch,
         "client_memory": contender.memory,
-        "crc": contender.name == "godbox" and case.op != "read",
+        "crc": contender.name in ("godbox", LOCAL) and case.op != "read",
         "server": contender.server.settings if contender.server else None,
         "working_set_bytes": case.working_set_bytes // case.size_bytes * case.size_bytes,
         "temperature": temperature_of(case.working_set_bytes), "repeats": len(samples),

@@ -95,6 +95,10 @@ class Server:
     def port(self) -> int:
         return int(self.address.rsplit(":", 1)[1])
 
+    def through(self, store: str, address: str) -> "Server":
+        """The same process, reached in another way."""
+        return Server(store, self.kind, self.process, address, self.settings)
+
     def stop(self) -> None:
         self.process.terminate()
         try:

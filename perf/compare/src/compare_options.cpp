@@ -14,7 +14,8 @@ namespace {
 constexpr std::string_view kUsage = R"(usage: godbox_compare --contestant SPEC... [options]
 Sets and gets the same values in stores that run already, one after the other, and prints what each
 took as JSON. perf/compare/run.py starts the stores and calls this.
-  --contestant SPEC   name=N,kind=resp2|memcached|godbox,address=HOST:PORT and, as wanted,
+  --contestant SPEC   name=N,kind=resp2|memcached|godbox,address=HOST:PORT (of godbox
+                      local:PATH too) and, as wanted,
                       pid=P (the server's), connections=C and in-flight=F (per thread), batch=B,
                       ops=set+get (its part of --ops), memory=reused (only what is in flight),
                       ports=N (of godbox; else all)

@@ -158,7 +158,8 @@ Result<std::unique_ptr<KvClient>> connect(const Contestant& contestant, KvOp op,
     options.lanes_per_eth_port = static_cast<std::uint32_t>(contestant.connections);
     options.eth_ports_max = static_cast<std::uint32_t>(contestant.eth_ports);
     options.region = op == KvOp::read ? ConstSpan(share.memory()) : ConstSpan();
-    return GodboxClient::connect("tcp:" + contestant.address, options);
+    const bool is_local = contestant.address.starts_with("local:");
+    return GodboxClient::connect((is_local ? "" : "tcp:") + contestant.address, options);
   }
   const Result<StreamAddress> address = StreamAddress::parse("tcp:" + contestant.address);
   if (!address) {

@@ -22,7 +22,7 @@ enum class Kind : std::uint8_t { resp2, memcached, godbox };
 struct Contestant {
   std::string name;
   Kind kind = Kind::godbox;
-  std::string address;          // "127.0.0.1:6379"
+  std::string address;          // "127.0.0.1:6379"; of godbox "local:PATH" too
   pid_t server = 0;             // 0: not known, its processor time is not measured
   std::vector<KvOp> ops{};      // that it takes part in
   std::size_t connections = 1;  // per thread; of godbox lanes per Ethernet port, 0: its default
