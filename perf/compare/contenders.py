@@ -103,7 +103,8 @@ class LoopClient:
 def timed_child(command: list[str]) -> tuple[str, float, float]:
     """Output, seconds and processor seconds of a program that runs to its end."""
     begin = time.monotonic()
-    process = start_program(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = start_program(command, is_server=False, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -28,8 +28,8 @@ sys.dont_write_bytecode = True
 
 from contenders import (  # noqa: E402
     Case, Contender, LoopClient, Sample, Setting, Ucx, median, run_redis_benchmark)
-from stores import Godbox, Memcached, Missing, Network, RespStore, Server  # noqa: E402
-from stores import enter_own_network  # noqa: E402
+from stores import (  # noqa: E402
+    Godbox, Memcached, Missing, Network, Processors, RespStore, Server, enter_own_network)
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = ("redis", "redis-benchmark", "valkey", "valkey-benchmark", "memcached", "ucx")
@@ -90,6 +90,8 @@ def parse_arguments() -> argparse.Namespace:
                         help="working set of the passes that find the best settings (256MiB)")
     parser.add_argument("--quick", action="store_true",
                         help="16 MiB, 2 repeats: to see that it works; the figures mean nothing")
+    parser.add_argument("--shared-processors", action="store_true",
+                        help="servers and clients may run on all, not each on their half")
     parser.add_argument("--json", action="store_true", help="the document on standard output")
     parser.add_argument("--output", type=Path, help="the document into this file too")
     options = parser.parse_args()
@@ -449,6 +451,8 @@ def document_of(comparison: Comparison, network: Network, begun: str) -> dict:
             "machine": machine(),
             "network": {"namespace": network.namespace, "why": network.why,
                         "congestion_control": network.congestion_control},
+            "processors": {"servers": sorted(Processors.servers) or None,
+                           "clients": sorted(Processors.clients) or None},
             "versions": comparison.versions,
             "skipped": [{"peer": peer, "reason": why} for peer, why in comparison.skipped.items()],
             "not_measured": comparison.failed, "bytes_checked": comparison.loop.bytes_checked,
@@ -463,6 +467,8 @@ def main() -> int:
     options = parse_arguments()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     begun = now()
+    if not options.shared_processors:
+        Processors.split()
     network = enter_own_network()
     if network.namespace != "own":
         say(f"not in a network of its own ({network.why}): the peers' servers use "

@@ -59,13 +59,32 @@ def set_loopback_up() -> None:
         fcntl.ioctl(any_socket, set_flags, struct.pack("16sh14x", b"lo", flags | up))
 
 
-def start_program(command: list[str], **options) -> subprocess.Popen:
+class Processors:
+    """Servers and clients each have half of the processors, as if they were two machines: else the
+    scheduler now and then runs both ends of a connection on one, for whole passes."""
+    servers: set[int] = set()  # empty: all
+    clients: set[int] = set()
+
+    @classmethod
+    def split(cls) -> None:
+        all_of_them = sorted(os.sched_getaffinity(0))
+        if len(all_of_them) > 1:
+            half = len(all_of_them) // 2
+            cls.servers, cls.clients = set(all_of_them[:half]), set(all_of_them[half:])
+            os.sched_setaffinity(0, cls.clients)  # what is started from here on inherits it
+
+
+def start_program(command: list[str], is_server: bool = True, **options) -> subprocess.Popen:
     """A child that ends when this process does, however that ends."""
     set_death_signal = 1
     libc = ctypes.CDLL(None)
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                            preexec_fn=lambda: libc.prctl(set_death_signal, signal.SIGTERM),
-                            **options)
+
+    def in_child() -> None:
+        libc.prctl(set_death_signal, signal.SIGTERM)
+        if is_server and Processors.servers:
+            os.sched_setaffinity(0, Processors.servers)
+
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=in_child, **options)
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <thread>
 #include <utility>
 
 #include <poll.h>
@@ -18,6 +19,9 @@ constexpr int kWaitMaxMs = 100;
 Result<std::unique_ptr<KvClient>> PlainClient::connect(const StreamAddress& address,
                                                        const PlainClientOptions& options) {
   std::unique_ptr<PlainClient> client(new PlainClient(options));
+  if (std::thread::hardware_concurrency() == 1) {
+    client->options_.busy_poll = Duration::zero();  // as Godbox's client does
+  }
   for (std::size_t i = 0; i < options.connections; ++i) {
     Result<PlainConnection> connection = PlainConnection::connect(address, options.protocol);
     if (!connection) {
