@@ -176,7 +176,9 @@ class Comparison:
         starts = [self.godbox.start]
         for peer in self.resp.values():
             if peer is not None:
-                starts += [lambda peer=peer, n=n: peer.start(n) for n in self.few(IO_THREADS)]
+                # Io-threads spin: on one processor they only take it from the first.
+                io_threads = IO_THREADS[:1] if len(Processors.servers) == 1 else IO_THREADS
+                starts += [lambda peer=peer, n=n: peer.start(n) for n in self.few(io_threads)]
         if self.memcached is not None:
             starts += [lambda n=n: self.memcached.start(n) for n in self.few(MEMCACHED_THREADS)]
         running: list[Server] = []
