@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures with `godbox bench` and `replay` what godbox promises: each figure beside its bar.
+"""Measures with `godbox bench`, `replay` and perf/compare what godbox promises, beside its bars.
 
 Exit status 0 when all bars hold, 1 on a miss, 2 when something could not be measured. It wants a
 machine that does nothing else, and takes up to an hour; --group runs one part of it.
@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 LOCAL_EFFICIENCY_MIN = {True: 0.80, False: 0.90}  # with and without CRC
 TCP_EFFICIENCY_MIN = 0.85
@@ -44,6 +45,14 @@ HIT_SHARE_PERCENT = {
     "synthetic": {1000: 8.3, 5000: 27.9, 10000: 42.4, 30000: 62.4, 50000: 64.0, None: 64.0},
 }
 HIT_SHARE_POINTS_MAX = 1.0
+# Times the throughput of a peer on this machine, by the bytes of a value; goals are not bars.
+REDIS_TIMES_MIN = {64 << 10: 1.0, 1 << 20: 1.5, 4 << 20: 1.5}
+REDIS_TIMES_GOAL = 3.0
+REDIS_SERVER_CPU_TIMES_MIN = 2.0  # of the server's processor time per byte
+MEMCACHED_TIMES_MIN = {64 << 10: 1.0, 512 << 10: 1.0}
+MEMCACHED_TIMES_GOAL = 1.5
+UCX_TIMES_MIN = {1 << 20: 3.0}
+COMPARE = Path(__file__).resolve().parents[1] / "perf" / "compare" / "run.py"
 
 
 @dataclass
@@ -187,13 +196,30 @@ def judge_whole_blocks(rows: Rows) -> Iterator[Figure]:
         yield Figure(f"max over mean of all: {case}", row["channel_imbalance"], IMBALANCE_MAX)
 
 
+def judge_peers(rows: Rows) -> Iterator[Figure]:
+    bars = {"redis-benchmark": (REDIS_TIMES_MIN, f" (goal {REDIS_TIMES_GOAL:g})"),
+            "memcached": (MEMCACHED_TIMES_MIN, f" (goal {MEMCACHED_TIMES_GOAL:g})"),
+            "ucx": (UCX_TIMES_MIN, "")}
+    for row in rows:
+        least, goal = bars.get(row["contestant"], ({}, ""))
+        if row["size_bytes"] not in least:
+            continue
+        case = (f"{row['contestant']}: {row['op']} {row['size_bytes'] >> 10} KiB, "
+                f"{row['threads']} threads, {row['temperature']}")
+        yield Figure(f"times {case}{goal}", row["godbox_times"], least[row["size_bytes"]],
+                     is_floor=True)
+        if row["contestant"] == "redis-benchmark":
+            yield Figure(f"times the server's CPU of {case}", row["server_cpu_times"],
+                         REDIS_SERVER_CPU_TIMES_MIN, is_floor=True)
+
+
 @dataclass
 class Group:
     options: list[str]
     judge: Callable[[Rows], Iterator[Figure]]
     rows: int  # that the options give: a row that is not there has not been measured
     quick: tuple[str, ...] = ("--quick",)
-    command: str = "bench"
+    command: str = "bench"  # of the program, or "compare"
 
 
 BLOCKS = "1MiB,4MiB,20MiB"
@@ -238,14 +264,21 @@ GROUPS = {
                            "--block-size", "160MiB"], judge_whole_blocks, rows=1,
                           quick=("--requests", "20", "--pool-size", "256MiB", "--block-size",
                                  "2MiB"), command="replay"),
+    # Three of Godbox and three peers; then remote memory hot, UCX, and cold.
+    "compare": Group(["--sizes", "64KiB,512KiB,1MiB,4MiB", "--peers",
+                      "redis,redis-benchmark,memcached,ucx", *COLD],
+                     judge_peers, rows=4 * 2 * 6 + 3, quick=("--quick",), command="compare"),
 }
 
 
 def measure(program: str, group: Group, quick: bool) -> Rows:
     """The rows of one run. Raises ValueError for too few rows, or wrong bytes."""
     options = merge(group.options, group.quick) if quick else group.options
-    result = subprocess.run([program, group.command, "--json", *options], stdout=subprocess.PIPE,
-                            text=True, timeout=GROUP_SECONDS_MAX)
+    command = [program, group.command]
+    if group.command == "compare":
+        command = [sys.executable, "-B", str(COMPARE), "--godbox", program]
+    result = subprocess.run([*command, "--json", *options], stdout=subprocess.PIPE, text=True,
+                            timeout=GROUP_SECONDS_MAX)
     if result.returncode != 0:
         raise ValueError(f"{group.command} ended with status {result.returncode}")
     rows = json.loads(result.stdout)["rows"]

@@ -68,6 +68,24 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(len(misses(check_figures.judge_page, [{**row, "of_ping_pong_p50": 1.31}])),
                          1)
 
+    def test_peers_have_bars_by_size(self):
+        row = {"contestant": "redis-benchmark", "op": "get", "threads": 1, "temperature": "cold",
+               "godbox_times": 1.4, "server_cpu_times": 2.5}
+        judge = check_figures.judge_peers
+        self.assertEqual(misses(judge, [{**row, "size_bytes": 64 << 10}]), [])
+        self.assertEqual(len(misses(judge, [{**row, "size_bytes": 1 << 20}])), 1)
+        cpu = misses(judge, [{**row, "size_bytes": 64 << 10, "server_cpu_times": 1.9}])
+        self.assertEqual(len(cpu), 1)
+        self.assertIn("server's CPU", cpu[0])
+        memcached = {**row, "contestant": "memcached", "size_bytes": 512 << 10}
+        self.assertEqual(misses(judge, [memcached]), [])
+        self.assertEqual(len(misses(judge, [{**memcached, "godbox_times": 0.9}])), 1)
+        ucx = {**row, "contestant": "ucx", "op": "read", "size_bytes": 1 << 20}
+        self.assertEqual(len(misses(judge, [{**ucx, "godbox_times": 2.9}])), 1)
+        self.assertEqual(misses(judge, [{**ucx, "godbox_times": 3.1}]), [])
+        self.assertEqual(list(judge([{**row, "contestant": "godbox", "size_bytes": 1 << 20,
+                                      "godbox_times": None}])), [])
+
     def test_hit_shares_miss_on_either_side(self):
         judge = check_figures.judge_hits_of("synthetic")
         for share, count in ((0.43, 0), (0.42, 0), (0.435, 1), (0.41, 1)):

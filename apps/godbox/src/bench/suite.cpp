@@ -44,6 +44,7 @@ struct Step {
   std::optional<std::uint32_t> layers = std::nullopt;
   std::optional<std::uint32_t> depth = std::nullopt;
   Text objects = std::nullopt;
+  Text faults = std::nullopt;
   std::string_view mode = "free";
   std::optional<std::uint32_t> repeats = std::nullopt;
   bool timeline = false;
@@ -88,8 +89,12 @@ const std::vector<Step>& quick_steps() {
       {.what = "a session", .workload = "session", .transports = "both"},
       {.what = "pieces scattered", .workload = "scatter", .sizes = "16KiB", .pieces = "2048"},
       {.what = "layers in order", .workload = "layers"},
-      {.what = "8 hosts on one block", .workload = "incast"},
-      {.what = "a port slow, dead, flapping", .workload = "port-fault"},
+      {.what = "8 hosts on one block", .workload = "incast", .sizes = "16MiB", .repeats = 1},
+      {.what = "a dead port of 9",
+       .workload = "port-fault",
+       .faults = "dead",
+       .mode = "paced",
+       .repeats = 1},
       {.what = "foreground beside write-back and prefetch", .workload = "mixed"},
       {.what = "sizes that nothing divides", .workload = "odd-sizes", .repeats = 1},
       {.what = "lookup_prefix of 1,000 names", .workload = "lookup", .objects = "10000"},
@@ -152,7 +157,18 @@ const std::vector<Step>& full_steps() {
       {.what = "layers of Llama-3.1-8B", .workload = "layers", .sizes = "64KiB", .layers = 32},
       {.what = "layers of DeepSeek-V3", .workload = "layers", .sizes = "18KiB", .layers = 61},
       {.what = "8 hosts on one block", .workload = "incast"},
-      {.what = "a port slow, dead, flapping", .workload = "port-fault"},
+      {.what = "a port of 9 slow, dead, flapping",
+       .workload = "port-fault",
+       .mode = "paced",
+       .repeats = 3,
+       .working_set = "256MiB"},
+      {.what = "a dead port of 36",
+       .workload = "port-fault",
+       .ports = "36",
+       .faults = "dead",
+       .mode = "paced",
+       .repeats = 3,
+       .working_set = "256MiB"},
       {.what = "foreground beside write-back and prefetch", .workload = "mixed"},
       {.what = "sizes that nothing divides", .workload = "odd-sizes"},
       {.what = "lookup_prefix of 1,000 names", .workload = "lookup", .objects = "10000,1000000"},
@@ -188,6 +204,8 @@ std::vector<std::string_view> words_of(const BenchOptions& options) {
   add(options.keys.has_value(), "--keys");
   add(options.pieces.has_value(), "--pieces");
   add(options.layers.has_value(), "--layers");
+  add(options.faults.has_value(), "--fault");
+  add(options.hosts.has_value(), "--hosts");
   add(options.verify, "--verify");
   add(options.quick, "--quick");
   add(options.timeline, "--timeline");
@@ -207,6 +225,7 @@ SuiteStep make_step(const Step& step, SuiteKind kind, std::uint64_t seed) {
   options.layers = step.layers;
   options.depth = step.depth;
   options.objects = step.objects;
+  options.faults = step.faults;
   options.mode = step.mode;
   options.repeats = step.repeats.value_or(kind == SuiteKind::quick ? 3 : 5);
   options.timeline = step.timeline;
@@ -271,12 +290,7 @@ Result<Suite> make_suite(const BenchOptions& options) {
   Suite suite;
   suite.kind = *kind;
   for (const Step& step : *kind == SuiteKind::quick ? quick_steps() : full_steps()) {
-    if (is_workload(step.workload)) {
-      suite.steps.push_back(make_step(step, *kind, options.seed));
-    } else {
-      suite.not_run.push_back({std::string(suite_id(step.workload)), std::string(step.what),
-                               fmt::format("this build has no workload {}", step.workload)});
-    }
+    suite.steps.push_back(make_step(step, *kind, options.seed));
   }
   suite.not_run.push_back({"W6", "trace replay", "godbox replay plays traces"});
   add_dax(options, *kind, suite);
