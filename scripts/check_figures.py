@@ -38,6 +38,8 @@ HALF_LOAD_P99_FACTOR_MAX = 2.0
 RECOVERY_SECONDS_MAX = 1.0
 HEALED_SHARE_MIN = 0.95
 JAIN_MIN = 0.95
+HANDOVER_RATIO_MAX = 1.2
+HANDOVER_MISS_SECONDS_MAX = 5
 INCAST_SHARE_MIN = 0.9  # of the best host alone
 # Prefix-hit shares of pools of so many blocks, as Mooncake published them of its traces (FAST'25).
 HIT_SHARE_PERCENT = {
@@ -53,6 +55,7 @@ MEMCACHED_TIMES_MIN = {64 << 10: 1.0, 512 << 10: 1.0}
 MEMCACHED_TIMES_GOAL = 1.5
 UCX_TIMES_MIN = {1 << 20: 3.0}
 COMPARE = Path(__file__).resolve().parents[1] / "perf" / "compare" / "run.py"
+HANDOVER = COMPARE.parents[1] / "handover" / "run.py"
 
 
 @dataclass
@@ -196,6 +199,21 @@ def judge_whole_blocks(rows: Rows) -> Iterator[Figure]:
         yield Figure(f"max over mean of all: {case}", row["channel_imbalance"], IMBALANCE_MAX)
 
 
+def judge_handover(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        if "ratio" in row:
+            case = f"{row['layer_ms']:g} ms a layer"
+            yield Figure(f"the consumer's time over the producer's: {case}", row["ratio"],
+                         HANDOVER_RATIO_MAX)
+            yield Figure(f"layers in order: {case}", int(row["in_order"]), 1, is_floor=True)
+        else:
+            yield Figure("s until a killed producer's reader hears of it", row["seconds"],
+                         HANDOVER_MISS_SECONDS_MAX)
+            is_miss = row["status"] in ("not_found", "key_revoked")
+            yield Figure("a killed producer leaves misses",
+                         int(is_miss and row["afterwards"] == "not_found"), 1, is_floor=True)
+
+
 def judge_peers(rows: Rows) -> Iterator[Figure]:
     bars = {"redis-benchmark": (REDIS_TIMES_MIN, f" (goal {REDIS_TIMES_GOAL:g})"),
             "memcached": (MEMCACHED_TIMES_MIN, f" (goal {MEMCACHED_TIMES_GOAL:g})"),
@@ -219,7 +237,7 @@ class Group:
     judge: Callable[[Rows], Iterator[Figure]]
     rows: int  # that the options give: a row that is not there has not been measured
     quick: tuple[str, ...] = ("--quick",)
-    command: str = "bench"  # of the program, or "compare"
+    command: str = "bench"  # of the program, or "compare" or "handover"
 
 
 BLOCKS = "1MiB,4MiB,20MiB"
@@ -264,6 +282,7 @@ GROUPS = {
                            "--block-size", "160MiB"], judge_whole_blocks, rows=1,
                           quick=("--requests", "20", "--pool-size", "256MiB", "--block-size",
                                  "2MiB"), command="replay"),
+    "handover": Group([], judge_handover, rows=3, quick=("--small",), command="handover"),
     # Three of Godbox and three peers; then remote memory hot, UCX, and cold.
     "compare": Group(["--sizes", "64KiB,512KiB,1MiB,4MiB", "--peers",
                       "redis,redis-benchmark,memcached,ucx", *COLD],
@@ -277,6 +296,8 @@ def measure(program: str, group: Group, quick: bool) -> Rows:
     command = [program, group.command]
     if group.command == "compare":
         command = [sys.executable, "-B", str(COMPARE), "--godbox", program]
+    elif group.command == "handover":
+        command = [sys.executable, "-B", str(HANDOVER), "--program", program]
     result = subprocess.run([*command, "--json", *options], stdout=subprocess.PIPE, text=True,
                             timeout=GROUP_SECONDS_MAX)
     if result.returncode != 0:

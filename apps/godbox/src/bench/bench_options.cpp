@@ -329,10 +329,6 @@ std::string_view to_string(Workload workload) {
   return kWorkloads[static_cast<std::size_t>(workload)];
 }
 
-bool is_workload(std::string_view name) {
-  return std::find(kWorkloads.begin(), kWorkloads.end(), name) != kWorkloads.end();
-}
-
 std::string_view to_string(WorkOp op) { return op == WorkOp::read ? "read" : "write"; }
 
 Result<BenchPlan> make_plan(const BenchOptions& options) {
@@ -470,7 +466,7 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
   command
       .add_option("--workload", options.workloads,
                   "block, page, lookup, one-channel, scaling, remote-page, scatter, layers, "
-                  "session, mixed, odd-sizes, port-fault, incast; several with commas")
+                  "session, mixed, odd-sizes, port-fault, incast; a list")
       ->capture_default_str();
   command.add_option("--transport", options.transports, "local, tcp or both")->default_str("both");
   command.add_option("--op", options.ops, "read, write or both")->default_str("both");

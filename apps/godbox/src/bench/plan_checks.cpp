@@ -45,6 +45,9 @@ constexpr std::array<Uses, kWorkloadCount> kUses{{
     {"--sizes --channels --ports --lanes --crc --hosts", ""},                        // incast
 }};
 
+constexpr std::array kOnlyTcp{Workload::lookup, Workload::one_channel, Workload::scaling,
+                              Workload::mixed,  Workload::port_fault,  Workload::incast};
+
 bool has_word(std::string_view words, std::string_view word) {
   for (std::size_t begin = 0; begin < words.size();) {
     const std::size_t end = std::min(words.find(' ', begin), words.size());
@@ -138,9 +141,7 @@ Result<void> check_transports(const BenchOptions& options, std::span<const Workl
                              *options.threads));
   }
   for (const Workload workload : workloads) {
-    const bool has_local = workload != Workload::lookup && workload != Workload::one_channel &&
-                           workload != Workload::scaling && workload != Workload::mixed;
-    if (is_local && !has_local) {
+    if (is_local && std::find(kOnlyTcp.begin(), kOnlyTcp.end(), workload) != kOnlyTcp.end()) {
       return Error(Errc::invalid_argument,
                    fmt::format("--transport: \"{}\" is not for --workload {}; allowed: tcp",
                                *options.transports, to_string(workload)));

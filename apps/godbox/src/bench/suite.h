@@ -42,6 +42,5 @@ struct Suite {
 [[nodiscard]] Result<Suite> make_suite(const BenchOptions& options);
 // The number of the workload of a row: "W2" of block.
 [[nodiscard]] std::string_view suite_id(std::string_view workload);
-[[nodiscard]] bool is_workload(std::string_view name);
 
 }  // namespace godbox::app

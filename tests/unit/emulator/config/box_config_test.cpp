@@ -304,6 +304,22 @@ TEST_CASE("quotas are read for all tenants and for some", "[unit][config]") {
   CHECK(config->tenant_quotas[1].tenant == "c");
 }
 
+TEST_CASE("quotas without meaning are answered by name", "[unit][config]") {
+  const auto answer_to = [](std::optional<SizeBytes> all, std::vector<TenantQuota> each) {
+    BoxConfig config = laptop();
+    config.tenant_quota = all;
+    config.tenant_quotas = std::move(each);
+    return validation_error(config);
+  };
+  CHECK(contains(answer_to(0_B, {}), "tenant_quota = 0: allowed is more than"));
+  CHECK(contains(answer_to({}, {{"a", 0_B}}), "tenant_quotas.a = 0: allowed is more than 0 bytes"));
+  CHECK(contains(answer_to({}, {{"a", 1_MiB}, {"a", 2_MiB}}),
+                 "tenant_quotas.a = 2097152: allowed is one quota for each tenant"));
+  CHECK(contains(answer_to({}, {{std::string(513, 'x'), 1_MiB}}),
+                 "allowed is names of at most 512 bytes"));
+  CHECK(answer_to(1_MiB, {{"a", 2_MiB}, {"b", 1_MiB}}).empty());
+}
+
 TEST_CASE("relations between keys are checked and answered by name", "[unit][config]") {
   struct Mistake {
     void (*make)(BoxConfig&);
@@ -312,20 +328,6 @@ TEST_CASE("relations between keys are checked and answered by name", "[unit][con
   const Mistake mistakes[] = {
       {[](BoxConfig& c) { c.super_nics = 0; },
        "super_nics x dram_channels_per_super_nic = 0: allowed is 1 to 64 DRAM channels"},
-      {[](BoxConfig& c) { c.tenant_quota = SizeBytes(0); },
-       "tenant_quota = 0: allowed is more than"},
-      {[](BoxConfig& c) {
-         c.tenant_quotas = {{"a", SizeBytes(0)}};
-       },
-       "tenant_quotas.a = 0: allowed is more than 0 bytes"},
-      {[](BoxConfig& c) {
-         c.tenant_quotas = {{"a", SizeBytes(1)}, {"a", SizeBytes(2)}};
-       },
-       "tenant_quotas.a = 2: allowed is one quota for each tenant"},
-      {[](BoxConfig& c) {
-         c.tenant_quotas = {{std::string(513, 'x'), SizeBytes(1)}};
-       },
-       "allowed is names of at most 512 bytes"},
       {[](BoxConfig& c) { c.super_nics = 33; }, "= 66: allowed is 1 to 64 DRAM channels"},
       {[](BoxConfig& c) { c.super_nics = c.dram_channels_per_super_nic = 65536; },
        "= 4294967296: allowed is 1 to 64 DRAM channels"},
