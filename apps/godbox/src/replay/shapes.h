@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Traces with the shapes of benchmarks: who shares which part of a prompt. Their lengths are those
-// that the benchmarks' documents state; arrivals are one after the other, because they are run in a
-// closed loop. Pure; the same seed gives the same trace on every machine.
-// Sources: SCBench (ICLR 2025), tasks with shared contexts; UCM trace_replay and LMCache's
-// multi-round benchmark, 20 clients of 10 rounds.
+// Traces with the shapes of benchmarks: who shares which part of a prompt. The lengths of shared
+// contexts and of requests, and the clients and rounds, are the benchmarks'; how many contexts
+// there are, how often each is followed up and how long questions and answers are is chosen here.
+// Arrivals are one after the other, because they are run in a closed loop. Pure; the same seed
+// gives the same trace on every machine. Sources: SCBench (ICLR 2025), tasks with shared contexts;
+// UCM trace_replay and LMCache's multi-round benchmark, 20 clients of 10 rounds.
 #pragma once
 
 #include "replay/trace.h"
