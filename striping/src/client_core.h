@@ -243,6 +243,11 @@ struct StatusGather {
   return false;
 }
 
+// Asks for a status of each item of one request, which are those of the gather's items `asked`;
+// this part of the operation is done with the answer.
+void ask_for_statuses(ClientCore& core, const std::shared_ptr<StatusGather>& gather, wire::Op op,
+                      const wire::Body& body, TimePoint deadline, std::vector<std::size_t> asked);
+
 // A stretch of a batch that goes into one request.
 struct ItemRange {
   std::size_t first = 0;

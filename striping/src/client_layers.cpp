@@ -466,16 +466,8 @@ void start_retain(ClientCore& core, std::span<const wire::RetainItem> items,
         gather->statuses[i] = Errc::invalid_argument;
       }
     }
-    core.request<wire::StatusesReply>(
-        wire::Op::retain, wire::encode(request), core.call_deadline(),
-        [gather, asked = std::move(asked)](const Result<wire::StatusesReply>& reply) {
-          const bool is_right = reply && reply->statuses.size() == asked.size();
-          const Errc otherwise = reply ? Errc::protocol_error : reply.error().code;
-          for (std::size_t i = 0; i < asked.size(); ++i) {
-            gather->statuses[asked[i]] = is_right ? reply->statuses[i] : otherwise;
-          }
-          gather->part_done();
-        });
+    ask_for_statuses(core, gather, wire::Op::retain, wire::encode(request), core.call_deadline(),
+                     std::move(asked));
   }
 }
 

@@ -195,12 +195,20 @@ void remove_part(ClientCore& core, const std::shared_ptr<StatusGather>& gather,
       gather->statuses[first + i] = Errc::invalid_argument;
     }
   }
+  ask_for_statuses(core, gather, wire::Op::remove, wire::encode(request), deadline,
+                   std::move(asked));
+}
+
+}  // namespace
+
+void ask_for_statuses(ClientCore& core, const std::shared_ptr<StatusGather>& gather, wire::Op op,
+                      const wire::Body& body, TimePoint deadline, std::vector<std::size_t> asked) {
   if (asked.empty()) {
     core.defer([gather] { gather->part_done(); });
     return;
   }
   core.request<wire::StatusesReply>(
-      wire::Op::remove, wire::encode(request), deadline,
+      op, body, deadline,
       [gather, asked = std::move(asked)](const Result<wire::StatusesReply>& reply) {
         const bool right = reply && reply->statuses.size() == asked.size();
         const Errc otherwise = reply ? Errc::protocol_error : reply.error().code;
@@ -210,8 +218,6 @@ void remove_part(ClientCore& core, const std::shared_ptr<StatusGather>& gather,
         gather->part_done();
       });
 }
-
-}  // namespace
 
 void append_found(const wire::LookupReply& reply, Lookup& found) {
   std::size_t next_extent = 0;

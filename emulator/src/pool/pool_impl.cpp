@@ -198,22 +198,22 @@ UseStamp PoolService::Impl::use_stamp() const {
   return static_cast<UseStamp>(std::clamp<std::int64_t>(periods, 0, UINT32_MAX));
 }
 
-void PoolService::Impl::make_evictable(std::uint32_t slot_index) {
+void PoolService::Impl::make_evictable(std::uint32_t slot_index, SpaceAllocator::Use from) {
   eviction_order.insert(slot_index, use_stamp());
   const ObjectSlot& slot = index.slot(slot_index);
   const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
   (slot.is_sparse ? evictable_sparse_bytes : evictable_live_bytes) += bytes;
   tenants.at(slot.tenant).evictable_bytes += bytes;
-  change_use(slot, SpaceAllocator::Use::taken, SpaceAllocator::Use::evictable);
+  change_use(slot, from, SpaceAllocator::Use::evictable);
 }
 
-void PoolService::Impl::make_unevictable(std::uint32_t slot_index) {
+void PoolService::Impl::make_unevictable(std::uint32_t slot_index, SpaceAllocator::Use to) {
   eviction_order.erase(slot_index);
   const ObjectSlot& slot = index.slot(slot_index);
   const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
   (slot.is_sparse ? evictable_sparse_bytes : evictable_live_bytes) -= bytes;
   tenants.at(slot.tenant).evictable_bytes -= bytes;
-  change_use(slot, SpaceAllocator::Use::evictable, SpaceAllocator::Use::taken);
+  change_use(slot, SpaceAllocator::Use::evictable, to);
 }
 
 void PoolService::Impl::change_use(const ObjectSlot& slot, SpaceAllocator::Use from,
@@ -233,11 +233,23 @@ Errc PoolService::Impl::may_hold_bytes(std::uint32_t tenant, std::uint64_t size_
     return Errc::quota_exceeded;
   }
   if (held_bytes + bytes > slabs.geometry().capacity_bytes() / 2 ||
-      (!is_sparse && held_live_bytes + bytes > live_limit_bytes() / 2) ||
-      (is_pin && pinned_bytes + bytes > live_limit_bytes() / 4)) {
+      (!is_sparse && held_live_bytes + bytes > live_limit_bytes() / 2)) {
     return Errc::limit_exceeded;
   }
-  return Errc::ok;
+  return is_pin ? may_pin_bytes(size_bytes) : Errc::ok;
+}
+
+Errc PoolService::Impl::may_pin_bytes(std::uint64_t size_bytes) const {
+  return pinned_bytes + reserved_bytes_for(size_bytes) > live_limit_bytes() / 4
+             ? Errc::limit_exceeded
+             : Errc::ok;
+}
+
+void PoolService::Impl::set_pin(ObjectSlot& slot, wire::Pin pin) {
+  const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
+  pinned_bytes -= slot.pin == wire::Pin::hard ? bytes : 0;
+  pinned_bytes += pin == wire::Pin::hard ? bytes : 0;
+  slot.pin = pin;
 }
 
 Errc PoolService::Impl::may_hold(const ObjectSlot& slot, bool is_pin) const {
@@ -255,13 +267,14 @@ Errc PoolService::Impl::may_hold(const ObjectSlot& slot, bool is_pin) const {
 void PoolService::Impl::begin_hold(std::uint32_t slot_index) {
   const ObjectSlot& slot = index.slot(slot_index);
   if (slot.is_in_lru) {
-    make_unevictable(slot_index);
+    make_unevictable(slot_index, SpaceAllocator::Use::kept);
+  } else {
+    change_use(slot, SpaceAllocator::Use::taken, SpaceAllocator::Use::kept);
   }
   const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
   held_bytes += bytes;
   held_live_bytes += slot.is_sparse ? 0 : bytes;
   tenants.at(slot.tenant).held_bytes += bytes;
-  change_use(slot, SpaceAllocator::Use::taken, SpaceAllocator::Use::kept);
 }
 
 void PoolService::Impl::end_hold(std::uint32_t slot_index) {
@@ -270,9 +283,10 @@ void PoolService::Impl::end_hold(std::uint32_t slot_index) {
   held_bytes -= bytes;
   held_live_bytes -= slot.is_sparse ? 0 : bytes;
   tenants.at(slot.tenant).held_bytes -= bytes;
-  change_use(slot, SpaceAllocator::Use::kept, SpaceAllocator::Use::taken);
   if (slot.state == SlotState::committed) {
-    make_evictable(slot_index);
+    make_evictable(slot_index, SpaceAllocator::Use::kept);
+  } else {
+    change_use(slot, SpaceAllocator::Use::kept, SpaceAllocator::Use::taken);
   }
 }
 
@@ -281,8 +295,7 @@ void PoolService::Impl::unpin_for_good(std::uint32_t slot_index) {
   ObjectSlot& slot = index.slot(slot_index);
   GODBOX_ASSERT(slot.state != SlotState::committed);
   const bool was_held = is_held(slot);
-  pinned_bytes -= slot.pin == wire::Pin::hard ? reserved_bytes_for(slot.size_bytes) : 0;
-  slot.pin = wire::Pin::none;
+  set_pin(slot, wire::Pin::none);
   if (was_held && !is_held(slot)) {
     end_hold(slot_index);
   }

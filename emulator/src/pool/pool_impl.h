@@ -99,16 +99,32 @@ struct PoolService::Impl {
                     wire::ReserveAnswer& answer, Pending& pending);
   [[nodiscard]] Errc allocate_region(Session& session, SizeBytes size, wire::RegionReply& reply,
                                      Pending& pending);
+  // A reservation whose time is over ends here.
+  [[nodiscard]] ReservationTable::Found find_live(const Session& session, ReservationId id,
+                                                  TimePoint now);
   [[nodiscard]] Errc commit_item(Session& session, const wire::CommitItem& item, TimePoint now);
   [[nodiscard]] Errc commit_layer_item(Session& session, const wire::CommitLayerItem& item,
                                        TimePoint now);
   // ok, or already_exists where another put of the name is that far already.
   [[nodiscard]] Errc claim_name(std::uint32_t index);
+  // Commits each item of a call by `commit_one`.
+  template <class Item>
+  void commit_all(SessionId session_id, const std::vector<Item>& items,
+                  Errc (Impl::*commit_one)(Session&, const Item&, TimePoint),
+                  wire::StatusesReply& reply) {
+    Session* const session = session_of(session_id);
+    const TimePoint now = clock.now();
+    found_slots.clear();
+    for (const Item& item : items) {
+      reply.statuses.push_back(session == nullptr ? Errc::session_lost
+                                                  : (this->*commit_one)(*session, item, now));
+    }
+    touch_sealed();
+  }
   // As in a lookup, the first of a call's objects counts as used last.
   void touch_sealed();
-  // Another reservation of this name, of the tenant's, has written a layer.
-  [[nodiscard]] bool is_claimed(std::uint32_t tenant, std::string_view name,
-                                std::uint32_t by_other_than) const;
+  // The reservation of this name, of the tenant's, that has written a layer, or kNoIndex.
+  [[nodiscard]] std::uint32_t find_claim(std::uint32_t tenant, std::string_view name) const;
   [[nodiscard]] Errc seal(Session& session, std::uint32_t reservation, TimePoint now);
   [[nodiscard]] Errc abort_item(Session& session, ReservationId id);
   // Why there was no space, or ok where `pending` says what to do before the next try: waiting for
@@ -181,7 +197,10 @@ struct PoolService::Impl {
   // Pins may hold a quarter, so that they leave as much to leases.
   [[nodiscard]] Errc may_hold_bytes(std::uint32_t tenant, std::uint64_t size_bytes, bool is_sparse,
                                     bool is_pin) const;
-  // The same, and for the object's place.
+  [[nodiscard]] Errc may_pin_bytes(std::uint64_t size_bytes) const;
+  // Counts what hard pins hold.
+  void set_pin(ObjectSlot& slot, wire::Pin pin);
+  // may_hold_bytes(), and for the object's place.
   [[nodiscard]] Errc may_hold(const ObjectSlot& slot, bool is_pin) const;
   // Counts an object that is held from now on, or no longer. A visible one leaves the eviction
   // order, and comes back as the last used.
@@ -228,8 +247,9 @@ struct PoolService::Impl {
   void free_space(std::span<const Extent> extents, bool is_sparse);
 
   // --- LRU and making room (pool_impl.cpp) ---
-  void make_evictable(std::uint32_t index);
-  void make_unevictable(std::uint32_t index);
+  // `from`, `to`: what its space was before, or is afterwards.
+  void make_evictable(std::uint32_t index, SpaceAllocator::Use from = SpaceAllocator::Use::taken);
+  void make_unevictable(std::uint32_t index, SpaceAllocator::Use to = SpaceAllocator::Use::taken);
   [[nodiscard]] std::uint64_t reserved_bytes_for(std::uint64_t size_bytes) const;
   [[nodiscard]] UseStamp use_stamp() const;
   void evict(std::uint32_t index);

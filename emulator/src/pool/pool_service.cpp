@@ -146,27 +146,13 @@ void PoolService::reserve(SessionId session_id, const wire::ReserveRequest& requ
 void PoolService::commit(SessionId session_id, const wire::CommitRequest& request,
                          wire::StatusesReply& reply) {
   const std::lock_guard lock(impl_->mutex);
-  Session* session = impl_->session_of(session_id);
-  const TimePoint now = impl_->clock.now();
-  impl_->found_slots.clear();
-  for (const wire::CommitItem& item : request.items) {
-    reply.statuses.push_back(session == nullptr ? Errc::session_lost
-                                                : impl_->commit_item(*session, item, now));
-  }
-  impl_->touch_sealed();
+  impl_->commit_all(session_id, request.items, &Impl::commit_item, reply);
 }
 
 void PoolService::commit_layer(SessionId session_id, const wire::CommitLayerRequest& request,
                                wire::StatusesReply& reply) {
   const std::lock_guard lock(impl_->mutex);
-  Session* session = impl_->session_of(session_id);
-  const TimePoint now = impl_->clock.now();
-  impl_->found_slots.clear();
-  for (const wire::CommitLayerItem& item : request.items) {
-    reply.statuses.push_back(session == nullptr ? Errc::session_lost
-                                                : impl_->commit_layer_item(*session, item, now));
-  }
-  impl_->touch_sealed();
+  impl_->commit_all(session_id, request.items, &Impl::commit_layer_item, reply);
 }
 
 PoolService::WaitOutcome PoolService::wait(SessionId session_id, const wire::WaitRequest& request,
@@ -338,10 +324,10 @@ void PoolService::on_timer() {
     const bool more_objects = impl_->expire_objects(now);
     const bool more_sessions = impl_->expire_sessions(now) || impl_->close_lost_sessions();
     impl_->keep_watermark(0, false);
-    impl_->event_logs.forget(now);
     has_more =
         more_reservations || more_leases || more_objects || more_sessions || impl_->is_evicting;
   }
+  impl_->event_logs.forget(now);
   Impl::Pending pending;
   impl_->backing.plan_trim(pending.backing);
   if (!pending.backing.empty()) {

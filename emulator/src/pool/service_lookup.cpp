@@ -113,15 +113,7 @@ std::uint32_t PoolService::Impl::find_partial(std::uint32_t tenant, std::string_
   if (visible != kNoIndex && !is_over(visible, now)) {
     return visible;
   }
-  if (partial_objects.empty()) {
-    return kNoIndex;
-  }
-  const auto found = partial_objects.find(index.hash_of(tenant, name));
-  if (found == partial_objects.end()) {
-    return kNoIndex;
-  }
-  const ObjectSlot& slot = index.slot(found->second);
-  return slot.tenant == tenant && index.name(slot) == name ? found->second : kNoIndex;
+  return find_claim(tenant, name);
 }
 
 std::uint32_t PoolService::Impl::layers_ready(const ObjectSlot& slot) const {
@@ -287,23 +279,17 @@ Errc PoolService::Impl::retain_item(const Session& session, const wire::RetainIt
   ObjectSlot& slot = index.slot(slot_index);
   const bool was_held = is_held(slot);
   const bool wants_hold = item.retention.pin == wire::Pin::hard;
-  const bool was_pinned = slot.pin == wire::Pin::hard;
-  const std::uint64_t bytes = reserved_bytes_for(slot.size_bytes);
-  if (wants_hold && !was_pinned) {
+  if (wants_hold && slot.pin != wire::Pin::hard) {
     // What a lease holds already needs only the pins' share.
-    const Errc status = !was_held                                       ? may_hold(slot, true)
-                        : pinned_bytes + bytes > live_limit_bytes() / 4 ? Errc::limit_exceeded
-                                                                        : Errc::ok;
+    const Errc status = !was_held ? may_hold(slot, true) : may_pin_bytes(slot.size_bytes);
     if (status != Errc::ok) {
       return status;
     }
   }
-  pinned_bytes += wants_hold ? bytes : 0;
-  pinned_bytes -= was_pinned ? bytes : 0;
   if (!was_held) {
     make_unevictable(slot_index);
   }
-  slot.pin = item.retention.pin;
+  set_pin(slot, item.retention.pin);
   slot.is_stale = false;
   set_ttls(slot_index, item.retention);
   if (slot.has_ttl) {

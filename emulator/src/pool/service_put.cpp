@@ -112,7 +112,7 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
     return;
   }
   if (!item.rebinds && (find_visible(session.tenant, item.name) != kNoIndex ||
-                        is_claimed(session.tenant, item.name, kNoIndex))) {
+                        find_claim(session.tenant, item.name) != kNoIndex)) {
     answer.status = Errc::already_exists;
     return;
   }
@@ -144,11 +144,9 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
       retire(placed.index);
       return;
     }
-    slot.pin = wire::Pin::hard;
-    pinned_bytes += reserved_bytes_for(slot.size_bytes);
     begin_hold(placed.index);
   }
-  slot.pin = item.retention.pin;
+  set_pin(slot, item.retention.pin);
   slot.is_rebinding = item.rebinds ? 1 : 0;
   set_ttls(placed.index, item.retention);
   slot.holder = reservations.open(placed.index, session.index, until.deadline, until.life);
@@ -158,14 +156,20 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
   answer.extents.assign(new_extents.begin(), new_extents.end());
 }
 
+ReservationTable::Found PoolService::Impl::find_live(const Session& session, ReservationId id,
+                                                     TimePoint now) {
+  const ReservationTable::Found found = reservations.find(id, session.index);
+  if (found.status == Errc::ok && reservations.deadline_of(found.reservation) <= now) {
+    end_reservation(found.reservation, Errc::reservation_expired, session.is_mapped);
+    return {Errc::reservation_expired, kNoIndex};
+  }
+  return found;
+}
+
 Errc PoolService::Impl::commit_item(Session& session, const wire::CommitItem& item, TimePoint now) {
-  const ReservationTable::Found found = reservations.find(item.reservation, session.index);
+  const ReservationTable::Found found = find_live(session, item.reservation, now);
   if (found.status != Errc::ok) {
     return found.status;
-  }
-  if (reservations.deadline_of(found.reservation) <= now) {
-    end_reservation(found.reservation, Errc::reservation_expired, session.is_mapped);
-    return Errc::reservation_expired;
   }
   const std::uint32_t slot_index = reservations.record(found.reservation).slot;
   ObjectSlot& slot = index.slot(slot_index);
@@ -193,17 +197,16 @@ void PoolService::Impl::touch_sealed() {
   }
 }
 
-bool PoolService::Impl::is_claimed(std::uint32_t tenant, std::string_view name,
-                                   std::uint32_t by_other_than) const {
+std::uint32_t PoolService::Impl::find_claim(std::uint32_t tenant, std::string_view name) const {
   if (partial_objects.empty()) {
-    return false;
+    return kNoIndex;
   }
   const auto found = partial_objects.find(index.hash_of(tenant, name));
-  if (found == partial_objects.end() || found->second == by_other_than) {
-    return false;
+  if (found == partial_objects.end()) {
+    return kNoIndex;
   }
   const ObjectSlot& slot = index.slot(found->second);
-  return slot.tenant == tenant && index.name(slot) == name;
+  return slot.tenant == tenant && index.name(slot) == name ? found->second : kNoIndex;
 }
 
 Errc PoolService::Impl::claim_name(std::uint32_t slot_index) {
@@ -217,13 +220,9 @@ Errc PoolService::Impl::claim_name(std::uint32_t slot_index) {
 
 Errc PoolService::Impl::commit_layer_item(Session& session, const wire::CommitLayerItem& item,
                                           TimePoint now) {
-  const ReservationTable::Found found = reservations.find(item.reservation, session.index);
+  const ReservationTable::Found found = find_live(session, item.reservation, now);
   if (found.status != Errc::ok) {
     return found.status;
-  }
-  if (reservations.deadline_of(found.reservation) <= now) {
-    end_reservation(found.reservation, Errc::reservation_expired, session.is_mapped);
-    return Errc::reservation_expired;
   }
   const ReservationTable::Record& record = reservations.record(found.reservation);
   ObjectSlot& slot = index.slot(record.slot);
@@ -265,7 +264,8 @@ Errc PoolService::Impl::seal(Session& session, std::uint32_t reservation, TimePo
   const std::uint32_t slot_index = reservations.record(reservation).slot;
   ObjectSlot& slot = index.slot(slot_index);
   const std::uint32_t before = find_visible(slot.tenant, index.name(slot));
-  const bool is_bound = before != kNoIndex || is_claimed(slot.tenant, index.name(slot), slot_index);
+  const std::uint32_t claim = find_claim(slot.tenant, index.name(slot));
+  const bool is_bound = before != kNoIndex || (claim != kNoIndex && claim != slot_index);
   if (is_bound && slot.is_rebinding == 0) {
     end_reservation(reservation, Errc::already_exists, false);
     return Errc::already_exists;

@@ -36,7 +36,8 @@ bool Connection::handle_waiting(Exchange& exchange, ConstSpan body, TimePoint no
   parked->token = next_token_++;
   parked->body.assign(body.begin(), body.end());
   std::uint32_t wait_ms = 0;
-  if (header_.op == wire::Op::wait) {
+  const bool is_wait = header_.op == wire::Op::wait;
+  if (is_wait) {
     auto request = wire::decode<wire::WaitRequest>(parked->body);
     if (!request) {
       return false;
@@ -52,7 +53,6 @@ bool Connection::handle_waiting(Exchange& exchange, ConstSpan body, TimePoint no
     wait_ms = parked->events.wait_ms;
   }
   parked->since = now;
-  const bool is_wait = header_.op == wire::Op::wait;
   parked->until = now + std::min<Duration>(std::chrono::milliseconds(wait_ms),
                                            is_wait ? Duration(kWaitMax) : Duration(kEventsWaitMax));
   if (try_parked(*parked, wait_ms > 0, now)) {
