@@ -44,15 +44,7 @@ class BlockCase {
     if (auto loaded = load(); !loaded) {
       return loaded.error();
     }
-    Rows rows;
-    for (const WorkOp op : environment_.plan().ops) {
-      Result<BenchRow> row = measure(op);
-      if (!row) {
-        return row.error();
-      }
-      rows.push_back(std::move(*row));
-    }
-    return rows;
+    return measure_ops(environment_.plan(), [this](WorkOp op) { return measure(op); });
   }
 
  private:
@@ -257,8 +249,7 @@ Result<Rows> run_block_case(Environment& environment, const BenchCase& subject) 
   if (!config) {
     return config.error();
   }
-  Result<std::unique_ptr<Rig>> rig = Rig::start(
-      *config, {subject.transport, subject.lanes_per_eth_port, plan.copy_threads, subject.crc});
+  Result<std::unique_ptr<Rig>> rig = Rig::start(*config, client_for(plan, subject));
   if (!rig) {
     return rig.error();
   }

@@ -258,11 +258,8 @@ class IncastCase {
 }  // namespace
 
 Result<Rows> run_incast_case(Environment& environment, const BenchCase& subject) {
-  const Result<emulator::BoxConfig> config = config_for(environment.plan(), subject);
-  if (!config) {
-    return config.error();
-  }
-  Result<std::unique_ptr<Rig>> rig = Rig::start(*config, {TransportKind::tcp, 1, 1, subject.crc});
+  Result<std::unique_ptr<Rig>> rig =
+      start_rig(environment.plan(), subject, {TransportKind::tcp, 1, 1, subject.crc});
   if (!rig) {
     return rig.error();
   }

@@ -141,12 +141,7 @@ class LayersCase {
 
 Result<Rows> run_layers_case(Environment& environment, const BenchCase& subject) {
   const BenchPlan& plan = environment.plan();
-  const Result<emulator::BoxConfig> config = config_for(plan, subject);
-  if (!config) {
-    return config.error();
-  }
-  Result<std::unique_ptr<Rig>> rig = Rig::start(
-      *config, {subject.transport, subject.lanes_per_eth_port, plan.copy_threads, subject.crc});
+  Result<std::unique_ptr<Rig>> rig = start_rig(plan, subject, client_for(plan, subject));
   if (!rig) {
     return rig.error();
   }

@@ -165,11 +165,8 @@ class LookupCase {
 }  // namespace
 
 Result<Rows> run_lookup_case(Environment& environment, const BenchCase& subject) {
-  const Result<emulator::BoxConfig> config = config_for(environment.plan(), subject);
-  if (!config) {
-    return config.error();
-  }
-  Result<std::unique_ptr<Rig>> rig = Rig::start(*config, {TransportKind::tcp, 1, 1, true});
+  Result<std::unique_ptr<Rig>> rig =
+      start_rig(environment.plan(), subject, {TransportKind::tcp, 1, 1, true});
   if (!rig) {
     return rig.error();
   }

@@ -71,19 +71,12 @@ class OneChannelCase {
     }
     pieces_ = std::move(*pieces);
     fill_pattern(memory, pattern());
-    Rows rows;
     // Written first, so that there is something to read and to compare.
     if (const auto written = pass(WorkOp::write); written.failures > 0) {
       return Error(written.first_failure, "the region could not be written");
     }
-    for (const WorkOp op : environment_.plan().ops) {
-      Result<BenchRow> row = measure(op, memory);
-      if (!row) {
-        return row.error();
-      }
-      rows.push_back(std::move(*row));
-    }
-    return rows;
+    return measure_ops(environment_.plan(),
+                       [this, memory](WorkOp op) { return measure(op, memory); });
   }
 
  private:

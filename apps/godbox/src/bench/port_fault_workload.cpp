@@ -267,12 +267,8 @@ class PortFaultCase {
 }  // namespace
 
 Result<Rows> run_port_fault_case(Environment& environment, const BenchCase& subject) {
-  const Result<emulator::BoxConfig> config = config_for(environment.plan(), subject);
-  if (!config) {
-    return config.error();
-  }
   Result<std::unique_ptr<Rig>> rig =
-      Rig::start(*config, {subject.transport, subject.lanes_per_eth_port, 1, subject.crc});
+      start_rig(environment.plan(), subject, client_for(environment.plan(), subject));
   if (!rig) {
     return rig.error();
   }

@@ -47,15 +47,7 @@ class RemotePageCase {
     if (auto written = move_all(WorkOp::write); !written) {
       return written.error();
     }
-    Rows rows;
-    for (const WorkOp op : environment_.plan().ops) {
-      Result<BenchRow> row = measure(op);
-      if (!row) {
-        return row.error();
-      }
-      rows.push_back(std::move(*row));
-    }
-    return rows;
+    return measure_ops(environment_.plan(), [this](WorkOp op) { return measure(op); });
   }
 
  private:
@@ -209,17 +201,13 @@ class RemotePageCase {
 
 Result<Rows> run_remote_page_case(Environment& environment, const BenchCase& subject) {
   const BenchPlan& plan = environment.plan();
-  const Result<emulator::BoxConfig> config = config_for(plan, subject);
-  if (!config) {
-    return config.error();
-  }
   std::optional<ProcessorSplit> split;
   if (subject.transport == TransportKind::tcp) {
     split.emplace();
     split->begin_far_end();
   }
-  Result<std::unique_ptr<Rig>> rig = Rig::start(
-      *config, {subject.transport, subject.lanes_per_eth_port, plan.copy_threads, false});
+  Result<std::unique_ptr<Rig>> rig = start_rig(
+      plan, subject, {subject.transport, subject.lanes_per_eth_port, plan.copy_threads, false});
   if (split) {
     split->end_far_end();
   }

@@ -75,15 +75,7 @@ class ScatterCase {
     if (auto loaded = load(); !loaded) {
       return loaded.error();
     }
-    Rows rows;
-    for (const WorkOp op : environment_.plan().ops) {
-      Result<BenchRow> row = measure(op);
-      if (!row) {
-        return row.error();
-      }
-      rows.push_back(std::move(*row));
-    }
-    return rows;
+    return measure_ops(environment_.plan(), [this](WorkOp op) { return measure(op); });
   }
 
  private:
@@ -203,12 +195,8 @@ class ScatterCase {
 
 Result<Rows> run_scatter_case(Environment& environment, const BenchCase& subject) {
   const BenchPlan& plan = environment.plan();
-  const Result<emulator::BoxConfig> config = config_for(plan, subject);
-  if (!config) {
-    return config.error();
-  }
-  Result<std::unique_ptr<Rig>> rig = Rig::start(
-      *config, {subject.transport, subject.lanes_per_eth_port, plan.copy_threads, false});
+  Result<std::unique_ptr<Rig>> rig = start_rig(
+      plan, subject, {subject.transport, subject.lanes_per_eth_port, plan.copy_threads, false});
   if (!rig) {
     return rig.error();
   }

@@ -59,6 +59,32 @@ Result<emulator::BoxConfig> config_for(const BenchPlan& plan, const BenchCase& s
   return config;
 }
 
+RigClientOptions client_for(const BenchPlan& plan, const BenchCase& subject) {
+  return {subject.transport, subject.lanes_per_eth_port, plan.copy_threads, subject.crc};
+}
+
+Result<std::unique_ptr<Rig>> start_rig(const BenchPlan& plan, const BenchCase& subject,
+                                       const RigClientOptions& client) {
+  const Result<emulator::BoxConfig> config = config_for(plan, subject);
+  if (!config) {
+    return config.error();
+  }
+  return Rig::start(*config, client);
+}
+
+Result<Rows> measure_ops(const BenchPlan& plan,
+                         const std::function<Result<BenchRow>(WorkOp)>& measure) {
+  Rows rows;
+  for (const WorkOp op : plan.ops) {
+    Result<BenchRow> row = measure(op);
+    if (!row) {
+      return row.error();
+    }
+    rows.push_back(std::move(*row));
+  }
+  return rows;
+}
+
 BenchRow row_for(const Environment& environment, const BenchCase& subject, const Rig& rig,
                  WorkOp op, SizeBytes walked) {
   const BenchPlan& plan = environment.plan();

@@ -7,6 +7,8 @@
 #include "bench/bench_row.h"
 #include "bench/environment.h"
 
+#include <functional>
+#include <memory>
 #include <vector>
 
 namespace godbox::app {
@@ -42,6 +44,15 @@ void add_proportionality(Rows& rows);
 // --- Shared by the workloads. ---
 [[nodiscard]] Result<emulator::BoxConfig> config_for(const BenchPlan& plan,
                                                      const BenchCase& subject);
+// A box for the case, and the client that `client` describes.
+[[nodiscard]] Result<std::unique_ptr<Rig>> start_rig(const BenchPlan& plan,
+                                                     const BenchCase& subject,
+                                                     const RigClientOptions& client);
+// The client that plan and case describe.
+[[nodiscard]] RigClientOptions client_for(const BenchPlan& plan, const BenchCase& subject);
+// A row for each of the plan's ops.
+[[nodiscard]] Result<Rows> measure_ops(const BenchPlan& plan,
+                                       const std::function<Result<BenchRow>(WorkOp)>& measure);
 // A row before its measurement. `walked`: the bytes that its passes walk through on each side.
 [[nodiscard]] BenchRow row_for(const Environment& environment, const BenchCase& subject,
                                const Rig& rig, WorkOp op, SizeBytes walked);
