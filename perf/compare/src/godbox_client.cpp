@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -89,25 +88,10 @@ void GodboxClient::submit(KvOp op, std::span<const KvObject> objects, OnDone on_
 }
 
 void GodboxClient::start_set(Call& call) {
-  call.names.clear();
-  for (const KvObject& object : call.objects) {
-    call.names.push_back(object.name);
-  }
-  connection_->client().submit_remove(call.names, [this, &call](std::span<const Errc> statuses) {
-    const auto* const bad =
-        std::find_if(statuses.data(), statuses.data() + statuses.size(),
-                     [](Errc status) { return status != Errc::ok && status != Errc::not_found; });
-    if (bad != statuses.data() + statuses.size()) {
-      return finish(call, KvOp::set, statuses);
-    }
-    start_put(call);
-  });
-}
-
-void GodboxClient::start_put(Call& call) {
   call.puts.clear();
   for (std::size_t i = 0; i < call.objects.size(); ++i) {
-    call.puts.push_back({call.objects[i].name, {&call.segments[i], 1}, {}});
+    call.puts.push_back(
+        {.name = call.objects[i].name, .data = {&call.segments[i], 1}, .rebinds = true});
   }
   connection_->client().submit_put(call.puts, [this, &call](std::span<const Errc> statuses) {
     finish(call, KvOp::set, statuses);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Godbox's native door behind the interface of the contest: striping::Client, wired as users wire
-// it (godbox/connect.h). An object never changes, so `set` is two calls, and both are timed: remove
-// what the names stood for, then put. `read` is remote memory: a region as large as the caller
+// it (godbox/connect.h). An object never changes, so `set` puts new ones that take the names from
+// the old ones as they are committed. `read` is remote memory: a region as large as the caller
 // says, allocated and written when the client is made.
 // Thread-safety, ownership: see KvClient. Units: bytes. Errors: those of godbox::connect() and of
 // the calls, with the name of the first object that failed.
@@ -42,7 +42,6 @@ class GodboxClient : public KvClient {
     std::vector<striping::PutItem> puts;
     std::vector<striping::GetItem> gets;
     std::vector<striping::RegionPiece> pieces;
-    std::vector<std::string_view> names;
     OnDone on_done;
   };
 
@@ -50,7 +49,6 @@ class GodboxClient : public KvClient {
   [[nodiscard]] Result<void> make_region(ConstSpan contents);
   Call& take_call(std::span<const KvObject> objects, OnDone on_done);
   void start_set(Call& call);
-  void start_put(Call& call);
   void start_get(Call& call);
   void start_read(Call& call);
   void finish(Call& call, KvOp op, std::span<const Errc> statuses);
