@@ -53,9 +53,9 @@ Result<void> check_backing_limit(const std::vector<std::unique_ptr<MemoryTarget>
   for (const std::unique_ptr<MemoryTarget>& target : targets) {
     granularity = std::max(granularity, target->backing_granularity());
   }
-  const std::uint64_t least = kStripKinds * make_geometry(targets.size(), targets.front()->size(),
-                                                          backing_limit, granularity)
-                                                .chunk_total_bytes();
+  const SpaceGeometry geometry =
+      make_geometry(targets.size(), targets.front()->size(), backing_limit, granularity);
+  const std::uint64_t least = geometry.strip_kinds() * geometry.chunk_total_bytes();
   if (backing_limit.count() < least) {
     return Error(Errc::config_invalid,
                  fmt::format("backing_limit = {}: allowed is {} bytes or more, with {} DRAM "

@@ -303,7 +303,7 @@ void PoolService::Impl::unpin_for_good(std::uint32_t slot_index) {
 
 std::uint64_t PoolService::Impl::reserved_bytes_for(std::uint64_t size_bytes) const {
   std::uint64_t total = 0;
-  for (const PlacementPart& part : place(size_bytes, slabs.geometry().members)) {
+  for (const PlacementPart& part : place(size_bytes, slabs.geometry())) {
     total += part.strips * strip_bytes_of(part.kind);
   }
   return total;

@@ -62,12 +62,14 @@ Errc SpaceAllocator::check_size(std::uint64_t size_bytes, bool is_sparse) const 
   if (size_bytes > geometry.capacity_bytes()) {
     return Errc::too_large;
   }
-  const std::uint64_t stripe = geometry.members * kLargeStripBytes;
-  const std::uint64_t extent_max = kExtentBytesMax / stripe * stripe;
-  const std::uint64_t whole = size_bytes / stripe * stripe;
-  const std::uint64_t extents_in_empty_pool =
-      whole / geometry.slab_bytes() * divide_up(geometry.slab_bytes(), extent_max) +
-      divide_up(whole % geometry.slab_bytes(), extent_max) + 2;  // the small and the fine part
+  std::uint64_t extents_in_empty_pool = 0;
+  for (const PlacementPart& part : place(size_bytes, geometry)) {
+    const std::uint64_t unit = part.unit_strips * strip_bytes_of(part.kind);
+    const std::uint64_t extent_max = kExtentBytesMax / unit * unit;
+    extents_in_empty_pool +=
+        part.bytes / geometry.slab_bytes() * divide_up(geometry.slab_bytes(), extent_max) +
+        divide_up(part.bytes % geometry.slab_bytes(), extent_max);
+  }
   if (extents_in_empty_pool > wire::kExtentsPerObjectMax) {
     return Errc::too_large;
   }
@@ -116,7 +118,7 @@ void SpaceAllocator::undo(Output& out, bool is_sparse, const Cursors& cursors) {
 
 // On an error the extents placed so far are left to the caller to free.
 Errc SpaceAllocator::allocate_parts(const SpaceRequest& request, Output& out) {
-  for (const PlacementPart& wanted : place(request.size_bytes, table_.geometry().members)) {
+  for (const PlacementPart& wanted : place(request.size_bytes, table_.geometry())) {
     if (wanted.strips == 0) {
       continue;
     }
@@ -381,7 +383,7 @@ bool SpaceAllocator::may_fit_after_eviction(std::uint64_t size_bytes) const {
   const SpaceGeometry& geometry = table_.geometry();
   std::uint64_t wanted_chunks = 0;
   std::uint64_t held_chunks = 0;
-  for (const PlacementPart& part : place(size_bytes, geometry.members)) {
+  for (const PlacementPart& part : place(size_bytes, geometry)) {
     const std::size_t kind = index_of(part.kind);
     const std::uint64_t per_chunk = geometry.strips_per_chunk(part.kind);
     const std::uint64_t loose_strips = held_chunks_[kind] * per_chunk - held_strips_[kind];

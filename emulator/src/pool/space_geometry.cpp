@@ -9,15 +9,22 @@
 namespace godbox::emulator {
 namespace {
 
+// The finest kind always takes the rest of what fills a small stripe.
+static_assert(kFineStripBytes * kSharePerStrip <= kSmallStripBytes);
+
 constexpr std::uint64_t kPieceBytesMax = std::uint64_t{256} << 20U;
 constexpr std::uint64_t kPieceBytesMin = std::uint64_t{1} << 20U;
 constexpr std::uint64_t kPiecesWanted = 64;
-// Three strip sizes have to find room in the smallest pool too.
+// kStripKindsMin strip sizes have to find room in the smallest pool too.
 constexpr std::uint64_t kPiecesWantedMin = 16;
 // 2 MiB is a huge page: a chunk is backed with one fault per member where those are on.
 constexpr std::uint64_t kChunkBytesMax = std::uint64_t{2} << 20U;
 // A small backing limit is still cut into enough chunks for all strip sizes and some holes.
 constexpr std::uint64_t kChunksWantedMin = 64;
+// A pool has all kinds of strips where each finds so many slots and chunks. The last chunk and the
+// last slab of a kind are half empty on average: with all kinds that is at most 1/24.
+constexpr std::uint64_t kRoomPerKindMin = 12;
+static_assert(kRoomPerKindMin * kStripKinds <= std::min(kPiecesWanted, kChunksWantedMin));
 
 }  // namespace
 
@@ -40,28 +47,33 @@ SpaceGeometry make_geometry(std::uint64_t members, SizeBytes dram_channel_size,
   std::uint64_t chunk =
       std::clamp<std::uint64_t>(std::bit_floor(chunk_wanted), kLargeStripBytes, kChunkBytesMax);
   chunk = std::min(std::max(chunk, granularity), piece);
-  return {members, piece, size / piece, chunk, piece / chunk};
+  SpaceGeometry geometry{members, piece, size / piece, chunk, piece / chunk, true};
+  const std::uint64_t chunks =
+      std::min(backing_limit.count(), geometry.capacity_bytes()) / geometry.chunk_total_bytes();
+  geometry.has_all_kinds = std::min(geometry.slots, chunks) >= kRoomPerKindMin * kStripKinds;
+  return geometry;
 }
 
-std::array<PlacementPart, kStripKinds> place(std::uint64_t size_bytes, std::uint64_t members) {
-  const std::uint64_t large_stripe = members * kLargeStripBytes;
-  const std::uint64_t small_stripe = members * kSmallStripBytes;
-  const std::uint64_t large_bytes = size_bytes / large_stripe * large_stripe;
-  std::uint64_t rest = size_bytes - large_bytes;
-  std::array<PlacementPart, kStripKinds> parts{
-      {{StripKind::large, large_bytes, large_bytes / kLargeStripBytes, members},
-       {StripKind::small, 0, 0, members},
-       {StripKind::fine, 0, 0, members}}};
-  if (size_bytes < small_stripe) {
-    parts[1] = {StripKind::small, rest, (rest + kSmallStripBytes - 1) / kSmallStripBytes, 1};
-    return parts;
+std::array<PlacementPart, kStripKinds> place(std::uint64_t size_bytes,
+                                             const SpaceGeometry& geometry) {
+  const std::uint64_t members = geometry.members;
+  const bool is_below_stripe = size_bytes < members * kSmallStripBytes;
+  std::array<PlacementPart, kStripKinds> parts;
+  std::uint64_t rest = size_bytes;
+  for (std::size_t i = 0; i < kStripKinds; ++i) {
+    const auto kind = static_cast<StripKind>(i);
+    parts[i] = {kind, 0, 0, members};
+    if (is_below_stripe ? kind != StripKind::small : !geometry.has_kind(kind)) {
+      continue;
+    }
+    const std::uint64_t strip = strip_bytes_of(kind);
+    const bool takes_rest = is_below_stripe || strip * kSharePerStrip * members <= size_bytes;
+    parts[i].bytes = takes_rest ? rest : rest / (strip * members) * (strip * members);
+    parts[i].strips = (parts[i].bytes + strip - 1) / strip;
+    parts[i].unit_strips = is_below_stripe ? 1 : members;
+    rest -= parts[i].bytes;
   }
-  const std::uint64_t small_bytes = rest / small_stripe * small_stripe;
-  rest -= small_bytes;
-  parts[1].bytes = small_bytes;
-  parts[1].strips = small_bytes / kSmallStripBytes;
-  parts[2].bytes = rest;
-  parts[2].strips = (rest + kFineStripBytes - 1) / kFineStripBytes;
+  GODBOX_ASSERT(rest == 0);
   return parts;
 }
 

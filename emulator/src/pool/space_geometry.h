@@ -14,10 +14,13 @@
 
 namespace godbox::emulator {
 
-enum class StripKind : std::uint8_t { large, small, fine };
-inline constexpr std::size_t kStripKinds = 3;
+// The largest first: whole stripes of a larger kind are whole stripes of each smaller one.
+enum class StripKind : std::uint8_t { large, medium, small, tiny, fine };
+inline constexpr std::size_t kStripKinds = 5;
 inline constexpr std::array<std::uint32_t, kStripKinds> kStripBytes{
-    kLargeStripBytes, kSmallStripBytes, kFineStripBytes};
+    kLargeStripBytes, kMediumStripBytes, kSmallStripBytes, kTinyStripBytes, kFineStripBytes};
+// Without medium and tiny strips.
+inline constexpr std::size_t kStripKindsMin = 3;
 
 [[nodiscard]] constexpr std::uint32_t strip_bytes_of(StripKind kind) {
   return kStripBytes[static_cast<std::size_t>(kind)];
@@ -32,7 +35,14 @@ struct SpaceGeometry {
   std::uint64_t slots = 0;        // slabs that fit
   std::uint64_t chunk_bytes = 0;  // per member; a power of two that divides the piece
   std::uint64_t chunks_per_slab = 0;
+  bool has_all_kinds = true;  // of strips; false: large, small and fine ones only
 
+  [[nodiscard]] std::size_t strip_kinds() const {
+    return has_all_kinds ? kStripKinds : kStripKindsMin;
+  }
+  [[nodiscard]] bool has_kind(StripKind kind) const {
+    return has_all_kinds || (kind != StripKind::medium && kind != StripKind::tiny);
+  }
   [[nodiscard]] std::uint64_t slab_bytes() const { return piece_bytes * members; }
   [[nodiscard]] std::uint64_t chunk_total_bytes() const { return chunk_bytes * members; }
   [[nodiscard]] std::uint64_t capacity_bytes() const { return slab_bytes() * slots; }
@@ -57,11 +67,14 @@ struct PlacementPart {
   std::uint64_t unit_strips = 1;
 };
 
-// Whole stripes of large strips, then whole stripes of small strips, then fine strips, so that the
-// fullest DRAM channel carries at most 128 bytes more than the emptiest of an object that fills a
-// small stripe. A smaller object is one run of small strips: cutting it finer would cost
-// more in spans than balance gains, and such objects even out between each other.
+// By kind, one part each. Whole stripes of the largest kind that fits, then of the next, and so on;
+// as soon as one strip of a kind is at most 1/kSharePerStrip of what a DRAM channel carries of the
+// object, all the rest is of that kind: so the fullest DRAM channel carries at most 4 % more than
+// the mean of an object that fills a small stripe, in few pieces. A smaller object is one run of
+// small strips: cutting it finer would cost more in spans than balance gains, and such objects
+// even out between each other.
+inline constexpr std::uint64_t kSharePerStrip = 25;
 [[nodiscard]] std::array<PlacementPart, kStripKinds> place(std::uint64_t size_bytes,
-                                                           std::uint64_t members);
+                                                           const SpaceGeometry& geometry);
 
 }  // namespace godbox::emulator

@@ -78,7 +78,7 @@ TEST_CASE("a backing limit too small for each strip size is refused with the lea
     return Box::create(small_config(), test::heap_memory_targets(2, SizeBytes(4U << 20U)),
                        SizeBytes(limit_bytes), clock, random);
   };
-  // Two DRAM channels, chunks of 64 KiB on each, three strip sizes.
+  // Two DRAM channels, chunks of 64 KiB on each, the three strip sizes of a small pool.
   constexpr std::uint64_t kLeast = 2 * 65536 * 3;
   const auto refused = with_limit(kLeast - 1);
   REQUIRE_FALSE(refused.has_value());

@@ -3,10 +3,12 @@
 // The pool: slabs and their space, objects by name, leases, reservations, regions, sessions, and
 // the protection table that every data access passes. Knows no protocol and no socket.
 //
-// Space. Slabs are cut from all DRAM channels on demand, one strip size each: kLargeStrip for whole
-// stripes of large objects, kSmallStrip for small objects and tails, kFineStrip for the last bytes
-// of an object that spans a stripe, so that every DRAM channel carries the same share of each block
-// within 5 % whatever its size. An object is therefore up to three kinds of extents, in that order.
+// Space. Slabs are cut from all DRAM channels on demand, one strip size each. An object lies in
+// whole stripes of the largest strips that fit, then of the next size, and so on, until strips are
+// small enough beside it that the rest needs no whole stripes: so every DRAM channel carries the
+// same share of each block within 5 % whatever its size. It is therefore up to four kinds of
+// extents, the largest strips first. Objects below a stripe of small strips lie in those. A pool
+// of few chunks does without medium and tiny strips.
 // Backing (MemoryTarget::back) is taken chunk by chunk when space in it is first reserved. A chunk
 // without a live byte is given back by on_timer after a while, or at once when others need the
 // room.
@@ -53,7 +55,9 @@
 namespace godbox::emulator {
 
 inline constexpr std::uint32_t kLargeStripBytes = 64U << 10U;
+inline constexpr std::uint32_t kMediumStripBytes = 16U << 10U;
 inline constexpr std::uint32_t kSmallStripBytes = 4U << 10U;
+inline constexpr std::uint32_t kTinyStripBytes = 1U << 10U;
 inline constexpr std::uint32_t kFineStripBytes = 128;
 
 struct SessionInfo {

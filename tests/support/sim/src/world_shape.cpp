@@ -84,7 +84,9 @@ void draw_box(WorldShape& shape, SimRandom& random, bool pressed) {
   config.eth_ports_per_super_nic = form.eth_ports_each;
   const std::uint64_t mib =
       pressed ? random.between(1, 2) : std::uint64_t{1} << random.between(1, 3);
-  config.dram_channel_size = SizeBytes(mib << 20U);
+  // The largest has room for all kinds of strips, within the same memory.
+  const bool has_all_kinds = mib == 8;
+  config.dram_channel_size = SizeBytes((has_all_kinds ? 64 : mib) << 20U);
   config.eviction =
       random.one_in(3) ? emulator::EvictionPolicy::none : emulator::EvictionPolicy::lru;
   config.lease_max = milliseconds(random.between(300, 2000));
@@ -102,8 +104,8 @@ void draw_box(WorldShape& shape, SimRandom& random, bool pressed) {
     config.time_scale = 4;
     shape.slow = true;
   }
-  shape.box.backing_limit =
-      pressed ? config.capacity() * random.between(3, 8) / 8 : config.capacity();
+  shape.box.backing_limit = pressed ? config.capacity() * random.between(3, 8) / 8
+                                    : config.capacity() / (has_all_kinds ? 8 : 1);
   shape.box.backing_granularity = SizeBytes(std::uint64_t{4096} << (4 * random.below(2)));
   shape.box.control_over_tcp = random.one_in(4);
   shape.box.door.requests_in_flight_max = static_cast<std::uint32_t>(1U << random.between(0, 6));

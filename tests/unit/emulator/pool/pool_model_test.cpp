@@ -59,10 +59,11 @@ struct ModelAccess {
 
 class Model {
  public:
-  explicit Model(std::uint64_t seed)
+  // 64 slots and 64 chunks have room for all kinds of strips.
+  Model(std::uint64_t seed, bool has_all_kinds)
       : pool({.dram_channels = 5,
-              .channel_size = SizeBytes(4U << 20U),
-              .backing_limit = SizeBytes(14U << 20U),
+              .channel_size = SizeBytes((has_all_kinds ? 64U : 4U) << 20U),
+              .backing_limit = SizeBytes((has_all_kinds ? 20U : 14U) << 20U),
               .eviction = EvictionPolicy::none,
               .seed = seed}),
         random(seed) {}
@@ -521,8 +522,9 @@ class Model {
 
 TEST_CASE("the pool agrees with its model after every one of many random steps", "[unit][pool]") {
   const std::uint64_t seed = GENERATE(range(1U, 13U));
-  INFO("seed=" << seed);
-  Model model(seed);
+  const bool has_all_kinds = GENERATE(false, true);
+  INFO("seed=" << seed << " has_all_kinds=" << has_all_kinds);
+  Model model(seed, has_all_kinds);
   for (int step = 0; step < 4000; ++step) {
     INFO("step=" << step);
     model.step();

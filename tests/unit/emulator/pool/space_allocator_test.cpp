@@ -11,6 +11,7 @@
 #include <memory>
 #include <random>
 #include <set>
+#include <utility>
 
 namespace godbox::emulator {
 namespace {
@@ -195,6 +196,64 @@ class Space {
 
 constexpr SizeBytes mib(std::uint64_t n) { return SizeBytes(n << 20U); }
 
+// How an object's bytes, as the allocator laid them, lie on the DRAM channels.
+struct Spread {
+  std::uint64_t bytes_most = 0;   // of one DRAM channel
+  std::uint64_t pieces_most = 0;  // of one DRAM channel: each is an address of its own
+  std::uint64_t extents = 0;
+  std::map<std::uint64_t, std::uint64_t> strips;  // by their size
+};
+
+// Of places without memory: so it may be large.
+Spread spread_of(Space& space, std::uint64_t size_bytes) {
+  std::vector<Extent> extents;
+  std::vector<Extent> scrub;
+  BackingWork work;
+  REQUIRE(space.allocator.allocate({size_bytes, 1, true, true, false}, extents, scrub, work) ==
+          Errc::ok);
+  std::vector<std::uint64_t> bytes(space.geometry.members);
+  std::vector<std::uint64_t> pieces(space.geometry.members);
+  Spread spread;
+  std::uint64_t total = 0;
+  for (const Extent& extent : extents) {
+    const Slab& slab = space.table.slab(space.table.find(extent.address.slab));
+    const std::uint64_t strip = slab.layout->record().strip_bytes;
+    spread.strips[strip] += (extent.length_bytes + strip - 1) / strip;
+    slab.layout->for_each_run(extent.address.offset, extent.length_bytes,
+                              [&](const striping::DramRun& run) {
+                                bytes[run.dram_channel.value()] += run.length_bytes;
+                                pieces[run.dram_channel.value()] += 1;
+                                total += run.length_bytes;
+                              });
+  }
+  REQUIRE(total == size_bytes);
+  spread.bytes_most = *std::max_element(bytes.begin(), bytes.end());
+  spread.pieces_most = *std::max_element(pieces.begin(), pieces.end());
+  spread.extents = extents.size();
+  space.allocator.free(extents, true);
+  return spread;
+}
+
+// Around each size at which the layout changes, and others between a stripe and 4 MiB per member.
+std::vector<std::uint64_t> sizes_to_spread(std::uint64_t members, std::mt19937_64& random) {
+  const std::uint64_t least = members * 4096;
+  std::vector<std::uint64_t> sizes;
+  for (const std::uint64_t strip : {128U, 1024U, 4096U, 16384U, 65536U}) {
+    for (const std::uint64_t times : {1U, 2U, 3U, 4U, 5U, 20U, 24U, 25U, 26U}) {
+      for (const std::uint64_t wiggle : {0U, 1U, 2U}) {
+        sizes.push_back(members * strip * times + wiggle - 1);
+        sizes.push_back(members * strip * times + strip + wiggle - 1);
+      }
+    }
+  }
+  for (int i = 0; i < 200; ++i) {
+    const std::uint64_t end = least << (random() % 11);
+    sizes.push_back(least + random() % end);
+  }
+  std::erase_if(sizes, [least](std::uint64_t size) { return size < least; });
+  return sizes;
+}
+
 }  // namespace
 
 TEST_CASE("every block of a stripe or more loads all DRAM channels alike within 5 %",
@@ -224,9 +283,91 @@ TEST_CASE("every block of a stripe or more loads all DRAM channels alike within 
     REQUIRE(most <= 1.05 * mean);
     space.remove(object);
   }
-  // By construction: at most one fine strip more than the emptiest, of at least 4 KiB each.
-  CHECK(worst <= 1.0 + 128.0 / 4096.0);
+  CHECK(worst <= 1.04);  // by construction
   CHECK(space.allocator.reserved_bytes() == 0);
+}
+
+TEST_CASE("at 1 to 64 DRAM channels each block of a stripe or more is even, and in few pieces",
+          "[unit][pool]") {
+  const bool has_all_kinds = GENERATE(true, false);
+  std::mt19937_64 random(20241128);
+  for (std::uint64_t members = 1; members <= 64; ++members) {
+    // Chunks of 64 KiB per member: 60 of them, or one too few for all kinds of strips.
+    Space space(members, mib(64), SizeBytes(members * 65536 * (has_all_kinds ? 60 : 59)));
+    REQUIRE(space.geometry.has_all_kinds == has_all_kinds);
+    for (const std::uint64_t size : sizes_to_spread(members, random)) {
+      INFO("members " << members << ", size " << size);
+      const Spread spread = spread_of(space, size);
+      REQUIRE(spread.bytes_most * members * 100 <= size * 105);
+      REQUIRE(spread.extents <= 4);
+      // Few stripes of each kind besides the large ones.
+      REQUIRE(spread.pieces_most <= size / members / 65536 + (has_all_kinds ? 16 : 48));
+    }
+  }
+}
+
+TEST_CASE("a block is cut into the largest strips that spread it evenly", "[unit][pool]") {
+  using Strips = std::map<std::uint64_t, std::uint64_t>;
+  Space space(18, mib(256), mib(256 * 18));
+  CHECK(spread_of(space, 512U << 10U).strips == Strips{{16384, 18}, {4096, 54}, {1024, 8}});
+  CHECK(spread_of(space, 1U << 20U).strips == Strips{{16384, 54}, {4096, 36}, {1024, 16}});
+  CHECK(spread_of(space, 4U << 20U).strips == Strips{{65536, 54}, {16384, 36}, {4096, 16}});
+  CHECK(spread_of(space, 160U << 20U).strips == Strips{{65536, 2560}});
+  CHECK(spread_of(space, 18 * 4096).strips == Strips{{4096, 18}});
+  CHECK(spread_of(space, 18 * 4096 + 1).strips == Strips{{4096, 18}, {128, 1}});
+  CHECK(spread_of(space, 18 * 4096 - 1).strips == Strips{{4096, 18}});
+  CHECK(spread_of(space, 1).strips == Strips{{4096, 1}});
+}
+
+TEST_CASE("a pool of few slots or few chunks does without medium and tiny strips", "[unit][pool]") {
+  const auto has_all_kinds = [](SizeBytes channel_size, SizeBytes limit, std::uint64_t granule) {
+    return make_geometry(18, channel_size, limit, SizeBytes(granule)).has_all_kinds;
+  };
+  CHECK(has_all_kinds(mib(64), mib(64 * 18), 4096));
+  CHECK(has_all_kinds(mib(65536), mib(4096), 4096));
+  CHECK_FALSE(has_all_kinds(mib(16), mib(16 * 18), 4096));         // 16 slots
+  CHECK_FALSE(has_all_kinds(mib(65536), mib(2048), 2U << 20U));    // 56 chunks of 18 x 2 MiB
+  CHECK_FALSE(has_all_kinds(mib(64), mib(1U << 20U), 2U << 20U));  // 32 slots of 2 MiB
+}
+
+TEST_CASE("objects of many sizes fill a small pool, with all kinds of strips and without",
+          "[unit][pool]") {
+  // The smallest limit with all kinds, and the largest without.
+  const std::uint64_t chunks = GENERATE(59U, 60U);
+  constexpr std::uint64_t kMembers = 18;
+  const std::uint64_t limit = chunks * kMembers * 65536;
+  std::mt19937_64 random(7);
+  const auto share_of = [limit](const Space& space) {
+    return static_cast<double>(space.allocator.live_bytes()) / static_cast<double>(limit);
+  };
+  double filled = 0;
+  double kept = 0;
+  constexpr int kRounds = 20;
+  constexpr int kPuts = 400;
+  for (int round = 0; round < kRounds; ++round) {
+    Space space(kMembers, mib(64), SizeBytes(limit));
+    std::vector<Space::Object> objects;
+    const auto draw = [&random] { return 1 + random() % (std::uint64_t{1024} << (random() % 12)); };
+    for (Space::Object object; space.put(draw(), object) == Errc::ok;) {
+      objects.push_back(std::exchange(object, {}));
+    }
+    filled += share_of(space) / kRounds;
+    // Each that finds no room has others removed until it does.
+    for (int i = 0; i < kPuts; ++i) {
+      const std::uint64_t size = draw();
+      Space::Object object;
+      while (space.put(size, object) != Errc::ok) {
+        std::swap(objects[random() % objects.size()], objects.back());
+        space.remove(objects.back());
+        objects.pop_back();
+      }
+      objects.push_back(std::move(object));
+      kept += share_of(space) / kRounds / kPuts;
+    }
+  }
+  INFO("chunks " << chunks);
+  CHECK(filled >= 0.95);
+  CHECK(kept >= 0.85);
 }
 
 TEST_CASE("objects below a stripe even out between each other", "[unit][pool]") {
@@ -292,8 +433,10 @@ TEST_CASE("random puts and removes never overlap and leave nothing behind", "[un
   const std::uint64_t seed = GENERATE(1U, 2U, 3U, 4U, 5U, 6U);
   const std::size_t members = GENERATE(1U, 3U, 18U);
   const bool gives_back = GENERATE(true, false);  // else the memory stays with what is in it
-  // The limit is a third of the space: both ends are met.
-  Space space(members, mib(16), mib(16 * members / 3));
+  // The limit is a third of the space: both ends are met. 64 MiB have room for all kinds of strips.
+  const std::uint64_t channel_mib = GENERATE(16U, 64U);
+  Space space(members, mib(channel_mib), mib(channel_mib * members / 3));
+  REQUIRE(space.geometry.has_all_kinds == (channel_mib == 64));
   for (const auto& channel : space.channels) {
     channel->discard_status = gives_back ? Errc::ok : Errc::unsupported;
   }
