@@ -87,6 +87,7 @@ void add_counters(boost::json::object& to, const NativeDoor& door) {
   const EthPortCounters& counters = door.counters();
   to["bytes_received"] = value_of(counters.bytes_received);
   to["bytes_sent"] = value_of(counters.bytes_sent);
+  to["bytes_referred"] = value_of(counters.bytes_referred);
   to["requests"] = value_of(counters.requests);
   to["connections_open"] = value_of(counters.connections_open);
   to["connections_accepted"] = value_of(counters.connections_accepted);
@@ -119,6 +120,7 @@ std::string to_json(const BoxStatus& status) {
   root["mode"] = status.mode;
   root["time_scale"] = status.config.time_scale;
   root["map_memory"] = to_string(status.config.map_memory);
+  root["send_by_reference"] = to_string(status.config.send_by_reference);
   // As text: JSON readers that keep numbers as doubles would round 64 random bits.
   root["epoch"] = fmt::format("{:016x}", status.service.epoch().value());
   root["uptime_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(status.uptime).count();

@@ -18,6 +18,7 @@ namespace {
 std::unique_ptr<driver::AsioNetwork> make_network(Duration busy_poll) {
   driver::AsioNetworkOptions options;
   options.busy_poll = busy_poll;
+  options.sends_by_reference = true;
   auto network = driver::AsioNetwork::create(options);
   REQUIRE(network.has_value());
   return std::move(*network);
@@ -42,6 +43,7 @@ class TcpWorld final : public StreamWorld {
   StreamAddress free_address() override {
     return {StreamAddress::Kind::tcp, "127.0.0.1", unused_tcp_port()};
   }
+  bool refers() const override { return true; }
 
  private:
   std::unique_ptr<driver::AsioNetwork> network_ = make_network(std::chrono::microseconds(50));

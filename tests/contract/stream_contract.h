@@ -22,6 +22,8 @@ class StreamWorld {
   [[nodiscard]] virtual StreamAddress free_address() = 0;
   // True where descriptors ride along (Unix sockets).
   [[nodiscard]] virtual bool carries_descriptors() const { return false; }
+  // True where memory that may be sent by reference is.
+  [[nodiscard]] virtual bool refers() const { return false; }
   // How late a timer may come: on a machine that others use, seconds.
   [[nodiscard]] virtual Duration timer_slack() const { return std::chrono::seconds(5); }
 

@@ -101,8 +101,12 @@ Result<void> BoxServer::Impl::make_box(const emulator::NativeDoorOptions& door_o
     return made.error();
   }
   box = std::move(*made);
+  driver::AsioNetworkOptions network_options;
+  network_options.sends_by_reference =
+      config.send_by_reference == emulator::SendByReference::automatic &&
+      config.map_memory == emulator::MapMemory::trusted;
   for (std::uint32_t i = 0; i < threads_for(config); ++i) {
-    auto network = driver::AsioNetwork::create();
+    auto network = driver::AsioNetwork::create(network_options);
     if (!network) {
       return network.error();
     }

@@ -18,6 +18,9 @@ constexpr int kConnectRetriesMax = 200;
 constexpr Duration kConnectRetryDelay = std::chrono::milliseconds(5);
 // What is still read from a connection that can no longer be written: the other side's last words.
 constexpr std::size_t kLastWordsBytesMax = std::size_t{1} << 20U;
+// How soon the kernel is asked again what of referred memory was taken: doubled from least to most.
+constexpr Duration kLookPeriodMin = std::chrono::milliseconds(1);
+constexpr Duration kLookPeriodMax = std::chrono::milliseconds(64);
 
 bool is_would_block(int error_number) {
   return error_number == EAGAIN || error_number == EWOULDBLOCK;
@@ -246,29 +249,116 @@ bool Connection::send_some(std::size_t& budget_bytes) {
     close(Errc::unsupported);
     return false;
   }
-  MessageBuffer& buffer = loop_.message_buffer();
-  const ssize_t sent = buffer.send(socket_.native_handle(), spans, descriptors);
+  const Step step = plan_step(spans);
+  const int socket = socket_.native_handle();
+  std::size_t offered_bytes = 0;
+  ssize_t sent = 0;
+  if (step.by_reference) {
+    PagePipe& pipe = loop_.by_reference()->pipe();
+    sent = pipe.send(socket, spans.first(step.spans));
+    offered_bytes = pipe.offered_bytes();
+  } else {
+    MessageBuffer& buffer = loop_.message_buffer();
+    sent = buffer.send(socket, spans.first(step.spans), descriptors, step.more);
+    offered_bytes = buffer.offered_bytes();
+  }
+  if (sent < 0 && step.by_reference && -sent != EAGAIN) {
+    never_refers_ = true;  // memory that is no such pages; whether it is lost, a copy shows
+    return true;
+  }
   if (sent < 0) {
-    const auto error_number = static_cast<int>(-sent);
-    is_writable_ = error_number == EINTR;
-    if (error_number == EFAULT) {
-      close(broken_errc(error_number));
-    } else if (error_number != EINTR && !is_would_block(error_number)) {
-      read_the_rest();
-    }
+    send_failed(static_cast<int>(-sent));
     return state_ == State::open && is_writable_;
   }
   const auto size_bytes = static_cast<std::size_t>(sent);
-  is_writable_ = size_bytes == buffer.offered_bytes();
+  is_writable_ = size_bytes == offered_bytes;
   budget_bytes -= std::min(budget_bytes, size_bytes);
   loop_.count_event();
   if (!descriptors.empty()) {
     endpoint_->on_descriptors_sent();
   }
   if (state_ == State::open) {
-    endpoint_->on_sent(size_bytes, loop_.now());
+    on_step_sent(step, size_bytes);
   }
   return state_ == State::open;
+}
+
+void Connection::send_failed(int error_number) {
+  is_writable_ = error_number == EINTR;
+  if (error_number == EFAULT) {
+    close(broken_errc(error_number));
+  } else if (error_number != EINTR && !is_would_block(error_number)) {
+    read_the_rest();
+  }
+}
+
+// --- Sending by reference
+// ---------------------------------------------------------------------------------
+
+// All that is offered in one copy, but for messages that have memory to refer to: of these a piece,
+// by reference with what precedes it sent before, or all as a copy.
+Connection::Step Connection::plan_step(std::span<const ConstSpan> spans) {
+  const Step whole{.spans = spans.size()};
+  if (never_refers_) {
+    return whole;
+  }
+  const std::span<const std::uint8_t> referable = endpoint_->referable();
+  const auto first = static_cast<std::size_t>(
+      std::find(referable.begin(), referable.end(), 1) - referable.begin());
+  if (first == referable.size()) {
+    return whole;
+  }
+  std::size_t end = first;
+  std::size_t bytes = 0;
+  while (end < spans.size() && referable[end] != 0 && bytes < kReferredPieceBytes) {
+    bytes += spans[end].size();
+    ++end;
+  }
+  if (bytes < kReferredBytesMin || !may_refer()) {
+    return {.spans = end};
+  }
+  return first > 0 ? Step{.spans = first, .more = true} : Step{.spans = end, .by_reference = true};
+}
+
+bool Connection::may_refer() {
+  ByReference* const shared = loop_.by_reference();
+  if (referred_ == nullptr) {
+    referred_ = shared == nullptr || is_local_socket_
+                    ? nullptr
+                    : ReferredStream::open(shared->view(), socket_.native_handle());
+    never_refers_ = referred_ == nullptr;
+  }
+  if (never_refers_ || shared->is_crowded()) {
+    return false;
+  }
+  // Asked only when it may matter: the answer can but lower it.
+  if (sent_bytes_ - referred_->taken_bytes() >= kReferredBacklogBytes) {
+    look_at_referred();
+  }
+  return sent_bytes_ - referred_->taken_bytes() < kReferredBacklogBytes;
+}
+
+void Connection::on_step_sent(const Step& step, std::size_t size_bytes) {
+  sent_bytes_ += size_bytes;
+  if (!step.by_reference) {
+    return endpoint_->on_sent(size_bytes, loop_.now());
+  }
+  const TimePoint now = loop_.now();
+  referred_->referred_until(sent_bytes_);
+  look_period_ = kLookPeriodMin;
+  look_at_ = now + look_period_;
+  endpoint_->on_sent_by_reference(size_bytes, now);
+}
+
+// Asks what the other end has got, and when to ask again.
+void Connection::look_at_referred() {
+  const bool is_more = referred_->look(loop_.by_reference()->view(), socket_.native_handle(),
+                                       sent_bytes_);
+  look_period_ = std::min(look_period_ * 2, kLookPeriodMax);
+  look_at_ = referred_->is_all_taken() ? kNever : loop_.now() + look_period_;
+  if (is_more) {
+    endpoint_->on_taken(referred_->taken_bytes());
+  }
 }
 
 // The other side has closed before it read all we sent. Why it did may be in what it sent last.
@@ -306,12 +396,15 @@ void Connection::set_receive_mark() {
 }
 
 void Connection::update_deadline() {
-  loop_.set_deadline(*this, std::min(endpoint_->next_deadline(), retry_at_));
+  loop_.set_deadline(*this, std::min({endpoint_->next_deadline(), retry_at_, look_at_}));
 }
 
 void Connection::on_deadline(TimePoint now) {
   if (retry_at_ <= now) {
     attempt_connect();
+  }
+  if (look_at_ <= now) {
+    look_at_referred();
   }
   if (endpoint_->next_deadline() <= now) {
     loop_.count_event();
@@ -380,13 +473,33 @@ void Connection::close(Errc reason) {
   }
   state_ = State::closed;
   const std::shared_ptr<Connection> self = shared_from_this();
-  boost::system::error_code ignored;
-  socket_.close(ignored);
+  close_socket();
   loop_.forget(*this);
   loop_.count_event();
   StreamEndpoint* const endpoint = std::exchange(endpoint_, nullptr);
   endpoint->on_closed(reason, loop_.now());  // may delete the endpoint, if it is the caller's
   loop_.bury(std::move(owned_));
+}
+
+// What the other end has not read yet of memory that it was given is kept until it has, and so is
+// the socket: with it open, the other end's is one that the kernel knows.
+void Connection::close_socket() {
+  if (referred_ != nullptr && !referred_->is_all_taken()) {
+    look_at_referred();
+  }
+  std::shared_ptr<void> kept;
+  if (referred_ != nullptr && !referred_->is_all_taken()) {
+    kept = endpoint_->keep_referred();
+  }
+  boost::system::error_code ignored;
+  if (kept == nullptr) {
+    socket_.close(ignored);
+    return;
+  }
+  OwnedSocket socket(socket_.release());
+  (void)::shutdown(socket.get(), SHUT_RDWR);
+  loop_.by_reference()->linger(std::move(socket), std::move(referred_), sent_bytes_,
+                               std::move(kept), loop_.now());
 }
 
 }  // namespace godbox::driver

@@ -5,6 +5,7 @@
 // wait for the socket; accepted endpoints are owned by the connection until they are closed.
 #pragma once
 
+#include "by_reference.h"
 #include "deadline_heap.h"
 #include "event_loop.h"
 #include "handler_slot.h"
@@ -55,6 +56,18 @@ class Connection final : public DeadlineHeap::Node,
   // Each moves bytes once; true when it should be tried again.
   bool receive_some(std::size_t& budget_bytes);
   bool send_some(std::size_t& budget_bytes);
+  // What one call sends: the first `spans` of them, and how.
+  struct Step {
+    std::size_t spans = 0;
+    bool by_reference = false;
+    bool more = false;  // the rest of the message is sent right after
+  };
+  [[nodiscard]] Step plan_step(std::span<const ConstSpan> spans);
+  [[nodiscard]] bool may_refer();
+  void on_step_sent(const Step& step, std::size_t size_bytes);
+  void send_failed(int error_number);
+  void look_at_referred();
+  void close_socket();
   void deliver_descriptors(bool lost);
   void read_the_rest();
   void settle();
@@ -78,6 +91,12 @@ class Connection final : public DeadlineHeap::Node,
   bool is_writable_ = true;             // there may be room to write
   bool is_paused_ = false;              // the endpoint had no place to receive into
   std::size_t receive_mark_bytes_ = 1;  // fewer do not make the socket readable
+
+  std::uint64_t sent_bytes_ = 0;  // ever
+  std::unique_ptr<ReferredStream> referred_;
+  bool never_refers_ = false;
+  TimePoint look_at_ = kNever;  // when to ask what of referred_ was taken
+  Duration look_period_{};
 
   // Connecting only.
   StreamAddress to_;

@@ -43,6 +43,14 @@ EventLoop::EventLoop(AsioNetworkOptions options)
 
 EventLoop::~EventLoop() = default;
 
+ByReference* EventLoop::by_reference() {
+  if (options_.sends_by_reference && !has_tried_by_reference_) {
+    has_tried_by_reference_ = true;
+    by_reference_ = ByReference::open();
+  }
+  return by_reference_.get();
+}
+
 void EventLoop::add(const std::shared_ptr<Connection>& connection) {
   connections_.emplace(connection->id(), connection);
 }
@@ -143,6 +151,9 @@ void EventLoop::serve_deadlines(TimePoint due) {
         static_cast<Connection*>(first)->shared_from_this();
     connection->on_deadline(now());
   }
+  if (by_reference_ != nullptr) {
+    by_reference_->look_again(now());
+  }
   run_ticks(now());
 }
 
@@ -170,6 +181,9 @@ void EventLoop::wait_for_handler(TimePoint until) {
   }
   for (const Tick& tick : ticks_) {
     wake_at = std::min(wake_at, tick.next);
+  }
+  if (by_reference_ != nullptr) {
+    wake_at = std::min(wake_at, by_reference_->next_look());
   }
   for (const TimePoint poll_until = std::min(now() + options_.busy_poll, wake_at);
        now() < poll_until;) {
@@ -229,6 +243,7 @@ void EventLoop::shut_down() {
     }
     empty_graveyard();
   }
+  by_reference_.reset();
   queued_.clear();
   timer_.cancel();
   work_guard_.reset();

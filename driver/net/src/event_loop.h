@@ -6,6 +6,7 @@
 // AsioNetwork::Impl; outlives both.
 #pragma once
 
+#include "by_reference.h"
 #include "deadline_heap.h"
 #include "handler_slot.h"
 #include "socket_calls.h"
@@ -38,6 +39,8 @@ class EventLoop {
   [[nodiscard]] TimePoint now() const { return clock_.now(); }
   [[nodiscard]] boost::asio::io_context& io() { return io_; }
   [[nodiscard]] MessageBuffer& message_buffer() { return message_buffer_; }
+  // nullptr where it is not wanted, or the kernel cannot do it.
+  [[nodiscard]] ByReference* by_reference();
 
   [[nodiscard]] ConnectionId next_id() { return ConnectionId(next_id_++); }
   void add(const std::shared_ptr<Connection>& connection);
@@ -93,6 +96,8 @@ class EventLoop {
   std::vector<Tick> ticks_;
   std::vector<std::unique_ptr<StreamEndpoint>> graveyard_;
   MessageBuffer message_buffer_;
+  std::unique_ptr<ByReference> by_reference_;
+  bool has_tried_by_reference_ = false;
 
   std::size_t events_ = 0;
   bool is_running_ = false;

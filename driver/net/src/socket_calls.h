@@ -122,9 +122,10 @@ class MessageBuffer {
   // without `with_descriptors` the kernel drops them.
   [[nodiscard]] Received receive(int socket, std::span<const MutableSpan> spans,
                                  bool with_descriptors);
-  // sendmsg(2) of `spans` with `descriptors`; negative: -errno.
+  // sendmsg(2) of `spans` with `descriptors`; negative: -errno. `more`: what belongs to them
+  // follows at once.
   [[nodiscard]] ssize_t send(int socket, std::span<const ConstSpan> spans,
-                             std::span<const int> descriptors);
+                             std::span<const int> descriptors, bool more);
   // Bytes offered by the last call.
   [[nodiscard]] std::size_t offered_bytes() const { return offered_bytes_; }
   [[nodiscard]] const std::vector<int>& descriptors() const { return descriptors_; }

@@ -151,6 +151,10 @@ std::vector<Key> make_keys() {
   keys.push_back({"map_memory", one_of<MapMemory>(&C::map_memory, {{"trusted", MapMemory::trusted},
                                                                    {"off", MapMemory::off},
                                                                    {"cxl", MapMemory::cxl}})});
+  keys.push_back(
+      {"send_by_reference",
+       one_of<SendByReference>(&C::send_by_reference, {{"auto", SendByReference::automatic},
+                                                       {"off", SendByReference::off}})});
   keys.push_back({"backing_limit", quantity(&C::backing_limit, parse_size, kSizeForm)});
   keys.push_back(
       {"eviction", one_of<EvictionPolicy>(&C::eviction, {{"none", EvictionPolicy::none},

@@ -62,6 +62,8 @@ class Backing {
   [[nodiscard]] bool has_poison() const;
   // Whether all targets survive an access that meets it.
   [[nodiscard]] bool is_guarded() const;
+  // Whether all of it is memory that the kernel may refer to: its own pages, coherent for all.
+  [[nodiscard]] bool is_referable() const { return is_referable_; }
   // True if a byte of the spans lies on a page that is known to be lost.
   [[nodiscard]] bool is_poisoned(std::span<const MutableSpan> spans) const;
   // Zeros, where everybody sees them.
@@ -107,6 +109,7 @@ class Backing {
   SlabTable& table_;
   std::vector<MemoryTarget*> targets_;
   std::vector<MemoryTarget*> software_targets_;  // those of them whose coherence is `software`
+  bool is_referable_ = true;
   std::uint64_t limit_bytes_;
   std::uint64_t backed_bytes_ = 0;    // with busy chunks
   std::uint64_t replaced_bytes_ = 0;  // of them, what leaves before others that are counted come

@@ -155,8 +155,11 @@ Errc PoolService::Impl::pin_access(const AccessBy& by, WorkOp op,
     ticket.writer = by.session;
     ticket.writer_lane = by.lane;
   }
+  ticket.is_referable = op == WorkOp::read && backing.is_referable();
   for (const std::uint32_t pinned : ticket.pinned) {
     ObjectSlot& slot = index.slot(pinned & ~kWritePinBit);
+    ticket.is_referable = ticket.is_referable && (slot.state == SlotState::committed ||
+                                                  slot.state == SlotState::doomed);
     if (op == WorkOp::write) {
       ++slot.write_pins;
     } else {
@@ -267,6 +270,7 @@ void PoolService::end_access(AccessTicket& ticket) {
   ticket.spans.clear();
   ticket.dram_channels.clear();
   ticket.total_bytes = 0;
+  ticket.is_referable = false;
 }
 
 }  // namespace godbox::emulator

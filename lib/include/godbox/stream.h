@@ -38,6 +38,21 @@ class StreamEndpoint {
   [[nodiscard]] virtual std::span<const ConstSpan> send_spans() = 0;
   // The first `size_bytes` of the last send_spans() have left: the network no longer needs them.
   virtual void on_sent(std::size_t size_bytes, TimePoint now) = 0;
+  // --- Sending by reference: the network hands memory on instead of copying it. ---
+  // One flag per span of the last send_spans(), or no flag at all where none is set: whether the
+  // span may be sent so. Such memory stays as it is and serves nothing else until on_taken() has
+  // passed it or, once the connection is over, until what keep_referred() gave is destroyed.
+  [[nodiscard]] virtual std::span<const std::uint8_t> referable() const { return {}; }
+  // In the place of on_sent(), for bytes that left by reference; all their spans were flagged.
+  virtual void on_sent_by_reference(std::size_t size_bytes, TimePoint now) {
+    on_sent(size_bytes, now);
+  }
+  // The far end has got the first `stream_bytes` of all that was ever sent here.
+  virtual void on_taken(std::uint64_t /*stream_bytes*/) {}
+  // Right before on_closed(), where not all that left by reference was taken: what keeps it. May be
+  // destroyed at any later time, on the network's thread.
+  [[nodiscard]] virtual std::shared_ptr<void> keep_referred() { return nullptr; }
+
   // When on_timer is wanted next; kNever for not at all.
   [[nodiscard]] virtual TimePoint next_deadline() const = 0;
   virtual void on_timer(TimePoint now) = 0;

@@ -502,7 +502,167 @@ void unwanted_descriptors(StreamWorld& world) {
   close(pipe_ends[0]);
 }
 
-constexpr std::array<ContractCase<StreamWorld>, 29> kCases = {{
+// Sends memory that it spoils as soon as it may: what was copied at once, what left by reference
+// once it was taken.
+class ReferringEndpoint final : public ScriptedEndpoint {
+ public:
+  // Outlives the endpoint.
+  struct Memory {
+    std::vector<std::byte> bytes;
+    std::uint64_t referred_bytes = 0;
+    std::uint64_t taken_bytes = 0;
+    bool is_kept = false;
+
+    void spoil(std::size_t begin, std::size_t end) {
+      std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(begin),
+                bytes.begin() + static_cast<std::ptrdiff_t>(end), std::byte{0xEE});
+    }
+  };
+  static constexpr std::size_t kPieceBytes = 100'000;
+
+  ReferringEndpoint(Record& its_record, std::shared_ptr<Memory> its_memory, bool stops)
+      : ScriptedEndpoint(its_record), memory_(std::move(its_memory)), stops_(stops) {}
+
+  // Each fifth piece is to be copied.
+  std::span<const ConstSpan> send_spans() override {
+    spans_.clear();
+    flags_.clear();
+    std::size_t begin = record.sent_bytes;
+    while (begin < memory_->bytes.size() && spans_.size() < 8 && !is_over()) {
+      const std::size_t end = std::min((begin / kPieceBytes + 1) * kPieceBytes, size());
+      spans_.push_back(ConstSpan(memory_->bytes).subspan(begin, end - begin));
+      flags_.push_back(begin / kPieceBytes % 5 == 0 ? 0 : 1);
+      begin = end;
+    }
+    return spans_;
+  }
+  std::span<const std::uint8_t> referable() const override { return flags_; }
+  void on_sent(std::size_t size_bytes, TimePoint) override {
+    memory_->spoil(record.sent_bytes, record.sent_bytes + size_bytes);
+    record.sent_bytes += size_bytes;
+  }
+  void on_sent_by_reference(std::size_t size_bytes, TimePoint) override {
+    memory_->referred_bytes += size_bytes;
+    record.sent_bytes += size_bytes;
+  }
+  void on_taken(std::uint64_t stream_bytes) override {
+    REQUIRE(stream_bytes > memory_->taken_bytes);
+    REQUIRE(stream_bytes <= record.sent_bytes);
+    memory_->taken_bytes = stream_bytes;
+    memory_->spoil(0, stream_bytes);
+  }
+  std::shared_ptr<void> keep_referred() override {
+    memory_->is_kept = true;
+    return {memory_.get(), [memory = memory_](void*) {
+              memory->is_kept = false;
+              memory->spoil(0, memory->bytes.size());
+            }};
+  }
+  bool wants_close() const override { return is_over(); }
+
+ private:
+  [[nodiscard]] std::size_t size() const { return memory_->bytes.size(); }
+  [[nodiscard]] bool is_over() const { return stops_ && memory_->referred_bytes > 0; }
+
+  std::shared_ptr<Memory> memory_;
+  bool stops_;  // closes once something has left by reference
+  std::vector<ConstSpan> spans_;
+  std::vector<std::uint8_t> flags_;
+};
+
+struct ReferringPair {
+  struct Acceptor final : StreamAcceptor {
+    std::unique_ptr<StreamEndpoint> accept(TimePoint) override {
+      return std::make_unique<ReferringEndpoint>(record, memory, stops);
+    }
+    Record record;
+    std::shared_ptr<ReferringEndpoint::Memory> memory =
+        std::make_shared<ReferringEndpoint::Memory>();
+    bool stops = false;
+  };
+
+  ReferringPair(StreamWorld& in_world, std::size_t size_bytes, bool stops)
+      : world(in_world), acceptor(*in_world.keep<Acceptor>()), memory(*acceptor.memory) {
+    memory.bytes = pattern(size_bytes);
+    acceptor.stops = stops;
+    const Result<StreamAddress> listening = world.network().listen(world.free_address(), acceptor);
+    REQUIRE(listening.has_value());
+    client.is_receiving = false;
+    id = world.network().connect(*listening, client);
+    REQUIRE(world.run([&] { return acceptor.record.sent_bytes > 0; }));
+    world.run_for(milliseconds(50));
+  }
+  void receive() {
+    client.is_receiving = true;
+    world.network().kick(id);
+  }
+  // Some networks copy all.
+  [[nodiscard]] bool refers() const { return memory.referred_bytes > 0; }
+  ~ReferringPair() {
+    if (record.closed_count == 0) {
+      world.network().close(id);
+    }
+  }
+  ReferringPair(const ReferringPair&) = delete;
+  ReferringPair& operator=(const ReferringPair&) = delete;
+
+  StreamWorld& world;
+  Acceptor& acceptor;
+  ReferringEndpoint::Memory& memory;
+  Record record;
+  ScriptedEndpoint client{record};
+  ConnectionId id;
+};
+
+void taken_when_received(StreamWorld& world) {
+  constexpr std::size_t kBytes = 8'000'000;
+  ReferringPair pair(world, kBytes, false);
+  CHECK(pair.memory.taken_bytes == 0);
+  std::uint64_t most_taken_early = 0;
+  pair.client.at_received = [&] {
+    if (pair.memory.taken_bytes > pair.record.received.size()) {
+      most_taken_early = pair.memory.taken_bytes;
+    }
+  };
+  pair.receive();
+  REQUIRE(world.run([&] { return pair.record.received.size() >= kBytes; }));
+  CHECK(pair.record.received == pattern(kBytes));
+  CHECK(most_taken_early == 0);
+  CHECK(pair.memory.referred_bytes <= kBytes / 5 * 4);
+  REQUIRE(world.run([&] { return !pair.refers() || pair.memory.taken_bytes == kBytes; }));
+}
+
+void kept_past_the_end(StreamWorld& world) {
+  ReferringPair pair(world, 4'000'000, world.refers());
+  if (!world.refers()) {
+    return;  // all is copied: the case above has seen it
+  }
+  REQUIRE(world.run([&] { return pair.acceptor.record.closed_count == 1; }));
+  world.run_for(milliseconds(100));
+  CHECK(pair.memory.is_kept);
+  pair.receive();
+  REQUIRE(world.run([&] { return pair.record.closed_count == 1; }));
+  CHECK(pair.record.reason == Errc::lane_closed);
+  const std::size_t received = pair.record.received.size();
+  CHECK(received == pair.acceptor.record.sent_bytes);
+  CHECK(pair.record.received == pattern(received));
+  world.run_for(milliseconds(100));
+  CHECK_FALSE(pair.memory.is_kept);
+}
+
+void let_go_when_closed(StreamWorld& world) {
+  ReferringPair pair(world, 4'000'000, world.refers());
+  if (!world.refers()) {
+    return;
+  }
+  REQUIRE(world.run([&] { return pair.acceptor.record.closed_count == 1; }));
+  CHECK(pair.memory.is_kept);
+  world.network().close(pair.id);
+  world.run_for(milliseconds(100));
+  CHECK_FALSE(pair.memory.is_kept);
+}
+
+constexpr std::array<ContractCase<StreamWorld>, 32> kCases = {{
     {"an echo gives back every byte in order", echo},
     {"as many spans as a call may offer are taken", many_spans},
     {"nothing is reported from inside connect", nothing_inside_connect},
@@ -532,6 +692,9 @@ constexpr std::array<ContractCase<StreamWorld>, 29> kCases = {{
     {"listening twice or beyond loopback is refused by name", listen_errors},
     {"descriptors ride on their bytes", descriptors},
     {"descriptors that nobody wants are closed", unwanted_descriptors},
+    {"memory that left by reference is taken once it is received", taken_when_received},
+    {"memory that left by reference is kept past the end of the connection", kept_past_the_end},
+    {"memory that left by reference is let go when the other end closes", let_go_when_closed},
 }};
 
 }  // namespace

@@ -134,6 +134,21 @@ Result<void> apply_quotas(const BoxOptions& options, emulator::BoxConfig& config
   return {};
 }
 
+// `names` are those of `value`'s type, in its order.
+template <class Value, std::size_t kCount>
+Result<void> apply_choice(std::string_view option, const std::optional<std::string>& text,
+                          const std::array<std::string_view, kCount>& names, Value& value) {
+  if (!text) {
+    return {};
+  }
+  const auto* const known = std::find(names.data(), names.data() + kCount, *text);
+  if (known == names.data() + kCount) {
+    return not_allowed(option, *text, fmt::format("{}", fmt::join(names, ", ")));
+  }
+  value = static_cast<Value>(known - names.data());
+  return {};
+}
+
 Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& config) {
   if (options.eviction == "none") {
     config.eviction = emulator::EvictionPolicy::none;
@@ -145,14 +160,16 @@ Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& conf
   if (Result<void> quotas = apply_quotas(options, config); !quotas) {
     return quotas;
   }
-  if (options.map_memory) {
-    const auto* const known = std::find(emulator::kMapMemoryNames.begin(),
-                                        emulator::kMapMemoryNames.end(), *options.map_memory);
-    if (known == emulator::kMapMemoryNames.end()) {
-      return not_allowed("--map-memory", *options.map_memory,
-                         fmt::format("{}", fmt::join(emulator::kMapMemoryNames, ", ")));
-    }
-    config.map_memory = static_cast<emulator::MapMemory>(known - emulator::kMapMemoryNames.begin());
+  if (Result<void> applied = apply_choice("--map-memory", options.map_memory,
+                                          emulator::kMapMemoryNames, config.map_memory);
+      !applied) {
+    return applied;
+  }
+  if (Result<void> applied =
+          apply_choice("--send-by-reference", options.send_by_reference,
+                       emulator::kSendByReferenceNames, config.send_by_reference);
+      !applied) {
+    return applied;
   }
   if (options.mode) {
     const Result<emulator::TimingMode> mode = parse_mode(*options.mode);
@@ -236,6 +253,9 @@ void add_box_options(CLI::App& command, BoxOptions& options) {
   command.add_option("--map-memory", options.map_memory,
                      "Who may map the memory: trusted: the control socket's owner; cxl: VMs too; "
                      "off: nobody");
+  command.add_option("--send-by-reference", options.send_by_reference,
+                     "Whether clients on this machine get the pool's pages instead of copies: "
+                     "auto: where it is safe and faster; off: never");
   command.add_option("--threads", options.server_threads, "Server threads; 0 chooses");
   add_speed_options(command, options);
 }

@@ -28,6 +28,7 @@ struct BoxOptions {
   std::vector<std::string> tenant_quotas;  // "64GiB" or "NAME=64GiB"
   std::optional<std::string> eviction;
   std::optional<std::string> map_memory;
+  std::optional<std::string> send_by_reference;
   std::optional<std::string> mode;
   std::optional<double> time_scale;
   std::optional<std::string> rate_dram;

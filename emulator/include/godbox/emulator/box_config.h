@@ -37,6 +37,15 @@ struct TenantQuota {
 };
 
 // Rates of the paced mode, of one resource each, before the time scale. 0: unlimited.
+// Whether sealed bytes may go to clients by reference to the pool's memory instead of as copies:
+// `automatic` where that is safe (memory that is mapped in trust, clients of the box's user on this
+// machine, a kernel that tells what they have read) and faster.
+enum class SendByReference : std::uint8_t { off, automatic };
+inline constexpr std::array<std::string_view, 2> kSendByReferenceNames = {"off", "auto"};
+[[nodiscard]] constexpr std::string_view to_string(SendByReference send_by_reference) {
+  return kSendByReferenceNames[static_cast<std::size_t>(send_by_reference)];
+}
+
 struct PacedRates {
   Rate dram_channel;
   Rate cxl_link;
@@ -61,6 +70,7 @@ struct BoxConfig {
   Coherence memory_coherence = Coherence::coherent;
   std::string numa_nodes;  // numa: one per DRAM channel, like "1-18" or "2,4,6"
   MapMemory map_memory = MapMemory::trusted;
+  SendByReference send_by_reference = SendByReference::automatic;
   std::optional<SizeBytes> backing_limit;  // unset: half of the machine's; devices: all
 
   EvictionPolicy eviction = EvictionPolicy::lru;

@@ -25,6 +25,7 @@ namespace godbox::emulator {
 struct EthPortCounters {
   std::atomic<std::uint64_t> bytes_received{0};
   std::atomic<std::uint64_t> bytes_sent{0};
+  std::atomic<std::uint64_t> bytes_referred{0};  // of these, by reference
   std::atomic<std::uint64_t> requests{0};
   std::atomic<std::uint64_t> connections_open{0};
   std::atomic<std::uint64_t> connections_accepted{0};

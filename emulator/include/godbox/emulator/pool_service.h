@@ -79,6 +79,9 @@ struct AccessTicket {
   std::vector<MutableSpan> spans;              // in request order, neighbours merged
   std::vector<DramChannelLoad> dram_channels;  // bytes per DRAM channel
   std::uint64_t total_bytes = 0;
+  // A read of sealed objects in memory that the kernel may refer to: the bytes stay as they are
+  // until end_access().
+  bool is_referable = false;
   std::vector<std::uint32_t> pinned;  // private to the service: each slot once
   SessionId writer;                   // likewise: of a write over a lane
   wire::LaneToken writer_lane;

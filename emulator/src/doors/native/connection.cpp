@@ -71,12 +71,21 @@ std::span<const ConstSpan> Connection::send_spans() {
 }
 
 void Connection::on_sent(std::size_t size_bytes, TimePoint now) {
+  count_sent(size_bytes, false, now);
+}
+
+void Connection::on_sent_by_reference(std::size_t size_bytes, TimePoint now) {
+  door_.counters.bytes_referred.fetch_add(size_bytes, std::memory_order_relaxed);
+  count_sent(size_bytes, true, now);
+}
+
+void Connection::count_sent(std::size_t size_bytes, bool by_reference, TimePoint now) {
   door_.counters.bytes_sent.fetch_add(size_bytes, std::memory_order_relaxed);
   last_output_ = now;
   if (state_ == State::closed) {
     return;
   }
-  exchanges_.sent(size_bytes);
+  exchanges_.sent(size_bytes, by_reference);
   advance(now);
 }
 

@@ -44,6 +44,14 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   void on_received(std::size_t size_bytes, TimePoint now) override;
   [[nodiscard]] std::span<const ConstSpan> send_spans() override;
   void on_sent(std::size_t size_bytes, TimePoint now) override;
+  [[nodiscard]] std::span<const std::uint8_t> referable() const override {
+    return exchanges_.referable();
+  }
+  void on_sent_by_reference(std::size_t size_bytes, TimePoint now) override;
+  void on_taken(std::uint64_t stream_bytes) override { exchanges_.taken(stream_bytes); }
+  [[nodiscard]] std::shared_ptr<void> keep_referred() override {
+    return exchanges_.keep_referred();
+  }
   [[nodiscard]] TimePoint next_deadline() const override;
   void on_timer(TimePoint now) override;
   [[nodiscard]] bool wants_close() const override;
@@ -60,6 +68,7 @@ class Connection final : public StreamEndpoint, private WakeTarget {
 
   // Life: connection.cpp.
   void advance(TimePoint now);
+  void count_sent(std::size_t size_bytes, bool by_reference, TimePoint now);
   void finish();
   void break_off();
   void hold();

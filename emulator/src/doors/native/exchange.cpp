@@ -10,6 +10,8 @@
 namespace godbox::emulator {
 namespace {
 
+constexpr std::size_t kFirstPayloadSpan = 2;  // behind header and body
+
 struct IsLater {
   bool operator()(const Exchange* a, const Exchange* b) const {
     return a->ready != b->ready ? a->ready > b->ready : a->order > b->order;
@@ -99,6 +101,8 @@ std::span<const ConstSpan> ExchangeTable::send_spans() {
   if (!offered_.empty()) {
     return offered_;  // the network may still be sending them
   }
+  offered_flags_.clear();
+  offers_referable_ = false;
   std::size_t budget_bytes = kSendWindowBytes;
   for (const Exchange* exchange = first_;
        exchange != nullptr && budget_bytes > 0 && offered_.size() < kStreamSpansMax;
@@ -118,13 +122,16 @@ void ExchangeTable::append_spans(const Exchange& exchange, std::size_t& budget_b
     const ConstSpan rest = exchange.span(i).subspan(inside);
     inside = 0;
     if (!rest.empty()) {
+      const bool is_referable = i >= kFirstPayloadSpan && exchange.ticket.is_referable;
       offered_.push_back(rest.first(std::min(rest.size(), budget_bytes)));
+      offered_flags_.push_back(is_referable ? 1 : 0);
+      offers_referable_ = offers_referable_ || is_referable;
       budget_bytes -= offered_.back().size();
     }
   }
 }
 
-void ExchangeTable::sent(std::size_t size_bytes) {
+void ExchangeTable::sent(std::size_t size_bytes, bool by_reference) {
   offered_.clear();
   while (size_bytes > 0) {
     GODBOX_ASSERT(first_ != nullptr);
@@ -132,6 +139,8 @@ void ExchangeTable::sent(std::size_t size_bytes) {
     const std::size_t left = exchange.span(exchange.span_index).size() - exchange.span_inside;
     const std::size_t step = std::min(size_bytes, left);
     exchange.span_inside += step;
+    exchange.is_referred = exchange.is_referred || by_reference;
+    sent_bytes_ += step;
     size_bytes -= step;
     while (exchange.span_index < exchange.span_count() &&
            exchange.span_inside == exchange.span(exchange.span_index).size()) {
@@ -146,7 +155,57 @@ void ExchangeTable::sent(std::size_t size_bytes) {
   }
 }
 
+void ExchangeTable::taken(std::uint64_t stream_bytes) {
+  while (!referred_.empty() && referred_.front()->end <= stream_bytes) {
+    std::unique_ptr<Referred> referred = std::move(referred_.front());
+    referred_.pop_front();
+    service_.end_access(referred->ticket);
+    free_referred_.push_back(std::move(referred));
+  }
+}
+
+// The reply is over, or its connection is; what it is about is not.
+void ExchangeTable::refer(Exchange& exchange) {
+  if (free_referred_.empty()) {
+    free_referred_.push_back(std::make_unique<Referred>());
+  }
+  std::unique_ptr<Referred> referred = std::move(free_referred_.back());
+  free_referred_.pop_back();
+  std::swap(referred->ticket, exchange.ticket);
+  exchange.has_access = false;
+  referred->end = sent_bytes_;
+  referred_.push_back(std::move(referred));
+}
+
+std::shared_ptr<void> ExchangeTable::keep_referred() {
+  struct Kept {
+    explicit Kept(PoolService& of) : service(of) {}
+    ~Kept() {
+      for (AccessTicket& ticket : tickets) {
+        service.end_access(ticket);
+      }
+    }
+    Kept(const Kept&) = delete;
+    Kept& operator=(const Kept&) = delete;
+    PoolService& service;
+    std::vector<AccessTicket> tickets;
+  };
+  if (first_ != nullptr && first_->is_referred) {
+    refer(*first_);
+  }
+  auto kept = std::make_shared<Kept>(service_);
+  while (!referred_.empty()) {
+    kept->tickets.push_back(std::move(referred_.front()->ticket));
+    referred_.pop_front();
+  }
+  return kept;
+}
+
 void ExchangeTable::close(Exchange& exchange) {
+  if (exchange.is_referred && exchange.has_access) {
+    refer(exchange);
+  }
+  exchange.is_referred = false;
   end_access(exchange);
   bytes_ -= exchange.counted_bytes;
   exchange.counted_bytes = 0;
@@ -190,8 +249,10 @@ void ExchangeTable::release_all() {
   first_ = nullptr;
   last_ = nullptr;
   while (!in_flight_.empty()) {
+    in_flight_.back()->is_referred = false;
     close(*in_flight_.back());
   }
+  taken(UINT64_MAX);
 }
 
 }  // namespace godbox::emulator

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <godbox/emulator/pool_service.h>
+#include <godbox/ring_queue.h>
 #include <godbox/stream.h>
 #include <godbox/wire.h>
 
@@ -34,6 +35,7 @@ struct Exchange {
   std::uint64_t order = 0;
   std::size_t span_index = 0;   // next to send: 0 header, 1 body, then payload
   std::size_t span_inside = 0;  // bytes of it that have left
+  bool is_referred = false;     // some of the payload left by reference
   Exchange* next = nullptr;     // in the queue of sendable replies
 
   [[nodiscard]] std::size_t span_count() const {
@@ -88,7 +90,16 @@ class ExchangeTable {
   [[nodiscard]] TimePoint next_ready() const;
   // Stable until the next sent().
   [[nodiscard]] std::span<const ConstSpan> send_spans();
-  void sent(std::size_t size_bytes);
+  // As StreamEndpoint says: of the last send_spans().
+  [[nodiscard]] std::span<const std::uint8_t> referable() const {
+    return offers_referable_ ? std::span<const std::uint8_t>(offered_flags_)
+                             : std::span<const std::uint8_t>();
+  }
+  void sent(std::size_t size_bytes, bool by_reference);
+  // The peer has the first `stream_bytes` of all that was sent.
+  void taken(std::uint64_t stream_bytes);
+  // Takes over the accesses to what left by reference: they end when the result is destroyed.
+  [[nodiscard]] std::shared_ptr<void> keep_referred();
   // The next byte to send is the first of a reply with descriptors.
   [[nodiscard]] bool descriptors_are_next() const {
     return first_ != nullptr && first_->has_descriptors && first_->span_index == 0 &&
@@ -104,7 +115,14 @@ class ExchangeTable {
   void release_all();
 
  private:
+  // An access that goes on after its reply has left.
+  struct Referred {
+    AccessTicket ticket;
+    std::uint64_t end = 0;  // of the reply, in bytes of the stream
+  };
+
   void append_spans(const Exchange& exchange, std::size_t& budget_bytes);
+  void refer(Exchange& exchange);
   void close(Exchange& exchange);
 
   PoolService& service_;
@@ -118,6 +136,11 @@ class ExchangeTable {
   std::uint64_t bytes_ = 0;
   std::uint64_t order_ = 0;
   std::vector<ConstSpan> offered_;
+  std::vector<std::uint8_t> offered_flags_;  // one each
+  bool offers_referable_ = false;
+  RingQueue<std::unique_ptr<Referred>> referred_;
+  std::vector<std::unique_ptr<Referred>> free_referred_;
+  std::uint64_t sent_bytes_ = 0;  // ever
 };
 
 }  // namespace godbox::emulator

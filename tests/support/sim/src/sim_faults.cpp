@@ -23,6 +23,12 @@ void SimNetwork::end_endpoint(Connection& connection, std::uint8_t side, Errc re
   end.writing = false;
   end.write_spans.clear();
   drop_unread(connection.sides[far_side(side)].out);
+  if (is_referring(end.out)) {
+    end.out.kept = endpoint->keep_referred();
+    if (end.out.dead || connection.sides[far_side(side)].muted) {
+      stop_referring(end.out);  // nobody ever reads it
+    }
+  }
   endpoint->on_closed(reason, now());
   if (end.owned != nullptr) {
     dead_endpoints_.push_back(std::move(end.owned));
@@ -74,11 +80,7 @@ void SimNetwork::put_part_of_write(Connection& connection, std::uint8_t side) {
   }
   const std::size_t size = random_.between(1, end.write_bytes);
   Packet packet;
-  for (const ConstSpan span : end.write_spans) {
-    const std::size_t step = std::min(size - packet.bytes.size(), span.size());
-    packet.bytes.insert(packet.bytes.end(), span.begin(),
-                        span.begin() + static_cast<std::ptrdiff_t>(step));
-  }
+  fill(packet, end.write_spans, size);
   put_packet(connection, side, std::move(packet), Duration(0));
 }
 
@@ -111,6 +113,15 @@ void SimNetwork::drop_unread(Pipe& pipe) {
   pipe.packets.clear();
   pipe.arrived = 0;
   pipe.bytes = 0;
+  pipe.kept.reset();
+}
+
+// What is on its way is a copy from now on.
+void SimNetwork::stop_referring(Pipe& pipe) {
+  for (Packet& packet : pipe.packets) {
+    packet.referred.clear();
+  }
+  pipe.kept.reset();
 }
 
 // --- Faults --------------------------------------------------------------------------------------
@@ -185,6 +196,7 @@ void SimNetwork::kill_host(HostId host, bool silent) {
       put_part_of_write(*connection, kClient);
       put_end(*connection, kClient, random_.one_in(2), Duration(0));
     }
+    stop_referring(connection->sides[kServer].out);  // its kernel drops what it had not read
     client.muted = true;
     client.writing = false;
   }
@@ -199,7 +211,11 @@ void SimNetwork::unlisten(const StreamAddress& at, Duration notice_max) {
   note("unlisten", nullptr, kServer, at.tcp_port);
   std::vector<ConnectionId> ids;
   for (const auto& [number, connection] : connections_) {
-    if (connection->address == address && connection->sides[kServer].endpoint != nullptr) {
+    if (connection->address != address) {
+      continue;
+    }
+    stop_referring(connection->sides[kServer].out);  // a kernel keeps pages, whoever mapped them
+    if (connection->sides[kServer].endpoint != nullptr) {
       ids.push_back(connection->id);
     }
   }

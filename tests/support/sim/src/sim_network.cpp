@@ -333,6 +333,11 @@ void SimNetwork::start_write(Connection& connection, std::uint8_t side, std::siz
   }
   end.writing = true;
   end.write_bytes = choose_chunk(std::min(offered_bytes, space));
+  const std::size_t referable = referable_bytes(end);
+  end.write_refers = referable > 0 && random_.one_in(2);
+  if (end.write_refers) {
+    end.write_bytes = std::min(end.write_bytes, referable);
+  }
   push(now() + small_delay(), What::write, connection.id, side);
 }
 
@@ -344,17 +349,45 @@ bool SimNetwork::finish_write(Connection& connection, std::uint8_t side) {
   end.writing = false;
   const std::size_t size = end.write_bytes;
   Packet packet;
-  packet.bytes.reserve(size);
-  for (const ConstSpan span : end.write_spans) {
-    const std::size_t step = std::min(size - packet.bytes.size(), span.size());
-    packet.bytes.insert(packet.bytes.end(), span.begin(),
-                        span.begin() + static_cast<std::ptrdiff_t>(step));
+  fill(packet, end.write_spans, size);
+  if (end.write_refers) {
+    packet.referred.assign(end.write_spans.begin(), end.write_spans.end());
   }
   note("write", &connection, side, (std::uint64_t{crc32c(packet.bytes)} << 32U) | size);
   put_packet(connection, side, std::move(packet), Duration(0));
-  end.endpoint->on_sent(size, now());
+  if (end.write_refers) {
+    end.endpoint->on_sent_by_reference(size, now());
+  } else {
+    end.endpoint->on_sent(size, now());
+  }
   schedule_pump(connection, side);
   return true;
+}
+
+bool SimNetwork::is_referring(const Pipe& pipe) {
+  return std::any_of(pipe.packets.begin(), pipe.packets.end(),
+                     [](const Packet& packet) { return !packet.referred.empty(); });
+}
+
+// How much from the front of what is to be written may leave by reference.
+std::size_t SimNetwork::referable_bytes(const Side& side) {
+  const std::span<const std::uint8_t> flags = side.endpoint->referable();
+  GODBOX_ASSERT(flags.empty() || flags.size() == side.write_spans.size());
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < flags.size() && flags[i] != 0; ++i) {
+    bytes += side.write_spans[i].size();
+  }
+  return bytes;
+}
+
+void SimNetwork::fill(Packet& packet, std::span<const ConstSpan> spans, std::size_t size_bytes) {
+  packet.bytes.clear();
+  packet.bytes.reserve(size_bytes);
+  for (const ConstSpan span : spans) {
+    const std::size_t step = std::min(size_bytes - packet.bytes.size(), span.size());
+    packet.bytes.insert(packet.bytes.end(), span.begin(),
+                        span.begin() + static_cast<std::ptrdiff_t>(step));
+  }
 }
 
 void SimNetwork::put_packet(Connection& connection, std::uint8_t from, Packet packet,
@@ -441,10 +474,14 @@ bool SimNetwork::read(Connection& connection, std::uint8_t side) {
     }
   }
   std::size_t done = 0;
+  bool has_taken = false;
   for (MutableSpan span : spans) {
     span = span.first(std::min(span.size(), size - done));
     while (!span.empty()) {
       Packet& packet = in.packets.front();
+      if (!packet.referred.empty()) {
+        fill(packet, packet.referred, packet.bytes.size());
+      }
       const ConstSpan left = ConstSpan(packet.bytes).subspan(packet.read_bytes);
       const std::size_t step = std::min(left.size(), span.size());
       std::copy_n(left.begin(), step, span.begin());
@@ -452,6 +489,8 @@ bool SimNetwork::read(Connection& connection, std::uint8_t side) {
       done += step;
       packet.read_bytes += step;
       if (packet.read_bytes == packet.bytes.size()) {
+        in.taken_bytes += packet.bytes.size();
+        has_taken = has_taken || !packet.referred.empty();
         in.packets.pop_front();
         --in.arrived;
       }
@@ -460,6 +499,13 @@ bool SimNetwork::read(Connection& connection, std::uint8_t side) {
   in.bytes -= size;
   counters_.bytes_delivered += size;
   note("read", &connection, side, size);
+  const Side& writer = connection.sides[far_side(side)];
+  if (has_taken && writer.endpoint != nullptr && !writer.muted) {
+    writer.endpoint->on_taken(in.taken_bytes);
+  }
+  if (in.kept != nullptr && !is_referring(in)) {
+    in.kept.reset();
+  }
   end.endpoint->on_received(size, now());
   schedule_pump(connection, side);
   schedule_pump(connection, far_side(side));  // there is room again

@@ -36,6 +36,10 @@ struct AsioNetworkOptions {
   // How long a thread that has nothing to do looks for events before it sleeps; 0: not at all.
   // Waking it costs as much as copying tens of KiB, and a transfer's next bytes are usually nearer.
   Duration busy_poll{};
+  // Whether memory that an endpoint offers for it (StreamEndpoint::referable) goes to TCP clients
+  // by reference, as far as the kernel can do that, says what they have got of it, and they are
+  // processes of this one's user or root's. Blocks SIGPIPE in the thread that runs the network.
+  bool sends_by_reference = false;
 };
 
 class AsioNetwork final : public StreamNetwork {

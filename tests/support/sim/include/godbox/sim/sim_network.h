@@ -7,7 +7,8 @@
 // What it does to endpoints is what stream.h allows and no more: spans to send are read as late as
 // their on_sent, on_sent may fall between receive_spans and on_received, bytes come in any pieces,
 // streams stay in order while connections overtake each other. It asserts the endpoints' duties:
-// no empty span, at most kStreamSpansMax of them, no timer that is due for ever.
+// no empty span, at most kStreamSpansMax of them, no timer that is due for ever. Memory that may
+// leave by reference does, at random: it is read when the far end receives it, and not before.
 //
 // Faults are TCP's: a cut connection may still deliver a part of what was under way before its end
 // is seen, and both ends see it at times of their own; a half-dead one delivers nothing and tells
@@ -157,6 +158,7 @@ class SimNetwork final : public StreamNetwork {
   struct Packet {
     PacketKind kind = PacketKind::data;
     std::vector<std::byte> bytes;
+    std::vector<ConstSpan> referred;  // left by reference: what `bytes` are when they are read
     std::size_t read_bytes = 0;
     TimePoint arrival;
   };
@@ -169,6 +171,8 @@ class SimNetwork final : public StreamNetwork {
     TimePoint stalled_until{};
     bool dead = false;   // swallows everything
     bool ended = false;  // a fin or reset was put in
+    std::uint64_t taken_bytes = 0;  // of all packets that were read to their end
+    std::shared_ptr<void> kept;     // what its packets refer to, once the writer has closed
   };
   struct Side {
     StreamEndpoint* endpoint = nullptr;  // null: closed
@@ -180,6 +184,7 @@ class SimNetwork final : public StreamNetwork {
     bool writing = false;
     std::vector<ConstSpan> write_spans;
     std::size_t write_bytes = 0;
+    bool write_refers = false;
     TimePoint timer_at = kNever;  // of the timer event under way; never later than the deadline
     std::uint64_t timer_generation = 0;
     Pipe out;  // what this side has written
@@ -247,6 +252,10 @@ class SimNetwork final : public StreamNetwork {
   void close_side(Connection& connection, std::uint8_t side, Errc reason, bool graceful);
   void end_endpoint(Connection& connection, std::uint8_t side, Errc reason);
   void drop_unread(Pipe& pipe);
+  [[nodiscard]] static std::size_t referable_bytes(const Side& side);
+  static void fill(Packet& packet, std::span<const ConstSpan> spans, std::size_t size_bytes);
+  [[nodiscard]] static bool is_referring(const Pipe& pipe);
+  static void stop_referring(Pipe& pipe);
   void bury();
   [[nodiscard]] std::size_t choose_chunk(std::size_t bytes_max);
   [[nodiscard]] Duration small_delay();
