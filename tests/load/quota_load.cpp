@@ -84,8 +84,13 @@ class Worker {
     }
     const TimePoint end = SteadyClock().now() + arguments_.time;
     while (SteadyClock().now() < end && client_.is_open()) {
+      const TimePoint begun = SteadyClock().now();
       (this->*role->second)();
+      const auto took = std::chrono::ceil<std::chrono::milliseconds>(SteadyClock().now() - begun);
+      figures_["step_ms_max"] =
+          std::max(figures_["step_ms_max"], static_cast<std::uint64_t>(took.count()));
     }
+    figures_["sessions_resumed"] = client_.sessions_resumed();
     expect(client_.is_open(), "the session is lost");
     return true;
   }
