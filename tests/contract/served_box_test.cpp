@@ -184,7 +184,9 @@ TEST_CASE("a session outlives the Ethernet port that its control connection came
 
 TEST_CASE("a session outlives a port that goes silent with its control connection", "[contract]") {
   const ServedFolder folder;
-  const auto server = serve(small_box(folder.socket()));
+  emulator::BoxConfig config = small_box(folder.socket());
+  config.session_timeout = std::chrono::seconds(3);  // a third of it is how long silence may last
+  const auto server = serve(std::move(config));
   const auto connection = connected(server->eth_port_addresses()[1].to_string());
   striping::Client& client = connection->client();
   check_put_and_get(client, "before", 300'000);

@@ -400,10 +400,11 @@ TimePoint ControlClient::next_deadline() const {
   return next;
 }
 
-// When another connection is to be tried.
+// Where the session can be resumed, a connection that is silent with requests unanswered is left
+// for another. A box that is only slow does nothing twice then.
 TimePoint ControlClient::silence_deadline() const {
   return keeps_frames() && unanswered_ > 0
-             ? std::max(last_received_, unanswered_since_) + std::min(kSilenceMax, ping_period())
+             ? std::max(last_received_, unanswered_since_) + ping_period()
              : kNever;
 }
 

@@ -33,10 +33,6 @@ class ControlClient final : public StreamEndpoint {
   static constexpr std::size_t kQueuedBytesMax = std::size_t{16} * wire::kBodyBytesMax;
   static_assert(kQueuedBytesMax >= wire::kHeaderBytes + wire::kBodyBytesMax);
   static constexpr Duration kHelloTimeout = std::chrono::seconds(10);
-  // With requests unanswered and nothing heard for so long, another connection is tried, where the
-  // session can be resumed. A box that is only slow has done nothing twice then.
-  // Less where the session would be over by then.
-  static constexpr Duration kSilenceMax = std::chrono::milliseconds(2500);
   // Called once with the reply's status and body; the body dies when the call returns.
   using OnReply = std::function<void(Errc status, ConstSpan body)>;
 
