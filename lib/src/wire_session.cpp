@@ -36,10 +36,13 @@ constexpr std::size_t kEthPortBytesMin = 2 + 2 + 2;
 // What belongs to the other kind of connection has to be zero.
 bool is_of_its_kind(const HelloRequest& message) {
   if (message.kind == ConnectionKind::lane) {
-    return message.tenant.empty();
+    return message.tenant.empty() && message.attempt == 0;
+  }
+  if (message.kind == ConnectionKind::resume) {
+    return message.lane == LaneId() && message.attempt > 0;
   }
   return message.lane == LaneId() && message.session == SessionId() &&
-         message.secret == SessionSecret();
+         message.secret == SessionSecret() && message.attempt == 0;
 }
 
 std::size_t slabs_bytes(const SlabsReply& message) {
@@ -87,7 +90,9 @@ Body encode(const HelloRequest& message) {
   GODBOX_ASSERT(message.auth_method != 0 || message.auth.empty());
   GODBOX_ASSERT(message.auth.size() <= kAuthBytesMax);
   GODBOX_ASSERT(is_of_its_kind(message));
-  Body body(sizeof(HelloRequestHead) + 2 + message.tenant.size() + 2 + message.auth.size());
+  const bool is_resume = message.kind == ConnectionKind::resume;
+  Body body(sizeof(HelloRequestHead) + 2 + message.tenant.size() + 2 + message.auth.size() +
+            (is_resume ? sizeof(message.attempt) : 0));
   ByteWriter writer(body);
   writer.put_at(offsetof(HelloRequestHead, version_min), message.version_min);
   writer.put_at(offsetof(HelloRequestHead, version_max), message.version_max);
@@ -101,6 +106,9 @@ Body encode(const HelloRequest& message) {
   writer.put_text(message.tenant, kNameBytesMax);
   writer.put(static_cast<std::uint16_t>(message.auth.size()));
   writer.put_bytes(message.auth);
+  if (is_resume) {
+    writer.put(message.attempt);
+  }
   return body;
 }
 
@@ -121,10 +129,12 @@ Result<HelloRequest> decode(ConstSpan body) {
     // Only the bytes so far are the same in all versions: what follows is not ours to judge.
     return bad_version(message.version_min, message.version_max);
   }
-  reader.require(message.kind <= ConnectionKind::lane);
+  reader.require(message.kind <= ConnectionKind::resume);
   message.tenant = reader.get_text(kNameBytesMax);
   message.auth = reader.get_bytes(reader.get_count<std::uint16_t>(kAuthBytesMax, 1));
   reader.require(message.auth_method != 0 || message.auth.empty());
+  message.attempt =
+      message.kind == ConnectionKind::resume ? reader.get<std::uint32_t>() : message.attempt;
   reader.require(is_of_its_kind(message));
   return finish(reader, std::move(message), "HELLO request");
 }
@@ -136,7 +146,7 @@ Body encode(const HelloReply& message) {
   writer.put_at(offsetof(HelloResponse, version), message.version);
   writer.put_at(offsetof(HelloResponse, eth_port), message.eth_port.value());
   writer.put_at(offsetof(HelloResponse, super_nic), message.super_nic.value());
-  writer.put_at(offsetof(HelloResponse, reserved_6), std::uint16_t{0});
+  writer.put_at(offsetof(HelloResponse, resume_ms), message.resume_ms);
   writer.put_at(offsetof(HelloResponse, session), message.session.value());
   writer.at(offsetof(HelloResponse, secret));
   put_secret(writer, message.secret);
@@ -156,7 +166,7 @@ Result<HelloReply> decode(ConstSpan body) {
   message.version = reader.get<std::uint16_t>();
   message.eth_port = EthPortId(reader.get<std::uint16_t>());
   message.super_nic = SuperNicId(reader.get<std::uint16_t>());
-  reader.get_reserved<std::uint16_t>();
+  message.resume_ms = reader.get<std::uint16_t>();
   message.session = SessionId(reader.get<std::uint64_t>());
   message.secret = get_secret(reader);
   message.epoch = Epoch(reader.get<std::uint64_t>());

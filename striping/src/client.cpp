@@ -71,6 +71,8 @@ Transport& Client::transport() { return impl_->core.transport(); }
 const ExecutorCounters& Client::counters() const { return impl_->core.executor().counters(); }
 
 bool Client::is_open() const { return impl_->core.is_open(); }
+ConnectionId Client::control_connection() const { return impl_->core.control_connection(); }
+std::uint64_t Client::sessions_resumed() const { return impl_->core.sessions_resumed(); }
 
 void Client::submit_put(std::span<const PutItem> items, OnStatuses on_done) {
   start_put(impl_->core, items, std::move(on_done));

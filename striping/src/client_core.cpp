@@ -37,6 +37,7 @@ void ClientCore::close() {
   closing_ = true;
   lose(Errc::cancelled);
   if (control_ != nullptr) {
+    control_->give_up_session(now());
     network_.close(connection_);  // ends the session, as a goodbye would
   }
   // Nothing new is taken in, and what was is but a few steps from its end, each of them due now.
@@ -124,6 +125,7 @@ Result<void> ClientCore::open_session(const StreamAddress& address, TimePoint de
   control_ = std::make_unique<native::ControlClient>(
       options_.tenant,
       [&network = network_](std::span<const int> left) { network.close_descriptors(left); });
+  control_address_ = address;
   connection_ = network_.connect(address, *control_);
   while (!control_->is_open() && !control_->is_closed()) {
     if (now() >= deadline) {
@@ -409,9 +411,8 @@ bool ClientCore::run_timers() {
 
 bool ClientCore::step() {
   bool any = false;
-  if (lost_ == Errc::ok && control_->is_closed()) {
-    lose(Errc::session_lost);
-    any = true;
+  if (lost_ == Errc::ok) {
+    any |= mind_control();
   }
   any |= run_deferred();
   any |= run_timers();
@@ -430,7 +431,7 @@ TimePoint ClientCore::next_wake() const {
   for (const Timer& timer : timers_) {
     wake = std::min(wake, timer.when);
   }
-  return wake;
+  return std::min(wake, control_wake());
 }
 
 bool ClientCore::progress(TimePoint until) {

@@ -44,6 +44,9 @@ class ClientCore {
   [[nodiscard]] const ClientOptions& options() const { return options_; }
   [[nodiscard]] const wire::InfoReply& box() const { return box_; }
   [[nodiscard]] const wire::HelloReply& session() const { return control_->session(); }
+  // Which it is changes when the one before has ended and the session goes on.
+  [[nodiscard]] ConnectionId control_connection() const { return connection_; }
+  [[nodiscard]] std::uint64_t sessions_resumed() const { return sessions_resumed_; }
   [[nodiscard]] Transport& transport() { return *transport_; }
   [[nodiscard]] const Executor& executor() const { return *executor_; }
   [[nodiscard]] bool is_open() const { return lost_ == Errc::ok && control_->is_open(); }
@@ -141,6 +144,13 @@ class ClientCore {
   Result<void> learn_box(TimePoint deadline);
   void send(wire::Op op, const wire::Body& body, TimePoint deadline,
             native::ControlClient::OnReply on_reply);
+  // The control connection (client_resume.cpp). True if anything happened.
+  bool mind_control();
+  void resume_control(TimePoint time);
+  void begin_attempt(TimePoint time);
+  void list_addresses();
+  [[nodiscard]] bool has_lane_up(EthPortId eth_port) const;
+  [[nodiscard]] TimePoint control_wake() const;
   Result<SuperNicId> super_nic_of(PoolAddress address) const;
   void ask_for_slabs(const std::shared_ptr<SlabQuestion>& question, std::span<const SlabId> unknown,
                      TimePoint deadline);
@@ -157,6 +167,14 @@ class ClientCore {
   ClientOptions options_;
   std::unique_ptr<native::ControlClient> control_;
   ConnectionId connection_;
+  StreamAddress control_address_;
+  // While the session waits for another control connection: where to try, how often it was tried,
+  // when to try again, and until when the attempt under way may take.
+  std::vector<StreamAddress> addresses_;
+  std::size_t attempts_ = 0;
+  TimePoint next_attempt_{};
+  TimePoint attempt_until_{};
+  std::uint64_t sessions_resumed_ = 0;
   wire::InfoReply box_;
   std::unordered_map<SlabId, KnownSlab> slabs_;
   std::unique_ptr<Transport> transport_;

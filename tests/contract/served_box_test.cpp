@@ -133,6 +133,70 @@ TEST_CASE("a port that dies costs no byte, and carries bytes again soon after it
   }
 }
 
+// What a client does for so long, each step of it no longer than a second.
+void check_goes_on(striping::Client& client, const std::string& what,
+                   std::chrono::milliseconds time) {
+  const auto until = std::chrono::steady_clock::now() + time;
+  for (int i = 0; std::chrono::steady_clock::now() < until; ++i) {
+    const auto begun = std::chrono::steady_clock::now();
+    const std::string name = what + std::to_string(i % 8);
+    check_put_and_get(client, name, 300'000);
+    const std::string_view view = name;
+    REQUIRE(client.remove({&view, 1}) == std::vector<Errc>{Errc::ok});
+    CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds(1));
+  }
+}
+
+TEST_CASE("a session outlives the Ethernet port that its control connection came through",
+          "[contract]") {
+  const ServedFolder folder;
+  const auto server = serve(small_box(folder.socket()));
+  const auto connection = connected(server->eth_port_addresses()[1].to_string());
+  striping::Client& client = connection->client();
+  check_put_and_get(client, "kept", 1'000'000);
+  const std::string_view kept = "kept";
+  const Result<striping::Lookup> leased = client.lookup({&kept, 1});
+  REQUIRE(leased.has_value());
+  Result<striping::Region> region = client.allocate(SizeBytes(8192));
+  REQUIRE(region.has_value());
+  const std::uint32_t ports = server->box().config().eth_ports();
+  std::uint16_t healthy = 2;  // it goes there, and is hit again where another one is the only one
+  for (const char* const text : {"dead", "flap:50ms", "dead"}) {
+    CAPTURE(text);
+    const std::uint64_t resumed = client.sessions_resumed();
+    for (std::uint16_t i = 0; i < ports; ++i) {
+      const auto fault = emulator::parse_port_fault(i == healthy ? "healthy" : text);
+      REQUIRE(server->box().set_port_fault(EthPortId(i), *fault).has_value());
+    }
+    check_goes_on(client, text, std::chrono::milliseconds(400));
+    CHECK(client.sessions_resumed() > resumed);
+    for (std::uint16_t i = 0; i < ports; ++i) {
+      REQUIRE(server->box().set_port_fault(EthPortId(i), {}).has_value());
+    }
+    check_goes_on(client, "healed", std::chrono::milliseconds(600));  // until lanes are back
+    healthy = static_cast<std::uint16_t>((healthy + 1) % ports);
+  }
+  CHECK(client.is_open());
+  CHECK(server->box().service().usage().leases >= 1);
+  CHECK(server->box().service().usage().sessions == 1);
+  CHECK(client.free(*region).has_value());
+}
+
+TEST_CASE("a session outlives a port that goes silent with its control connection", "[contract]") {
+  const ServedFolder folder;
+  emulator::BoxConfig config = small_box(folder.socket());
+  config.session_timeout = std::chrono::seconds(3);  // a third of it is how long silence may last
+  const auto server = serve(std::move(config));
+  const auto connection = connected(server->eth_port_addresses()[1].to_string());
+  striping::Client& client = connection->client();
+  check_put_and_get(client, "before", 300'000);
+  REQUIRE(server->box()
+              .set_port_fault(EthPortId(1), *emulator::parse_port_fault("silent"))
+              .has_value());
+  check_put_and_get(client, "during", 300'000);
+  CHECK(client.sessions_resumed() == 1);
+}
+
 TEST_CASE("put and get work through every kind of address", "[contract]") {
   const ServedFolder folder;
   const auto server = serve(small_box(folder.socket()));

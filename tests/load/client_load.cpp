@@ -5,6 +5,7 @@
 // byte is checked, every answer counted by its name, on one line of JSON. Ends with 1 when a byte
 // was wrong or something was refused for no reason that a full or busy box has.
 //   client_load CONTROL_SOCKET CLIENTS SECONDS THREADS SEED
+#include "object_bytes.h"
 #include <godbox/driver/asio_network.h>
 #include <godbox/driver/descriptor_limit.h>
 #include <godbox/driver/machine_memory.h>
@@ -17,7 +18,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -81,31 +81,9 @@ struct Slot {
   std::uint32_t number = 0;
 
   [[nodiscard]] std::string name() const { return fmt::format("load/{}/{}", client, number); }
+  [[nodiscard]] std::uint64_t id() const { return object_id(client, number); }
   [[nodiscard]] std::size_t size_bytes() const { return kObjectBytes[number % 2]; }
 };
-
-// Says whose bytes they are and which time they were written; the rest follows from that.
-void fill(std::vector<std::byte>& bytes, Slot slot, std::uint64_t generation) {
-  const std::array<std::uint64_t, 2> id{(std::uint64_t{slot.client} << 32U) | slot.number,
-                                        generation};
-  std::memcpy(bytes.data(), id.data(), sizeof(id));
-  std::mt19937_64 words(id[0] * 0x9E3779B97F4A7C15U + id[1]);
-  for (std::size_t at = sizeof(id); at < bytes.size(); at += sizeof(std::uint64_t)) {
-    const std::uint64_t word = words();
-    std::memcpy(bytes.data() + at, &word, sizeof(word));
-  }
-}
-
-bool is_right(const std::vector<std::byte>& bytes, Slot slot) {
-  std::array<std::uint64_t, 2> id{};
-  std::memcpy(id.data(), bytes.data(), sizeof(id));
-  if (id[0] != ((std::uint64_t{slot.client} << 32U) | slot.number)) {
-    return false;
-  }
-  std::vector<std::byte> expected(bytes.size());
-  fill(expected, slot, id[1]);
-  return bytes == expected;
-}
 
 Result<std::unique_ptr<Transport>> make_lanes(const Client::TransportContext& context) {
   native::NativeTransportOptions lanes;
@@ -203,7 +181,7 @@ class Worker {
 
   void put(Slot slot) {
     bytes_.resize(slot.size_bytes());
-    fill(bytes_, slot, ++generation_);
+    fill_object(bytes_, slot.id(), ++generation_);
     name_ = slot.name();
     piece_ = {bytes_.data(), bytes_.size()};
     const striping::PutItem item{name_, {&piece_, 1}, SizeBytes()};
@@ -217,7 +195,7 @@ class Worker {
     piece_ = {bytes_.data(), bytes_.size()};
     const striping::GetItem item{name_, {&piece_, 1}};
     client_->submit_get({&item, 1}, [this, slot](std::span<const Errc> statuses) {
-      tally_.wrong_objects += statuses[0] == Errc::ok && !is_right(bytes_, slot) ? 1 : 0;
+      tally_.wrong_objects += statuses[0] == Errc::ok && !is_object(bytes_, slot.id()) ? 1 : 0;
       end("get", statuses[0]);
     });
   }

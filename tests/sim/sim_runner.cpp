@@ -35,6 +35,7 @@ constexpr const char* kUsage =
     "  --operations N      operations per seed (default 1000)\n"
     "  --faults N          faults per seed (default 5)\n"
     "  --tenants           quotas, a tenant that floods the pool with leases, layers\n"
+    "  --control-cuts      faults are only such as end control connections: no session is lost\n"
     "  --inject-bug NAME   drop-crc-check, lose-callback, late-write, leak-space, forget-remove:\n"
     "                      a mistake of the harness that its own checks have to find\n"
     "  --expect-violation TEXT  succeed when at least half of the seeds have TEXT in the finding\n"
@@ -111,6 +112,8 @@ std::optional<Arguments> parse(int argc, char** argv) {
       arguments.twice = true;
     } else if (option == "--tenants") {
       arguments.world.tenants = true;
+    } else if (option == "--control-cuts") {
+      arguments.world.control_cuts = true;
     } else if (option == "--verbose" || option == "--trace") {
       arguments.verbose = true;
       arguments.world.log_network = arguments.world.log_network || option == "--trace";
@@ -142,6 +145,7 @@ void set_replay_line(const char* program, const Arguments& arguments) {
       fmt::format("replay: {} --seed {} --operations {} --faults {}", program, arguments.world.seed,
                   arguments.world.operations, arguments.world.faults);
   line += arguments.world.tenants ? " --tenants" : "";
+  line += arguments.world.control_cuts ? " --control-cuts" : "";
   if (arguments.world.bug != InjectedBug::none) {
     line += " --inject-bug " + arguments.bug;
   }

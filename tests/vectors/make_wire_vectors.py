@@ -127,13 +127,18 @@ def hello() -> dict[str, Vector]:
     lane.u8(0, "auth_method: none").u16(7, "lane").u64x(0x1122334455667788, "session")
     lane.u64x(0x0123456789ABCDEF, "secret").u64x(0xFEDCBA9876543210, "secret")
     lane.text("", "tenant").u16(0, "auth: length")
+    resume = Vector()
+    resume.u16(1, "version_min").u16(1, "version_max").u8(2, "kind: resume")
+    resume.u8(0, "auth_method: none").u16(0, "lane").u64x(0x1122334455667788, "session")
+    resume.u64x(0x0123456789ABCDEF, "secret").u64x(0xFEDCBA9876543210, "secret")
+    resume.text("tenant-a", "tenant").u16(0, "auth: length").u32(3, "attempt")
     token = Vector()
     token.u16(1, "version_min").u16(1, "version_max").u8(0, "kind: control")
     token.u8(2, "auth_method: a reserved one").u16(0, "lane").u64(0, "session")
     token.u64(0, "secret").u64(0, "secret").text("", "tenant")
     token.u16(3, "auth: length").add(b"\x00\x80\xff", "auth")
     reply = Vector()
-    reply.u16(1, "version").u16(5, "eth_port").u16(2, "super_nic").reserved(2)
+    reply.u16(1, "version").u16(5, "eth_port").u16(2, "super_nic").u16(2000, "resume_ms")
     reply.u64x(0x1122334455667788, "session")
     reply.u64x(0x0123456789ABCDEF, "secret").u64x(0xFEDCBA9876543210, "secret")
     reply.u64x(EPOCH, "epoch").u64(33554432, "bytes_in_flight_max")
@@ -142,6 +147,7 @@ def hello() -> dict[str, Vector]:
     return {
         "hello_control_request": frame("hello", control, request_id=0, epoch=0),
         "hello_lane_request": frame("hello", lane, request_id=0, epoch=0),
+        "hello_resume_request": frame("hello", resume, request_id=0),
         "hello_token_request": frame("hello", token, request_id=0, epoch=0),
         "hello_response": frame("hello", reply, request_id=0, response=True),
     }

@@ -165,6 +165,7 @@ std::vector<Key> make_keys() {
   keys.push_back({"lease_max", quantity(&C::lease_max, parse_duration, kDurationForm)});
   keys.push_back({"reservation_max", quantity(&C::reservation_max, parse_duration, kDurationForm)});
   keys.push_back({"session_timeout", quantity(&C::session_timeout, parse_duration, kDurationForm)});
+  keys.push_back({"session_grace", quantity(&C::session_grace, parse_duration, kDurationForm)});
   keys.push_back({"mode", one_of<TimingMode>(&C::mode, {{"free", TimingMode::free},
                                                         {"paced", TimingMode::paced}})});
   keys.push_back({"rates.dram_channel", rate(&PacedRates::dram_channel)});

@@ -18,6 +18,7 @@ constexpr std::size_t kBoxNameCharsMax = 64;
 constexpr SizeBytes kDramChannelSizeMax{std::uint64_t{16} << 40U};
 constexpr Duration kTimeLimitMin = std::chrono::milliseconds(10);
 constexpr Duration kTimeLimitMax = std::chrono::hours(24);  // they travel as 32-bit milliseconds
+constexpr Duration kSessionGraceMax = std::chrono::seconds(60);  // travels as 16 bits
 constexpr double kTimeScaleMax = 1e9;
 
 template <class Value>
@@ -207,6 +208,10 @@ Result<void> check_policy(const BoxConfig& config) {
     if (Result<void> checked = check_time(key, value); !checked) {
       return checked;
     }
+  }
+  if (config.session_grace < Duration::zero() || config.session_grace > kSessionGraceMax) {
+    return wrong("session_grace", fmt::format("{}ms", config.session_grace.count() / 1'000'000),
+                 "0ms to 60s");
   }
   return check_quotas(config);
 }

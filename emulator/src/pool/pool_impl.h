@@ -51,6 +51,10 @@ struct PoolService::Impl {
 
   // --- Sessions (service_sessions.cpp) ---
   [[nodiscard]] Result<SessionInfo> open_session(std::string_view tenant);
+  [[nodiscard]] static bool is_secret_of(const Session& session, const wire::SessionSecret& secret);
+  [[nodiscard]] Errc resume_session(const SessionResume& resume);
+  // Its client is there while a lane stands; without one it is gone, or cut off altogether.
+  [[nodiscard]] bool may_outlive_its_connection(const Session& session) const;
   // A session that stands; nullptr for an unknown or lost one.
   [[nodiscard]] Session* session_of(SessionId id);
   // Ends a part of what the session holds; true once it holds nothing, and is gone.

@@ -40,10 +40,7 @@ Result<wire::LaneToken> PoolService::join_session(SessionId session_id,
   if (session == nullptr) {
     return Errc::session_lost;
   }
-  // Compared as a whole, so that the time it takes does not tell how much of a guess was right.
-  const std::uint64_t difference =
-      (session->secret.words[0] ^ secret.words[0]) | (session->secret.words[1] ^ secret.words[1]);
-  if (difference != 0) {
+  if (!Impl::is_secret_of(*session, secret)) {
     return Errc::access_denied;
   }
   session->last_heard = impl_->clock.now();
@@ -51,9 +48,92 @@ Result<wire::LaneToken> PoolService::join_session(SessionId session_id,
 }
 
 void PoolService::leave_lane(SessionId session_id, wire::LaneToken lane) {
-  const std::lock_guard lock(impl_->mutex);
-  if (Session* const session = impl_->sessions.find(session_id)) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    Session* const session = impl_->sessions.find(session_id);
+    if (session == nullptr) {
+      return;
+    }
     session->lanes.leave(lane);
+    if (session->detached_until == kNever || !session->lanes.is_empty()) {
+      return;
+    }
+  }
+  close_session(session_id);  // nothing of its client is left
+}
+
+Errc PoolService::resume_session(const SessionResume& resume) {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->resume_session(resume);
+}
+
+void PoolService::leave_control(SessionId session_id, std::uint32_t attachment, bool for_good) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    Session* const session = impl_->sessions.find(session_id);
+    if (session == nullptr || session->attachment != attachment) {
+      return;
+    }
+    if (!for_good && impl_->may_outlive_its_connection(*session)) {
+      session->detached_until = impl_->clock.now() + impl_->config.session_grace;
+      return;
+    }
+  }
+  close_session(session_id);
+}
+
+bool PoolService::is_control_open(SessionId session_id, std::uint32_t attachment) const {
+  const std::lock_guard lock(impl_->mutex);
+  const Session* const session = impl_->session_of(session_id);
+  return session != nullptr && session->attachment == attachment;
+}
+
+Errc PoolService::touch_control(SessionId session_id, std::uint32_t attachment) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* const session = impl_->session_of(session_id);
+  if (session == nullptr) {
+    return Errc::session_lost;
+  }
+  if (session->attachment != attachment) {
+    return Errc::lane_fenced;
+  }
+  session->last_heard = impl_->clock.now();
+  return Errc::ok;
+}
+
+Errc PoolService::begin_request(SessionId session_id, std::uint32_t attachment,
+                                std::uint64_t request_id, std::optional<KeptAnswer>& answer) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* const session = impl_->session_of(session_id);
+  answer.reset();
+  if (session == nullptr) {
+    return Errc::session_lost;
+  }
+  if (session->attachment != attachment) {
+    return Errc::lane_fenced;
+  }
+  if (!session->answers.find(request_id, answer)) {
+    ++session->requests_begun;
+    return Errc::ok;
+  }
+  if (!answer) {
+    // It was done, and nobody knows any more with what outcome: the session cannot go on.
+    impl_->lose_session(*session);
+    return Errc::session_lost;
+  }
+  return Errc::ok;
+}
+
+void PoolService::end_request(SessionId session_id, std::uint64_t request_id, Errc status,
+                              ConstSpan body, std::size_t answers_max) {
+  const std::lock_guard lock(impl_->mutex);
+  Session* const session = impl_->sessions.find(session_id);
+  if (session == nullptr) {
+    return;
+  }
+  --session->requests_begun;
+  if (impl_->config.session_grace > Duration::zero() && !session->is_mapped) {
+    session->answers.add(request_id, status, body, answers_max);
   }
 }
 

@@ -19,6 +19,46 @@ Result<SessionInfo> PoolService::Impl::open_session(std::string_view tenant) {
   return SessionInfo{session->id, session->secret};
 }
 
+// Compared as a whole, so that the time it takes does not tell how much of a guess was right.
+bool PoolService::Impl::is_secret_of(const Session& session, const wire::SessionSecret& secret) {
+  return ((session.secret.words[0] ^ secret.words[0]) |
+          (session.secret.words[1] ^ secret.words[1])) == 0;
+}
+
+Errc PoolService::Impl::resume_session(const SessionResume& resume) {
+  Session* const session = session_of(resume.id);
+  if (session == nullptr) {
+    return Errc::session_lost;
+  }
+  if (!is_secret_of(*session, resume.secret) || tenants.at(session->tenant).name != resume.tenant) {
+    return Errc::access_denied;
+  }
+  if (config.session_grace == Duration::zero() || session->is_mapped) {
+    return Errc::unsupported;
+  }
+  if (clock.now() >= session->detached_until) {
+    lose_session(*session);
+    return Errc::session_lost;
+  }
+  if (resume.attempt <= session->attachment) {
+    return Errc::invalid_argument;
+  }
+  // From here on the connection before, if it still stands, begins nothing any more.
+  session->attachment = resume.attempt;
+  session->last_heard = clock.now();
+  if (session->requests_begun > 0) {
+    session->detached_until = clock.now() + config.session_grace;
+    return Errc::write_in_flight;
+  }
+  session->detached_until = kNever;
+  return Errc::ok;
+}
+
+bool PoolService::Impl::may_outlive_its_connection(const Session& session) const {
+  return config.session_grace > Duration::zero() && !session.is_mapped && !session.is_lost &&
+         !session.lanes.is_empty();
+}
+
 Session* PoolService::Impl::session_of(SessionId id) {
   Session* session = sessions.find(id);
   return session == nullptr || session->is_lost ? nullptr : session;
@@ -116,12 +156,12 @@ bool PoolService::Impl::expire_leases(TimePoint now) {
 }
 
 bool PoolService::Impl::expire_sessions(TimePoint now) {
-  const std::vector<std::uint32_t> silent =
-      sessions.silent_since(now - config.session_timeout, kExpiriesPerStepMax);
-  for (const std::uint32_t session : silent) {
+  const std::vector<std::uint32_t> overdue =
+      sessions.overdue(now - config.session_timeout, now, kExpiriesPerStepMax);
+  for (const std::uint32_t session : overdue) {
     lose_session(sessions.at(session));
   }
-  return silent.size() == kExpiriesPerStepMax;
+  return overdue.size() == kExpiriesPerStepMax;
 }
 
 }  // namespace godbox::emulator

@@ -23,6 +23,7 @@ class SessionLanes {
   [[nodiscard]] bool fence(wire::LaneToken lane);
   void begin_write(wire::LaneToken lane);  // is_open()
   void end_write(wire::LaneToken lane);    // ignored when the lane has left
+  [[nodiscard]] bool is_empty() const { return lanes_.empty(); }
 
  private:
   struct Lane {

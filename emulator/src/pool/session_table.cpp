@@ -50,20 +50,26 @@ void SessionTable::close(Session& session) {
   free_.push_back(index);
 }
 
-std::vector<std::uint32_t> SessionTable::silent_since(TimePoint horizon, std::size_t most) const {
-  std::vector<std::uint32_t> silent;
-  for (std::uint32_t index = 0; index < sessions_.size() && silent.size() < most; ++index) {
+std::vector<std::uint32_t> SessionTable::overdue(TimePoint horizon, TimePoint now,
+                                                 std::size_t most) const {
+  std::vector<std::uint32_t> overdue;
+  for (std::uint32_t index = 0; index < sessions_.size() && overdue.size() < most; ++index) {
     const Session* session = sessions_[index].get();
-    if (session != nullptr && !session->is_lost && session->last_heard <= horizon) {
-      silent.push_back(index);
+    if (session != nullptr && !session->is_lost &&
+        (session->last_heard <= horizon || session->detached_until <= now)) {
+      overdue.push_back(index);
     }
   }
-  return silent;
+  return overdue;
 }
 
 std::uint64_t SessionTable::memory_bytes() const {
+  std::uint64_t answers = 0;
+  for (const std::unique_ptr<Session>& session : sessions_) {
+    answers += session != nullptr ? session->answers.size_bytes() : 0;
+  }
   return sessions_.capacity() * sizeof(sessions_[0]) +
-         by_id_.size() * (sizeof(Session) + kMapNodeBytes);
+         by_id_.size() * (sizeof(Session) + kMapNodeBytes) + answers;
 }
 
 }  // namespace godbox::emulator

@@ -4,6 +4,7 @@
 // Thread-safety: none of its own (PoolService's lock). Errors: nullptr for unknown sessions.
 #pragma once
 
+#include "pool/answer_log.h"
 #include "pool/session_lanes.h"
 #include "pool/slot_array.h"
 #include <godbox/random_source.h>
@@ -28,6 +29,11 @@ struct Session {
   SlotList reservations;   // reserved and expired slots
   SlotList regions;
   SessionLanes lanes;
+  // Its control connections have numbers that only grow; the last one is its own.
+  std::uint32_t attachment = 0;
+  TimePoint detached_until = kNever;  // other than kNever: it has none, and ends then
+  std::uint32_t requests_begun = 0;   // that are not to be done twice, and are being done
+  AnswerLog answers;
   std::uint32_t first_lease = kNoIndex;
   std::uint32_t lease_count = 0;
 };
@@ -46,8 +52,10 @@ class SessionTable {
   // Holds nothing any more.
   void close(Session& session);
   [[nodiscard]] std::size_t size() const { return by_id_.size(); }
-  // Indexes of sessions that are not lost and were heard last before `horizon`, at most `most`.
-  [[nodiscard]] std::vector<std::uint32_t> silent_since(TimePoint horizon, std::size_t most) const;
+  // Indexes of sessions that are not lost and were heard last before `horizon`, or have waited for
+  // a control connection for as long as they may; at most `most`.
+  [[nodiscard]] std::vector<std::uint32_t> overdue(TimePoint horizon, TimePoint now,
+                                                   std::size_t most) const;
   [[nodiscard]] std::uint64_t memory_bytes() const;
 
  private:

@@ -56,7 +56,8 @@ void encode_segments(std::span<const RemoteSegment> segments, MutableSpan out);
                                                     std::vector<RemoteSegment>& out);
 
 // --- HELLO: first frame of each connection ---
-enum class ConnectionKind : std::uint8_t { control = 0, lane = 1 };
+// resume: a control connection in the place of another, whose session goes on.
+enum class ConnectionKind : std::uint8_t { control = 0, lane = 1, resume = 2 };
 
 struct SessionSecret {
   std::uint64_t words[2] = {0, 0};
@@ -72,11 +73,12 @@ struct HelloRequest {
   ConnectionKind kind = ConnectionKind::control;
   std::uint8_t auth_method = 0;  // 0: none; others are reserved for TLS and tokens
   // What belongs to the other kind is zero, or empty.
-  LaneId lane;              // kind lane: the client's index
-  SessionId session;        // kind lane: the session to join
-  SessionSecret secret;     // kind lane: proof from the control connection's reply
-  std::string_view tenant;  // kind control: self-declared, may be empty
-  ConstSpan auth;           // empty with auth_method 0
+  LaneId lane;                // kind lane: the client's index
+  SessionId session;          // kinds lane and resume: the session to join
+  SessionSecret secret;       // kinds lane and resume: proof from the control connection's reply
+  std::string_view tenant;    // kinds control and resume: self-declared, may be empty
+  ConstSpan auth;             // empty with auth_method 0
+  std::uint32_t attempt = 0;  // kind resume: above that of each resume before; else 0
 };
 struct HelloReply {
   std::uint16_t version = kVersion;
@@ -90,6 +92,9 @@ struct HelloReply {
   std::uint32_t lease_ms_max = 0;
   std::uint32_t session_timeout_ms = 0;  // the session ends when it hears nothing for so long
   LaneToken lane_token;                  // kind lane: names this connection in FENCE; else 0
+  // Kinds control and resume: how long the session goes on without a control connection, while a
+  // lane of it stands; 0: not at all.
+  std::uint16_t resume_ms = 0;
 };
 
 // --- INFO ---

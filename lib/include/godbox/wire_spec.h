@@ -121,14 +121,14 @@ static_assert(offsetof(ExtentRecord, slab) == 0);
 static_assert(offsetof(ExtentRecord, length) == 4);
 static_assert(offsetof(ExtentRecord, offset) == 8);
 
-// The same bytes in all versions; the texts tenant and auth follow.
+// The same bytes in all versions; the texts tenant and auth follow, and with kind 2 an u32 attempt.
 struct HelloRequestHead {
   Le16 version_min;          //  0
   Le16 version_max;          //  2
   std::uint8_t kind;         //  4
   std::uint8_t auth_method;  //  5
-  Le16 lane;                 //  6  kind 1 only, as are the next two
-  Le64 session;              //  8
+  Le16 lane;                 //  6  kind 1 only
+  Le64 session;              //  8  kinds 1 and 2, as the next
   Le64 secret[2];            // 16
 };
 static_assert(sizeof(HelloRequestHead) == 32);
@@ -145,7 +145,7 @@ struct HelloResponse {
   Le16 version;                 //  0
   Le16 eth_port;                //  2
   Le16 super_nic;               //  4
-  Le16 reserved_6;              //  6  zero
+  Le16 resume_ms;               //  6
   Le64 session;                 //  8
   Le64 secret[2];               // 16
   Le64 epoch;                   // 32
@@ -159,7 +159,7 @@ static_assert(sizeof(HelloResponse) == 64);
 static_assert(offsetof(HelloResponse, version) == 0);
 static_assert(offsetof(HelloResponse, eth_port) == 2);
 static_assert(offsetof(HelloResponse, super_nic) == 4);
-static_assert(offsetof(HelloResponse, reserved_6) == 6);
+static_assert(offsetof(HelloResponse, resume_ms) == 6);
 static_assert(offsetof(HelloResponse, session) == 8);
 static_assert(offsetof(HelloResponse, secret) == 16);
 static_assert(offsetof(HelloResponse, epoch) == 32);

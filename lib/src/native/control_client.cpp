@@ -5,6 +5,7 @@
 #include <godbox/native/control_client.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace godbox::native {
 
@@ -23,11 +24,11 @@ void ControlClient::request(wire::Op op, ConstSpan body, TimePoint now, TimePoin
   if (state_ == State::open && is_lost(now)) {
     break_connection(Errc::session_lost);
   }
-  if (state_ != State::open) {
+  if (!is_open()) {
     return on_reply(Errc::session_lost, {});
   }
   if (pending_.size() >= kRequestsMax ||
-      wire::kHeaderBytes + body.size() > kQueuedBytesMax - out_bytes_) {
+      wire::kHeaderBytes + body.size() > kQueuedBytesMax - frame_bytes_) {
     return on_reply(Errc::queue_full, {});
   }
   if (is_wait(op)) {
@@ -44,6 +45,7 @@ void ControlClient::request(wire::Op op, ConstSpan body, TimePoint now, TimePoin
   if (op == wire::Op::map_memory) {
     drop_descriptors();
     maps_pending_ += 1;
+    is_final_ = true;  // only this connection tells the box that nothing is touched any more
   }
   queue_frame(header, body, deadline);
 }
@@ -56,8 +58,8 @@ void ControlClient::queue_frame(wire::Header header, ConstSpan body, TimePoint d
   frame.bytes.reserve(wire::kHeaderBytes + body.size());
   frame.bytes.resize(wire::kHeaderBytes);
   frame.bytes.insert(frame.bytes.end(), body.begin(), body.end());
-  out_bytes_ += frame.bytes.size();
-  out_.push_back(std::move(frame));
+  frame_bytes_ += frame.bytes.size();
+  (is_resuming_ && header.op != wire::Op::hello ? held_ : out_).push_back(std::move(frame));
 }
 
 void ControlClient::queue_ping() {
@@ -70,9 +72,10 @@ void ControlClient::queue_ping() {
 }
 
 void ControlClient::finish() {
+  is_final_ = true;
   if (state_ == State::open) {
     while (out_.size() > std::max<std::size_t>(lent_count_, out_sent_bytes_ > 0 ? 1 : 0)) {
-      out_bytes_ -= out_.back().bytes.size();
+      let_go(out_.back());
       out_.pop_back();
     }
     wire::Header header;
@@ -81,6 +84,8 @@ void ControlClient::finish() {
     header.epoch = hello_.epoch;
     queue_frame(header, {});
     state_ = State::finishing;
+  } else if (state_ == State::suspended) {
+    end_all();
   } else if (state_ != State::closed) {
     break_connection(Errc::cancelled);
   }
@@ -94,12 +99,36 @@ void ControlClient::on_connected(TimePoint now) {
   now_ = now;
   last_sent_ = now;
   last_received_ = now;
+  queue_hello();
+}
+
+void ControlClient::queue_hello() {
   wire::HelloRequest hello;
-  hello.kind = wire::ConnectionKind::control;
-  hello.tenant = tenant_;
   wire::Header header;
   header.op = wire::Op::hello;
+  hello.kind = is_resuming_ ? wire::ConnectionKind::resume : wire::ConnectionKind::control;
+  hello.tenant = tenant_;
+  if (is_resuming_) {
+    hello.session = hello_.session;
+    hello.secret = hello_.secret;
+    hello.attempt = attempt_;
+    header.epoch = hello_.epoch;
+  }
   queue_frame(header, wire::encode(hello));
+}
+
+void ControlClient::resume() {
+  GODBOX_ASSERT(state_ == State::suspended);
+  state_ = State::connecting;
+  ++attempt_;
+}
+
+void ControlClient::give_up_session(TimePoint now) {
+  is_final_ = true;
+  now_ = now;
+  if (state_ == State::suspended) {
+    end_all();
+  }
 }
 
 // They may be answered after a long time, and must not keep others, a PING above all, from going.
@@ -118,7 +147,7 @@ void ControlClient::offer(Frame& frame) const {
 
 std::span<const ConstSpan> ControlClient::send_spans() {
   send_spans_.clear();
-  if (state_ == State::broken || state_ == State::closed) {
+  if (state_ == State::broken || state_ == State::suspended || state_ == State::closed) {
     return send_spans_;
   }
   // Only requests count here: in-flight bytes are those of READ and WRITE, which lanes carry.
@@ -159,9 +188,14 @@ void ControlClient::frame_left() {
   const auto found = pending_.find(out_.front().header.request_id);
   if (found != pending_.end()) {
     found->second.is_sent = true;
+    unanswered_since_ = unanswered_ == 0 ? now_ : unanswered_since_;
     unanswered_ += needs_credit(found->second.op) ? 1U : 0U;
   }
-  out_bytes_ -= out_.front().bytes.size();
+  if (found != pending_.end() && found->second.on_reply && keeps_frames()) {
+    found->second.frame = std::move(out_.front());
+  } else {
+    let_go(out_.front());
+  }
   out_.pop_front();
 }
 
@@ -170,12 +204,21 @@ void ControlClient::drop_unsent(std::uint64_t request_id) {
   const std::size_t first = std::max<std::size_t>(lent_count_, out_sent_bytes_ > 0 ? 1 : 0);
   for (std::size_t i = first; i < out_.size(); ++i) {
     if (out_[i].header.request_id == request_id) {
-      out_bytes_ -= out_[i].bytes.size();
+      let_go(out_[i]);
       waits_pending_ -= is_wait(out_[i].header.op) ? 1U : 0U;
       out_.erase(out_.begin() + static_cast<std::ptrdiff_t>(i));
       pending_.erase(request_id);
       return;
     }
+  }
+  const auto held = std::find_if(held_.begin(), held_.end(), [request_id](const Frame& frame) {
+    return frame.header.request_id == request_id;
+  });
+  if (held != held_.end()) {
+    let_go(*held);
+    waits_pending_ -= is_wait(held->header.op) ? 1U : 0U;
+    held_.erase(held);
+    pending_.erase(request_id);
   }
 }
 
@@ -283,9 +326,19 @@ void ControlClient::finish_hello(TimePoint now) {
   if (reply->requests_in_flight_max == 0) {
     return break_connection(Errc::protocol_error);  // nothing could ever be asked
   }
+  if (is_resuming_ && (reply->session != hello_.session || reply->epoch != hello_.epoch)) {
+    return break_connection(Errc::protocol_error);
+  }
+  const wire::SessionSecret secret = is_resuming_ ? hello_.secret : reply->secret;
   hello_ = *reply;
+  hello_.secret = secret;
   state_ = State::open;
   last_sent_ = now;
+  if (std::exchange(is_resuming_, false)) {
+    out_.insert(out_.end(), std::make_move_iterator(held_.begin()),
+                std::make_move_iterator(held_.end()));
+    held_.clear();
+  }
 }
 
 void ControlClient::complete(std::uint64_t request_id, Errc status, ConstSpan body) {
@@ -297,6 +350,7 @@ void ControlClient::complete(std::uint64_t request_id, Errc status, ConstSpan bo
   pending_.erase(found);
   unanswered_ -= done.is_sent && needs_credit(done.op) ? 1U : 0U;
   waits_pending_ -= is_wait(done.op) ? 1U : 0U;
+  let_go(done.frame);
   if (!done.on_reply) {
     return;  // a ping's answer, or one that came after its deadline
   }
@@ -317,6 +371,7 @@ void ControlClient::give_up(std::uint64_t request_id) {
     drop_descriptors();
   }
   found->second.deadline = kNever;
+  let_go(std::exchange(found->second.frame, {}));
   drop_unsent(request_id);
   on_reply(Errc::deadline_exceeded, {});
 }
@@ -331,23 +386,41 @@ Duration ControlClient::ping_period() const {
 }
 
 TimePoint ControlClient::next_deadline() const {
-  if (state_ == State::greeting) {
+  if (state_ == State::greeting && !is_resuming_) {
     return last_received_ + kHelloTimeout;
   }
-  if (state_ != State::open) {
+  if (!is_open()) {
     return kNever;
   }
-  TimePoint next = last_sent_ + ping_period();
+  TimePoint next =
+      is_resuming_ ? resume_until_ : std::min(last_sent_ + ping_period(), silence_deadline());
   for (const auto& [id, pending] : pending_) {
     next = std::min(next, pending.deadline);
   }
   return next;
 }
 
+// Where the session can be resumed, a connection that is silent with requests unanswered is left
+// for another. A box that is only slow does nothing twice then.
+TimePoint ControlClient::silence_deadline() const {
+  return keeps_frames() && unanswered_ > 0
+             ? std::max(last_received_, unanswered_since_) + ping_period()
+             : kNever;
+}
+
 void ControlClient::on_timer(TimePoint now) {
   now_ = now;
-  if (state_ == State::greeting && now >= last_received_ + kHelloTimeout) {
+  if (state_ == State::greeting && !is_resuming_ && now >= last_received_ + kHelloTimeout) {
     return break_connection(Errc::deadline_exceeded);
+  }
+  if (is_resuming_) {
+    give_up_overdue(now);
+    if (now >= resume_until_ && state_ == State::suspended) {
+      end_all();
+    } else if (now >= resume_until_) {
+      break_connection(Errc::session_lost);
+    }
+    return;
   }
   if (state_ != State::open) {
     return;
@@ -355,6 +428,19 @@ void ControlClient::on_timer(TimePoint now) {
   if (is_lost(now)) {
     return break_connection(Errc::session_lost);
   }
+  if (now >= silence_deadline()) {
+    return break_connection(Errc::lane_timeout);
+  }
+  give_up_overdue(now);
+  if (state_ == State::open && now >= last_sent_ + ping_period()) {
+    last_sent_ = now;
+    if (out_.empty()) {
+      queue_ping();
+    }
+  }
+}
+
+void ControlClient::give_up_overdue(TimePoint now) {
   std::vector<std::uint64_t> overdue;
   for (const auto& [id, pending] : pending_) {
     if (now >= pending.deadline) {
@@ -364,12 +450,6 @@ void ControlClient::on_timer(TimePoint now) {
   std::sort(overdue.begin(), overdue.end());
   for (const std::uint64_t id : overdue) {
     give_up(id);
-  }
-  if (state_ == State::open && now >= last_sent_ + ping_period()) {
-    last_sent_ = now;
-    if (out_.empty()) {
-      queue_ping();
-    }
   }
 }
 
@@ -384,11 +464,73 @@ void ControlClient::break_connection(Errc reason) {
   }
 }
 
-void ControlClient::on_closed(Errc reason, TimePoint /*now*/) {
+void ControlClient::on_closed(Errc reason, TimePoint now) {
+  now_ = now;
   if (state_ != State::broken) {
     reason_ = reason;
   }
+  if (may_resume(now)) {
+    suspend(now);
+  } else {
+    end_all();
+  }
+}
+
+// What is worth another connection: this one ended, or was silent, or its port has no room, or the
+// box is still busy with what came over the one before.
+bool ControlClient::may_resume(TimePoint now) const {
+  if (is_final_ || hello_.resume_ms == 0 || (is_resuming_ && now >= resume_until_)) {
+    return false;
+  }
+  return state_ != State::broken || reason_ == Errc::lane_timeout ||
+         (is_resuming_ && (reason_ == Errc::deadline_exceeded || reason_ == Errc::limit_exceeded ||
+                           reason_ == Errc::write_in_flight));
+}
+
+// Keeps what somebody waits for, in order.
+void ControlClient::suspend(TimePoint now) {
+  // A box that is busy has not forgotten the session.
+  const bool is_busy = state_ == State::broken && reason_ == Errc::write_in_flight;
+  if (!is_resuming_ || is_busy) {
+    resume_until_ = now + std::chrono::milliseconds(hello_.resume_ms);
+  }
+  is_resuming_ = true;
+  state_ = State::suspended;
+  std::vector<std::uint64_t> ids;
+  for (const auto& [id, pending] : pending_) {
+    ids.push_back(id);
+  }
+  std::sort(ids.begin(), ids.end());
+  std::deque<Frame> again;
+  for (const std::uint64_t id : ids) {
+    Pending& pending = pending_.at(id);
+    if (!pending.on_reply) {
+      waits_pending_ -= is_wait(pending.op) ? 1U : 0U;
+      pending_.erase(id);
+    } else if (std::exchange(pending.is_sent, false)) {
+      again.push_back(std::exchange(pending.frame, {}));
+    }
+  }
+  for (Frame& frame : out_) {
+    if (pending_.contains(frame.header.request_id)) {
+      again.push_back(std::move(frame));
+    } else {
+      let_go(frame);
+    }
+  }
+  held_.insert(held_.begin(), std::make_move_iterator(again.begin()),
+               std::make_move_iterator(again.end()));
+  out_.clear();
+  unanswered_ = 0;
+  out_sent_bytes_ = 0;
+  lent_count_ = 0;
+  received_bytes_ = 0;
+  have_header_ = false;
+}
+
+void ControlClient::end_all() {
   state_ = State::closed;
+  is_resuming_ = false;
   std::vector<std::uint64_t> ids;
   for (const auto& [id, pending] : pending_) {
     ids.push_back(id);

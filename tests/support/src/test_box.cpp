@@ -21,6 +21,7 @@ emulator::BoxConfig config_of(const TestBoxOptions& options) {
   config.rates = options.rates;
   config.map_memory = options.map_memory;
   config.session_timeout = options.session_timeout;
+  config.session_grace = options.session_grace;
   return config;
 }
 

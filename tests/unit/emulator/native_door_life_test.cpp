@@ -141,7 +141,12 @@ TEST_CASE("the end of a session closes its lanes within a sweep", "[unit][native
     CHECK(fixture.control->is_closed());
     CHECK_FALSE(fixture.control->take_frame());
   }
-  SECTION("the control connection closes") { fixture.control->close(); }
+  SECTION("the control connection closes, and nobody resumes the session in time") {
+    fixture.control->close();
+    CHECK(fixture.box.service().usage().sessions == 1);
+    lane->advance(2s);
+    fixture.box.box().on_timer();
+  }
   SECTION("the service ends it") {
     fixture.box.service().close_session(fixture.session.session);
     CHECK(fixture.control->call(wire::Op::ping).header.status == Errc::session_lost);
@@ -265,7 +270,7 @@ void end_lane(DoorFixture& fixture, std::unique_ptr<DoorPeer>& lane, Ending endi
       lane->advance(200ms);
       break;
     case Ending::session:
-      fixture.control->close();
+      fixture.control->send_frame(fixture.control->request(wire::Op::goodbye), {});
       lane->advance(200ms);
       break;
     case Ending::bad_frame:

@@ -171,7 +171,7 @@ TEST_CASE("behind a silent port the end of a session still ends its lanes", "[un
   const std::unique_ptr<DoorPeer> lane = fixture.open_lane();
   REQUIRE(fixture.box.box().set_port_fault(kPort, *parse_port_fault("silent")).has_value());
   lane->advance(200ms);
-  fixture.control->close();
+  fixture.control->send_frame(fixture.control->request(wire::Op::goodbye), {});
   lane->advance(200ms);
   CHECK(lane->is_closed());
 }

@@ -100,15 +100,18 @@ TEST_CASE("HELLO survives the wire", "[unit]") {
         HelloRequest message;
         message.version_min = static_cast<std::uint16_t>(dice.below(2));
         message.version_max = static_cast<std::uint16_t>(1 + dice.below(60000));
-        message.kind = dice.coin() ? ConnectionKind::control : ConnectionKind::lane;
+        message.kind = static_cast<ConnectionKind>(dice.below(3));
         message.auth_method = dice.u8();
         if (message.kind == ConnectionKind::lane) {
           message.lane = LaneId(dice.u16());
-          message.session = SessionId(dice.u64());
-          message.secret = {{dice.u64(), dice.u64()}};
         } else {
           message.tenant = dice.text();
         }
+        if (message.kind != ConnectionKind::control) {
+          message.session = SessionId(dice.u64());
+          message.secret = {{dice.u64(), dice.u64()}};
+        }
+        message.attempt = message.kind == ConnectionKind::resume ? 1 + dice.u16() : 0;
         if (message.auth_method != 0) {
           message.auth = std::as_bytes(std::span(dice.text(kAuthBytesMax)));
         }
@@ -118,7 +121,7 @@ TEST_CASE("HELLO survives the wire", "[unit]") {
         return a.version_min == b.version_min && a.version_max == b.version_max &&
                a.kind == b.kind && a.auth_method == b.auth_method && a.lane == b.lane &&
                a.session == b.session && a.secret == b.secret && a.tenant == b.tenant &&
-               std::ranges::equal(a.auth, b.auth);
+               a.attempt == b.attempt && std::ranges::equal(a.auth, b.auth);
       });
   check_round_trips<HelloReply>(
       [](Dice& dice) {
@@ -132,14 +135,16 @@ TEST_CASE("HELLO survives the wire", "[unit]") {
                           dice.u64(),
                           dice.u32(),
                           dice.u32(),
-                          LaneToken(dice.u32())};
+                          LaneToken(dice.u32()),
+                          dice.u16()};
       },
       [](const HelloReply& a, const HelloReply& b) {
         return a.session == b.session && a.secret == b.secret && a.epoch == b.epoch &&
                a.eth_port == b.eth_port && a.super_nic == b.super_nic &&
                a.requests_in_flight_max == b.requests_in_flight_max &&
                a.bytes_in_flight_max == b.bytes_in_flight_max && a.lease_ms_max == b.lease_ms_max &&
-               a.session_timeout_ms == b.session_timeout_ms && a.lane_token == b.lane_token;
+               a.session_timeout_ms == b.session_timeout_ms && a.lane_token == b.lane_token &&
+               a.resume_ms == b.resume_ms;
       });
 }
 

@@ -78,6 +78,16 @@ void check_hello() {
   lane.secret = kSecret;
   check_frame("hello_lane_request", request_header(Op::hello, 0), encode(lane));
 
+  HelloRequest resume;
+  resume.kind = ConnectionKind::resume;
+  resume.session = SessionId(0x1122334455667788);
+  resume.secret = kSecret;
+  resume.tenant = "tenant-a";
+  resume.attempt = 3;
+  Header in_epoch = request_header(Op::hello, 0);
+  in_epoch.epoch = kEpoch;
+  check_frame("hello_resume_request", in_epoch, encode(resume));
+
   constexpr std::byte kToken[] = {std::byte{0x00}, std::byte{0x80}, std::byte{0xFF}};
   HelloRequest token;
   token.auth_method = 2;
@@ -95,6 +105,7 @@ void check_hello() {
   reply.lease_ms_max = 30000;
   reply.session_timeout_ms = 10000;
   reply.lane_token = LaneToken(9);
+  reply.resume_ms = 2000;
   check_frame("hello_response", response_header(Op::hello, 0), encode(reply));
 }
 

@@ -27,7 +27,8 @@
 //
 // A session lives only while its client is driven: by a call, or by client().progress(), at least
 // every third of client().session().session_timeout_ms. A program that is busy with other things
-// for longer connects anew, which is what session_lost asks for.
+// for longer connects anew, which is what session_lost asks for. Where only the Ethernet port dies
+// that its control connection came through, it goes on over another one.
 //
 // Thread-safety: a Connection and all it gives belong to one thread; any number per process.
 // Ownership: the Connection owns network and client; it must outlive nothing it was given.

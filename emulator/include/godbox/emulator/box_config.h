@@ -83,6 +83,9 @@ struct BoxConfig {
   Duration lease_max = std::chrono::seconds(30);
   Duration reservation_max = std::chrono::seconds(60);
   Duration session_timeout = std::chrono::seconds(30);
+  // How long a session goes on without its control connection, so that its client can open another
+  // one: while a lane of it stands. 0: not at all.
+  Duration session_grace = std::chrono::seconds(2);
 
   TimingMode mode = TimingMode::free;
   PacedRates rates;

@@ -49,7 +49,9 @@
 #include <godbox/wire.h>
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace godbox::emulator {
@@ -63,6 +65,20 @@ inline constexpr std::uint32_t kFineStripBytes = 128;
 struct SessionInfo {
   SessionId id;
   wire::SessionSecret secret;
+};
+
+// A client goes on with its session over another control connection.
+struct SessionResume {
+  SessionId id;
+  wire::SessionSecret secret;
+  std::string_view tenant;
+  std::uint32_t attempt = 0;  // the number of the new connection: above those of all before
+};
+
+// What a request was answered, for when it is asked again.
+struct KeptAnswer {
+  Errc status = Errc::ok;
+  wire::Body body;
 };
 
 // Who wants to move bytes: a session, over one of its lanes. Lane 0: over none that can be fenced.
@@ -172,6 +188,28 @@ class PoolService {
   // The session has the memory mapped: its reservations and leases hold their space until it is
   // closed. Silence loses such a session but gives back nothing; close it when its door has gone.
   void mark_mapped(SessionId session);
+  // The control connection of that number is the session's from now on; that of before begins
+  // nothing any more. Errors: session_lost; access_denied (wrong secret, another tenant);
+  // invalid_argument (a number not above those of before); unsupported (mapped memory, or a box
+  // without session_grace); write_in_flight (the connection before is still doing a request: try
+  // again with a higher number).
+  [[nodiscard]] Errc resume_session(const SessionResume& resume);
+  // That connection is gone. The session goes on for session_grace without one while a lane of it
+  // stands, and ends with the last; it ends now where it has none, or `for_good`. Ignored from a
+  // connection in whose place another has come.
+  void leave_control(SessionId session, std::uint32_t attachment, bool for_good);
+  // False for a connection in whose place another has come, or whose session ended.
+  [[nodiscard]] bool is_control_open(SessionId session, std::uint32_t attachment) const;
+  // As touch_session(). lane_fenced: another connection has come in the place of this one.
+  [[nodiscard]] Errc touch_control(SessionId session, std::uint32_t attachment);
+  // A request that must not be done twice begins; with ok and no answer end_request() follows. With
+  // an answer it was done before, and this is what was said. Errors: as of touch_control();
+  // session_lost also where the answer was too large to be kept.
+  [[nodiscard]] Errc begin_request(SessionId session, std::uint32_t attachment,
+                                   std::uint64_t request_id, std::optional<KeptAnswer>& answer);
+  // It is done; the last `answers_max` answers are kept.
+  void end_request(SessionId session, std::uint64_t request_id, Errc status, ConstSpan body,
+                   std::size_t answers_max);
   // Ends the session as silence does: at once for its peers; what it holds returns with the next
   // on_timer, or when it is closed.
   void lose_session(SessionId session);

@@ -185,7 +185,7 @@ void Connection::sweep() {
   const PoolService& service = door_.context.service;
   const bool is_wanted = kind_ == wire::ConnectionKind::lane
                              ? service.is_lane_open(session_.id, lane_)
-                             : service.is_session_open(session_.id);
+                             : service.is_control_open(session_.id, attachment_);
   if (has_session_ && !is_mapped_ && !is_wanted) {
     break_off();
   }
@@ -226,6 +226,7 @@ void Connection::hold() {
 
 void Connection::reject() {
   door_.counters.frames_rejected.fetch_add(1, std::memory_order_relaxed);
+  ends_session_ = true;
   break_off();
 }
 
@@ -251,10 +252,10 @@ void Connection::end() {
   door_.context.connections_open.fetch_sub(1, std::memory_order_relaxed);
 }
 
-// The control connection is the session; lanes only join it.
+// A session ends with its control connection, unless its client may come back; lanes only join it.
 void Connection::leave_session() {
   if (has_session_ && kind_ == wire::ConnectionKind::control) {
-    door_.context.service.close_session(session_.id);
+    door_.context.service.leave_control(session_.id, attachment_, ends_session_ || is_mapped_);
   } else if (has_session_) {
     door_.context.service.leave_lane(session_.id, lane_);
   }

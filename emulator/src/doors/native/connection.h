@@ -25,7 +25,7 @@ class Connection final : public StreamEndpoint, private WakeTarget {
  public:
   // Largest body before HELLO was answered.
   static constexpr std::uint32_t kHelloBodyBytesMax =
-      36 + wire::kNameBytesMax + wire::kAuthBytesMax;
+      40 + wire::kNameBytesMax + wire::kAuthBytesMax;
   // Control requests handled before the network has its turn: one may take milliseconds, and other
   // connections share its thread.
   static constexpr int kControlsPerTurnMax = 4;
@@ -89,9 +89,11 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   [[nodiscard]] bool is_acceptable(const wire::Header& header) const;
   void handle_hello(ConstSpan body, TimePoint now);
   [[nodiscard]] Errc greet(const wire::HelloRequest& request);
+  [[nodiscard]] Errc resume(const wire::HelloRequest& request);
   void send_greeting(TimePoint now);
   void handle_request(ConstSpan body, TimePoint now);
   void handle_control(Exchange& exchange, ConstSpan body, TimePoint now);
+  void handle_once(Exchange& exchange, ConstSpan body, TimePoint now);
   [[nodiscard]] Result<Reply> map_memory(ConstSpan body);
   // Waits: connection_waits.cpp.
   struct Parked {
@@ -129,7 +131,9 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   wire::ConnectionKind kind_ = wire::ConnectionKind::control;
   SessionInfo session_;
   bool has_session_ = false;
-  wire::LaneToken lane_;  // kind lane
+  std::uint32_t attachment_ = 0;  // kind control: the connection's number in its session
+  bool ends_session_ = false;     // with it: by a GOODBYE, or as what came is no protocol
+  wire::LaneToken lane_;          // kind lane
   // The peer has the memory mapped. Only its own close shows that it touches it no more, so this
   // side never begins one: neither a stall nor silence, a bad frame or a lost session does.
   bool is_mapped_ = false;

@@ -15,6 +15,23 @@ std::uint32_t to_ms(Duration duration) {
 
 constexpr int kTouchesPerSweep = 4;
 
+// Doing it twice is no more than doing it once: it only tells, or ends what has ended. A LOOKUP
+// that is asked again leaves a lease that runs out.
+bool may_repeat(wire::Op op) {
+  switch (op) {
+    case wire::Op::info:
+    case wire::Op::describe_slabs:
+    case wire::Op::lookup:
+    case wire::Op::release:
+    case wire::Op::list:
+    case wire::Op::status:
+    case wire::Op::usage:
+      return true;
+    default:
+      return false;
+  }
+}
+
 bool is_data(wire::Op op) { return op == wire::Op::read || op == wire::Op::write; }
 
 }  // namespace
@@ -61,8 +78,7 @@ bool Connection::is_acceptable(const wire::Header& header) const {
     return false;
   }
   if (state_ == State::greeting) {
-    return header.op == wire::Op::hello && header.epoch == Epoch() &&
-           header.body_bytes <= kHelloBodyBytesMax;
+    return header.op == wire::Op::hello && header.body_bytes <= kHelloBodyBytesMax;
   }
   switch (header.op) {
     case wire::Op::hello:
@@ -101,6 +117,11 @@ void Connection::handle_hello(ConstSpan body, TimePoint now) {
     reject();
     return;
   }
+  const bool is_resume = request && request->kind == wire::ConnectionKind::resume;
+  if (!is_resume && header_.epoch != Epoch()) {
+    reject();
+    return;
+  }
   const Errc status = request ? greet(*request) : request.error().code;
   if (status == Errc::ok) {
     send_greeting(now);
@@ -131,6 +152,9 @@ Errc Connection::greet(const wire::HelloRequest& request) {
     lane_ = *lane;
     return Errc::ok;
   }
+  if (request.kind == wire::ConnectionKind::resume) {
+    return resume(request);
+  }
   const Result<SessionInfo> session = door_.context.service.open_session(request.tenant);
   if (!session) {
     return session.error().code;
@@ -141,12 +165,27 @@ Errc Connection::greet(const wire::HelloRequest& request) {
   return Errc::ok;
 }
 
+Errc Connection::resume(const wire::HelloRequest& request) {
+  if (header_.epoch != door_.context.service.epoch()) {
+    return Errc::wrong_epoch;
+  }
+  const Errc status = door_.context.service.resume_session(
+      {request.session, request.secret, request.tenant, request.attempt});
+  if (status == Errc::ok) {
+    session_ = SessionInfo{request.session, {}};  // its client has the secret already
+    has_session_ = true;
+    attachment_ = request.attempt;
+  }
+  return status;
+}
+
 void Connection::send_greeting(TimePoint now) {
   const BoxConfig& config = door_.context.config;
   wire::HelloReply reply;
   reply.session = session_.id;
   if (kind_ == wire::ConnectionKind::control) {
     reply.secret = session_.secret;
+    reply.resume_ms = static_cast<std::uint16_t>(to_ms(config.session_grace));
   }
   reply.epoch = door_.context.service.epoch();
   reply.lane_token = lane_;
@@ -165,11 +204,16 @@ void Connection::send_greeting(TimePoint now) {
 
 void Connection::handle_request(ConstSpan body, TimePoint now) {
   const Errc session_status = touch(now);
+  if (session_status == Errc::lane_fenced) {
+    break_off();  // its client has moved on
+    return;
+  }
   if (header_.op == wire::Op::goodbye && is_mapped_) {
     hold();
     return;
   }
   if (header_.op == wire::Op::goodbye) {
+    ends_session_ = true;
     leave_session();
     finish();
     return;
@@ -216,13 +260,51 @@ Errc Connection::touch(TimePoint now) {
     return Errc::ok;
   }
   last_touch_ = now;
-  return door_.context.service.touch_session(session_.id);
+  PoolService& service = door_.context.service;
+  return kind_ == wire::ConnectionKind::control ? service.touch_control(session_.id, attachment_)
+                                                : service.touch_session(session_.id);
 }
 
 void Connection::handle_control(Exchange& exchange, ConstSpan body, TimePoint now) {
+  if (header_.op != wire::Op::map_memory && !may_repeat(header_.op)) {
+    handle_once(exchange, body, now);
+    return;
+  }
   Result<Reply> reply = header_.op == wire::Op::map_memory
                             ? map_memory(body)
                             : handle_control_op(door_.context, session_.id, header_.op, body);
+  if (!reply) {
+    reject();
+    return;
+  }
+  answer(exchange, std::move(*reply), now);
+}
+
+// A request that its client may send again over another connection, and that is done once.
+void Connection::handle_once(Exchange& exchange, ConstSpan body, TimePoint now) {
+  PoolService& service = door_.context.service;
+  std::optional<KeptAnswer> kept;
+  const Errc begun = service.begin_request(session_.id, attachment_, header_.request_id, kept);
+  if (begun == Errc::lane_fenced) {
+    break_off();
+    return;
+  }
+  if (begun != Errc::ok) {
+    answer_status(exchange, begun, now);
+    return;
+  }
+  if (kept) {
+    Reply again;
+    again.status = kept->status;
+    again.body = std::move(kept->body);
+    answer(exchange, std::move(again), now);
+    return;
+  }
+  Result<Reply> reply = handle_control_op(door_.context, session_.id, header_.op, body);
+  const Errc status = reply ? reply->status : reply.error().code;
+  service.end_request(session_.id, header_.request_id, status,
+                      reply ? ConstSpan(reply->body) : ConstSpan(),
+                      door_.options.requests_in_flight_max);
   if (!reply) {
     reject();
     return;

@@ -2,6 +2,9 @@
 //
 // The client's end of a control connection of the native protocol: opens a session, sends requests,
 // matches replies, keeps the session alive with pings, stays within the credits that HELLO granted.
+// Where its connection ends by no fault of its own, the session may go on over another: then it is
+// suspended, keeps what has no answer yet, takes further requests, and goes on after resume() and a
+// connect(); the box does no request twice.
 // Sans-I/O (godbox/stream.h). A request whose deadline passes while it waits here is never sent;
 // one that was sent keeps its credit until the box answers. Thread-safety: the network's thread.
 // Ownership: callers keep the client alive until on_closed. Descriptors are its own until they are
@@ -43,7 +46,12 @@ class ControlClient final : public StreamEndpoint {
   ControlClient(const ControlClient&) = delete;
   ControlClient& operator=(const ControlClient&) = delete;
 
-  [[nodiscard]] bool is_open() const { return state_ == State::open; }
+  // The session stands, though it may be without a connection.
+  [[nodiscard]] bool is_open() const { return state_ == State::open || is_resuming_; }
+  [[nodiscard]] bool is_connected() const { return state_ == State::open; }
+  // resume() and a connection are wanted; until then next_deadline() and on_timer() are the
+  // owner's to mind, as they are while that connection is being made.
+  [[nodiscard]] bool is_suspended() const { return state_ == State::suspended; }
   [[nodiscard]] bool is_closed() const { return state_ == State::closed; }
   [[nodiscard]] Errc close_reason() const { return reason_; }
   [[nodiscard]] const wire::HelloReply& session() const { return hello_; }
@@ -55,6 +63,10 @@ class ControlClient final : public StreamEndpoint {
   // Descriptors that came with MAP_MEMORY, until the next one is asked for; the caller owns them
   // from here on.
   [[nodiscard]] std::vector<int> take_descriptors() { return std::exchange(descriptors_, {}); }
+  // Goes on over the connection that the caller makes now. is_suspended().
+  void resume();
+  // The session is not resumed any more. Requests end, at the latest with the connection.
+  void give_up_session(TimePoint now);
   // Says goodbye and closes once that is sent; requests that have not left are not sent any more.
   void finish();
 
@@ -73,17 +85,26 @@ class ControlClient final : public StreamEndpoint {
   void on_descriptors(std::span<const int> descriptors) override;
 
  private:
-  enum class State : std::uint8_t { connecting, greeting, open, finishing, broken, closed };
-  struct Pending {
-    wire::Op op = wire::Op::ping;
-    TimePoint deadline;
-    OnReply on_reply;      // empty: nobody waits for the answer (any more)
-    bool is_sent = false;  // all of it
+  enum class State : std::uint8_t {
+    connecting,
+    greeting,
+    open,
+    finishing,
+    suspended,
+    broken,
+    closed
   };
   struct Frame {
     wire::Header header;
     TimePoint deadline;
     wire::Body bytes;  // the header's are written when the frame is offered
+  };
+  struct Pending {
+    wire::Op op = wire::Op::ping;
+    TimePoint deadline;
+    OnReply on_reply;      // empty: nobody waits for the answer (any more)
+    bool is_sent = false;  // all of it
+    Frame frame{};         // what was sent, where it may have to be sent again
   };
 
   [[nodiscard]] bool is_reading() const;
@@ -92,6 +113,14 @@ class ControlClient final : public StreamEndpoint {
   [[nodiscard]] static bool is_wait(wire::Op op);
   [[nodiscard]] bool is_lost(TimePoint now) const;
   void queue_frame(wire::Header header, ConstSpan body, TimePoint deadline = kNever);
+  void queue_hello();
+  void let_go(const Frame& frame) { frame_bytes_ -= frame.bytes.size(); }
+  [[nodiscard]] bool keeps_frames() const { return hello_.resume_ms > 0 && !is_final_; }
+  [[nodiscard]] bool may_resume(TimePoint now) const;
+  void suspend(TimePoint now);
+  void end_all();
+  void give_up_overdue(TimePoint now);
+  [[nodiscard]] TimePoint silence_deadline() const;
   void queue_ping();
   void offer(Frame& frame) const;
   void frame_left();
@@ -117,14 +146,21 @@ class ControlClient final : public StreamEndpoint {
   std::size_t unanswered_ = 0;     // of pending_, those that have left and take a credit
   std::size_t waits_pending_ = 0;  // of pending_, WAITs and EVENTS
 
+  bool is_resuming_ = false;  // the session stands, and waits for a connection that has greeted
+  bool is_final_ = false;     // the session is never resumed: it has memory mapped, or is given up
+  TimePoint resume_until_{};  // while is_resuming_
+  std::uint32_t attempt_ = 0;
+  std::deque<Frame> held_;  // while is_resuming_: what is to be sent then
+
   std::deque<Frame> out_;
-  std::size_t out_bytes_ = 0;       // of all frames in out_
+  std::size_t frame_bytes_ = 0;     // of all frames in out_, held_ and pending_
   std::size_t out_sent_bytes_ = 0;  // of out_.front()
   std::size_t lent_count_ = 0;      // frames of out_ that the network may be sending
   std::vector<ConstSpan> send_spans_;
   TimePoint now_{};  // the latest time that a call told
   TimePoint last_sent_{};
   TimePoint last_received_{};
+  TimePoint unanswered_since_{};  // when unanswered_ became more than none
 
   std::array<std::byte, wire::kHeaderBytes> header_bytes_{};
   wire::Header header_;

@@ -9,7 +9,8 @@
 // Driving: a session lives only while the client is driven, by a plain call or by progress(), at
 // least every third of session().session_timeout_ms: that is when it says that it is there. One
 // that was not has lost its session: each call answers session_lost at once, and what helps is to
-// connect anew.
+// connect anew. A session whose control connection ends goes on over another Ethernet port while a
+// lane stands; requests under way are answered then.
 //
 // Thread-safety: one thread; any number of clients per process. Callbacks run inside progress(),
 // and in the destructor, which ends each call with cancelled (session_lost if that came first). A
@@ -154,6 +155,10 @@ class Client {
   [[nodiscard]] const ExecutorCounters& counters() const;
   // False once the session is lost: each later call answers session_lost; connect anew.
   [[nodiscard]] bool is_open() const;
+  // The network's connection that carries the control requests now, and how often another one has
+  // come in its place: a session outlives it while a lane stands (docs/wire-protocol.md, 5).
+  [[nodiscard]] ConnectionId control_connection() const;
+  [[nodiscard]] std::uint64_t sessions_resumed() const;
 
   // KV. Statuses per item.
   // put: ok, already_exists, pool_full, backing_full, too_large, invalid_argument (empty or long

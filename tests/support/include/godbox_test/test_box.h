@@ -23,6 +23,7 @@ struct TestBoxOptions {
   emulator::TimingMode mode = emulator::TimingMode::free;
   emulator::PacedRates rates;
   Duration session_timeout = std::chrono::hours(1);
+  Duration session_grace = std::chrono::seconds(2);
   emulator::NativeDoorOptions door;
   emulator::MapMemory map_memory = emulator::MapMemory::trusted;
   bool has_descriptors = false;  // DRAM channel i has the number 100 + i

@@ -212,11 +212,76 @@ void refuse_backing(World& world, SimRandom& dice) {
   }
 }
 
+// Of this client, over another Ethernet port than that at `address`.
+bool has_other_lane(const World& world, Actor& actor, const std::string& address) {
+  const Transport& transport = actor.client->transport();
+  for (std::size_t i = 0; i < transport.lane_count(); ++i) {
+    const LaneStatus status = transport.lane_status(LaneId(static_cast<LaneId::rep>(i)));
+    if (status.state == LaneState::up &&
+        world.box.eth_port_address(status.eth_port).to_string() != address) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// The Ethernet port at this address is dead for a while, with all that goes through it. Not where a
+// client would be cut off altogether.
+void kill_port(World& world, SimRandom& dice, const std::string& address) {
+  for (Actor& actor : world.actors) {
+    if (actor.client != nullptr && !has_other_lane(world, actor, address)) {
+      return;
+    }
+  }
+  for (std::uint16_t i = 0; i < world.box.config().eth_ports(); ++i) {
+    const EthPortId port(i);
+    if (world.box.eth_port_address(port).to_string() != address ||
+        world.now() < world.port_dead_until) {
+      continue;
+    }
+    const Duration time = dice.duration(milliseconds(100), seconds(3));
+    world.port_dead_until = world.now() + time;
+    world.logf("  and its Ethernet port {} is dead for {} ms", i, time.count() / 1'000'000);
+    GODBOX_ASSERT(
+        world.box.box().set_port_fault(port, {.kind = emulator::PortFaultKind::dead}).has_value());
+    world.network.schedule(world.now() + time, [&world, port] {
+      if (world.box.is_running()) {
+        GODBOX_ASSERT(world.box.box().set_port_fault(port, {}).has_value());
+      }
+    });
+  }
+}
+
+// A client's control connection alone ends, or goes silent, or with it its port.
+void cut_control(World& world, SimRandom& dice) {
+  Actor& actor = world.actors[dice.below(world.actors.size())];
+  if (actor.client == nullptr || !world.box.is_running()) {
+    return;
+  }
+  for (const ConnectionView& view : established(world)) {
+    if (view.id != actor.client->control_connection() ||
+        !has_other_lane(world, actor, view.address)) {
+      continue;
+    }
+    world.saw("control connections cut");
+    world.logf("FAULT the control connection of client {} ends", actor.index);
+    switch (dice.below(3)) {
+      case 0:
+        return world.network.cut(view.id, draw_notice(dice));
+      case 1:
+        return world.network.half_dead(view.id);
+      default:
+        world.network.cut(view.id, draw_notice(dice));
+        return kill_port(world, dice, view.address);
+    }
+  }
+}
+
 struct Fault {
   const char* name;
   void (*apply)(World& world, SimRandom& dice);
 };
-constexpr std::array<Fault, 13> kFaults{{{"cut", cut_connections},
+constexpr std::array<Fault, 14> kFaults{{{"cut", cut_connections},
                                          {"cut", cut_connections},
                                          {"half dead", half_kill_connections},
                                          {"stall", stall_connections},
@@ -228,12 +293,14 @@ constexpr std::array<Fault, 13> kFaults{{{"cut", cut_connections},
                                          {"client end", end_some_client},
                                          {"restart", restart_box},
                                          {"flip", flip_bits},
-                                         {"refuse backing", refuse_backing}}};
+                                         {"refuse backing", refuse_backing},
+                                         {"control cut", cut_control}}};
 
 }  // namespace
 
 void apply_fault(World& world, SimRandom& dice) {
-  const Fault& fault = kFaults[dice.below(kFaults.size())];
+  const Fault& fault =
+      world.options.control_cuts ? kFaults.back() : kFaults[dice.below(kFaults.size())];
   world.disturbed = true;
   world.saw(std::string("fault: ") + fault.name);
   fault.apply(world, dice);

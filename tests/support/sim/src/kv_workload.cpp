@@ -448,9 +448,11 @@ bool may_answer_put(const World& world, Errc status) {
       return !world.shape.flood || world.is_disturbed();
     case Errc::quota_exceeded:
       return !world.box.config().tenant_quotas.empty();
+    case Errc::not_found:
+      // A commit that was done before its answer was lost has to be answered as it was then.
+      return (world.is_disturbed() && !world.options.control_cuts) || world.shape.slow;
     case Errc::reservation_expired:
     case Errc::key_revoked:
-    case Errc::not_found:
     case Errc::write_in_flight:
       return world.is_disturbed() || world.shape.slow;
     default:

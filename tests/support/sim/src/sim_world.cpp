@@ -31,8 +31,8 @@ void look_after_clients(World& world) {
   for (Actor& actor : world.actors) {
     if (actor.client != nullptr && !actor.client->is_open()) {
       world.saw("sessions lost");
-      if (!world.is_disturbed()) {
-        world.fail("a session was lost although nothing went wrong");
+      if (!world.is_disturbed() || world.options.control_cuts) {
+        world.fail("a session was lost although nothing went wrong that it cannot outlive");
       }
       if (world.dice.one_in(2)) {
         submit_kv(world, actor);  // has to answer session_lost, and soon

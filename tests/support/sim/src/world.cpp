@@ -89,6 +89,9 @@ void World::log(const std::string& text) {
 
 void World::answered(const char* kind, Errc status) {
   saw(fmt::format("{} {}", kind, to_string(status)));
+  if (options.control_cuts && status == Errc::session_lost) {
+    fail(fmt::format("{} was answered session_lost although only control connections end", kind));
+  }
   report.hash = mix64(report.hash ^ static_cast<std::uint64_t>(status)) +
                 static_cast<std::uint64_t>(now().time_since_epoch().count());
 }
@@ -235,6 +238,7 @@ void World::end_client(Actor& actor, Death death) {
   }
   saw("operations abandoned", mine.size());
   actor.driving = true;
+  saw("sessions resumed", actor.client->sessions_resumed());
   actor.client.reset();
   actor.driving = false;
   for (const std::shared_ptr<Operation>& operation : mine) {

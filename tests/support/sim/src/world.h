@@ -143,6 +143,7 @@ class World {
   std::deque<Actor> actors;
   SimReport report;
   bool disturbed = false;
+  TimePoint port_dead_until{};            // by a fault of control connections: one at a time
   std::deque<std::size_t> being_layered;  // names whose layered put began lately
   TimePoint bits_flipped_until{};  // reads that begin before it may meet a flipped bit of DRAM
 

@@ -157,6 +157,21 @@ void draw_flood(WorldShape& shape, SimRandom& random) {
 
 }  // namespace
 
+namespace {
+
+// A session outlives whatever happens to its control connection.
+void draw_control_cuts(WorldShape& shape, SimRandom& random) {
+  emulator::BoxConfig& config = shape.box.config;
+  config.session_grace = seconds(2);
+  config.session_timeout = std::max<Duration>(config.session_timeout, seconds(3));
+  config.eth_ports_per_super_nic += config.eth_ports() == 1 ? 1 : 0;
+  shape.box.control_over_tcp = !random.one_in(4);
+  shape.hostile_bits = false;
+  shape.network.corrupt_packet_one_in = 0;
+}
+
+}  // namespace
+
 WorldShape draw_shape(const SimWorldOptions& options, SimRandom& random) {
   WorldShape shape;
   const bool pressed = random.one_in(3);
@@ -196,6 +211,11 @@ WorldShape draw_shape(const SimWorldOptions& options, SimRandom& random) {
   }
   shape.client.crc = !unchecked;
   shape.lanes_on_demand = random.one_in(2);
+  shape.box.config.session_grace =
+      random.one_in(4) ? Duration(0) : Duration(milliseconds(random.between(50, 2000)));
+  if (options.control_cuts) {
+    draw_control_cuts(shape, random);
+  }
   return shape;
 }
 

@@ -175,6 +175,7 @@ low_watermark = 0.7
 lease_max = "10s"
 reservation_max = "2min"
 session_timeout = "1500ms"
+session_grace = "700ms"
 mode = "paced"
 time_scale = 100
 server_threads = 4
@@ -202,6 +203,7 @@ eth_port = "400Gbit/s"
   CHECK(config->lease_max == 10s);
   CHECK(config->reservation_max == 2min);
   CHECK(config->session_timeout == 1500ms);
+  CHECK(config->session_grace == 700ms);
   CHECK(config->mode == TimingMode::paced);
   CHECK(config->time_scale == 100.0);
   CHECK(config->server_threads == 4);
@@ -362,6 +364,7 @@ TEST_CASE("relations between keys are checked and answered by name", "[unit][con
       {[](BoxConfig& c) { c.low_watermark = 0; }, "low_watermark = 0: allowed is"},
       {[](BoxConfig& c) { c.lease_max = 0ns; }, "lease_max = 0ms: allowed is 10ms to 24h"},
       {[](BoxConfig& c) { c.session_timeout = 25h; }, "session_timeout = 90000000ms: allowed is"},
+      {[](BoxConfig& c) { c.session_grace = 61s; }, "session_grace = 61000ms: allowed is"},
       {[](BoxConfig& c) { c.reservation_max = -1s; }, "reservation_max = -1000ms: allowed is"},
       {[](BoxConfig& c) { c.time_scale = 0; }, "time_scale = 0: allowed is"},
       {[](BoxConfig& c) { c.time_scale = std::numeric_limits<double>::infinity(); },

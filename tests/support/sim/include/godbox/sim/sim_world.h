@@ -35,6 +35,9 @@ struct SimWorldOptions {
   // Tenants with quotas, one of which floods the pool with objects and leases; objects put layer by
   // layer, and readers that wait.
   bool tenants = false;
+  // Faults are only such as end control connections, alone or with their port, while lanes over
+  // another stand: no session may be lost, and no operation hear of it.
+  bool control_cuts = false;
   InjectedBug bug = InjectedBug::none;
   std::function<void(const std::string&)> log;  // every operation and fault; empty: none
   bool log_network = false;                     // and every event of the network
