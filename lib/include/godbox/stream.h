@@ -10,6 +10,7 @@
 
 #include <godbox/clock.h>
 #include <godbox/result.h>
+#include <godbox/traffic_class.h>
 #include <godbox/units.h>
 
 #include <functional>
@@ -38,6 +39,10 @@ class StreamEndpoint {
   [[nodiscard]] virtual std::span<const ConstSpan> send_spans() = 0;
   // The first `size_bytes` of the last send_spans() have left: the network no longer needs them.
   virtual void on_sent(std::size_t size_bytes, TimePoint now) = 0;
+  // Whose time it takes to receive or send the next bytes: a pump with more to do than it can do at
+  // once serves foreground first, and background with what is left, at least one kBackgroundShare.
+  [[nodiscard]] virtual TrafficClass receive_class() const { return TrafficClass::foreground; }
+  [[nodiscard]] virtual TrafficClass send_class() const { return TrafficClass::foreground; }
   // When on_timer is wanted next; kNever for not at all.
   [[nodiscard]] virtual TimePoint next_deadline() const = 0;
   virtual void on_timer(TimePoint now) = 0;
