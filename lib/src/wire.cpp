@@ -112,9 +112,8 @@ Result<Header> decode_header(std::span<const std::byte, kHeaderBytes> in) {
     return Error(Errc::protocol_error, fmt::format("operation {} is none", op));
   }
   if (!is_traffic_class(header.traffic_class)) {
-    return Error(Errc::protocol_error,
-                 fmt::format("traffic class {} is none",
-                             static_cast<unsigned>(header.traffic_class)));
+    return Error(Errc::protocol_error, fmt::format("traffic class {} is none",
+                                                   static_cast<unsigned>(header.traffic_class)));
   }
   if (reader.is_bad() || flags > kFlagResponse || !is_consistent(header) ||
       std::ranges::any_of(reserved, [](std::byte byte) { return byte != std::byte{0}; })) {

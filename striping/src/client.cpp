@@ -147,8 +147,8 @@ std::vector<Errc> Client::get(std::span<const GetItem> items, const CallOptions&
 std::vector<Errc> Client::get_found(const Lookup& found,
                                     std::span<const std::span<const LocalSegment>> into,
                                     const CallOptions& options) {
-  return impl_->wait_for_statuses(
-      into.size(), [&](auto done) { submit_get_found(found, into, done, options); });
+  return impl_->wait_for_statuses(into.size(),
+                                  [&](auto done) { submit_get_found(found, into, done, options); });
 }
 
 Result<Lookup> Client::lookup_prefix(std::span<const std::string_view> names) {

@@ -391,7 +391,8 @@ void start_put_layer(ClientCore& core, const std::shared_ptr<LayeredState>& put,
     return;
   }
   ++put->next_layer;
-  put->writes.push_back(std::make_shared<LayerWrite>(core, put, layer, options, std::move(on_done)));
+  put->writes.push_back(
+      std::make_shared<LayerWrite>(core, put, layer, options, std::move(on_done)));
   put->writes.back()->start(data);
 }
 

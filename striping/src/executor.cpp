@@ -67,8 +67,8 @@ struct RunRef {
   std::uint32_t run = 0;
 };
 
-// Runs that want one SuperNIC's lanes, foreground or background; when any lane will do, one queue of
-// each.
+// Runs that want one SuperNIC's lanes, foreground or background; when any lane will do, one queue
+// of each.
 struct Queue {
   std::optional<SuperNicId> super_nic;
   bool is_background = false;
@@ -171,8 +171,8 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
                                        OnBatchDone on_done, TrafficClass traffic_class) {
   GODBOX_ASSERT(on_done != nullptr);
   if (!is_traffic_class(traffic_class)) {
-    return Error(Errc::invalid_argument, fmt::format("traffic class {} is none",
-                                                     static_cast<unsigned>(traffic_class)));
+    return Error(Errc::invalid_argument,
+                 fmt::format("traffic class {} is none", static_cast<unsigned>(traffic_class)));
   }
   if (closing) {
     return Error(Errc::cancelled, "the executor is being destroyed");

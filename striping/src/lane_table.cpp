@@ -230,9 +230,9 @@ std::optional<LaneId> LaneTable::choose_sparing(std::optional<SuperNicId> super_
   return choose_of(super_nic, bytes, queued_bytes, true, now);
 }
 
-std::optional<LaneId> LaneTable::choose_of(std::optional<SuperNicId> super_nic,
-                                           std::uint64_t bytes, std::uint64_t queued_bytes,
-                                           bool is_sparing, TimePoint now) {
+std::optional<LaneId> LaneTable::choose_of(std::optional<SuperNicId> super_nic, std::uint64_t bytes,
+                                           std::uint64_t queued_bytes, bool is_sparing,
+                                           TimePoint now) {
   if (up_count_ == 0) {
     return std::nullopt;
   }

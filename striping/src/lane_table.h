@@ -132,8 +132,8 @@ class LaneTable {
     LaneStatus status;
     LaneRate rate;
     bool refused = false;
-    bool in_group = false;  // of the choose() under way
-    double finish_s = 0;    // likewise: when the run would end there
+    bool in_group = false;               // of the choose() under way
+    double finish_s = 0;                 // likewise: when the run would end there
     std::uint64_t background_bytes = 0;  // in flight
     TimePoint reopen_at = kNever;
     Duration reopen_delay{};

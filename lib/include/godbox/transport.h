@@ -62,7 +62,8 @@ struct WorkRequest {
 // What every Transport::post() refuses whatever its lanes: too_large (total_bytes above
 // kWorkBytesMax, more than kWorkSegmentsMax remote segments); invalid_argument (no bytes, lists
 // whose totals differ from total_bytes or overflow, a local piece without memory, a remote segment
-// or a CRC block of no length, a traffic class that is none). A local piece may be empty. Errc::ok for all else.
+// or a CRC block of no length, a traffic class that is none). A local piece may be empty. Errc::ok
+// for all else.
 [[nodiscard]] Errc check_work_request(const WorkRequest& request);
 
 struct Completion {

@@ -68,19 +68,19 @@ struct Le64 {
 };
 
 struct FrameHeader {
-  Le32 magic;                 //  0
-  std::uint8_t op;            //  4
-  std::uint8_t flags;         //  5
-  Le16 status;                //  6  Errc; 0 in requests
-  Le64 request_id;            //  8  chosen by the client, echoed
-  Le64 epoch;                 // 16  0 only in HELLO's request
-  Le32 body_bytes;            // 24
-  Le32 payload_bytes;         // 28
-  Le32 deadline_ms;           // 32  time the client still waits; 0: none. 0 in responses
-  Le32 body_crc32c;           // 36  of the body; 0 when there is none
-  std::uint8_t traffic_class; // 40  TrafficClass; 0 in responses
-  std::uint8_t reserved[19];  // 41  zero
-  Le32 header_crc32c;         // 60  of bytes 0..59
+  Le32 magic;                  //  0
+  std::uint8_t op;             //  4
+  std::uint8_t flags;          //  5
+  Le16 status;                 //  6  Errc; 0 in requests
+  Le64 request_id;             //  8  chosen by the client, echoed
+  Le64 epoch;                  // 16  0 only in HELLO's request
+  Le32 body_bytes;             // 24
+  Le32 payload_bytes;          // 28
+  Le32 deadline_ms;            // 32  time the client still waits; 0: none. 0 in responses
+  Le32 body_crc32c;            // 36  of the body; 0 when there is none
+  std::uint8_t traffic_class;  // 40  TrafficClass; 0 in responses
+  std::uint8_t reserved[19];   // 41  zero
+  Le32 header_crc32c;          // 60  of bytes 0..59
 };
 static_assert(sizeof(FrameHeader) == 64);
 static_assert(offsetof(FrameHeader, magic) == 0);

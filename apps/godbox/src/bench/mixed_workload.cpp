@@ -295,8 +295,8 @@ class MixedCase {
     row.gb_per_s = of(Beside::classed).rates;
     row.latencies_us = of(Beside::classed).latencies_us;
     row.extra["class"] = "foreground";
-    for (const auto& [name, part] : {std::pair("alone", of(Beside::alone)),
-                                     std::pair("unclassed", of(Beside::unclassed))}) {
+    for (const auto& [name, part] :
+         {std::pair("alone", of(Beside::alone)), std::pair("unclassed", of(Beside::unclassed))}) {
       row.extra[fmt::format("{}_gb_per_s_median", name)] = figure(summarise(part.rates).median);
       row.extra[fmt::format("{}_p50_us", name)] = figure(percentile(part.latencies_us, 50));
       row.extra[fmt::format("{}_p99_us", name)] = figure(percentile(part.latencies_us, 99));

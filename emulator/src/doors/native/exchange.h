@@ -2,7 +2,8 @@
 //
 // The requests of one connection, each from its header to the last byte of its reply. Replies
 // become sendable at their time, in the order of these times (ties: as they were queued), those of
-// foreground requests before those of background ones that have not begun to leave, and are offered as header bytes plus spans of DRAM channel memory that stay pinned until they have left.
+// foreground requests before those of background ones that have not begun to leave, and are offered
+// as header bytes plus spans of DRAM channel memory that stay pinned until they have left.
 // Thread-safety: the network's thread. Ownership: exchanges belong to the table and are reused, so
 // a warm one allocates nothing. Units: bytes, TimePoints. Errors: none.
 #pragma once
