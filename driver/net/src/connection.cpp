@@ -182,6 +182,7 @@ void Connection::serve(Turn turn, std::size_t budget_bytes) {
   bool has_background = false;  // left for its turn
   while (is_active && budget_bytes > 0 && state_ == State::open) {
     const bool reads_later = is_for_later(endpoint_->receive_class());
+    is_paused_ = is_paused_ && !reads_later;
     is_active = is_readable_ && !reads_later && receive_some(budget_bytes);
     if (state_ != State::open) {
       return;

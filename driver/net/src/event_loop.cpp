@@ -182,6 +182,9 @@ void EventLoop::hear_before(TimePoint due) {
   }
   poll_handlers(kPolledHandlersMax + 2 * connections_.size());
   serve_queued();
+  for (std::size_t left = background_.size(); left > 0; --left) {
+    serve_background();
+  }
 }
 
 // Ends what was due at `due`, and runs the ticks.

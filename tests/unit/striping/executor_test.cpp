@@ -864,7 +864,7 @@ TEST_CASE("background holds a share of each lane while foreground is about, all 
 TEST_CASE("background gets its share however much foreground there is", "[unit]") {
   Rig rig(2);
   Job background;
-  for (int i = 0; i < 32; ++i) {
+  for (int i = 0; i < 64; ++i) {
     add_unbacked(background, WorkOp::read, kMi);
   }
   // 320 MiB of foreground: more than 150 ms of the two lanes, of which an eighth is background's.
