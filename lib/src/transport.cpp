@@ -4,6 +4,9 @@
 namespace godbox {
 
 Errc check_work_request(const WorkRequest& request) {
+  if (!is_traffic_class(request.traffic_class)) {
+    return Errc::invalid_argument;
+  }
   if (request.total_bytes > kWorkBytesMax || request.remote.size() > kWorkSegmentsMax) {
     return Errc::too_large;
   }

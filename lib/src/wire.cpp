@@ -49,7 +49,9 @@ bool may_carry_payload(Op op, bool is_response) {
 
 // What a header says beyond its own fields' ranges; the encoder asserts what the decoder checks.
 bool is_consistent(const Header& header) {
-  return (header.is_response ? header.deadline_ms == 0 : header.status == Errc::ok) &&
+  return (header.is_response
+              ? header.deadline_ms == 0 && header.traffic_class == TrafficClass::foreground
+              : header.status == Errc::ok) &&
          (header.body_bytes > 0 || header.body_crc32c == 0) &&
          (header.payload_bytes == 0 || may_carry_payload(header.op, header.is_response));
 }
@@ -58,7 +60,7 @@ bool is_consistent(const Header& header) {
 
 void encode_header(const Header& header, std::span<std::byte, kHeaderBytes> out) {
   GODBOX_ASSERT(header.body_bytes <= kBodyBytesMax && header.payload_bytes <= kPayloadBytesMax);
-  GODBOX_ASSERT(is_consistent(header));
+  GODBOX_ASSERT(is_consistent(header) && is_traffic_class(header.traffic_class));
   ByteWriter writer(out);
   writer.put_at(offsetof(FrameHeader, magic), kMagic);
   writer.put_at(offsetof(FrameHeader, op), static_cast<std::uint8_t>(header.op));
@@ -70,6 +72,8 @@ void encode_header(const Header& header, std::span<std::byte, kHeaderBytes> out)
   writer.put_at(offsetof(FrameHeader, payload_bytes), header.payload_bytes);
   writer.put_at(offsetof(FrameHeader, deadline_ms), header.deadline_ms);
   writer.put_at(offsetof(FrameHeader, body_crc32c), header.body_crc32c);
+  writer.put_at(offsetof(FrameHeader, traffic_class),
+                static_cast<std::uint8_t>(header.traffic_class));
   constexpr std::array<std::byte, sizeof(FrameHeader::reserved)> kReserved{};
   writer.put_bytes(kReserved);
   writer.put_at(offsetof(FrameHeader, header_crc32c), crc32c(out.first<kHeaderCrcOffset>()));
@@ -97,6 +101,7 @@ Result<Header> decode_header(std::span<const std::byte, kHeaderBytes> in) {
   header.payload_bytes = reader.get<std::uint32_t>();
   header.deadline_ms = reader.get<std::uint32_t>();
   header.body_crc32c = reader.get<std::uint32_t>();
+  header.traffic_class = static_cast<TrafficClass>(reader.get<std::uint8_t>());
   const ConstSpan reserved = reader.get_bytes(sizeof(FrameHeader::reserved));
 
   if (header.body_bytes > kBodyBytesMax || header.payload_bytes > kPayloadBytesMax) {
@@ -105,6 +110,10 @@ Result<Header> decode_header(std::span<const std::byte, kHeaderBytes> in) {
   }
   if (!is_operation(op)) {
     return Error(Errc::protocol_error, fmt::format("operation {} is none", op));
+  }
+  if (!is_traffic_class(header.traffic_class)) {
+    return Error(Errc::protocol_error, fmt::format("traffic class {} is none",
+                                                   static_cast<unsigned>(header.traffic_class)));
   }
   if (reader.is_bad() || flags > kFlagResponse || !is_consistent(header) ||
       std::ranges::any_of(reserved, [](std::byte byte) { return byte != std::byte{0}; })) {

@@ -74,18 +74,20 @@ bool Client::is_open() const { return impl_->core.is_open(); }
 ConnectionId Client::control_connection() const { return impl_->core.control_connection(); }
 std::uint64_t Client::sessions_resumed() const { return impl_->core.sessions_resumed(); }
 
-void Client::submit_put(std::span<const PutItem> items, OnStatuses on_done) {
-  start_put(impl_->core, items, std::move(on_done));
+void Client::submit_put(std::span<const PutItem> items, OnStatuses on_done,
+                        const CallOptions& options) {
+  start_put(impl_->core, items, options, std::move(on_done));
 }
 
-void Client::submit_get(std::span<const GetItem> items, OnStatuses on_done) {
-  start_get(impl_->core, items, std::move(on_done));
+void Client::submit_get(std::span<const GetItem> items, OnStatuses on_done,
+                        const CallOptions& options) {
+  start_get(impl_->core, items, options, std::move(on_done));
 }
 
 void Client::submit_get_found(const Lookup& found,
                               std::span<const std::span<const LocalSegment>> into,
-                              OnStatuses on_done) {
-  start_get_found(impl_->core, found, into, std::move(on_done));
+                              OnStatuses on_done, const CallOptions& options) {
+  start_get_found(impl_->core, found, into, options, std::move(on_done));
 }
 
 void Client::submit_lookup(std::span<const std::string_view> names, bool prefix, OnLookup on_done) {
@@ -102,8 +104,8 @@ void Client::submit_begin_layers(std::span<const LayeredItem> items, OnLayeredPu
 
 void Client::submit_put_layer(const LayeredPut& put, std::uint32_t layer,
                               std::span<const std::span<const LocalSegment>> data,
-                              OnStatuses on_done) {
-  start_put_layer(impl_->core, put.state_, layer, data, std::move(on_done));
+                              OnStatuses on_done, const CallOptions& options) {
+  start_put_layer(impl_->core, put.state_, layer, data, options, std::move(on_done));
 }
 
 void Client::submit_wait(std::span<const std::string_view> names, std::uint32_t layer,
@@ -113,8 +115,8 @@ void Client::submit_wait(std::span<const std::string_view> names, std::uint32_t 
 
 void Client::submit_get_layer(const Lookup& found, std::uint32_t layer,
                               std::span<const std::span<const LocalSegment>> into,
-                              OnStatuses on_done) {
-  start_get_layer(impl_->core, found, layer, into, std::move(on_done));
+                              OnStatuses on_done, const CallOptions& options) {
+  start_get_layer(impl_->core, found, layer, into, options, std::move(on_done));
 }
 
 void Client::submit_retain(std::span<const wire::RetainItem> items, OnStatuses on_done) {
@@ -134,18 +136,21 @@ void Client::release(Lookup& found) {
   found.lease_until = TimePoint{};
 }
 
-std::vector<Errc> Client::put(std::span<const PutItem> items) {
-  return impl_->wait_for_statuses(items.size(), [&](auto done) { submit_put(items, done); });
+std::vector<Errc> Client::put(std::span<const PutItem> items, const CallOptions& options) {
+  return impl_->wait_for_statuses(items.size(),
+                                  [&](auto done) { submit_put(items, done, options); });
 }
 
-std::vector<Errc> Client::get(std::span<const GetItem> items) {
-  return impl_->wait_for_statuses(items.size(), [&](auto done) { submit_get(items, done); });
+std::vector<Errc> Client::get(std::span<const GetItem> items, const CallOptions& options) {
+  return impl_->wait_for_statuses(items.size(),
+                                  [&](auto done) { submit_get(items, done, options); });
 }
 
 std::vector<Errc> Client::get_found(const Lookup& found,
-                                    std::span<const std::span<const LocalSegment>> into) {
+                                    std::span<const std::span<const LocalSegment>> into,
+                                    const CallOptions& options) {
   return impl_->wait_for_statuses(into.size(),
-                                  [&](auto done) { submit_get_found(found, into, done); });
+                                  [&](auto done) { submit_get_found(found, into, done, options); });
 }
 
 Result<Lookup> Client::lookup_prefix(std::span<const std::string_view> names) {
@@ -165,9 +170,10 @@ Result<LayeredPut> Client::begin_layers(std::span<const LayeredItem> items) {
 }
 
 std::vector<Errc> Client::put_layer(const LayeredPut& put, std::uint32_t layer,
-                                    std::span<const std::span<const LocalSegment>> data) {
-  return impl_->wait_for_statuses(data.size(),
-                                  [&](auto done) { submit_put_layer(put, layer, data, done); });
+                                    std::span<const std::span<const LocalSegment>> data,
+                                    const CallOptions& options) {
+  return impl_->wait_for_statuses(
+      data.size(), [&](auto done) { submit_put_layer(put, layer, data, done, options); });
 }
 
 Result<Lookup> Client::wait(std::span<const std::string_view> names, std::uint32_t layer,
@@ -176,9 +182,10 @@ Result<Lookup> Client::wait(std::span<const std::string_view> names, std::uint32
 }
 
 std::vector<Errc> Client::get_layer(const Lookup& found, std::uint32_t layer,
-                                    std::span<const std::span<const LocalSegment>> into) {
-  return impl_->wait_for_statuses(into.size(),
-                                  [&](auto done) { submit_get_layer(found, layer, into, done); });
+                                    std::span<const std::span<const LocalSegment>> into,
+                                    const CallOptions& options) {
+  return impl_->wait_for_statuses(
+      into.size(), [&](auto done) { submit_get_layer(found, layer, into, done, options); });
 }
 
 std::vector<Errc> Client::retain(std::span<const wire::RetainItem> items) {
@@ -234,18 +241,22 @@ Result<void> Client::free(Region& region) {
 }
 
 void Client::submit_region(WorkOp op, const Region& region, std::span<const RegionPiece> pieces,
-                           std::function<void(Errc)> on_done) {
-  start_region(impl_->core, op, region, pieces, std::move(on_done));
+                           std::function<void(Errc)> on_done, const CallOptions& options) {
+  start_region(impl_->core, op, region, pieces, options, std::move(on_done));
 }
 
-Errc Client::write(const Region& region, std::span<const RegionPiece> pieces) {
+Errc Client::write(const Region& region, std::span<const RegionPiece> pieces,
+                   const CallOptions& options) {
   return impl_->wait_for<Errc>(
-      [&](auto done) { submit_region(WorkOp::write, region, pieces, done); }, Errc::cancelled);
+      [&](auto done) { submit_region(WorkOp::write, region, pieces, done, options); },
+      Errc::cancelled);
 }
 
-Errc Client::read(const Region& region, std::span<const RegionPiece> pieces) {
+Errc Client::read(const Region& region, std::span<const RegionPiece> pieces,
+                  const CallOptions& options) {
   return impl_->wait_for<Errc>(
-      [&](auto done) { submit_region(WorkOp::read, region, pieces, done); }, Errc::cancelled);
+      [&](auto done) { submit_region(WorkOp::read, region, pieces, done, options); },
+      Errc::cancelled);
 }
 
 bool Client::progress(TimePoint until) { return impl_->core.progress(until); }

@@ -182,12 +182,14 @@ void ClientCore::tell(wire::Op op, const wire::Body& body) {
   send(op, body, now() + kTellTimeout, [](Errc, ConstSpan) {});
 }
 
-void ClientCore::run_batch(std::span<const Transfer> transfers, TimePoint deadline, OnBatch then) {
+void ClientCore::run_batch(std::span<const Transfer> transfers, TimePoint deadline,
+                           const CallOptions& options, OnBatch then) {
   const std::uint64_t number = next_batch_++;
   Result<BatchId> submitted = Error(lost_);
   if (lost_ == Errc::ok) {
     submitted = executor_->submit(
-        transfers, deadline, [this, number, then](std::span<const Errc> statuses) {
+        transfers, deadline,
+        [this, number, then](std::span<const Errc> statuses) {
           batches_.erase(number);
           if (lost_ == Errc::ok) {
             then(statuses);
@@ -196,7 +198,8 @@ void ClientCore::run_batch(std::span<const Transfer> transfers, TimePoint deadli
           std::vector<Errc> mapped(statuses.begin(), statuses.end());
           std::replace(mapped.begin(), mapped.end(), Errc::cancelled, lost_);
           then(mapped);
-        });
+        },
+        options.traffic_class);
   }
   if (submitted) {
     batches_.emplace(number, *submitted);

@@ -69,7 +69,8 @@ class ClientCore {
   void tell(wire::Op op, const wire::Body& body);
 
   // Runs a batch of transfers, which stay where they are until `then` runs; once, in step().
-  void run_batch(std::span<const Transfer> transfers, TimePoint deadline, OnBatch then);
+  void run_batch(std::span<const Transfer> transfers, TimePoint deadline,
+                 const CallOptions& options, OnBatch then);
   // Learns the layouts of the extents' slabs, which are kept as long as the hold that `then` is
   // given; it may run before this returns. A slab that the box does not know any more is no error:
   // what lay there is gone (knows_slabs_of). queue_full: more than kSlabLayoutsMax are in use.
@@ -303,11 +304,13 @@ void find_objects(ClientCore& core, std::span<const std::string_view> names, boo
                   TimePoint deadline, Client::OnLookup on_done);
 
 // The operations; each calls back once, in step().
-void start_put(ClientCore& core, std::span<const PutItem> items, Client::OnStatuses on_done);
-void start_get(ClientCore& core, std::span<const GetItem> items, Client::OnStatuses on_done);
+void start_put(ClientCore& core, std::span<const PutItem> items, const CallOptions& options,
+               Client::OnStatuses on_done);
+void start_get(ClientCore& core, std::span<const GetItem> items, const CallOptions& options,
+               Client::OnStatuses on_done);
 void start_get_found(ClientCore& core, const Lookup& found,
                      std::span<const std::span<const LocalSegment>> into,
-                     Client::OnStatuses on_done);
+                     const CallOptions& options, Client::OnStatuses on_done);
 void start_lookup(ClientCore& core, std::span<const std::string_view> names, bool prefix,
                   Client::OnLookup on_done);
 void start_remove(ClientCore& core, std::span<const std::string_view> names,
@@ -316,18 +319,19 @@ void start_begin_layers(ClientCore& core, std::span<const LayeredItem> items,
                         Client::OnLayeredPut on_done);
 void start_put_layer(ClientCore& core, const std::shared_ptr<LayeredState>& put,
                      std::uint32_t layer, std::span<const std::span<const LocalSegment>> data,
-                     Client::OnStatuses on_done);
+                     const CallOptions& options, Client::OnStatuses on_done);
 void start_wait(ClientCore& core, std::span<const std::string_view> names, std::uint32_t layer,
                 Duration wait, Client::OnLookup on_done);
 void start_get_layer(ClientCore& core, const Lookup& found, std::uint32_t layer,
                      std::span<const std::span<const LocalSegment>> into,
-                     Client::OnStatuses on_done);
+                     const CallOptions& options, Client::OnStatuses on_done);
 void start_retain(ClientCore& core, std::span<const wire::RetainItem> items,
                   Client::OnStatuses on_done);
 void start_events(ClientCore& core, const wire::EventsRequest& request, Client::OnEvents on_done);
 // Appends what a LOOKUP or WAIT has answered.
 void append_found(const wire::LookupReply& reply, Lookup& found);
 void start_region(ClientCore& core, WorkOp op, const Region& region,
-                  std::span<const RegionPiece> pieces, std::function<void(Errc)> on_done);
+                  std::span<const RegionPiece> pieces, const CallOptions& options,
+                  std::function<void(Errc)> on_done);
 
 }  // namespace godbox::striping

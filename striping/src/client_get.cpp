@@ -24,12 +24,16 @@ struct Destinations {
 // Reads objects that a lookup has found.
 class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
  public:
-  ReadOperation(ClientCore& core, Destinations into, TimePoint deadline, Client::OnStatuses on_done)
+  ReadOperation(ClientCore& core, Destinations into, const CallOptions& options,
+                Client::OnStatuses on_done)
       : core_(core),
         into_(std::move(into)),
-        deadline_(deadline),
+        options_(options),
+        deadline_(core.call_deadline()),
         on_done_(std::move(on_done)),
         statuses_(into_.ranges.size()) {}
+
+  [[nodiscard]] TimePoint deadline() const { return deadline_; }
 
   void fail(Errc status) {
     statuses_.assign(statuses_.size(), status);
@@ -137,7 +141,7 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
                             .crc32c = std::span(found_.crc32c).subspan(object.crc_begin, crcs)});
     }
     core_.run_batch(
-        transfers_, deadline_,
+        transfers_, deadline_, options_,
         [self = shared_from_this()](std::span<const Errc> statuses) { self->on_read(statuses); });
   }
 
@@ -158,6 +162,7 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
 
   ClientCore& core_;
   Destinations into_;
+  const CallOptions options_;
   const TimePoint deadline_;
   Client::OnStatuses on_done_;
   std::vector<Errc> statuses_;
@@ -169,7 +174,8 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
 
 }  // namespace
 
-void start_get(ClientCore& core, std::span<const GetItem> items, Client::OnStatuses on_done) {
+void start_get(ClientCore& core, std::span<const GetItem> items, const CallOptions& options,
+               Client::OnStatuses on_done) {
   if (!begin_operation(core, items.size(), on_done)) {
     return;
   }
@@ -179,14 +185,13 @@ void start_get(ClientCore& core, std::span<const GetItem> items, Client::OnStatu
     names.push_back(item.name);
     into.add(item.into);
   }
-  const TimePoint deadline = core.call_deadline();
   auto read = std::make_shared<ReadOperation>(
-      core, std::move(into), deadline,
+      core, std::move(into), options,
       [&core, on_done = std::move(on_done)](std::span<const Errc> statuses) {
         core.end_operation();
         on_done(statuses);
       });
-  find_objects(core, names, false, deadline, [read](Result<Lookup> found) {
+  find_objects(core, names, false, read->deadline(), [read](Result<Lookup> found) {
     if (found) {
       read->start(std::move(*found));
     } else {
@@ -197,7 +202,7 @@ void start_get(ClientCore& core, std::span<const GetItem> items, Client::OnStatu
 
 void start_get_found(ClientCore& core, const Lookup& found,
                      std::span<const std::span<const LocalSegment>> into,
-                     Client::OnStatuses on_done) {
+                     const CallOptions& options, Client::OnStatuses on_done) {
   if (!begin_operation(core, into.size(), on_done)) {
     return;
   }
@@ -206,7 +211,7 @@ void start_get_found(ClientCore& core, const Lookup& found,
     destinations.add(pieces);
   }
   auto read = std::make_shared<ReadOperation>(
-      core, std::move(destinations), core.call_deadline(),
+      core, std::move(destinations), options,
       [&core, on_done = std::move(on_done)](std::span<const Errc> statuses) {
         core.end_operation();
         on_done(statuses);

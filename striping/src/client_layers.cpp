@@ -78,10 +78,11 @@ class LayeredState {
 class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
  public:
   LayerWrite(ClientCore& core, std::shared_ptr<LayeredState> put, std::uint32_t layer,
-             Client::OnStatuses on_done)
+             const CallOptions& options, Client::OnStatuses on_done)
       : core_(core),
         put_(std::move(put)),
         layer_(layer),
+        options_(options),
         deadline_(core.call_deadline()),
         on_done_(std::move(on_done)),
         statuses_(put_->items.size()) {}
@@ -100,7 +101,7 @@ class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
       core_.defer([self = shared_from_this()] { self->on_written({}); });
       return;
     }
-    core_.run_batch(transfers_, deadline_,
+    core_.run_batch(transfers_, deadline_, options_,
                     [self = shared_from_this()](std::span<const Errc> statuses) {
                       self->on_written(statuses);
                     });
@@ -233,6 +234,7 @@ class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
   ClientCore& core_;
   std::shared_ptr<LayeredState> put_;
   const std::uint32_t layer_;
+  const CallOptions options_;
   const TimePoint deadline_;
   Client::OnStatuses on_done_;
   std::vector<Errc> statuses_;
@@ -377,7 +379,7 @@ void start_begin_layers(ClientCore& core, std::span<const LayeredItem> items,
 
 void start_put_layer(ClientCore& core, const std::shared_ptr<LayeredState>& put,
                      std::uint32_t layer, std::span<const std::span<const LocalSegment>> data,
-                     Client::OnStatuses on_done) {
+                     const CallOptions& options, Client::OnStatuses on_done) {
   if (!begin_operation(core, data.size(), on_done)) {
     return;
   }
@@ -389,7 +391,8 @@ void start_put_layer(ClientCore& core, const std::shared_ptr<LayeredState>& put,
     return;
   }
   ++put->next_layer;
-  put->writes.push_back(std::make_shared<LayerWrite>(core, put, layer, std::move(on_done)));
+  put->writes.push_back(
+      std::make_shared<LayerWrite>(core, put, layer, options, std::move(on_done)));
   put->writes.back()->start(data);
 }
 
@@ -442,8 +445,8 @@ void start_wait(ClientCore& core, std::span<const std::string_view> names, std::
 
 void start_get_layer(ClientCore& core, const Lookup& found, std::uint32_t layer,
                      std::span<const std::span<const LocalSegment>> into,
-                     Client::OnStatuses on_done) {
-  start_get_found(core, layer_of(found, layer), into, std::move(on_done));
+                     const CallOptions& options, Client::OnStatuses on_done) {
+  start_get_found(core, layer_of(found, layer), into, options, std::move(on_done));
 }
 
 void start_retain(ClientCore& core, std::span<const wire::RetainItem> items,

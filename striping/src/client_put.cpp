@@ -47,8 +47,12 @@ std::uint64_t body_cost(const PutItem& item) {
 class PutPart : public std::enable_shared_from_this<PutPart> {
  public:
   PutPart(ClientCore& core, std::shared_ptr<StatusGather> gather, std::size_t first,
-          TimePoint deadline)
-      : core_(core), gather_(std::move(gather)), first_(first), deadline_(deadline) {}
+          const CallOptions& options, TimePoint deadline)
+      : core_(core),
+        gather_(std::move(gather)),
+        first_(first),
+        options_(options),
+        deadline_(deadline) {}
 
   void start(std::span<const PutItem> items) {
     wire::ReserveRequest request;
@@ -155,7 +159,7 @@ class PutPart : public std::enable_shared_from_this<PutPart> {
     if (transfers_.empty()) {
       return commit();
     }
-    core_.run_batch(transfers_, deadline_,
+    core_.run_batch(transfers_, deadline_, options_,
                     [self = shared_from_this()](std::span<const Errc> statuses) {
                       self->on_written(statuses);
                     });
@@ -260,6 +264,7 @@ class PutPart : public std::enable_shared_from_this<PutPart> {
   ClientCore& core_;
   std::shared_ptr<StatusGather> gather_;
   const std::size_t first_;  // of the whole call's items
+  const CallOptions options_;
   const TimePoint deadline_;
   Duration commit_delay_ = kCommitDelayMin;
   std::vector<Item> items_;
@@ -272,7 +277,8 @@ class PutPart : public std::enable_shared_from_this<PutPart> {
 
 }  // namespace
 
-void start_put(ClientCore& core, std::span<const PutItem> items, Client::OnStatuses on_done) {
+void start_put(ClientCore& core, std::span<const PutItem> items, const CallOptions& options,
+               Client::OnStatuses on_done) {
   if (!begin_operation(core, items.size(), on_done)) {
     return;
   }
@@ -282,7 +288,7 @@ void start_put(ClientCore& core, std::span<const PutItem> items, Client::OnStatu
       StatusGather{core, std::move(on_done), std::vector<Errc>(items.size()), ranges.size()});
   const TimePoint deadline = core.call_deadline();
   for (const ItemRange& range : ranges) {
-    std::make_shared<PutPart>(core, gather, range.first, deadline)
+    std::make_shared<PutPart>(core, gather, range.first, options, deadline)
         ->start(items.subspan(range.first, range.count));
   }
 }

@@ -12,8 +12,9 @@ namespace {
 
 class RegionOperation : public std::enable_shared_from_this<RegionOperation> {
  public:
-  RegionOperation(ClientCore& core, WorkOp op, RKey key, std::function<void(Errc)> on_done)
-      : core_(core), op_(op), key_(key), on_done_(std::move(on_done)) {}
+  RegionOperation(ClientCore& core, WorkOp op, RKey key, const CallOptions& options,
+                  std::function<void(Errc)> on_done)
+      : core_(core), op_(op), key_(key), options_(options), on_done_(std::move(on_done)) {}
 
   void start(const Region& region, std::span<const RegionPiece> pieces) {
     const TimePoint deadline = core_.call_deadline();
@@ -81,7 +82,7 @@ class RegionOperation : public std::enable_shared_from_this<RegionOperation> {
       return;
     }
     transfer_ = {.op = op_, .key = key_, .extents = extents_, .local = locals_, .crc32c = {}};
-    core_.run_batch({&transfer_, 1}, deadline,
+    core_.run_batch({&transfer_, 1}, deadline, options_,
                     [self = shared_from_this()](std::span<const Errc> statuses) {
                       self->finish(statuses.front());
                     });
@@ -95,6 +96,7 @@ class RegionOperation : public std::enable_shared_from_this<RegionOperation> {
   ClientCore& core_;
   const WorkOp op_;
   const RKey key_;
+  const CallOptions options_;
   std::function<void(Errc)> on_done_;
   std::vector<Extent> extents_;
   std::vector<LocalSegment> locals_;
@@ -105,12 +107,13 @@ class RegionOperation : public std::enable_shared_from_this<RegionOperation> {
 }  // namespace
 
 void start_region(ClientCore& core, WorkOp op, const Region& region,
-                  std::span<const RegionPiece> pieces, std::function<void(Errc)> on_done) {
+                  std::span<const RegionPiece> pieces, const CallOptions& options,
+                  std::function<void(Errc)> on_done) {
   if (!core.begin_operation()) {
     core.refuse_operation(std::move(on_done));
     return;
   }
-  std::make_shared<RegionOperation>(core, op, region.key, std::move(on_done))
+  std::make_shared<RegionOperation>(core, op, region.key, options, std::move(on_done))
       ->start(region, pieces);
 }
 

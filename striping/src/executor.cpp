@@ -4,6 +4,8 @@
 #include <godbox/ring_queue.h>
 #include <godbox/striping/executor.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -16,6 +18,12 @@ constexpr std::size_t kPollMax = 64;
 // While runs wait for a better lane than those that are free, the choice is looked at again so
 // often.
 constexpr Duration kRechoosePeriod = std::chrono::milliseconds(10);
+
+// Foreground work is about until so long after its last batch has ended: a decoder that gets one
+// block after the other shall not find the lanes full each time.
+constexpr Duration kForegroundFor = std::chrono::milliseconds(10);
+// What background can be owed at most by the lanes, for foreground work that went first.
+constexpr std::uint64_t kBackgroundDueMax = 4 * std::uint64_t{kRunBytesMax};
 
 // After these nothing that the session holds is worth another try.
 bool ends_batch(Errc status) { return status == Errc::wrong_epoch || status == Errc::session_lost; }
@@ -45,6 +53,7 @@ struct Batch {
   bool finished = false;  // all runs are done, the callback is due
   std::span<const Transfer> transfers;
   TimePoint deadline{};
+  TrafficClass traffic_class = TrafficClass::foreground;
   Executor::OnBatchDone on_done;
   Plan plan;
   std::vector<Run> runs;
@@ -58,9 +67,11 @@ struct RunRef {
   std::uint32_t run = 0;
 };
 
-// Runs that want one SuperNIC's lanes; the only queue when any lane will do.
+// Runs that want one SuperNIC's lanes, foreground or background; when any lane will do, one queue
+// of each.
 struct Queue {
   std::optional<SuperNicId> super_nic;
+  bool is_background = false;
   RingQueue<RunRef> runs;
   std::uint64_t bytes = 0;
 };
@@ -92,13 +103,14 @@ struct Executor::Impl {
 
   // --- Batches ---
   Result<BatchId> submit(std::span<const Transfer> transfers, TimePoint deadline,
-                         OnBatchDone on_done);
+                         OnBatchDone on_done, TrafficClass traffic_class);
   void end_batch(std::uint32_t slot, Errc status);
   void deliver(std::uint32_t slot);
   bool deliver_finished();
   void cancel(std::uint32_t slot, TimePoint now);
   std::uint32_t take_slot();
-  std::uint32_t queue_for(SuperNicId super_nic);
+  std::uint32_t queue_for(SuperNicId super_nic, TrafficClass traffic_class);
+  [[nodiscard]] bool is_foreground_about(TimePoint now) const;
 
   // --- Runs ---
   void enqueue(RunRef ref, bool first);
@@ -118,8 +130,11 @@ struct Executor::Impl {
   void fence_lanes_of_ending(const std::vector<std::uint32_t>& slots);
   void fence_suspects();
   bool post_queued(TimePoint now);
+  bool post_due_background(TimePoint now);
+  std::optional<LaneId> choose_lane(const Queue& queue, std::uint64_t bytes, TimePoint now);
+  void count_shares(const Queue& queue, std::uint64_t bytes);
   bool post_front(Queue& queue, TimePoint now);
-  [[nodiscard]] std::uint64_t bytes_ahead() const;
+  [[nodiscard]] std::uint64_t bytes_ahead(TrafficClass traffic_class) const;
   std::uint32_t take_flight(LaneId lane, RunRef ref);
   void release_flight(std::uint32_t index);
   void forget_queued(std::uint32_t slot);
@@ -139,6 +154,9 @@ struct Executor::Impl {
 
   std::vector<Queue> queues;
   std::size_t queue_turn = 0;
+  std::uint64_t background_due_bytes = 0;  // what foreground has sent since it waits earns it
+  std::size_t foreground_batches = 0;
+  TimePoint foreground_until{};  // with none of them active
   TimePoint rechoose_at = kNever;
   std::vector<Flight> flights;
   std::vector<std::uint32_t> free_flights;
@@ -150,8 +168,12 @@ struct Executor::Impl {
 };
 
 Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, TimePoint deadline,
-                                       OnBatchDone on_done) {
+                                       OnBatchDone on_done, TrafficClass traffic_class) {
   GODBOX_ASSERT(on_done != nullptr);
+  if (!is_traffic_class(traffic_class)) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("traffic class {} is none", static_cast<unsigned>(traffic_class)));
+  }
   if (closing) {
     return Error(Errc::cancelled, "the executor is being destroyed");
   }
@@ -161,10 +183,13 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
   const std::uint32_t slot = take_slot();
   Batch& batch = *batches[slot];
   planner.lane_count = lanes.up_count() > 0 ? lanes.up_count() : lanes.lane_count();
+  const TimePoint now = clock.now();
+  const bool gives_way = is_background(traffic_class) && is_foreground_about(now);
+  const std::uint64_t run_bytes_max = gives_way ? kBusyRunBytesMax : kRunBytesMax;
   planner.run_bytes_max = static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(lanes.bytes_granted_min().value_or(kRunBytesMax), kRunBytesMax));
-  planner.bytes_ahead = bytes_ahead();
-  const std::optional<LaneId> probe = lanes.plan_probe(clock.now(), planner.bytes_ahead);
+      std::min(lanes.bytes_granted_min().value_or(run_bytes_max), run_bytes_max));
+  planner.bytes_ahead = bytes_ahead(traffic_class);
+  const std::optional<LaneId> probe = lanes.plan_probe(now, planner.bytes_ahead);
   planner.probe_first = probe.has_value();
   const Result<void> planned = make_plan(transfers, planner, batch.plan);
   if (!planned) {
@@ -175,19 +200,21 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
   batch.finished = false;
   batch.transfers = transfers;
   batch.deadline = deadline;
+  batch.traffic_class = traffic_class;
   batch.on_done = std::move(on_done);
   batch.ending = Errc::ok;
   batch.statuses.assign(transfers.size(), Errc::ok);
   batch.runs.clear();
   batch.runs_left = batch.plan.runs.size();
   batches_active += 1;
+  foreground_batches += is_background(traffic_class) ? 0U : 1U;
   has_news = true;
   earliest_deadline = std::min(earliest_deadline, deadline);
   for (const PlannedRun& planned_run : batch.plan.runs) {
     batch.runs.push_back({.slice_begin = planned_run.slice_begin,
                           .slice_count = planned_run.slice_count,
                           .bytes = planned_run.total_bytes,
-                          .queue = queue_for(planned_run.super_nic),
+                          .queue = queue_for(planned_run.super_nic, traffic_class),
                           .op = planned_run.op});
     if (batch.runs.size() == 1 && planned_run.total_bytes <= kRunBytesMin) {
       batch.runs.front().probe = probe;
@@ -201,15 +228,15 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
   return BatchId(pack(slot, batch.generation));
 }
 
-// Queued or in flight, as far as it keeps lanes busy that the next batch may use: of `affine` that
-// is not known, as each SuperNIC has its own.
-std::uint64_t Executor::Impl::bytes_ahead() const {
+// Queued or in flight, as far as it keeps lanes busy that the next batch of this class may use: of
+// `affine` that is not known, as each SuperNIC has its own.
+std::uint64_t Executor::Impl::bytes_ahead(TrafficClass traffic_class) const {
   if (options.policy == LanePolicy::affine) {
     return 0;
   }
   std::uint64_t bytes = lanes.bytes_in_flight(kBusyRunBytesMax);
   for (const Queue& queue : queues) {
-    bytes += queue.bytes;
+    bytes += queue.is_background && !is_background(traffic_class) ? 0 : queue.bytes;
   }
   return bytes;
 }
@@ -224,18 +251,23 @@ std::uint32_t Executor::Impl::take_slot() {
   return slot;
 }
 
-std::uint32_t Executor::Impl::queue_for(SuperNicId super_nic) {
+bool Executor::Impl::is_foreground_about(TimePoint now) const {
+  return foreground_batches > 0 || now < foreground_until;
+}
+
+std::uint32_t Executor::Impl::queue_for(SuperNicId super_nic, TrafficClass traffic_class) {
   std::optional<SuperNicId> wanted;
   if (options.policy == LanePolicy::affine) {
     wanted = super_nic;
   }
   for (std::uint32_t i = 0; i < queues.size(); ++i) {
-    if (queues[i].super_nic == wanted) {
+    if (queues[i].super_nic == wanted && queues[i].is_background == is_background(traffic_class)) {
       return i;
     }
   }
   queues.emplace_back();
   queues.back().super_nic = wanted;
+  queues.back().is_background = is_background(traffic_class);
   return static_cast<std::uint32_t>(queues.size() - 1);
 }
 
@@ -274,6 +306,10 @@ void Executor::Impl::deliver(std::uint32_t slot) {
     return;  // its callback is running right now
   }
   batches_active -= 1;
+  if (!is_background(batch.traffic_class)) {
+    foreground_batches -= 1;
+    foreground_until = clock.now() + kForegroundFor;
+  }
   OnBatchDone on_done = std::exchange(batch.on_done, nullptr);
   on_done(batch.statuses);
   batch.active = false;
@@ -466,7 +502,8 @@ void Executor::Impl::complete(const Completion& completion, TimePoint now) {
   const Flight flight = flights[index];
   release_flight(index);
   const Run& run = batches[flight.ref.batch]->runs[flight.ref.run];
-  lanes.on_completed(flight.lane, run.bytes, completion.status == Errc::ok, now);
+  lanes.on_completed(flight.lane, run.bytes, batches[flight.ref.batch]->traffic_class,
+                     completion.status == Errc::ok, now);
   counters.bytes_done += completion.status == Errc::ok ? run.bytes : 0;
   settle(flight.ref, flight.lane, completion.status);
 }
@@ -474,6 +511,7 @@ void Executor::Impl::complete(const Completion& completion, TimePoint now) {
 // Ends all requests of a lane. Those of batches that go on are queued again, at the front.
 void Executor::Impl::fence(LaneId lane) {
   transport.fence(lane);
+  lanes.on_fenced(lane);
   counters.lanes_fenced += 1;
   for (std::uint32_t i = 0; i < flights.size(); ++i) {
     if (!flights[i].active || flights[i].lane != lane) {
@@ -542,16 +580,60 @@ bool Executor::Impl::expire(TimePoint now) {
 bool Executor::Impl::post_queued(TimePoint now) {
   bool any = false;
   bool waiting = false;
-  for (std::size_t step = 0; step < queues.size(); ++step) {
-    Queue& queue = queues[(queue_turn + step) % queues.size()];
-    while (!queue.runs.empty() && post_front(queue, now)) {
-      any = true;
+  for (const bool is_background : {false, true}) {
+    for (std::size_t step = 0; step < queues.size(); ++step) {
+      Queue& queue = queues[(queue_turn + step) % queues.size()];
+      if (queue.is_background != is_background) {
+        continue;
+      }
+      any |= post_due_background(now);
+      while (!queue.runs.empty() && post_front(queue, now)) {
+        any = true;
+        static_cast<void>(post_due_background(now));
+      }
+      waiting |= !queue.runs.empty();
     }
-    waiting |= !queue.runs.empty();
   }
   queue_turn += 1;
   rechoose_at = waiting && lanes.up_count() > 0 ? now + kRechoosePeriod : kNever;
   return any;
+}
+
+// Background that has waited for its share goes before foreground.
+bool Executor::Impl::post_due_background(TimePoint now) {
+  bool any = false;
+  for (std::size_t step = 0; background_due_bytes > 0 && step < queues.size(); ++step) {
+    Queue& queue = queues[(queue_turn + step) % queues.size()];
+    while (queue.is_background && !queue.runs.empty() &&
+           batches[queue.runs.front().batch]->runs[queue.runs.front().run].bytes <=
+               background_due_bytes &&
+           post_front(queue, now)) {
+      any = true;
+    }
+  }
+  return any;
+}
+
+std::optional<LaneId> Executor::Impl::choose_lane(const Queue& queue, std::uint64_t bytes,
+                                                  TimePoint now) {
+  return queue.is_background && is_foreground_about(now)
+             ? lanes.choose_sparing(queue.super_nic, bytes, queue.bytes, now)
+             : lanes.choose(queue.super_nic, bytes, queue.bytes, now);
+}
+
+// `bytes` of the queue have been sent.
+void Executor::Impl::count_shares(const Queue& queue, std::uint64_t bytes) {
+  const bool is_waiting = std::any_of(queues.begin(), queues.end(), [](const Queue& other) {
+    return other.is_background && other.bytes > 0;
+  });
+  if (!is_waiting) {
+    background_due_bytes = 0;
+  } else if (queue.is_background) {
+    background_due_bytes -= std::min(background_due_bytes, bytes);
+  } else {
+    background_due_bytes =
+        std::min(background_due_bytes + bytes / (kBackgroundShare - 1), kBackgroundDueMax);
+  }
 }
 
 // Posts the queue's first run, or finds it need not be. False when no lane takes it now.
@@ -568,7 +650,7 @@ bool Executor::Impl::post_front(Queue& queue, TimePoint now) {
   while (true) {
     std::optional<LaneId> lane = std::exchange(run.probe, std::nullopt);
     if (!lane || !lanes.take_probe(*lane, now)) {
-      lane = lanes.choose(queue.super_nic, run.bytes, queue.bytes, now);
+      lane = choose_lane(queue, run.bytes, now);
     }
     if (!lane) {
       return false;
@@ -577,10 +659,11 @@ bool Executor::Impl::post_front(Queue& queue, TimePoint now) {
     const WorkId id(pack(flight, flights[flight].generation));
     WorkRequest request = batch.plan.request(id, run.op, run.slice_begin, run.slice_count);
     request.deadline = batch.deadline;
+    request.traffic_class = batch.traffic_class;
     const Errc posted = transport.post(*lane, request);
     if (posted == Errc::ok) {
       run.state = RunState::in_flight;
-      lanes.on_posted(*lane, run.bytes, now);
+      lanes.on_posted(*lane, run.bytes, batch.traffic_class, now);
       counters.runs_posted += 1;
     } else {
       release_flight(flight);
@@ -591,6 +674,7 @@ bool Executor::Impl::post_front(Queue& queue, TimePoint now) {
     }
     queue.runs.pop_front();
     queue.bytes -= run.bytes;
+    count_shares(queue, run.bytes);
     if (posted != Errc::ok) {
       settle(ref, *lane, posted);
     }
@@ -612,8 +696,8 @@ Executor::~Executor() {
 }
 
 Result<BatchId> Executor::submit(std::span<const Transfer> transfers, TimePoint deadline,
-                                 OnBatchDone on_done) {
-  return impl_->submit(transfers, deadline, std::move(on_done));
+                                 OnBatchDone on_done, TrafficClass traffic_class) {
+  return impl_->submit(transfers, deadline, std::move(on_done), traffic_class);
 }
 
 void Executor::cancel(BatchId batch) {

@@ -221,6 +221,18 @@ double LaneTable::finish_limit(std::uint64_t bytes, std::uint64_t queued_bytes, 
 
 std::optional<LaneId> LaneTable::choose(std::optional<SuperNicId> super_nic, std::uint64_t bytes,
                                         std::uint64_t queued_bytes, TimePoint now) {
+  return choose_of(super_nic, bytes, queued_bytes, false, now);
+}
+
+std::optional<LaneId> LaneTable::choose_sparing(std::optional<SuperNicId> super_nic,
+                                                std::uint64_t bytes, std::uint64_t queued_bytes,
+                                                TimePoint now) {
+  return choose_of(super_nic, bytes, queued_bytes, true, now);
+}
+
+std::optional<LaneId> LaneTable::choose_of(std::optional<SuperNicId> super_nic, std::uint64_t bytes,
+                                           std::uint64_t queued_bytes, bool is_sparing,
+                                           TimePoint now) {
   if (up_count_ == 0) {
     return std::nullopt;
   }
@@ -231,6 +243,7 @@ std::optional<LaneId> LaneTable::choose(std::optional<SuperNicId> super_nic, std
     const std::size_t i = (turn_ + step) % lanes_.size();
     const Lane& lane = lanes_[i];
     if (lane.in_group && lane.finish_s <= limit_s && can_take(lane, bytes, now) &&
+        !(is_sparing && is_share_full(lane, bytes)) &&
         (!chosen || lane.status.bytes_in_flight < lanes_[*chosen].status.bytes_in_flight)) {
       chosen = i;
     }
@@ -241,8 +254,10 @@ std::optional<LaneId> LaneTable::choose(std::optional<SuperNicId> super_nic, std
   return lane_id(*chosen);
 }
 
-void LaneTable::on_posted(LaneId id, std::uint64_t bytes, TimePoint now) {
+void LaneTable::on_posted(LaneId id, std::uint64_t bytes, TrafficClass traffic_class,
+                          TimePoint now) {
   Lane& lane = lanes_[id.value()];
+  lane.background_bytes += is_background(traffic_class) ? bytes : 0;
   lane.rate.on_posted(now, lane.status.requests_in_flight == 0);
   lane.status.requests_in_flight += 1;
   lane.status.bytes_in_flight += bytes;
@@ -250,11 +265,13 @@ void LaneTable::on_posted(LaneId id, std::uint64_t bytes, TimePoint now) {
   turn_ = (id.value() + std::size_t{1}) % lanes_.size();
 }
 
-void LaneTable::on_completed(LaneId id, std::uint64_t bytes, bool ok, TimePoint now) {
+void LaneTable::on_completed(LaneId id, std::uint64_t bytes, TrafficClass traffic_class, bool ok,
+                             TimePoint now) {
   if (id.value() >= lanes_.size()) {
     return;
   }
   Lane& lane = lanes_[id.value()];
+  lane.background_bytes -= is_background(traffic_class) ? bytes : 0;
   if (!ok) {
     lane.probed_at.reset();
     return;

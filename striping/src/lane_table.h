@@ -13,6 +13,8 @@
 // best. One that was much slower than the best does not (`probes`): as long as the others have
 // room its figure stands, and from time to time one short run, the probe, is sent over it to learn
 // whether it has recovered; so a slow port spoils few requests, and each of them little.
+// Background (godbox/traffic_class.h) may be held to a share of each lane, so that what is to come
+// finds it short; one request is always allowed.
 // Lanes that are unopened are opened when those that are open have more to do than to cover the
 // delay between two requests: one more to each Ethernet port at a time.
 // Thread-safety: the transport's thread. Units: bytes, seconds where a double.
@@ -107,12 +109,18 @@ class LaneTable {
   [[nodiscard]] std::optional<LaneId> choose(std::optional<SuperNicId> super_nic,
                                              std::uint64_t bytes, std::uint64_t queued_bytes,
                                              TimePoint now);
+  // The same for background work, of which each lane shall hold at most its share.
+  [[nodiscard]] std::optional<LaneId> choose_sparing(std::optional<SuperNicId> super_nic,
+                                                     std::uint64_t bytes,
+                                                     std::uint64_t queued_bytes, TimePoint now);
   // A slow and idle lane whose next probe is due, now planned for; with so many bytes ahead.
   [[nodiscard]] std::optional<LaneId> plan_probe(TimePoint now, std::uint64_t bytes_ahead);
   // True when the lane is still slow and idle: the run to be posted on it is its probe.
   [[nodiscard]] bool take_probe(LaneId lane, TimePoint now);
-  void on_posted(LaneId lane, std::uint64_t bytes, TimePoint now);
-  void on_completed(LaneId lane, std::uint64_t bytes, bool ok, TimePoint now);
+  void on_posted(LaneId lane, std::uint64_t bytes, TrafficClass traffic_class, TimePoint now);
+  void on_completed(LaneId lane, std::uint64_t bytes, TrafficClass traffic_class, bool ok,
+                    TimePoint now);
+  void on_fenced(LaneId lane) { lanes_[lane.value()].background_bytes = 0; }
   // Not to be chosen before the next refresh(): post() refused.
   void on_refused(LaneId lane) {
     lanes_[lane.value()].refused = true;
@@ -124,8 +132,9 @@ class LaneTable {
     LaneStatus status;
     LaneRate rate;
     bool refused = false;
-    bool in_group = false;  // of the choose() under way
-    double finish_s = 0;    // likewise: when the run would end there
+    bool in_group = false;               // of the choose() under way
+    double finish_s = 0;                 // likewise: when the run would end there
+    std::uint64_t background_bytes = 0;  // in flight
     TimePoint reopen_at = kNever;
     Duration reopen_delay{};
     bool is_slow = false;
@@ -134,6 +143,13 @@ class LaneTable {
   };
 
   [[nodiscard]] bool can_take(const Lane& lane, std::uint64_t bytes, TimePoint now) const;
+  [[nodiscard]] bool is_share_full(const Lane& lane, std::uint64_t bytes) const {
+    return lane.background_bytes > 0 &&
+           lane.background_bytes + bytes > options_.bytes_in_flight_target / kBackgroundShare;
+  }
+  [[nodiscard]] std::optional<LaneId> choose_of(std::optional<SuperNicId> super_nic,
+                                                std::uint64_t bytes, std::uint64_t queued_bytes,
+                                                bool is_sparing, TimePoint now);
   void select_group(std::optional<SuperNicId> super_nic);
   [[nodiscard]] double finish_limit(std::uint64_t bytes, std::uint64_t queued_bytes, TimePoint now);
   bool open_more();

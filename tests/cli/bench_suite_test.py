@@ -53,6 +53,9 @@ class BenchSuiteTest(BenchRowsTest):
                                                        "--repeats", "1"])
         self.assertEqual([row["class"] for row in rows], ["foreground", "write-back", "prefetch"])
         self.assertGreater(rows[0]["leakage_p50"], 0)
+        self.assertGreater(rows[0]["leakage_p50_unclassed"], 0)
+        self.assertGreater(rows[0]["total_of_unclassed"], 0)
+        self.assertGreater(rows[1]["unclassed_gb_per_s_median"], 0)
         self.assertLessEqual(rows[0]["slo_attainment"], 1)
         self.assertGreater(rows[0]["bytes_checked"], 0)
 

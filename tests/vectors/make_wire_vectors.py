@@ -90,11 +90,14 @@ OPS = {
     "retain": 50, "usage": 51, "wait": 52, "commit_layer": 53, "events": 54,
 }
 
+CLASSES = {"foreground": 0, "prefetch": 1, "write_back": 2}
+
 EPOCH = 0x0807060504030201
 
 
 def frame(op: str, body: Vector, *, request_id: int, response: bool = False, status: int = 0,
-          epoch: int = EPOCH, deadline_ms: int = 0, payload: bytes = b"") -> Vector:
+          epoch: int = EPOCH, deadline_ms: int = 0, payload: bytes = b"",
+          traffic_class: str = "foreground") -> Vector:
     body_bytes = body.bytes()
     header = Vector()
     header.add(b"GBX1", "magic")
@@ -107,7 +110,7 @@ def frame(op: str, body: Vector, *, request_id: int, response: bool = False, sta
     header.u32(len(payload), "payload_bytes")
     header.u32(deadline_ms, "deadline_ms")
     header.u32x(crc32c(body_bytes) if body_bytes else 0, "body_crc32c")
-    header.reserved(20)
+    header.u8(CLASSES[traffic_class], f"traffic_class {traffic_class}").reserved(19)
     header.u32x(crc32c(header.bytes()), "header_crc32c")
     whole = Vector()
     whole.fields = header.fields + body.fields
@@ -166,9 +169,13 @@ def data() -> dict[str, Vector]:
         "ping_response": frame("ping", none, request_id=9, response=True),
         "goodbye_request": frame("goodbye", none, request_id=10),
         "read_request": frame("read", segments, request_id=0x0102030405060708, deadline_ms=250),
+        "read_prefetch_request": frame("read", segments, request_id=14,
+                                       traffic_class="prefetch"),
         "read_response": frame("read", none, request_id=0x0102030405060708, response=True,
                                payload=b"abcdefgh"),
         "write_request": frame("write", segments, request_id=12, payload=b"abcdefgh"),
+        "write_back_request": frame("write", segments, request_id=15, payload=b"abcdefgh",
+                                    traffic_class="write_back"),
         "write_response": frame("write", none, request_id=12, response=True),
         "write_error_response": frame("write", none, request_id=12, response=True, status=111),
         "fence_request": frame("fence", lanes, request_id=13),

@@ -166,7 +166,7 @@ bool Connection::register_anew() { return adopt(OwnedSocket(socket_.release()));
 // --- Moving bytes
 // ---------------------------------------------------------------------------------
 
-void Connection::serve() {
+void Connection::serve(Turn turn, std::size_t budget_bytes) {
   if (state_ == State::connecting) {
     if (connect_error_ != Errc::ok) {
       return close(connect_error_);
@@ -177,16 +177,31 @@ void Connection::serve() {
     }
     finish_connect();
   }
-  std::size_t budget_bytes = loop_.options().event_bytes_max;
+  const std::size_t share_bytes = budget_bytes;
+  const auto is_for_later = [turn](TrafficClass traffic_class) {
+    return turn == Turn::foreground && is_background(traffic_class);
+  };
   bool is_active = true;
+  bool has_background = false;  // left for its turn
   while (is_active && budget_bytes > 0 && state_ == State::open) {
-    is_active = is_readable_ && receive_some(budget_bytes);
-    if (state_ == State::open && is_writable_) {
+    const bool reads_later = is_for_later(endpoint_->receive_class());
+    is_paused_ = is_paused_ && !reads_later;
+    is_active = is_readable_ && !reads_later && receive_some(budget_bytes);
+    if (state_ != State::open) {
+      return;
+    }
+    const bool sends_later = is_for_later(endpoint_->send_class());
+    if (is_writable_ && !sends_later) {
       is_active = send_some(budget_bytes) || is_active;
     }
+    has_background = (is_readable_ && reads_later) || (is_writable_ && sends_later);
   }
   if (state_ != State::open) {
     return;
+  }
+  loop_.count_moved(turn == Turn::background, share_bytes - budget_bytes);
+  if (has_background) {
+    loop_.enqueue_background(*this);
   }
   if (is_active) {
     loop_.enqueue(*this);  // its share is used up

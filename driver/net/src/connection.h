@@ -34,18 +34,23 @@ class Connection final : public DeadlineHeap::Node,
   void begin_connect(const StreamAddress& to);
   void begin_accepted(OwnedSocket socket, bool is_local_socket);
 
-  // Moves what can be moved, a fair share at most, and arranges to be called again.
-  void serve();
+  // Moves what can be moved, a fair share at most, and arranges to be called again. Bytes of
+  // background classes wait for the loop's serve_background().
+  void serve() { serve(Turn::foreground, loop_.options().event_bytes_max); }
+  // The background's turn: at most about so many bytes.
+  void serve_background(std::size_t budget_bytes) { serve(Turn::background, budget_bytes); }
   // The endpoint's deadline, or our own, has passed.
   void on_deadline(TimePoint now);
   // Closes the socket, then tells the endpoint. Safe from inside its callbacks.
   void close(Errc reason);
 
-  bool is_queued = false;  // in the loop's list of connections to serve
+  bool is_queued = false;             // in the loop's list of connections to serve
+  bool is_queued_background = false;  // in that of those with background work
 
  private:
   enum class State : std::uint8_t { connecting, open, closed };
   enum class Wait : std::uint8_t { readable, writable, hang_up };
+  enum class Turn : std::uint8_t { foreground, background };
   struct WaitHandler;
 
   void attempt_connect();
@@ -53,6 +58,7 @@ class Connection final : public DeadlineHeap::Node,
   [[nodiscard]] bool adopt(OwnedSocket socket);
   [[nodiscard]] bool register_anew();
   void open_up();
+  void serve(Turn turn, std::size_t budget_bytes);
   // Each moves bytes once; true when it should be tried again.
   bool receive_some(std::size_t& budget_bytes);
   bool send_some(std::size_t& budget_bytes);

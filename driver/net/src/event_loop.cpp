@@ -15,6 +15,14 @@ namespace {
 // Handlers run without waiting between two looks at the connections that had more to do than their
 // share, so that neither starves the other.
 constexpr std::size_t kPolledHandlersMax = 16;
+// A turn of one connection's background work: about as long as a thread takes to wake. While
+// foreground work is about, the loop looks for it after each, else after so many.
+constexpr std::size_t kBackgroundTurnBytes = std::size_t{256} << 10U;
+constexpr std::size_t kBackgroundTurnsMax = 8;
+// Foreground that moved so much in one turn is about for so long. Less are requests and replies,
+// which background has too.
+constexpr std::size_t kForegroundBytesMin = std::size_t{16} << 10U;
+constexpr Duration kForegroundFor = std::chrono::milliseconds(10);
 // An endpoint that connects anew each time it is told that all is over.
 constexpr int kShutDownRoundsMax = 8;
 
@@ -67,6 +75,26 @@ void EventLoop::enqueue(Connection& connection) {
   }
 }
 
+void EventLoop::enqueue_background(Connection& connection) {
+  if (!connection.is_queued_background) {
+    connection.is_queued_background = true;
+    background_.push_back(connection.shared_from_this());
+  }
+}
+
+void EventLoop::count_moved(bool is_background, std::size_t size_bytes) {
+  if (is_background) {
+    background_due_bytes_ -= std::min(background_due_bytes_, size_bytes);
+    return;
+  }
+  if (!background_.empty()) {
+    background_due_bytes_ += size_bytes / (kBackgroundShare - 1);
+  }
+  if (size_bytes >= kForegroundBytesMin) {
+    foreground_until_ = now() + kForegroundFor;
+  }
+}
+
 void EventLoop::set_deadline(Connection& connection, TimePoint deadline) {
   deadlines_.set(connection, deadline);
 }
@@ -102,8 +130,10 @@ std::size_t EventLoop::run_until(TimePoint until) {
     empty_graveyard();
     const bool is_over = events_ > 0 || is_woken_ || now() >= until;
     if (!is_over) {
-      wait_for_handler(until);
-      has_waited = true;
+      if (queued_.empty() && background_.empty()) {
+        wait_for_handler(until);
+        has_waited = true;
+      }
       continue;
     }
     if (has_waited) {
@@ -122,8 +152,32 @@ void EventLoop::serve_queued() {
   for (const std::shared_ptr<Connection>& connection : being_served_) {
     connection->is_queued = false;
     connection->serve();
+    while (is_background_due()) {
+      serve_background();
+    }
   }
   being_served_.clear();
+  if (!queued_.empty()) {
+    return;
+  }
+  const std::size_t turns_max = now() < foreground_until_ ? 1 : kBackgroundTurnsMax;
+  for (std::size_t left = std::min(background_.size(), turns_max); left > 0; --left) {
+    serve_background();
+  }
+}
+
+bool EventLoop::is_background_due() const {
+  return !background_.empty() && background_due_bytes_ >= kBackgroundTurnBytes;
+}
+
+void EventLoop::serve_background() {
+  const std::shared_ptr<Connection> connection = std::move(background_.front());
+  background_.pop_front();
+  connection->is_queued_background = false;
+  connection->serve_background(kBackgroundTurnBytes);
+  if (background_.empty()) {
+    background_due_bytes_ = 0;
+  }
 }
 
 // A loop that was kept from running is late itself: a connection whose deadline is over may have
@@ -136,6 +190,9 @@ void EventLoop::hear_before(TimePoint due) {
   }
   poll_handlers(kPolledHandlersMax + 2 * connections_.size());
   serve_queued();
+  for (std::size_t left = background_.size(); left > 0; --left) {
+    serve_background();
+  }
 }
 
 // Ends what was due at `due`, and runs the ticks.
@@ -245,6 +302,9 @@ void EventLoop::shut_down() {
   }
   by_reference_.reset();
   queued_.clear();
+  while (!background_.empty()) {
+    background_.pop_front();
+  }
   timer_.cancel();
   work_guard_.reset();
   io_.poll();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What an AsioNetwork's connections and listeners share: the io_context, the clock, the list of who
-// is to be served next and the heap of who waits for a time.
+// is to be served next, foreground before background, and the heap of who waits for a time.
 // Thread-safety: one thread but for wake() and wake_connection(). Ownership: owned by
 // AsioNetwork::Impl; outlives both.
 #pragma once
@@ -11,6 +11,7 @@
 #include "handler_slot.h"
 #include "socket_calls.h"
 #include <godbox/driver/asio_network.h>
+#include <godbox/ring_queue.h>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -47,6 +48,10 @@ class EventLoop {
   [[nodiscard]] std::shared_ptr<Connection> find(ConnectionId id) const;
   // Serves the connection before the loop waits again.
   void enqueue(Connection& connection);
+  // Serves its background work when there is no foreground work, or when that has had its share.
+  void enqueue_background(Connection& connection);
+  // What a turn of a connection has moved.
+  void count_moved(bool is_background, std::size_t size_bytes);
   void set_deadline(Connection& connection, TimePoint deadline);
   // Takes a closed connection out of everything.
   void forget(Connection& connection);
@@ -72,6 +77,8 @@ class EventLoop {
   struct TimerHandler;
 
   void serve_queued();
+  void serve_background();
+  [[nodiscard]] bool is_background_due() const;
   void hear_before(TimePoint due);
   void serve_deadlines(TimePoint due);
   void run_ticks(TimePoint now);
@@ -92,6 +99,9 @@ class EventLoop {
   std::unordered_map<ConnectionId, std::shared_ptr<Connection>> connections_;
   std::vector<std::shared_ptr<Connection>> queued_;
   std::vector<std::shared_ptr<Connection>> being_served_;
+  RingQueue<std::shared_ptr<Connection>> background_;
+  std::size_t background_due_bytes_ = 0;  // what foreground has moved while it waited earns it
+  TimePoint foreground_until_{};          // until then foreground is taken to be about
   DeadlineHeap deadlines_;
   std::vector<Tick> ticks_;
   std::vector<std::unique_ptr<StreamEndpoint>> graveyard_;

@@ -20,7 +20,12 @@ class RingQueue {
   [[nodiscard]] std::size_t size() const { return size_; }
 
   [[nodiscard]] T& front() { return (*this)[0]; }
+  [[nodiscard]] const T& front() const { return (*this)[0]; }
   [[nodiscard]] T& operator[](std::size_t index) {
+    GODBOX_ASSERT(index < size_);
+    return slots_[(begin_ + index) & (slots_.size() - 1)];
+  }
+  [[nodiscard]] const T& operator[](std::size_t index) const {
     GODBOX_ASSERT(index < size_);
     return slots_[(begin_ + index) & (slots_.size() - 1)];
   }

@@ -10,6 +10,7 @@
 
 #include <godbox/clock.h>
 #include <godbox/result.h>
+#include <godbox/traffic_class.h>
 #include <godbox/units.h>
 
 #include <functional>
@@ -53,6 +54,10 @@ class StreamEndpoint {
   // destroyed at any later time, on the network's thread.
   [[nodiscard]] virtual std::shared_ptr<void> keep_referred() { return nullptr; }
 
+  // Whose time it takes to receive or send the next bytes: a pump with more to do than it can do at
+  // once serves foreground first, and background with what is left, at least one kBackgroundShare.
+  [[nodiscard]] virtual TrafficClass receive_class() const { return TrafficClass::foreground; }
+  [[nodiscard]] virtual TrafficClass send_class() const { return TrafficClass::foreground; }
   // When on_timer is wanted next; kNever for not at all.
   [[nodiscard]] virtual TimePoint next_deadline() const = 0;
   virtual void on_timer(TimePoint now) = 0;

@@ -20,6 +20,7 @@
 #pragma once
 
 #include <godbox/result.h>
+#include <godbox/traffic_class.h>
 #include <godbox/units.h>
 
 namespace godbox {
@@ -55,12 +56,14 @@ struct WorkRequest {
   // After this nobody wants the answer: the far side need not begin, nor answer a read, any more.
   // The request still ends with its completion or its lane.
   TimePoint deadline = kNever;
+  TrafficClass traffic_class = TrafficClass::foreground;
 };
 
 // What every Transport::post() refuses whatever its lanes: too_large (total_bytes above
 // kWorkBytesMax, more than kWorkSegmentsMax remote segments); invalid_argument (no bytes, lists
 // whose totals differ from total_bytes or overflow, a local piece without memory, a remote segment
-// or a CRC block of no length). A local piece may be empty. Errc::ok for all else.
+// or a CRC block of no length, a traffic class that is none). A local piece may be empty. Errc::ok
+// for all else.
 [[nodiscard]] Errc check_work_request(const WorkRequest& request);
 
 struct Completion {

@@ -33,6 +33,7 @@ struct Header {
   std::uint32_t payload_bytes = 0;
   std::uint32_t deadline_ms = 0;
   std::uint32_t body_crc32c = 0;
+  TrafficClass traffic_class = TrafficClass::foreground;  // of requests
   bool operator==(const Header&) const = default;
 };
 inline constexpr std::size_t kHeaderBytes = sizeof(FrameHeader);

@@ -68,18 +68,19 @@ struct Le64 {
 };
 
 struct FrameHeader {
-  Le32 magic;                 //  0
-  std::uint8_t op;            //  4
-  std::uint8_t flags;         //  5
-  Le16 status;                //  6  Errc; 0 in requests
-  Le64 request_id;            //  8  chosen by the client, echoed
-  Le64 epoch;                 // 16  0 only in HELLO's request
-  Le32 body_bytes;            // 24
-  Le32 payload_bytes;         // 28
-  Le32 deadline_ms;           // 32  time the client still waits; 0: none. 0 in responses
-  Le32 body_crc32c;           // 36  of the body; 0 when there is none
-  std::uint8_t reserved[20];  // 40  zero
-  Le32 header_crc32c;         // 60  of bytes 0..59
+  Le32 magic;                  //  0
+  std::uint8_t op;             //  4
+  std::uint8_t flags;          //  5
+  Le16 status;                 //  6  Errc; 0 in requests
+  Le64 request_id;             //  8  chosen by the client, echoed
+  Le64 epoch;                  // 16  0 only in HELLO's request
+  Le32 body_bytes;             // 24
+  Le32 payload_bytes;          // 28
+  Le32 deadline_ms;            // 32  time the client still waits; 0: none. 0 in responses
+  Le32 body_crc32c;            // 36  of the body; 0 when there is none
+  std::uint8_t traffic_class;  // 40  TrafficClass; 0 in responses
+  std::uint8_t reserved[19];   // 41  zero
+  Le32 header_crc32c;          // 60  of bytes 0..59
 };
 static_assert(sizeof(FrameHeader) == 64);
 static_assert(offsetof(FrameHeader, magic) == 0);
@@ -92,7 +93,8 @@ static_assert(offsetof(FrameHeader, body_bytes) == 24);
 static_assert(offsetof(FrameHeader, payload_bytes) == 28);
 static_assert(offsetof(FrameHeader, deadline_ms) == 32);
 static_assert(offsetof(FrameHeader, body_crc32c) == 36);
-static_assert(offsetof(FrameHeader, reserved) == 40);
+static_assert(offsetof(FrameHeader, traffic_class) == 40);
+static_assert(offsetof(FrameHeader, reserved) == 41);
 static_assert(offsetof(FrameHeader, header_crc32c) == 60);
 
 // One piece of a READ's or WRITE's body; the body is an array of these.

@@ -71,6 +71,7 @@ Errc LaneClient::post(const WorkRequest& request, TimePoint now) {
   header.request_id = work.request_id;
   header.epoch = options_.epoch;
   header.deadline_ms = deadline_ms(request.deadline, now);
+  header.traffic_class = request.traffic_class;
   header.body_bytes = static_cast<std::uint32_t>(request.remote.size() * sizeof(wire::Segment));
   header.payload_bytes = write ? static_cast<std::uint32_t>(request.total_bytes) : 0;
   work.frame.resize(wire::kHeaderBytes + header.body_bytes);
@@ -267,6 +268,18 @@ void LaneClient::on_received(std::size_t size_bytes, TimePoint now) {
         break;
     }
   }
+}
+
+// Headers are short, and say whose the rest is.
+TrafficClass LaneClient::receive_class() const {
+  return reading_ != nullptr ? reading_->request.traffic_class : TrafficClass::foreground;
+}
+
+TrafficClass LaneClient::send_class() const {
+  const bool is_payload_next =
+      !send_queue_.empty() && slots_[send_queue_.front()]->request.op == WorkOp::write;
+  return is_payload_next ? slots_[send_queue_.front()]->request.traffic_class
+                         : TrafficClass::foreground;
 }
 
 std::size_t LaneClient::take_header(std::size_t size_bytes) {

@@ -74,7 +74,8 @@ inline constexpr std::size_t kFlagsOffset = 5;
 inline constexpr std::size_t kStatusOffset = 6;
 inline constexpr std::size_t kBodyBytesOffset = 24;
 inline constexpr std::size_t kPayloadBytesOffset = 28;
-inline constexpr std::size_t kReservedOffset = 40;
+inline constexpr std::size_t kTrafficClassOffset = 40;
+inline constexpr std::size_t kReservedOffset = 41;
 
 inline void put_u32(MutableSpan at, std::size_t offset, std::uint32_t value) {
   std::memcpy(at.data() + offset, &value, sizeof(value));

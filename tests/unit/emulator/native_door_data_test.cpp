@@ -303,6 +303,66 @@ TEST_CASE("one call offers about 1 MiB, however much is waiting", "[unit][native
   CHECK(offered == 1U << 20U);
 }
 
+void send_classed_read(DoorPeer& lane, std::span<const RemoteSegment> segments,
+                       TrafficClass traffic_class) {
+  wire::Header header = lane.request(wire::Op::read);
+  header.traffic_class = traffic_class;
+  lane.send_frame(header, test::segments_body(segments));
+}
+
+TEST_CASE("a foreground reply leaves before the background ones that wait", "[unit][native_door]") {
+  DoorFixture fixture;
+  const wire::RegionReply region = fixture.allocate(40000);
+  const std::unique_ptr<DoorPeer> lane = fixture.open_lane();
+  lane->takes_output = false;
+  for (const std::uint64_t size : {1001U, 1002U, 1003U}) {
+    send_classed_read(*lane, slice(region, 0, size), TrafficClass::prefetch);
+  }
+  REQUIRE(lane->endpoint().send_class() == TrafficClass::prefetch);
+  send_classed_read(*lane, slice(region, 0, 2001), TrafficClass::foreground);
+  send_classed_read(*lane, slice(region, 0, 2002), TrafficClass::foreground);
+  REQUIRE(lane->endpoint().send_class() == TrafficClass::foreground);
+  lane->takes_output = true;
+  lane->pump();
+  std::vector<std::size_t> sizes;
+  while (const std::optional<PeerFrame> frame = lane->take_frame()) {
+    sizes.push_back(frame->payload.size());
+  }
+  CHECK(sizes == std::vector<std::size_t>{2001, 2002, 1001, 1002, 1003});
+}
+
+TEST_CASE("what is on its way is not overtaken, and what is behind it is", "[unit][native_door]") {
+  DoorFixture fixture;
+  const wire::RegionReply region = fixture.allocate(std::uint64_t{4} << 20U);
+  const std::unique_ptr<DoorPeer> lane = fixture.open_lane();
+  lane->takes_output = false;
+  // As much as one call offers, so that the second reply is not on its way yet.
+  constexpr std::uint64_t kWindow = std::uint64_t{1} << 20U;
+  send_classed_read(*lane, slice(region, 0, kWindow), TrafficClass::write_back);
+  send_classed_read(*lane, slice(region, 0, 1002), TrafficClass::prefetch);
+  REQUIRE(!lane->endpoint().send_spans().empty());
+  send_classed_read(*lane, slice(region, 0, 2001), TrafficClass::foreground);
+  REQUIRE(lane->endpoint().send_class() == TrafficClass::write_back);
+  lane->takes_output = true;
+  lane->pump();
+  std::vector<std::size_t> sizes;
+  while (const std::optional<PeerFrame> frame = lane->take_frame()) {
+    sizes.push_back(frame->payload.size());
+  }
+  CHECK(sizes == std::vector<std::size_t>{kWindow, 2001, 1002});
+}
+
+TEST_CASE("a traffic class that is none closes the lane", "[unit][native_door]") {
+  DoorFixture fixture;
+  const wire::RegionReply region = fixture.allocate(40000);
+  const std::unique_ptr<DoorPeer> lane = fixture.open_lane();
+  const Bytes body = test::segments_body(slice(region, 0, 100));
+  lane->send(changed_frame(lane->request(wire::Op::read), body,
+                           [](MutableSpan h) { h[kTrafficClassOffset] = std::byte{3}; }));
+  CHECK(lane->is_closed());
+  CHECK(fixture.frames_rejected() == 1);
+}
+
 TEST_CASE("a large payload is received straight into the DRAM channels", "[unit][native_door]") {
   DoorFixture fixture;
   const wire::RegionReply region = fixture.allocate(100000);

@@ -274,7 +274,7 @@ const std::array kBadLaneFrames{
     BadFrame{"reserved byte",
              [](DoorPeer& lane, auto) {
                return changed(lane, wire::Op::ping,
-                              [](MutableSpan h) { h[kReservedOffset + 19] = std::byte{1}; });
+                              [](MutableSpan h) { h[kReservedOffset + 18] = std::byte{1}; });
              }},
     BadFrame{"unknown operation",
              [](DoorPeer& lane, auto) {

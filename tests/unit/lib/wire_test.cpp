@@ -114,7 +114,14 @@ TEST_CASE("a header whose CRC fits is refused for what it says", "[unit]") {
   CHECK(decode_changed(request, 32, 1, 4) == Errc::ok);
   CHECK(decode_changed(response, 32, 1, 4) == Errc::protocol_error);  // deadline in a response
   CHECK(decode_changed(request, 36, 1, 4) == Errc::protocol_error);   // CRC of no body
-  for (std::size_t offset = 40; offset < 60; ++offset) {
+  CHECK(decode_changed(request, 40, 1, 1) == Errc::ok);
+  CHECK(decode_changed(request, 40, 2, 1) == Errc::ok);
+  CHECK(decode_changed(response, 40, 1, 1) == Errc::protocol_error);  // class in a response
+  for (const unsigned traffic_class : {3U, 4U, 255U}) {
+    CAPTURE(traffic_class);
+    CHECK(decode_changed(request, 40, traffic_class, 1) == Errc::protocol_error);
+  }
+  for (std::size_t offset = 41; offset < 60; ++offset) {
     CAPTURE(offset);
     CHECK(decode_changed(request, offset, 0x80, 1) == Errc::protocol_error);
   }

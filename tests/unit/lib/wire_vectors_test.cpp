@@ -31,6 +31,11 @@ Header request_header(Op op, std::uint64_t request_id, std::uint32_t deadline_ms
   return header;
 }
 
+Header classed(Header header, TrafficClass traffic_class) {
+  header.traffic_class = traffic_class;
+  return header;
+}
+
 Header response_header(Op op, std::uint64_t request_id, Errc status = Errc::ok) {
   Header header = request_header(op, request_id);
   header.is_response = true;
@@ -121,8 +126,12 @@ void check_data() {
   check_frame("ping_response", response_header(Op::ping, 9), {});
   check_frame("goodbye_request", request_header(Op::goodbye, 10), {});
   check_frame("read_request", request_header(Op::read, kReadId, 250), body);
+  check_frame("read_prefetch_request",
+              classed(request_header(Op::read, 14), TrafficClass::prefetch), body);
   check_frame("read_response", response_header(Op::read, kReadId), {}, "abcdefgh");
   check_frame("write_request", request_header(Op::write, 12), body, "abcdefgh");
+  check_frame("write_back_request",
+              classed(request_header(Op::write, 15), TrafficClass::write_back), body, "abcdefgh");
   check_frame("write_response", response_header(Op::write, 12), {});
   check_frame("write_error_response", response_header(Op::write, 12, Errc::key_revoked), {});
   check_frame("fence_request", request_header(Op::fence, 13),

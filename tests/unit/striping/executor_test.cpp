@@ -72,8 +72,10 @@ struct Rig {
   explicit Rig(std::size_t lanes, std::size_t pool_bytes = 0, ExecutorOptions options = {})
       : transport(clock, lanes, pool_bytes), executor(transport, clock, std::move(options)) {}
 
-  BatchId submit(Job& job, Duration timeout = 10s) {
-    return executor.submit(job.transfers, clock.now() + timeout, job.on_done()).value();
+  BatchId submit(Job& job, Duration timeout = 10s,
+                 TrafficClass traffic_class = TrafficClass::foreground) {
+    return executor.submit(job.transfers, clock.now() + timeout, job.on_done(), traffic_class)
+        .value();
   }
   // Lets time pass up to `until`, from event to event.
   void run_until(TimePoint until) {
@@ -799,6 +801,108 @@ TEST_CASE("a batch that cannot be planned is refused and takes no slot", "[unit]
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().code == Errc::invalid_argument);
   CHECK(rig.executor.batches_in_flight() == 0);
+}
+
+// Bytes in flight by class.
+std::uint64_t bytes_posted(const FakeTransport& transport, bool background) {
+  std::uint64_t bytes = 0;
+  for (const FakeTransport::Posted& one : transport.posted) {
+    const bool counts = is_background(one.request.traffic_class) == background;
+    bytes += counts ? one.request.total_bytes : 0;
+  }
+  return bytes;
+}
+
+TEST_CASE("a foreground batch overtakes the background that is queued", "[unit]") {
+  Rig rig(4);
+  Job background;
+  Job foreground;
+  for (int i = 0; i < 64; ++i) {
+    add_unbacked(background, WorkOp::read, 4 * kMi);
+  }
+  add_unbacked(foreground, WorkOp::read, 4 * kMi);
+  rig.submit(background, 10s, TrafficClass::prefetch);
+  rig.run_until(rig.clock.now() + 1ms);
+  rig.submit(foreground);
+  rig.run_until(rig.clock.now() + 30ms);
+  // 256 MiB go ahead of it where all are alike; four lanes of 1 GB/s take 64 ms for them.
+  CHECK(foreground.calls == 1);
+  CHECK(background.calls == 0);
+  rig.run_until(rig.clock.now() + 1s);
+  CHECK(background.all(Errc::ok));
+}
+
+TEST_CASE("background holds a share of each lane while foreground is about, all without",
+          "[unit]") {
+  Rig rig(4);
+  Job warm_up;
+  Job background;
+  for (int i = 0; i < 16; ++i) {
+    add_unbacked(warm_up, WorkOp::read, 4 * kMi);
+  }
+  for (int i = 0; i < 64; ++i) {
+    add_unbacked(background, WorkOp::write, 4 * kMi);
+  }
+  rig.submit(warm_up);
+  rig.run_until(rig.clock.now() + 1s);  // the lanes' rates are known
+  Job foreground;
+  add_unbacked(foreground, WorkOp::read, kMi);
+  rig.submit(foreground);
+  rig.submit(background, 10s, TrafficClass::write_back);
+  rig.executor.progress();
+  CHECK(bytes_posted(rig.transport, true) > 0);
+  CHECK(bytes_posted(rig.transport, true) <= 4 * kLaneBytesInFlight / kBackgroundShare);
+  rig.run_until(rig.clock.now() + 5ms);
+  CHECK(foreground.calls == 1);
+  CHECK(bytes_posted(rig.transport, true) <= 4 * kLaneBytesInFlight / kBackgroundShare);
+  rig.run_until(rig.clock.now() + 15ms);  // nothing of the foreground for a while
+  CHECK(bytes_posted(rig.transport, true) > 2 * 4 * kLaneBytesInFlight / kBackgroundShare);
+  rig.run_until(rig.clock.now() + 2s);
+  CHECK(background.all(Errc::ok));
+}
+
+TEST_CASE("background gets its share however much foreground there is", "[unit]") {
+  Rig rig(2);
+  Job background;
+  for (int i = 0; i < 64; ++i) {
+    add_unbacked(background, WorkOp::read, kMi);
+  }
+  // 320 MiB of foreground: more than 150 ms of the two lanes, of which an eighth is background's.
+  std::deque<Job> foreground(80);
+  for (Job& job : foreground) {
+    add_unbacked(job, WorkOp::read, 4 * kMi);
+    rig.submit(job);
+  }
+  rig.submit(background, 10s, TrafficClass::prefetch);
+  rig.run_until(rig.clock.now() + 150ms);
+  CHECK(foreground.back().calls == 0);
+  std::uint64_t done_bytes = 0;
+  for (const auto& lane : rig.transport.lanes) {
+    done_bytes += lane.bytes_done;
+  }
+  const std::uint64_t left = rig.executor.counters().bytes_done;
+  CHECK(done_bytes == left);
+  std::uint64_t foreground_bytes = 0;
+  for (const Job& job : foreground) {
+    foreground_bytes += job.calls == 1 ? 4 * std::uint64_t{kMi} : 0;
+  }
+  // What is no whole foreground batch is at most a few of them.
+  const std::uint64_t background_bytes = done_bytes - foreground_bytes;
+  CHECK(background_bytes >= done_bytes / 9);
+  rig.run_until(rig.clock.now() + 2s);
+  CHECK(background.all(Errc::ok));
+}
+
+TEST_CASE("a traffic class that is none is refused by name", "[unit]") {
+  Rig rig(1);
+  Job job;
+  add_unbacked(job, WorkOp::read, kMi);
+  const Result<BatchId> refused = rig.executor.submit(job.transfers, rig.clock.now() + 1s,
+                                                      job.on_done(), static_cast<TrafficClass>(7));
+  REQUIRE(!refused.has_value());
+  CHECK(refused.error().code == Errc::invalid_argument);
+  CHECK(refused.error().detail == "traffic class 7 is none");
+  CHECK(job.calls == 0);
 }
 
 }  // namespace

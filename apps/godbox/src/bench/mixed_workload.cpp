@@ -2,10 +2,12 @@
 //
 // What a get in the foreground loses to what goes on behind it. Three clients, each a thread with
 // lanes of its own, on one box: the foreground gets one block after the other; write-back puts
-// blocks; prefetch gets large ones. Each repeat measures the foreground alone, then beside the two.
+// blocks; prefetch gets large ones. Each repeat measures the foreground alone, then beside the two:
+// once where each says its traffic class, once where all are foreground, in turn.
 //   SLO       each get within the time that SGLang's default deadline (0.1 s per 1,024 tokens)
 //             leaves it: a block is 16 tokens of Llama-3.1-8B, 2 MiB
 //   leakage   the foreground's latency beside the others over its latency alone
+//   total     what all three move together
 #include "bench/workloads.h"
 #include "cli/json.h"
 #include "measure/machine.h"
@@ -15,7 +17,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <functional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -27,8 +31,15 @@ constexpr SizeBytes kForegroundBlock = 2_MiB;
 constexpr SizeBytes kWriteBackBlock = 5_MiB;  // of Llama-3.1-70B
 constexpr SizeBytes kPrefetchBlock = 20_MiB;
 constexpr double kSloUs = 0.1e6 * 16 / 1024;
-constexpr std::uint64_t kForegroundGets = 200;  // of each half of a repeat
+constexpr std::uint64_t kForegroundGets = 200;  // of each part of a repeat
 constexpr std::uint32_t kBackgroundDepth = 2;
+
+// What the others do meanwhile.
+enum class Beside : std::uint8_t { alone, unclassed, classed };
+constexpr std::size_t kBesides = 3;
+
+// How the next call is to be served.
+using CallOptionsOf = std::function<striping::CallOptions()>;
 
 // One client and its blocks, in the thread that made it.
 struct Worker {
@@ -52,25 +63,27 @@ struct Worker {
     return {};
   }
 
-  LoopResult get(std::uint64_t gets, std::uint32_t depth) {
+  LoopResult get(std::uint64_t gets, std::uint32_t depth, const CallOptionsOf& options = {}) {
     LoopResult result =
-        run_loop(connection->client(), clock(), {gets, depth}, [this](std::uint64_t i, Done done) {
-          blocks.start_get(connection->client(), (cursor + i) % blocks.count(), 1, std::move(done));
+        run_loop(connection->client(), clock(), {gets, depth}, [&](std::uint64_t i, Done done) {
+          blocks.start_get(connection->client(), (cursor + i) % blocks.count(), 1, std::move(done),
+                           options ? options() : striping::CallOptions());
         });
     cursor += gets;
     return result;
   }
 
   // All of them under new names; the old ones go.
-  LoopResult put_all() {
+  LoopResult put_all(const CallOptionsOf& options) {
     std::vector<std::string> replaced;
     for (std::uint64_t i = 0; i < blocks.count(); ++i) {
       replaced.push_back(blocks.renew(i));
     }
-    LoopResult result = run_loop(connection->client(), clock(), {blocks.count(), kBackgroundDepth},
-                                 [this](std::uint64_t i, Done done) {
-                                   blocks.start_put(connection->client(), i, 1, std::move(done));
-                                 });
+    LoopResult result =
+        run_loop(connection->client(), clock(), {blocks.count(), kBackgroundDepth},
+                 [&](std::uint64_t i, Done done) {
+                   blocks.start_put(connection->client(), i, 1, std::move(done), options());
+                 });
     const Errc removed = remove_all(connection->client(), replaced);
     if (removed != Errc::ok && result.failures == 0) {
       result.failures = 1;
@@ -98,33 +111,40 @@ Result<Worker> make_worker(const Rig& rig, MutableSpan memory, std::string_view 
 // A thread that moves blocks while it is wanted.
 class Background {
  public:
-  Background(const Rig& rig, MutableSpan memory, std::string_view name, WorkOp op, SizeBytes block,
+  Background(const Rig& rig, MutableSpan memory, TrafficClass traffic_class, SizeBytes block,
              std::uint64_t seed)
-      : name_(name), op_(op), block_(block) {
+      : class_(traffic_class), block_(block) {
     thread_ = std::jthread([this, &rig, memory, seed](const std::stop_token& stop) {
-      Result<Worker> worker = make_worker(rig, memory, name_, block_, seed);
+      Result<Worker> worker = make_worker(rig, memory, name(), block_, seed);
       if (!worker) {
         return fail(worker.error().code);
       }
       is_ready_.store(true);
       while (!stop.stop_requested()) {
-        is_wanted_.load() ? step(*worker) : idle(*worker);
+        beside_.load() == Beside::alone ? idle(*worker) : step(*worker);
       }
     });
   }
 
-  [[nodiscard]] std::string_view name() const { return name_; }
-  [[nodiscard]] WorkOp op() const { return op_; }
+  [[nodiscard]] std::string_view name() const { return to_string(class_); }
+  [[nodiscard]] WorkOp op() const {
+    return class_ == TrafficClass::write_back ? WorkOp::write : WorkOp::read;
+  }
   [[nodiscard]] SizeBytes block() const { return block_; }
   [[nodiscard]] bool is_ready() const { return is_ready_.load(); }
   [[nodiscard]] Errc failure() const { return failure_.load(); }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_.load(); }
-  void want(bool is_wanted) { is_wanted_.store(is_wanted); }
+  void want(Beside beside) { beside_.store(beside); }
 
  private:
   void step(Worker& worker) {
-    const LoopResult result =
-        op_ == WorkOp::write ? worker.put_all() : worker.get(kBackgroundDepth, kBackgroundDepth);
+    const CallOptionsOf options = [this] {
+      const bool is_classed = beside_.load() == Beside::classed;
+      return striping::CallOptions{is_classed ? class_ : TrafficClass::foreground};
+    };
+    const LoopResult result = op() == WorkOp::write
+                                  ? worker.put_all(options)
+                                  : worker.get(kBackgroundDepth, kBackgroundDepth, options);
     if (result.failures > 0) {
       return fail(result.first_failure);
     }
@@ -138,15 +158,14 @@ class Background {
 
   void fail(Errc status) {
     failure_.store(status);
-    is_wanted_.store(false);
+    beside_.store(Beside::alone);
     is_ready_.store(true);
   }
 
-  std::string name_;
-  WorkOp op_;
+  TrafficClass class_;
   SizeBytes block_;
   std::atomic<bool> is_ready_{false};
-  std::atomic<bool> is_wanted_{false};
+  std::atomic<Beside> beside_{Beside::alone};
   std::atomic<Errc> failure_{Errc::ok};
   std::atomic<std::uint64_t> bytes_{0};
   std::jthread thread_;  // last: it uses all of the above
@@ -166,9 +185,9 @@ class MixedCase {
     if (!foreground) {
       return foreground.error();
     }
-    Background write_back(*rig_, memory.subspan(third, third), "write-back", WorkOp::write,
+    Background write_back(*rig_, memory.subspan(third, third), TrafficClass::write_back,
                           kWriteBackBlock, seed + 1);
-    Background prefetch(*rig_, memory.subspan(2 * third, third), "prefetch", WorkOp::read,
+    Background prefetch(*rig_, memory.subspan(2 * third, third), TrafficClass::prefetch,
                         kPrefetchBlock, seed + 2);
     Background* const others[] = {&write_back, &prefetch};
     if (auto measured = measure(*foreground, others); !measured) {
@@ -176,8 +195,8 @@ class MixedCase {
     }
     Rows rows;
     rows.push_back(foreground_row(*foreground));
-    for (const Background* other : others) {
-      rows.push_back(background_row(*other));
+    for (std::size_t i = 0; i < std::size(others); ++i) {
+      rows.push_back(background_row(*others[i], i));
     }
     return rows;
   }
@@ -189,31 +208,51 @@ class MixedCase {
                                                std::chrono::milliseconds(2));
     }
     for (std::uint32_t repeat = 0; repeat < environment_.plan().repeats; ++repeat) {
-      for (const bool is_mixed : {false, true}) {
-        for (Background* other : others) {
-          other->want(is_mixed);
-        }
-        settle(foreground);
-        std::vector<std::uint64_t> before;
-        for (const Background* other : others) {
-          before.push_back(other->bytes());
-        }
-        const LoopResult result = foreground.get(kForegroundGets, 1);
-        if (const Errc failure = first_failure(result, others); failure != Errc::ok) {
-          return Error(failure, "foreground, write-back or prefetch failed");
-        }
-        add(result, is_mixed);
-        for (std::size_t i = 0; is_mixed && i < others.size(); ++i) {
-          const auto moved = static_cast<double>(others[i]->bytes() - before[i]);
-          background_rates_[i].push_back(moved / result.seconds / 1e9);
+      // Which of the two comes first, alternates.
+      const bool is_even = repeat % 2 == 0;
+      for (const Beside beside : {Beside::alone, is_even ? Beside::unclassed : Beside::classed,
+                                  is_even ? Beside::classed : Beside::unclassed}) {
+        if (auto measured = measure_beside(beside, foreground, others); !measured) {
+          return measured;
         }
       }
+      totals_ratio_.push_back(of(Beside::classed).totals.back() /
+                              of(Beside::unclassed).totals.back());
       environment_.progress().advance(1);
     }
     return {};
   }
 
-  // What was begun before the other half of the repeat is let end.
+  Result<void> measure_beside(Beside beside, Worker& foreground,
+                              std::span<Background* const> others) {
+    for (Background* other : others) {
+      other->want(beside);
+    }
+    settle(foreground);
+    std::vector<std::uint64_t> before;
+    for (const Background* other : others) {
+      before.push_back(other->bytes());
+    }
+    const LoopResult result = foreground.get(kForegroundGets, 1);
+    if (const Errc failure = first_failure(result, others); failure != Errc::ok) {
+      return Error(failure, "foreground, write-back or prefetch failed");
+    }
+    Part& part = of(beside);
+    part.latencies_us.insert(part.latencies_us.end(), result.latencies_us.begin(),
+                             result.latencies_us.end());
+    const auto rate_of = [&result](auto bytes) {
+      return static_cast<double>(bytes) / result.seconds / 1e9;
+    };
+    part.rates.push_back(rate_of((kForegroundBlock * kForegroundGets).count()));
+    part.totals.push_back(part.rates.back());
+    for (std::size_t i = 0; i < others.size(); ++i) {
+      part.background_rates[i].push_back(rate_of(others[i]->bytes() - before[i]));
+      part.totals.back() += part.background_rates[i].back();
+    }
+    return {};
+  }
+
+  // What was begun before the other part of the repeat is let end.
   static void settle(Worker& foreground) { (void)foreground.get(kForegroundGets / 10, 1); }
 
   static Errc first_failure(const LoopResult& result, std::span<Background* const> others) {
@@ -228,11 +267,18 @@ class MixedCase {
     return Errc::ok;
   }
 
-  void add(const LoopResult& result, bool is_mixed) {
-    std::vector<double>& latencies = is_mixed ? mixed_us_ : alone_us_;
-    latencies.insert(latencies.end(), result.latencies_us.begin(), result.latencies_us.end());
-    const auto bytes = static_cast<double>((kForegroundBlock * kForegroundGets).count());
-    (is_mixed ? mixed_rates_ : alone_rates_).push_back(bytes / result.seconds / 1e9);
+  // What was measured over all repeats while the others did one thing.
+  struct Part {
+    std::vector<double> latencies_us;  // the foreground's
+    std::vector<double> rates;         // GB/s, one per repeat
+    std::array<std::vector<double>, 2> background_rates;
+    std::vector<double> totals;
+  };
+  [[nodiscard]] Part& of(Beside beside) { return parts_[static_cast<std::size_t>(beside)]; }
+
+  [[nodiscard]] double leakage(Beside beside, double percent) {
+    return percentile(of(beside).latencies_us, percent) /
+           percentile(of(Beside::alone).latencies_us, percent);
   }
 
   static double within_slo(const std::vector<double>& latencies_us) {
@@ -246,17 +292,24 @@ class MixedCase {
     subject.size = kForegroundBlock;
     BenchRow row = row_for(environment_, subject, *rig_, WorkOp::read,
                            kForegroundBlock * foreground.blocks.count());
-    row.gb_per_s = mixed_rates_;
-    row.latencies_us = mixed_us_;
+    row.gb_per_s = of(Beside::classed).rates;
+    row.latencies_us = of(Beside::classed).latencies_us;
     row.extra["class"] = "foreground";
-    row.extra["alone_gb_per_s_median"] = figure(summarise(alone_rates_).median);
-    row.extra["alone_p50_us"] = figure(percentile(alone_us_, 50));
-    row.extra["alone_p99_us"] = figure(percentile(alone_us_, 99));
-    row.extra["leakage_p50"] = figure(percentile(mixed_us_, 50) / percentile(alone_us_, 50), 4);
-    row.extra["leakage_p99"] = figure(percentile(mixed_us_, 99) / percentile(alone_us_, 99), 4);
+    for (const auto& [name, part] :
+         {std::pair("alone", of(Beside::alone)), std::pair("unclassed", of(Beside::unclassed))}) {
+      row.extra[fmt::format("{}_gb_per_s_median", name)] = figure(summarise(part.rates).median);
+      row.extra[fmt::format("{}_p50_us", name)] = figure(percentile(part.latencies_us, 50));
+      row.extra[fmt::format("{}_p99_us", name)] = figure(percentile(part.latencies_us, 99));
+      row.extra[fmt::format("slo_attainment_{}", name)] = figure(within_slo(part.latencies_us), 4);
+    }
+    row.extra["leakage_p50"] = figure(leakage(Beside::classed, 50), 4);
+    row.extra["leakage_p99"] = figure(leakage(Beside::classed, 99), 4);
+    row.extra["leakage_p50_unclassed"] = figure(leakage(Beside::unclassed, 50), 4);
+    row.extra["leakage_p99_unclassed"] = figure(leakage(Beside::unclassed, 99), 4);
     row.extra["slo_us"] = figure(kSloUs);
-    row.extra["slo_attainment"] = figure(within_slo(mixed_us_), 4);
-    row.extra["slo_attainment_alone"] = figure(within_slo(alone_us_), 4);
+    row.extra["slo_attainment"] = figure(within_slo(row.latencies_us), 4);
+    row.extra["total_gb_per_s_median"] = figure(summarise(of(Beside::classed).totals).median);
+    row.extra["total_of_unclassed"] = figure(summarise(totals_ratio_).median, 4);
     for (std::uint64_t i = 0; i < foreground.blocks.count(); ++i) {
       foreground.blocks.spoil_memory(i);
     }
@@ -268,24 +321,25 @@ class MixedCase {
     return row;
   }
 
-  BenchRow background_row(const Background& other) {
+  BenchRow background_row(const Background& other, std::size_t index) {
     BenchCase subject = subject_;
     subject.size = other.block();
     const SizeBytes share(environment_.user_memory().size() / 3);
     BenchRow row =
         row_for(environment_, subject, *rig_, other.op(), other.block() * (share / other.block()));
     row.depth = kBackgroundDepth;
-    row.gb_per_s = background_rates_[other.name() == "prefetch" ? 1 : 0];
+    row.gb_per_s = of(Beside::classed).background_rates[index];
     row.extra["class"] = other.name();
+    row.extra["unclassed_gb_per_s_median"] =
+        figure(summarise(of(Beside::unclassed).background_rates[index]).median);
     return row;
   }
 
   Environment& environment_;
   BenchCase subject_;
   std::unique_ptr<Rig> rig_;
-  std::vector<double> alone_us_, mixed_us_;
-  std::vector<double> alone_rates_, mixed_rates_;  // GB/s, one per repeat
-  std::array<std::vector<double>, 2> background_rates_;
+  std::array<Part, kBesides> parts_;  // by Beside
+  std::vector<double> totals_ratio_;  // with classes over without, one per repeat
 };
 
 }  // namespace

@@ -44,25 +44,27 @@ std::string BlockSet::renew(std::uint64_t index) {
 }
 
 void BlockSet::start_put(striping::Client& client, std::uint64_t first, std::uint64_t blocks,
-                         Done done) {
+                         Done done, const striping::CallOptions& options) {
   std::vector<striping::PutItem> items;
   for (std::uint64_t i = first; i < first + blocks; ++i) {
     items.push_back({names_[i], segments_of(i), SizeBytes()});
   }
-  client.submit_put(items, [done = std::move(done)](std::span<const Errc> statuses) {
-    done(first_failure(statuses));
-  });
+  client.submit_put(
+      items,
+      [done = std::move(done)](std::span<const Errc> statuses) { done(first_failure(statuses)); },
+      options);
 }
 
 void BlockSet::start_get(striping::Client& client, std::uint64_t first, std::uint64_t blocks,
-                         Done done) {
+                         Done done, const striping::CallOptions& options) {
   std::vector<striping::GetItem> items;
   for (std::uint64_t i = first; i < first + blocks; ++i) {
     items.push_back({names_[i], segments_of(i)});
   }
-  client.submit_get(items, [done = std::move(done)](std::span<const Errc> statuses) {
-    done(first_failure(statuses));
-  });
+  client.submit_get(
+      items,
+      [done = std::move(done)](std::span<const Errc> statuses) { done(first_failure(statuses)); },
+      options);
 }
 
 void BlockSet::verify(std::uint64_t index, Verification& verification) const {

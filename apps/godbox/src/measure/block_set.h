@@ -41,8 +41,10 @@ class BlockSet {
   // which the caller removes from the pool when it was put.
   std::string renew(std::uint64_t index);
   // One operation over blocks [first, first + blocks).
-  void start_put(striping::Client& client, std::uint64_t first, std::uint64_t blocks, Done done);
-  void start_get(striping::Client& client, std::uint64_t first, std::uint64_t blocks, Done done);
+  void start_put(striping::Client& client, std::uint64_t first, std::uint64_t blocks, Done done,
+                 const striping::CallOptions& options = {});
+  void start_get(striping::Client& client, std::uint64_t first, std::uint64_t blocks, Done done,
+                 const striping::CallOptions& options = {});
   void spoil_memory(std::uint64_t index) { spoil(memory_of(index)); }
   // Compares the block's memory with what it should hold and adds the outcome.
   void verify(std::uint64_t index, Verification& verification) const;

@@ -89,6 +89,13 @@ void Connection::count_sent(std::size_t size_bytes, bool by_reference, TimePoint
   advance(now);
 }
 
+// What is read before a payload is short, and says whose the payload is.
+TrafficClass Connection::receive_class() const {
+  return writing_ != nullptr ? writing_->request.traffic_class : TrafficClass::foreground;
+}
+
+TrafficClass Connection::send_class() const { return exchanges_.send_class(); }
+
 // Everything that can go on now, does.
 void Connection::advance(TimePoint now) {
   if (is_cut_off(now)) {

@@ -52,6 +52,8 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   [[nodiscard]] std::shared_ptr<void> keep_referred() override {
     return exchanges_.keep_referred();
   }
+  [[nodiscard]] TrafficClass receive_class() const override;
+  [[nodiscard]] TrafficClass send_class() const override;
   [[nodiscard]] TimePoint next_deadline() const override;
   void on_timer(TimePoint now) override;
   [[nodiscard]] bool wants_close() const override;

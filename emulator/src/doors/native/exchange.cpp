@@ -87,10 +87,17 @@ void ExchangeTable::collect_ready(TimePoint now) {
     std::pop_heap(waiting_.begin(), waiting_.end(), IsLater());
     Exchange* const exchange = waiting_.back();
     waiting_.pop_back();
-    exchange->next = nullptr;
-    (first_ == nullptr ? first_ : last_->next) = exchange;
-    last_ = exchange;
+    make_sendable(*exchange);
   }
+}
+
+void ExchangeTable::make_sendable(Exchange& exchange) {
+  const bool is_last = is_background(exchange.request.traffic_class);
+  Exchange* const before = is_last ? last_ : foreground_behind_;
+  Exchange*& link = before == nullptr ? first_ : before->next;
+  exchange.next = std::exchange(link, &exchange);
+  last_ = exchange.next == nullptr ? &exchange : last_;
+  foreground_behind_ = is_last ? foreground_behind_ : &exchange;
 }
 
 TimePoint ExchangeTable::next_ready() const {
@@ -104,13 +111,17 @@ std::span<const ConstSpan> ExchangeTable::send_spans() {
   offered_flags_.clear();
   offers_referable_ = false;
   std::size_t budget_bytes = kSendWindowBytes;
-  for (const Exchange* exchange = first_;
+  bool is_behind = foreground_behind_ == nullptr;
+  for (Exchange* exchange = first_;
        exchange != nullptr && budget_bytes > 0 && offered_.size() < kStreamSpansMax;
        exchange = exchange->next) {
     if (exchange->has_descriptors && exchange != first_) {
       break;
     }
     append_spans(*exchange, budget_bytes);
+    // What is on its way cannot be overtaken.
+    foreground_behind_ = is_behind ? exchange : foreground_behind_;
+    is_behind |= exchange == foreground_behind_;
   }
   return offered_;
 }
@@ -150,6 +161,7 @@ void ExchangeTable::sent(std::size_t size_bytes, bool by_reference) {
     if (exchange.span_index == exchange.span_count()) {
       first_ = exchange.next;
       last_ = first_ == nullptr ? nullptr : last_;
+      foreground_behind_ = foreground_behind_ == &exchange ? nullptr : foreground_behind_;
       close(exchange);
     }
   }
@@ -248,6 +260,7 @@ void ExchangeTable::release_all() {
   waiting_.clear();
   first_ = nullptr;
   last_ = nullptr;
+  foreground_behind_ = nullptr;
   while (!in_flight_.empty()) {
     in_flight_.back()->is_referred = false;
     close(*in_flight_.back());

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The requests of one connection, each from its header to the last byte of its reply. Replies
-// become sendable at their time, in the order of these times (ties: as they were queued), and are
-// offered as header bytes plus spans of DRAM channel memory that stay pinned until they have left.
+// become sendable at their time, in the order of these times (ties: as they were queued), those of
+// foreground requests before those of background ones that have not begun to leave, and are offered
+// as header bytes plus spans of DRAM channel memory that stay pinned until they have left.
 // Thread-safety: the network's thread. Ownership: exchanges belong to the table and are reused, so
 // a warm one allocates nothing. Units: bytes, TimePoints. Errors: none.
 #pragma once
@@ -100,6 +101,10 @@ class ExchangeTable {
   void taken(std::uint64_t stream_bytes);
   // Takes over the accesses to what left by reference: they end when the result is destroyed.
   [[nodiscard]] std::shared_ptr<void> keep_referred();
+  // Of the reply that leaves next.
+  [[nodiscard]] TrafficClass send_class() const {
+    return first_ != nullptr ? first_->request.traffic_class : TrafficClass::foreground;
+  }
   // The next byte to send is the first of a reply with descriptors.
   [[nodiscard]] bool descriptors_are_next() const {
     return first_ != nullptr && first_->has_descriptors && first_->span_index == 0 &&
@@ -121,6 +126,7 @@ class ExchangeTable {
     std::uint64_t end = 0;  // of the reply, in bytes of the stream
   };
 
+  void make_sendable(Exchange& exchange);
   void append_spans(const Exchange& exchange, std::size_t& budget_bytes);
   void refer(Exchange& exchange);
   void close(Exchange& exchange);
@@ -132,6 +138,7 @@ class ExchangeTable {
   std::vector<Exchange*> waiting_;  // a heap by (ready, order)
   Exchange* first_ = nullptr;       // sendable, in order
   Exchange* last_ = nullptr;
+  Exchange* foreground_behind_ = nullptr;  // where the next foreground one goes; null: in front
   std::size_t parked_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t order_ = 0;

@@ -66,6 +66,8 @@ class LaneClient final : public StreamEndpoint {
   void on_received(std::size_t size_bytes, TimePoint now) override;
   [[nodiscard]] std::span<const ConstSpan> send_spans() override;
   void on_sent(std::size_t size_bytes, TimePoint now) override;
+  [[nodiscard]] TrafficClass receive_class() const override;
+  [[nodiscard]] TrafficClass send_class() const override;
   [[nodiscard]] TimePoint next_deadline() const override;
   void on_timer(TimePoint now) override;
   [[nodiscard]] bool wants_close() const override;

@@ -45,6 +45,12 @@ struct ClientOptions {
   Duration lease_margin = std::chrono::milliseconds(50);
 };
 
+// How a call that moves bytes is to be served.
+struct CallOptions {
+  // Background (prefetch, write-back) gives way to foreground, here and at the box.
+  TrafficClass traffic_class = TrafficClass::foreground;
+};
+
 struct PutItem {
   std::string_view name;
   std::span<const LocalSegment> data;  // the object's bytes, gathered in order
@@ -165,16 +171,18 @@ class Client {
   // name), deadline_exceeded, session_lost, ... Only ok means that the object is there; after
   // deadline_exceeded it may be. Each object is there as a whole or not at all.
   // reservation_expired: the box ended the reservation meanwhile; put again.
-  void submit_put(std::span<const PutItem> items, OnStatuses on_done);
+  void submit_put(std::span<const PutItem> items, OnStatuses on_done,
+                  const CallOptions& options = {});
   // get: ok, not_found, invalid_argument (size differs), crc_mismatch, not_backed (sparse),
   // deadline_exceeded, ... Without a lease, because the box grants none or it has run out, a key
   // still guards the bytes: key_revoked when the object went away meanwhile. A mapping has no keys:
   // present_unleased or lease_expired, unread.
-  void submit_get(std::span<const GetItem> items, OnStatuses on_done);
+  void submit_get(std::span<const GetItem> items, OnStatuses on_done,
+                  const CallOptions& options = {});
   // get of objects already found: `into[i]` is for objects[i], one for each. key_revoked,
   // lease_expired: look up again.
   void submit_get_found(const Lookup& found, std::span<const std::span<const LocalSegment>> into,
-                        OnStatuses on_done);
+                        OnStatuses on_done, const CallOptions& options = {});
   void submit_lookup(std::span<const std::string_view> names, bool prefix, OnLookup on_done);
   void submit_remove(std::span<const std::string_view> names, OnStatuses on_done);
   void release(Lookup& found);
@@ -189,7 +197,8 @@ class Client {
   // After the last one is ok, the object is there. Per item: ok, and errors as of put, each of
   // which ends the item; invalid_argument for a layer that is not the next, which ends nothing.
   void submit_put_layer(const LayeredPut& put, std::uint32_t layer,
-                        std::span<const std::span<const LocalSegment>> data, OnStatuses on_done);
+                        std::span<const std::span<const LocalSegment>> data, OnStatuses on_done,
+                        const CallOptions& options = {});
   // Finds objects once layer `layer` (from 0) of each is written, or the object is there as a
   // whole; the box tells it, nobody polls. Per key: ok or present_unleased; when `wait` is over, or
   // a producer has gone, not_found or deadline_exceeded (less than that is there), both misses.
@@ -199,7 +208,8 @@ class Client {
   // get of one layer of objects found, each into layer_size bytes. not_found: that layer is not
   // among layers_ready; key_revoked: its producer has gone, so the rest will never be there.
   void submit_get_layer(const Lookup& found, std::uint32_t layer,
-                        std::span<const std::span<const LocalSegment>> into, OnStatuses on_done);
+                        std::span<const std::span<const LocalSegment>> into, OnStatuses on_done,
+                        const CallOptions& options = {});
 
   // Changes how long objects are kept: ok, not_found, invalid_argument; quota_exceeded or
   // limit_exceeded for a hard pin beyond what may be held (docs/wire-protocol.md, section 8.9).
@@ -208,21 +218,26 @@ class Client {
   // waits for request.wait_ms if there are none. Errors: invalid_argument, limit_exceeded.
   void submit_events(const wire::EventsRequest& request, OnEvents on_done);
 
-  [[nodiscard]] std::vector<Errc> put(std::span<const PutItem> items);
-  [[nodiscard]] std::vector<Errc> get(std::span<const GetItem> items);
+  [[nodiscard]] std::vector<Errc> put(std::span<const PutItem> items,
+                                      const CallOptions& options = {});
+  [[nodiscard]] std::vector<Errc> get(std::span<const GetItem> items,
+                                      const CallOptions& options = {});
   [[nodiscard]] std::vector<Errc> get_found(const Lookup& found,
-                                            std::span<const std::span<const LocalSegment>> into);
+                                            std::span<const std::span<const LocalSegment>> into,
+                                            const CallOptions& options = {});
   // How many leading names are present (objects.size()), with their places, leased: one round trip.
   [[nodiscard]] Result<Lookup> lookup_prefix(std::span<const std::string_view> names);
   [[nodiscard]] Result<Lookup> lookup(std::span<const std::string_view> names);
   [[nodiscard]] std::vector<Errc> remove(std::span<const std::string_view> names);
   [[nodiscard]] Result<LayeredPut> begin_layers(std::span<const LayeredItem> items);
   [[nodiscard]] std::vector<Errc> put_layer(const LayeredPut& put, std::uint32_t layer,
-                                            std::span<const std::span<const LocalSegment>> data);
+                                            std::span<const std::span<const LocalSegment>> data,
+                                            const CallOptions& options = {});
   [[nodiscard]] Result<Lookup> wait(std::span<const std::string_view> names, std::uint32_t layer,
                                     Duration wait);
   [[nodiscard]] std::vector<Errc> get_layer(const Lookup& found, std::uint32_t layer,
-                                            std::span<const std::span<const LocalSegment>> into);
+                                            std::span<const std::span<const LocalSegment>> into,
+                                            const CallOptions& options = {});
   [[nodiscard]] std::vector<Errc> retain(std::span<const wire::RetainItem> items);
   [[nodiscard]] Result<wire::EventsReply> events(const wire::EventsRequest& request);
   [[nodiscard]] Result<wire::UsageReply> usage();
@@ -234,9 +249,11 @@ class Client {
   [[nodiscard]] Result<Region> allocate(SizeBytes size);
   [[nodiscard]] Result<void> free(Region& region);
   void submit_region(WorkOp op, const Region& region, std::span<const RegionPiece> pieces,
-                     std::function<void(Errc)> on_done);
-  [[nodiscard]] Errc write(const Region& region, std::span<const RegionPiece> pieces);
-  [[nodiscard]] Errc read(const Region& region, std::span<const RegionPiece> pieces);
+                     std::function<void(Errc)> on_done, const CallOptions& options = {});
+  [[nodiscard]] Errc write(const Region& region, std::span<const RegionPiece> pieces,
+                           const CallOptions& options = {});
+  [[nodiscard]] Errc read(const Region& region, std::span<const RegionPiece> pieces,
+                          const CallOptions& options = {});
 
   // Runs callbacks and the data path until something happened or `until` is reached (a past time
   // polls). True if anything happened.

@@ -56,10 +56,12 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // Errors: queue_full (kBatchesMax), and those of make_plan; then `on_done` is not called. It runs
-  // in progress(), cancel() or the destructor (cancelled).
+  // Errors: queue_full (kBatchesMax), invalid_argument (a traffic class that is none), and those of
+  // make_plan; then `on_done` is not called. It runs in progress(), cancel() or the destructor
+  // (cancelled).
   [[nodiscard]] Result<BatchId> submit(std::span<const Transfer> transfers, TimePoint deadline,
-                                       OnBatchDone on_done);
+                                       OnBatchDone on_done,
+                                       TrafficClass traffic_class = TrafficClass::foreground);
   // Ends the batch with `cancelled`, fencing the lanes that hold its requests.
   void cancel(BatchId batch);
   // Takes completions, posts what has credit, expires batches, reopens lanes. True if it did
