@@ -303,15 +303,19 @@ class Chaos {
       return count("sessions") == 1 && count("reservations") == 0 && count("leases") == 0 &&
              count("regions") == 0 && count("quarantined") == 0;
     };
-    const Clock::time_point until = Clock::now() + kEndWithin;
-    while (!is_quiet()) {
-      if (Clock::now() > until) {
-        throw Wrong("something is still held: " + boost::json::serialize(status));
+    const auto wait_for_quiet = [&] {
+      const Clock::time_point until = Clock::now() + kEndWithin;
+      while (!is_quiet()) {
+        if (Clock::now() > until) {
+          throw Wrong("something is still held: " + boost::json::serialize(status));
+        }
+        std::this_thread::sleep_for(milliseconds(20));
       }
-      std::this_thread::sleep_for(milliseconds(20));
-    }
+    };
+    wait_for_quiet();
     read_back(client);
-    if (!is_quiet() || status.at("objects").to_number<std::uint64_t>() != 0 ||
+    wait_for_quiet();  // for what was read a moment ago
+    if (status.at("objects").to_number<std::uint64_t>() != 0 ||
         status.at("reserved_bytes").to_number<std::uint64_t>() != 0) {
       throw Wrong("space is not accounted for: " + boost::json::serialize(status));
     }

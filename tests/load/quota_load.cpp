@@ -126,7 +126,12 @@ class Worker {
       count("remove", status);
       expect(status == Errc::ok, fmt::format("remove {}: {}", name, to_string(status)));
     }
-    const auto after = client_.usage();
+    // What was read last goes once the kernel says that it has arrived.
+    auto after = client_.usage();
+    for (int i = 0; i < 100 && after && after->reserved.count() > 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      after = client_.usage();
+    }
     expect(
         after && after->reserved.count() == 0 && after->held.count() == 0 && after->objects == 0,
         fmt::format("with nothing left, {} bytes are in use", after ? after->reserved.count() : 0));

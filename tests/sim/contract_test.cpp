@@ -22,6 +22,7 @@ class SimStreamWorld final : public test::StreamWorld {
   StreamAddress free_address() override {
     return {StreamAddress::Kind::tcp, "127.0.0.1", next_port_++};
   }
+  bool refers() const override { return true; }
   Duration timer_slack() const override { return Duration(0); }
 
  private:

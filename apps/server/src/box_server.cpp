@@ -35,7 +35,7 @@ std::uint32_t threads_for(const emulator::BoxConfig& config) {
 // The connections that the process has descriptors for, beside what the box and the rest of the
 // process need: its sockets and their files, event loops and DRAM channels.
 Result<std::uint32_t> connections_for(const emulator::BoxConfig& config) {
-  constexpr std::uint64_t kPerLoop = 4;
+  constexpr std::uint64_t kPerLoop = 8 + driver::kLingeringMax;
   constexpr std::uint64_t kReserve = 64;
   constexpr std::uint64_t kConnectionsMin = 16;
   const std::uint64_t needed = driver::descriptors_open() + config.eth_ports() +

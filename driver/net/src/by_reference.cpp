@@ -45,6 +45,9 @@ std::unique_ptr<PagePipe> PagePipe::open() {
 ssize_t PagePipe::send(int socket, std::span<const ConstSpan> spans) {
   pieces_.clear();
   offered_bytes_ = 0;
+  if (is_stuck_) {
+    return -EIO;
+  }
   for (const ConstSpan span : spans) {
     pieces_.push_back({const_cast<std::byte*>(span.data()), span.size()});
   }
@@ -57,8 +60,8 @@ ssize_t PagePipe::send(int socket, std::span<const ConstSpan> spans) {
   std::size_t sent = 0;
   int error_number = EAGAIN;
   while (sent < offered_bytes_) {
-    const ssize_t moved = splice(read_end_.get(), nullptr, socket, nullptr, offered_bytes_ - sent,
-                                 SPLICE_F_NONBLOCK);
+    const ssize_t moved =
+        splice(read_end_.get(), nullptr, socket, nullptr, offered_bytes_ - sent, SPLICE_F_NONBLOCK);
     if (moved <= 0) {
       error_number = moved < 0 ? errno : EAGAIN;
       break;
@@ -74,7 +77,8 @@ void PagePipe::drain(std::size_t size_bytes) {
   while (size_bytes > 0) {
     const ssize_t gone =
         splice(read_end_.get(), nullptr, nowhere_.get(), nullptr, size_bytes, SPLICE_F_NONBLOCK);
-    if (gone <= 0 && errno != EINTR) {
+    if (gone == 0 || (gone < 0 && errno != EINTR)) {
+      is_stuck_ = true;  // what is left is none of the next connection's bytes
       return;
     }
     size_bytes -= gone > 0 ? static_cast<std::size_t>(gone) : 0;
@@ -154,7 +158,10 @@ std::optional<PeerView::Answer> PeerView::ask(const Question& question) {
     return std::nullopt;
   }
   const auto* const about = static_cast<const inet_diag_msg*>(NLMSG_DATA(head));
-  return Answer{.is_gone = false, .unread_bytes = about->idiag_rqueue, .user = about->idiag_uid};
+  return Answer{.is_gone = false,
+                .unread_bytes = about->idiag_rqueue,
+                .user = about->idiag_uid,
+                .cookie = {about->id.idiag_cookie[0], about->id.idiag_cookie[1]}};
 }
 
 // --- ReferredStream ------------------------------------------------------------------------------
@@ -169,7 +176,10 @@ std::unique_ptr<ReferredStream> ReferredStream::open(PeerView& view, int socket)
   if (!answer || answer->is_gone || (answer->user != geteuid() && answer->user != 0)) {
     return nullptr;
   }
-  return std::unique_ptr<ReferredStream>(new ReferredStream(*question));
+  // From now on about this socket, and no later one of the same addresses.
+  PeerView::Question about_this = *question;
+  std::copy(answer->cookie.begin(), answer->cookie.end(), about_this.body.id.idiag_cookie);
+  return std::unique_ptr<ReferredStream>(new ReferredStream(about_this));
 }
 
 bool ReferredStream::look(PeerView& view, int socket, std::uint64_t sent_bytes) {
@@ -197,13 +207,19 @@ std::uint64_t unacknowledged_bytes(int socket) {
 std::unique_ptr<ByReference> ByReference::open() {
   std::unique_ptr<PagePipe> pipe = PagePipe::open();
   std::unique_ptr<PeerView> view = PeerView::open();
-  sigset_t broken_pipe;
-  if (pipe == nullptr || view == nullptr || sigemptyset(&broken_pipe) != 0 ||
-      sigaddset(&broken_pipe, SIGPIPE) != 0 ||
-      pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr) != 0) {
+  if (pipe == nullptr || view == nullptr) {
     return nullptr;
   }
   return std::unique_ptr<ByReference>(new ByReference(std::move(pipe), std::move(view)));
+}
+
+void ByReference::prepare_thread() {
+  if (!std::exchange(is_thread_prepared_, true)) {
+    sigset_t broken_pipe;
+    sigemptyset(&broken_pipe);
+    sigaddset(&broken_pipe, SIGPIPE);
+    (void)pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
+  }
 }
 
 void ByReference::linger(OwnedSocket socket, std::unique_ptr<ReferredStream> stream,
@@ -218,8 +234,7 @@ void ByReference::look_again(TimePoint now) {
     return;
   }
   std::erase_if(lingering_, [this](const std::unique_ptr<Lingering>& each) {
-    // The end of the stream is a byte of its own to TCP, behind all others.
-    (void)each->stream->look(*view_, each->socket.get(), each->sent_bytes + 1);
+    (void)each->stream->look(*view_, each->socket.get(), each->sent_bytes);
     return each->stream->is_all_taken();
   });
   next_look_ = lingering_.empty() ? kNever : now + kLookPeriod;

@@ -16,6 +16,7 @@
 
 #include "socket_calls.h"
 #include <godbox/clock.h>
+#include <godbox/driver/asio_network.h>
 
 #include <memory>
 #include <optional>
@@ -37,8 +38,6 @@ inline constexpr std::size_t kReferredPieceBytes = std::size_t{256} << 10U;
 // and 0.18; 2 MiB 4.1 and 4.9 with 0.17 and 0.14. With no bound the kernel now and then dropped
 // segments for want of room in the receive buffer, and 200 ms were lost.
 inline constexpr std::uint64_t kReferredBacklogBytes = std::uint64_t{1} << 20U;
-// How many connections that ended are waited for.
-inline constexpr std::size_t kLingeringMax = 64;
 
 // The pipe that pages go through; empty between calls.
 class PagePipe {
@@ -62,6 +61,7 @@ class PagePipe {
   OwnedSocket nowhere_;  // /dev/null
   std::vector<iovec> pieces_;
   std::size_t offered_bytes_ = 0;
+  bool is_stuck_ = false;
 };
 
 // Asks the kernel about the other ends of connections within this machine.
@@ -72,9 +72,12 @@ class PeerView {
     inet_diag_req_v2 body;
   };
   struct Answer {
-    bool is_gone = false;            // it is closed: nobody reads there any more
-    std::uint64_t unread_bytes = 0;  // arrived; the end of the stream counts as one
-    uid_t user = 0;
+    // It is closed: nobody reads there any more. So while our end neither ends the stream nor
+    // resets it: after that the kernel may not find a socket that still has something to read.
+    bool is_gone = false;
+    std::uint64_t unread_bytes = 0;  // arrived
+    uid_t user = 0;                  // who made the socket
+    std::array<std::uint32_t, 2> cookie{};
   };
   // nullptr where the kernel answers no such question.
   [[nodiscard]] static std::unique_ptr<PeerView> open();
@@ -113,15 +116,16 @@ class ReferredStream {
 // What the connections of one network share for it.
 class ByReference {
  public:
-  // nullptr where the kernel cannot do it. Blocks SIGPIPE in this thread: splice(2) knows no
-  // MSG_NOSIGNAL.
+  // nullptr where the kernel cannot do it.
   [[nodiscard]] static std::unique_ptr<ByReference> open();
+  // Blocks SIGPIPE in the thread that sends, once: splice(2) knows no MSG_NOSIGNAL.
+  void prepare_thread();
 
   [[nodiscard]] PagePipe& pipe() { return *pipe_; }
   [[nodiscard]] PeerView& view() { return *view_; }
 
-  // A connection is over whose other end has not read all of it: `kept` goes once it has, or has
-  // closed. The end of the stream has been sent behind `sent_bytes`.
+  // A connection is over whose other end has not read all of it: `kept`, and the socket, go once it
+  // has, or has closed.
   void linger(OwnedSocket socket, std::unique_ptr<ReferredStream> stream, std::uint64_t sent_bytes,
               std::shared_ptr<void> kept, TimePoint now);
   [[nodiscard]] bool is_crowded() const { return lingering_.size() >= kLingeringMax; }
@@ -143,6 +147,7 @@ class ByReference {
   std::unique_ptr<PeerView> view_;
   std::vector<std::unique_ptr<Lingering>> lingering_;
   TimePoint next_look_ = kNever;
+  bool is_thread_prepared_ = false;
 };
 
 }  // namespace godbox::driver

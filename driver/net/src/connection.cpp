@@ -19,7 +19,7 @@ constexpr Duration kConnectRetryDelay = std::chrono::milliseconds(5);
 // What is still read from a connection that can no longer be written: the other side's last words.
 constexpr std::size_t kLastWordsBytesMax = std::size_t{1} << 20U;
 // How soon the kernel is asked again what of referred memory was taken: doubled from least to most.
-constexpr Duration kLookPeriodMin = std::chrono::milliseconds(1);
+constexpr Duration kLookPeriodMin = std::chrono::microseconds(200);
 constexpr Duration kLookPeriodMax = std::chrono::milliseconds(64);
 
 bool is_would_block(int error_number) {
@@ -277,8 +277,8 @@ bool Connection::send_some(std::size_t& budget_bytes) {
     sent = buffer.send(socket, spans.first(step.spans), descriptors, step.more);
     offered_bytes = buffer.offered_bytes();
   }
-  if (sent < 0 && step.by_reference && -sent != EAGAIN) {
-    never_refers_ = true;  // memory that is no such pages; whether it is lost, a copy shows
+  if (sent < 0 && step.by_reference && -sent != EAGAIN && -sent != EINTR) {
+    never_refers_ = true;  // memory that is no such pages, say: a copy shows what is wrong
     return true;
   }
   if (sent < 0) {
@@ -318,8 +318,8 @@ Connection::Step Connection::plan_step(std::span<const ConstSpan> spans) {
     return whole;
   }
   const std::span<const std::uint8_t> referable = endpoint_->referable();
-  const auto first = static_cast<std::size_t>(
-      std::find(referable.begin(), referable.end(), 1) - referable.begin());
+  const auto first = static_cast<std::size_t>(std::find(referable.begin(), referable.end(), 1) -
+                                              referable.begin());
   if (first == referable.size()) {
     return whole;
   }
@@ -361,16 +361,34 @@ void Connection::on_step_sent(const Step& step, std::size_t size_bytes) {
   const TimePoint now = loop_.now();
   referred_->referred_until(sent_bytes_);
   look_period_ = kLookPeriodMin;
-  look_at_ = now + look_period_;
+  set_look(now + look_period_);
   endpoint_->on_sent_by_reference(size_bytes, now);
+}
+
+// A look that comes too early costs a system call; one that is moved each time would, too.
+void Connection::set_look(TimePoint at) {
+  look_at_ = at;
+  look_.connection = this;
+  if (at == kNever || look_.deadline() == kNever || at < look_.deadline()) {
+    loop_.set_look(look_, at);
+  }
+}
+
+void Connection::look_when_due(TimePoint now) {
+  loop_.set_look(look_, kNever);
+  if (now >= look_at_) {
+    look_at_referred();
+  } else {
+    loop_.set_look(look_, look_at_);
+  }
 }
 
 // Asks what the other end has got, and when to ask again.
 void Connection::look_at_referred() {
-  const bool is_more = referred_->look(loop_.by_reference()->view(), socket_.native_handle(),
-                                       sent_bytes_);
+  const bool is_more =
+      referred_->look(loop_.by_reference()->view(), socket_.native_handle(), sent_bytes_);
   look_period_ = std::min(look_period_ * 2, kLookPeriodMax);
-  look_at_ = referred_->is_all_taken() ? kNever : loop_.now() + look_period_;
+  set_look(referred_->is_all_taken() ? kNever : loop_.now() + look_period_);
   if (is_more) {
     endpoint_->on_taken(referred_->taken_bytes());
   }
@@ -411,15 +429,12 @@ void Connection::set_receive_mark() {
 }
 
 void Connection::update_deadline() {
-  loop_.set_deadline(*this, std::min({endpoint_->next_deadline(), retry_at_, look_at_}));
+  loop_.set_deadline(*this, std::min(endpoint_->next_deadline(), retry_at_));
 }
 
 void Connection::on_deadline(TimePoint now) {
   if (retry_at_ <= now) {
     attempt_connect();
-  }
-  if (look_at_ <= now) {
-    look_at_referred();
   }
   if (endpoint_->next_deadline() <= now) {
     loop_.count_event();
@@ -489,6 +504,7 @@ void Connection::close(Errc reason) {
   state_ = State::closed;
   const std::shared_ptr<Connection> self = shared_from_this();
   close_socket();
+  loop_.set_look(look_, kNever);
   loop_.forget(*this);
   loop_.count_event();
   StreamEndpoint* const endpoint = std::exchange(endpoint_, nullptr);
@@ -497,7 +513,8 @@ void Connection::close(Errc reason) {
 }
 
 // What the other end has not read yet of memory that it was given is kept until it has, and so is
-// the socket: with it open, the other end's is one that the kernel knows.
+// the socket, untouched: our end of the stream, or a reset, would take the other socket out of the
+// kernel's tables, and its process could still read what is queued there.
 void Connection::close_socket() {
   if (referred_ != nullptr && !referred_->is_all_taken()) {
     look_at_referred();
@@ -511,9 +528,7 @@ void Connection::close_socket() {
     socket_.close(ignored);
     return;
   }
-  OwnedSocket socket(socket_.release());
-  (void)::shutdown(socket.get(), SHUT_RDWR);
-  loop_.by_reference()->linger(std::move(socket), std::move(referred_), sent_bytes_,
+  loop_.by_reference()->linger(OwnedSocket(socket_.release()), std::move(referred_), sent_bytes_,
                                std::move(kept), loop_.now());
 }
 

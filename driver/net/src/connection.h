@@ -44,6 +44,13 @@ class Connection final : public DeadlineHeap::Node,
   // Closes the socket, then tells the endpoint. Safe from inside its callbacks.
   void close(Errc reason);
 
+  // Asks what of the memory that left by reference was taken, when it is time to.
+  void look_when_due(TimePoint now);
+
+  struct Look final : DeadlineHeap::Node {
+    Connection* connection = nullptr;
+  };
+
   bool is_queued = false;             // in the loop's list of connections to serve
   bool is_queued_background = false;  // in that of those with background work
 
@@ -73,6 +80,7 @@ class Connection final : public DeadlineHeap::Node,
   void on_step_sent(const Step& step, std::size_t size_bytes);
   void send_failed(int error_number);
   void look_at_referred();
+  void set_look(TimePoint at);
   void close_socket();
   void deliver_descriptors(bool lost);
   void read_the_rest();
@@ -101,7 +109,8 @@ class Connection final : public DeadlineHeap::Node,
   std::uint64_t sent_bytes_ = 0;  // ever
   std::unique_ptr<ReferredStream> referred_;
   bool never_refers_ = false;
-  TimePoint look_at_ = kNever;  // when to ask what of referred_ was taken
+  TimePoint look_at_ = kNever;
+  Look look_;
   Duration look_period_{};
 
   // Connecting only.

@@ -47,17 +47,13 @@ struct EventLoop::TimerHandler {
 };
 
 EventLoop::EventLoop(AsioNetworkOptions options)
-    : options_(options), work_guard_(io_.get_executor()), timer_(io_) {}
-
-EventLoop::~EventLoop() = default;
-
-ByReference* EventLoop::by_reference() {
-  if (options_.sends_by_reference && !has_tried_by_reference_) {
-    has_tried_by_reference_ = true;
+    : options_(options), work_guard_(io_.get_executor()), timer_(io_) {
+  if (options.sends_by_reference) {
     by_reference_ = ByReference::open();
   }
-  return by_reference_.get();
 }
+
+EventLoop::~EventLoop() = default;
 
 void EventLoop::add(const std::shared_ptr<Connection>& connection) {
   connections_.emplace(connection->id(), connection);
@@ -121,6 +117,9 @@ std::size_t EventLoop::run_until(TimePoint until) {
   }
   is_running_ = true;
   events_ = 0;
+  if (by_reference_ != nullptr) {
+    by_reference_->prepare_thread();
+  }
   bool has_waited = false;
   for (;;) {
     serve_queued();
@@ -208,10 +207,19 @@ void EventLoop::serve_deadlines(TimePoint due) {
         static_cast<Connection*>(first)->shared_from_this();
     connection->on_deadline(now());
   }
-  if (by_reference_ != nullptr) {
-    by_reference_->look_again(now());
-  }
+  serve_looks(now());
   run_ticks(now());
+}
+
+// A look sets the next one later than now.
+void EventLoop::serve_looks(TimePoint time) {
+  if (by_reference_ == nullptr) {
+    return;
+  }
+  while (looks_.first() != nullptr && looks_.first()->deadline() <= time) {
+    static_cast<Connection::Look*>(looks_.first())->connection->look_when_due(time);
+  }
+  by_reference_->look_again(time);
 }
 
 void EventLoop::run_ticks(TimePoint time) {
@@ -241,6 +249,7 @@ void EventLoop::wait_for_handler(TimePoint until) {
   }
   if (by_reference_ != nullptr) {
     wake_at = std::min(wake_at, by_reference_->next_look());
+    wake_at = std::min(wake_at, looks_.first() != nullptr ? looks_.first()->deadline() : kNever);
   }
   for (const TimePoint poll_until = std::min(now() + options_.busy_poll, wake_at);
        now() < poll_until;) {

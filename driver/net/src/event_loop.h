@@ -41,7 +41,7 @@ class EventLoop {
   [[nodiscard]] boost::asio::io_context& io() { return io_; }
   [[nodiscard]] MessageBuffer& message_buffer() { return message_buffer_; }
   // nullptr where it is not wanted, or the kernel cannot do it.
-  [[nodiscard]] ByReference* by_reference();
+  [[nodiscard]] ByReference* by_reference() { return by_reference_.get(); }
 
   [[nodiscard]] ConnectionId next_id() { return ConnectionId(next_id_++); }
   void add(const std::shared_ptr<Connection>& connection);
@@ -53,6 +53,8 @@ class EventLoop {
   // What a turn of a connection has moved.
   void count_moved(bool is_background, std::size_t size_bytes);
   void set_deadline(Connection& connection, TimePoint deadline);
+  // Likewise, but it is no endpoint's deadline: nobody has to be heard before.
+  void set_look(DeadlineHeap::Node& look, TimePoint at) { looks_.set(look, at); }
   // Takes a closed connection out of everything.
   void forget(Connection& connection);
   // Destroys a closed endpoint (or none) once no callback can be on the stack.
@@ -81,6 +83,7 @@ class EventLoop {
   [[nodiscard]] bool is_background_due() const;
   void hear_before(TimePoint due);
   void serve_deadlines(TimePoint due);
+  void serve_looks(TimePoint now);
   void run_ticks(TimePoint now);
   void poll_handlers(std::size_t handlers_max);
   void wait_for_handler(TimePoint until);
@@ -103,11 +106,11 @@ class EventLoop {
   std::size_t background_due_bytes_ = 0;  // what foreground has moved while it waited earns it
   TimePoint foreground_until_{};          // until then foreground is taken to be about
   DeadlineHeap deadlines_;
+  DeadlineHeap looks_;  // of connections, each a Connection::Look
   std::vector<Tick> ticks_;
   std::vector<std::unique_ptr<StreamEndpoint>> graveyard_;
   MessageBuffer message_buffer_;
   std::unique_ptr<ByReference> by_reference_;
-  bool has_tried_by_reference_ = false;
 
   std::size_t events_ = 0;
   bool is_running_ = false;

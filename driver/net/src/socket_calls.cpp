@@ -391,7 +391,8 @@ ssize_t MessageBuffer::send(int socket, std::span<const ConstSpan> spans,
     part->cmsg_len = CMSG_LEN(size_bytes);
     std::memcpy(CMSG_DATA(part), descriptors.data(), size_bytes);
   }
-  const ssize_t sent = sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+  const ssize_t sent =
+      sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
   return sent < 0 ? -static_cast<ssize_t>(errno) : sent;
 }
 

@@ -7,6 +7,13 @@ namespace godbox::emulator {
 
 void AnswerLog::add(std::uint64_t request_id, Errc status, ConstSpan body,
                     std::size_t answers_max) {
+  const auto same =
+      std::find_if(entries_.begin(), entries_.end(),
+                   [request_id](const Entry& entry) { return entry.request_id == request_id; });
+  if (same != entries_.end()) {
+    drop(*same);
+    entries_.erase(same);
+  }
   while (!entries_.empty() && entries_.size() >= answers_max) {
     drop(entries_.front());
     entries_.pop_front();

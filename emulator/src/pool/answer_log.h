@@ -18,7 +18,7 @@ class AnswerLog {
  public:
   static constexpr std::size_t kBytesMax = std::size_t{256} << 10U;  // of one session
 
-  // Keeps the last `answers_max` answers, this one among them.
+  // Keeps the last `answers_max` answers, this one among them, and of each request_id the last.
   void add(std::uint64_t request_id, Errc status, ConstSpan body, std::size_t answers_max);
   // Whether the request was done; `answer` is what was said then, or nothing if that is gone.
   [[nodiscard]] bool find(std::uint64_t request_id, std::optional<KeptAnswer>& answer) const;

@@ -36,8 +36,8 @@ Backing::Backing(SlabTable& table, std::vector<MemoryTarget*> dram_channels, Siz
     if (target->coherence() == Coherence::software) {
       software_targets_.push_back(target);
     }
-    is_referable_ = is_referable_ && target->coherence() == Coherence::coherent &&
-                    !target->is_always_present();
+    is_referable_ =
+        is_referable_ && target->coherence() == Coherence::coherent && !target->is_always_present();
   }
 }
 

@@ -58,6 +58,7 @@ void PoolService::leave_lane(SessionId session_id, wire::LaneToken lane) {
     if (session->detached_until == kNever || !session->lanes.is_empty()) {
       return;
     }
+    session->is_lost = true;  // nobody resumes it in between
   }
   close_session(session_id);  // nothing of its client is left
 }
@@ -78,6 +79,7 @@ void PoolService::leave_control(SessionId session_id, std::uint32_t attachment, 
       session->detached_until = impl_->clock.now() + impl_->config.session_grace;
       return;
     }
+    session->is_lost = true;  // nobody resumes it in between
   }
   close_session(session_id);
 }
@@ -112,7 +114,8 @@ Errc PoolService::begin_request(SessionId session_id, std::uint32_t attachment,
   if (session->attachment != attachment) {
     return Errc::lane_fenced;
   }
-  if (!session->answers.find(request_id, answer)) {
+  // Nothing is sent again before a first resume, and until then numbers may be used anew.
+  if (session->attachment == 0 || !session->answers.find(request_id, answer)) {
     ++session->requests_begun;
     return Errc::ok;
   }

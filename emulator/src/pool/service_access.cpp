@@ -158,8 +158,8 @@ Errc PoolService::Impl::pin_access(const AccessBy& by, WorkOp op,
   ticket.is_referable = op == WorkOp::read && backing.is_referable();
   for (const std::uint32_t pinned : ticket.pinned) {
     ObjectSlot& slot = index.slot(pinned & ~kWritePinBit);
-    ticket.is_referable = ticket.is_referable && (slot.state == SlotState::committed ||
-                                                  slot.state == SlotState::doomed);
+    ticket.is_referable = ticket.is_referable &&
+                          (slot.state == SlotState::committed || slot.state == SlotState::doomed);
     if (op == WorkOp::write) {
       ++slot.write_pins;
     } else {

@@ -24,7 +24,8 @@ void ControlClient::request(wire::Op op, ConstSpan body, TimePoint now, TimePoin
   if (state_ == State::open && is_lost(now)) {
     break_connection(Errc::session_lost);
   }
-  if (!is_open()) {
+  // Memory is mapped through a connection that stands, or not at all: it is never asked for again.
+  if (!is_open() || (op == wire::Op::map_memory && state_ != State::open)) {
     return on_reply(Errc::session_lost, {});
   }
   if (pending_.size() >= kRequestsMax ||
@@ -493,6 +494,11 @@ void ControlClient::suspend(TimePoint now) {
   const bool is_busy = state_ == State::broken && reason_ == Errc::write_in_flight;
   if (!is_resuming_ || is_busy) {
     resume_until_ = now + std::chrono::milliseconds(hello_.resume_ms);
+    if (state_ == State::broken && reason_ == Errc::lane_timeout) {
+      // Nobody has said that the connection is over: a box that was stopped for a while has kept
+      // the session, for as long as one that hears nothing.
+      resume_until_ = std::max(resume_until_, last_received_ + 3 * ping_period() + ping_period());
+    }
   }
   is_resuming_ = true;
   state_ = State::suspended;

@@ -59,8 +59,14 @@ bool DoorPeer::transmit_once() {
     return false;
   }
   const std::span<const int> descriptors = endpoint_->descriptors_to_send();
-  const std::span<const ConstSpan> spans = endpoint_->send_spans();
+  std::span<const ConstSpan> spans = endpoint_->send_spans();
   GODBOX_ASSERT(spans.size() <= kStreamSpansMax);
+  const std::span<const std::uint8_t> flags = endpoint_->referable();
+  const bool by_reference = refers && !flags.empty() && flags.front() != 0;
+  if (refers && !flags.empty()) {
+    spans = spans.first(static_cast<std::size_t>(
+        std::find(flags.begin(), flags.end(), by_reference ? 0 : 1) - flags.begin()));
+  }
   std::size_t left = std::max<std::size_t>(chunk_bytes(), 1);
   std::size_t taken = 0;
   for (const ConstSpan span : spans) {
@@ -78,7 +84,12 @@ bool DoorPeer::transmit_once() {
     descriptors_.insert(descriptors_.end(), descriptors.begin(), descriptors.end());
     endpoint_->on_descriptors_sent();
   }
-  endpoint_->on_sent(taken, clock_.now());
+  if (by_reference) {
+    referred_bytes_ += taken;
+    endpoint_->on_sent_by_reference(taken, clock_.now());
+  } else {
+    endpoint_->on_sent(taken, clock_.now());
+  }
   return true;
 }
 

@@ -82,6 +82,96 @@ TEST_CASE("an object is put, found, read, listed and removed through frames alon
   CHECK(fixture.box.service().usage().objects == 0);
 }
 
+TEST_CASE("a sealed object that left by reference is pinned until it was taken",
+          "[unit][native_door]") {
+  DoorFixture fixture;
+  DoorPeer& control = *fixture.control;
+  const std::unique_ptr<DoorPeer> lane = fixture.open_lane();
+  const Bytes content = test::pattern_bytes(100000, 4);
+  const wire::ReserveAnswer reserved = fixture.reserve("kv/1", content.size());
+  const std::vector<RemoteSegment> segments =
+      test::segments_of(reserved.write_key, reserved.extents);
+  lane->refers = true;
+  lane->send_write(segments, content);
+  REQUIRE(lane->take_frame()->header.status == Errc::ok);
+
+  // What others may write, or nobody has sealed yet, is never referred to.
+  const wire::RegionReply region = fixture.allocate(100000);
+  lane->send_read(test::segments_of(region.key, region.extents));
+  REQUIRE(lane->take_frame()->header.status == Errc::ok);
+  lane->send_read(segments);
+  REQUIRE(lane->take_frame()->payload == content);
+  CHECK(lane->referred_bytes() == 0);
+
+  wire::CommitRequest commit;
+  commit.items.push_back({reserved.reservation, {}});
+  commit.items[0].crc32c.resize(crc_block_count(reserved.extents));
+  REQUIRE(ask<wire::StatusesReply>(control, wire::Op::commit, commit).statuses.at(0) == Errc::ok);
+  const auto found = ask<wire::LookupReply>(control, wire::Op::lookup, lookup_of({"kv/1"}));
+  const std::vector<RemoteSegment> sealed =
+      test::segments_of(found.objects.at(0).read_key, found.extents);
+  lane->send_read(sealed);
+  lane->send_read(sealed);
+  CHECK(lane->take_frame()->payload == content);
+  CHECK(lane->take_frame()->payload == content);
+  CHECK(lane->referred_bytes() == 200000);
+
+  wire::NamesRequest remove;
+  remove.names = {"kv/1"};
+  REQUIRE(ask<wire::StatusesReply>(control, wire::Op::remove, remove).statuses.at(0) == Errc::ok);
+  const auto quarantined = [&] { return fixture.box.service().usage().quarantined; };
+  REQUIRE(quarantined() == 1);
+  SECTION("one reply after the other") {
+    lane->endpoint().on_taken(250000);  // the region, the unsealed object, and half of a reply
+    CHECK(quarantined() == 1);
+    lane->endpoint().on_taken(350000);
+    CHECK(quarantined() == 1);
+    lane->endpoint().on_taken(450000);
+    CHECK(quarantined() == 0);
+  }
+  SECTION("also past the end of the connection, if the network keeps it") {
+    std::shared_ptr<void> kept = lane->endpoint().keep_referred();
+    lane->close();
+    CHECK(quarantined() == 1);
+    kept.reset();
+    CHECK(quarantined() == 0);
+  }
+  SECTION("not past the end of the connection, if it does not") {
+    lane->close();
+    CHECK(quarantined() == 0);
+  }
+}
+
+TEST_CASE("what is on its way by reference when a connection ends is kept whole",
+          "[unit][native_door]") {
+  DoorFixture fixture;
+  DoorPeer& control = *fixture.control;
+  const std::unique_ptr<DoorPeer> lane = fixture.open_lane();
+  const wire::ReserveAnswer reserved = fixture.reserve("kv/1", 100000);
+  wire::CommitRequest commit;
+  commit.items.push_back({reserved.reservation, {}});
+  commit.items[0].crc32c.resize(crc_block_count(reserved.extents));
+  REQUIRE(ask<wire::StatusesReply>(control, wire::Op::commit, commit).statuses.at(0) == Errc::ok);
+  const auto found = ask<wire::LookupReply>(control, wire::Op::lookup, lookup_of({"kv/1"}));
+  lane->refers = true;
+  int chunks = 0;
+  lane->chunk_bytes = [&]() -> std::size_t {
+    lane->takes_output = ++chunks < 3;  // the header, then a part of the payload
+    return 1000;
+  };
+  lane->send_read(test::segments_of(found.objects.at(0).read_key, found.extents));
+  REQUIRE(lane->referred_bytes() > 0);
+  REQUIRE(lane->referred_bytes() < 100000);
+  wire::NamesRequest remove;
+  remove.names = {"kv/1"};
+  REQUIRE(ask<wire::StatusesReply>(control, wire::Op::remove, remove).statuses.at(0) == Errc::ok);
+  std::shared_ptr<void> kept = lane->endpoint().keep_referred();
+  lane->close();
+  CHECK(fixture.box.service().usage().quarantined == 1);
+  kept.reset();
+  CHECK(fixture.box.service().usage().quarantined == 0);
+}
+
 TEST_CASE("ABORT, FREE_REGION and their errors come back as frames", "[unit][native_door]") {
   DoorFixture fixture;
   DoorPeer& control = *fixture.control;

@@ -12,6 +12,11 @@ namespace {
 
 constexpr std::size_t kFirstPayloadSpan = 2;  // behind header and body
 
+std::uint64_t reply_bytes(const Exchange& exchange) {
+  return wire::kHeaderBytes + exchange.body.size() +
+         (exchange.has_payload ? exchange.ticket.total_bytes : 0);
+}
+
 struct IsLater {
   bool operator()(const Exchange* a, const Exchange* b) const {
     return a->ready != b->ready ? a->ready > b->ready : a->order > b->order;
@@ -93,6 +98,16 @@ void ExchangeTable::collect_ready(TimePoint now) {
 
 void ExchangeTable::make_sendable(Exchange& exchange) {
   const bool is_last = is_background(exchange.request.traffic_class);
+  const Exchange* const overtaken = is_last                         ? nullptr
+                                    : foreground_behind_ == nullptr ? first_
+                                                                    : foreground_behind_->next;
+  if (overtaken != nullptr &&
+      overtaken_bytes_ >= (kBackgroundShare - 1) * reply_bytes(*overtaken)) {
+    foreground_behind_ = last_;  // it has waited for its share
+    overtaken_bytes_ = 0;
+  } else if (overtaken != nullptr) {
+    overtaken_bytes_ += reply_bytes(exchange);
+  }
   Exchange* const before = is_last ? last_ : foreground_behind_;
   Exchange*& link = before == nullptr ? first_ : before->next;
   exchange.next = std::exchange(link, &exchange);
@@ -150,8 +165,8 @@ void ExchangeTable::sent(std::size_t size_bytes, bool by_reference) {
     const std::size_t left = exchange.span(exchange.span_index).size() - exchange.span_inside;
     const std::size_t step = std::min(size_bytes, left);
     exchange.span_inside += step;
-    exchange.is_referred = exchange.is_referred || by_reference;
     sent_bytes_ += step;
+    exchange.referred_end = by_reference ? sent_bytes_ : exchange.referred_end;
     size_bytes -= step;
     while (exchange.span_index < exchange.span_count() &&
            exchange.span_inside == exchange.span(exchange.span_index).size()) {
@@ -168,6 +183,7 @@ void ExchangeTable::sent(std::size_t size_bytes, bool by_reference) {
 }
 
 void ExchangeTable::taken(std::uint64_t stream_bytes) {
+  taken_bytes_ = std::max(taken_bytes_, stream_bytes);
   while (!referred_.empty() && referred_.front()->end <= stream_bytes) {
     std::unique_ptr<Referred> referred = std::move(referred_.front());
     referred_.pop_front();
@@ -176,7 +192,7 @@ void ExchangeTable::taken(std::uint64_t stream_bytes) {
   }
 }
 
-// The reply is over, or its connection is; what it is about is not.
+// The reply is over, or its connection is, and the peer has not got all of it.
 void ExchangeTable::refer(Exchange& exchange) {
   if (free_referred_.empty()) {
     free_referred_.push_back(std::make_unique<Referred>());
@@ -185,7 +201,7 @@ void ExchangeTable::refer(Exchange& exchange) {
   free_referred_.pop_back();
   std::swap(referred->ticket, exchange.ticket);
   exchange.has_access = false;
-  referred->end = sent_bytes_;
+  referred->end = exchange.referred_end;
   referred_.push_back(std::move(referred));
 }
 
@@ -202,8 +218,10 @@ std::shared_ptr<void> ExchangeTable::keep_referred() {
     PoolService& service;
     std::vector<AccessTicket> tickets;
   };
-  if (first_ != nullptr && first_->is_referred) {
+  if (first_ != nullptr && first_->referred_end > taken_bytes_) {
     refer(*first_);
+    // Poison may be looked for there still.
+    first_->ticket.spans = referred_[referred_.size() - 1]->ticket.spans;
   }
   auto kept = std::make_shared<Kept>(service_);
   while (!referred_.empty()) {
@@ -214,10 +232,10 @@ std::shared_ptr<void> ExchangeTable::keep_referred() {
 }
 
 void ExchangeTable::close(Exchange& exchange) {
-  if (exchange.is_referred && exchange.has_access) {
+  if (exchange.referred_end > taken_bytes_ && exchange.has_access) {
     refer(exchange);
   }
-  exchange.is_referred = false;
+  exchange.referred_end = 0;
   end_access(exchange);
   bytes_ -= exchange.counted_bytes;
   exchange.counted_bytes = 0;
@@ -249,7 +267,7 @@ bool ExchangeTable::offers_poison() const {
 
 void ExchangeTable::find_poison() const {
   for (const std::unique_ptr<Exchange>& exchange : in_flight_) {
-    if (exchange->has_access) {
+    if (exchange->has_access || !exchange->ticket.spans.empty()) {
       service_.find_poison(exchange->ticket);
     }
   }
@@ -262,7 +280,7 @@ void ExchangeTable::release_all() {
   last_ = nullptr;
   foreground_behind_ = nullptr;
   while (!in_flight_.empty()) {
-    in_flight_.back()->is_referred = false;
+    in_flight_.back()->referred_end = 0;
     close(*in_flight_.back());
   }
   taken(UINT64_MAX);

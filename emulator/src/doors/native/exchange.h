@@ -34,10 +34,10 @@ struct Exchange {
   bool has_descriptors = false;  // descriptors ride on its first bytes, which nothing may precede
   TimePoint ready{};
   std::uint64_t order = 0;
-  std::size_t span_index = 0;   // next to send: 0 header, 1 body, then payload
-  std::size_t span_inside = 0;  // bytes of it that have left
-  bool is_referred = false;     // some of the payload left by reference
-  Exchange* next = nullptr;     // in the queue of sendable replies
+  std::size_t span_index = 0;      // next to send: 0 header, 1 body, then payload
+  std::size_t span_inside = 0;     // bytes of it that have left
+  std::uint64_t referred_end = 0;  // of what left by reference, in bytes of the stream; 0: none
+  Exchange* next = nullptr;        // in the queue of sendable replies
 
   [[nodiscard]] std::size_t span_count() const {
     return 2 + (has_payload ? ticket.spans.size() : 0);
@@ -123,7 +123,7 @@ class ExchangeTable {
   // An access that goes on after its reply has left.
   struct Referred {
     AccessTicket ticket;
-    std::uint64_t end = 0;  // of the reply, in bytes of the stream
+    std::uint64_t end = 0;  // of what left by reference, in bytes of the stream
   };
 
   void make_sendable(Exchange& exchange);
@@ -139,6 +139,7 @@ class ExchangeTable {
   Exchange* first_ = nullptr;       // sendable, in order
   Exchange* last_ = nullptr;
   Exchange* foreground_behind_ = nullptr;  // where the next foreground one goes; null: in front
+  std::uint64_t overtaken_bytes_ = 0;      // foreground that was put before waiting background
   std::size_t parked_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t order_ = 0;
@@ -147,7 +148,8 @@ class ExchangeTable {
   bool offers_referable_ = false;
   RingQueue<std::unique_ptr<Referred>> referred_;
   std::vector<std::unique_ptr<Referred>> free_referred_;
-  std::uint64_t sent_bytes_ = 0;  // ever
+  std::uint64_t sent_bytes_ = 0;   // ever
+  std::uint64_t taken_bytes_ = 0;  // of these
 };
 
 }  // namespace godbox::emulator

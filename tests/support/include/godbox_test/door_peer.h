@@ -43,6 +43,8 @@ class DoorPeer {
   std::function<std::size_t()> chunk_bytes = [] { return SIZE_MAX; };
   // False: the peer takes nothing, as if its receive window were closed.
   bool takes_output = true;
+  // True: what may be sent by reference is, and on_taken() is left to the test.
+  bool refers = false;
 
   // Queues bytes and pumps. What the endpoint does not want to read stays queued.
   void send(ConstSpan bytes);
@@ -60,6 +62,7 @@ class DoorPeer {
   // The oldest frame that came and was not taken yet.
   [[nodiscard]] std::optional<PeerFrame> take_frame();
   [[nodiscard]] const std::vector<int>& descriptors() const { return descriptors_; }
+  [[nodiscard]] std::size_t referred_bytes() const { return referred_bytes_; }
   // Most bytes offered for receiving at one time.
   [[nodiscard]] std::size_t offered_bytes_max() const { return offered_bytes_max_; }
 
@@ -89,6 +92,7 @@ class DoorPeer {
   Bytes from_door_;
   std::vector<int> descriptors_;
   std::size_t offered_bytes_max_ = 0;
+  std::size_t referred_bytes_ = 0;
   Epoch epoch_;
   std::uint64_t next_request_id_ = 1;
 };

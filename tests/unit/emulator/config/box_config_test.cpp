@@ -278,6 +278,7 @@ TEST_CASE("every mistake in a TOML document is answered with place, key, value a
        "box.toml:2: tenant_quotas.alice = 'much': allowed is a size such as"},
       {"tenant_quotaz = 1", "did you mean \"tenant_quota\"?"},
       {"map_memory = true", "map_memory = true: allowed is \"trusted\", \"off\""},
+      {"send_by_reference = \"on\"", "send_by_reference = 'on': allowed is \"auto\", \"off\""},
       {"[super_nics]\nx = 1", "super_nics = "},
       {"preset = \"leptop\"", "did you mean \"laptop\"?"},
       {"preset = 18", "box.toml:1: preset = \"18\": there is none of that name"},

@@ -26,6 +26,10 @@
 
 namespace godbox::driver {
 
+// While so many connections that have ended wait for their other ends to read what they were given
+// by reference (a descriptor each), a network copies all.
+inline constexpr std::size_t kLingeringMax = 64;
+
 struct AsioNetworkOptions {
   // What one connection may move before the others have their turn. A named limit, not a rate.
   std::size_t event_bytes_max = std::size_t{2} << 20U;

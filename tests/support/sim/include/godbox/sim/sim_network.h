@@ -169,8 +169,8 @@ class SimNetwork final : public StreamNetwork {
     std::size_t bytes = 0;       // written and not read yet
     TimePoint last_arrival{};
     TimePoint stalled_until{};
-    bool dead = false;   // swallows everything
-    bool ended = false;  // a fin or reset was put in
+    bool dead = false;              // swallows everything
+    bool ended = false;             // a fin or reset was put in
     std::uint64_t taken_bytes = 0;  // of all packets that were read to their end
     std::shared_ptr<void> kept;     // what its packets refer to, once the writer has closed
   };
