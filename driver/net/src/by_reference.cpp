@@ -21,6 +21,12 @@ constexpr int kPipeBytes = 1 << 20;
 constexpr Duration kLookPeriod = std::chrono::milliseconds(10);
 constexpr std::size_t kAnswerBytesMax = 4096;
 
+// Bytes that the socket has taken and the other end has not acknowledged.
+std::uint64_t unacknowledged_bytes(int socket) {
+  int bytes = 0;
+  return ioctl(socket, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::uint64_t>(bytes) : 0;
+}
+
 }  // namespace
 
 // --- PagePipe ------------------------------------------------------------------------------------
@@ -195,11 +201,6 @@ bool ReferredStream::look(PeerView& view, int socket, std::uint64_t sent_bytes) 
   const bool is_more = taken > taken_bytes_;
   taken_bytes_ = std::max(taken_bytes_, taken);
   return is_more;
-}
-
-std::uint64_t unacknowledged_bytes(int socket) {
-  int bytes = 0;
-  return ioctl(socket, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::uint64_t>(bytes) : 0;
 }
 
 // --- ByReference ---------------------------------------------------------------------------------

@@ -110,9 +110,6 @@ class ReferredStream {
   std::uint64_t taken_bytes_ = 0;
 };
 
-// Bytes that the socket has taken and the other end has not acknowledged.
-[[nodiscard]] std::uint64_t unacknowledged_bytes(int socket);
-
 // What the connections of one network share for it.
 class ByReference {
  public:

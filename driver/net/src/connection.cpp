@@ -361,26 +361,8 @@ void Connection::on_step_sent(const Step& step, std::size_t size_bytes) {
   const TimePoint now = loop_.now();
   referred_->referred_until(sent_bytes_);
   look_period_ = kLookPeriodMin;
-  set_look(now + look_period_);
+  loop_.set_look(look_, now + look_period_);
   endpoint_->on_sent_by_reference(size_bytes, now);
-}
-
-// A look that comes too early costs a system call; one that is moved each time would, too.
-void Connection::set_look(TimePoint at) {
-  look_at_ = at;
-  look_.connection = this;
-  if (at == kNever || look_.deadline() == kNever || at < look_.deadline()) {
-    loop_.set_look(look_, at);
-  }
-}
-
-void Connection::look_when_due(TimePoint now) {
-  loop_.set_look(look_, kNever);
-  if (now >= look_at_) {
-    look_at_referred();
-  } else {
-    loop_.set_look(look_, look_at_);
-  }
 }
 
 // Asks what the other end has got, and when to ask again.
@@ -388,7 +370,7 @@ void Connection::look_at_referred() {
   const bool is_more =
       referred_->look(loop_.by_reference()->view(), socket_.native_handle(), sent_bytes_);
   look_period_ = std::min(look_period_ * 2, kLookPeriodMax);
-  set_look(referred_->is_all_taken() ? kNever : loop_.now() + look_period_);
+  loop_.set_look(look_, referred_->is_all_taken() ? kNever : loop_.now() + look_period_);
   if (is_more) {
     endpoint_->on_taken(referred_->taken_bytes());
   }

@@ -44,11 +44,13 @@ class Connection final : public DeadlineHeap::Node,
   // Closes the socket, then tells the endpoint. Safe from inside its callbacks.
   void close(Errc reason);
 
-  // Asks what of the memory that left by reference was taken, when it is time to.
-  void look_when_due(TimePoint now);
+  // Asks what of the memory that left by reference was taken, and sets the next look.
+  void look_at_referred();
 
+  // When that is to be done.
   struct Look final : DeadlineHeap::Node {
-    Connection* connection = nullptr;
+    explicit Look(Connection& its_connection) : connection(its_connection) {}
+    Connection& connection;
   };
 
   bool is_queued = false;             // in the loop's list of connections to serve
@@ -79,8 +81,6 @@ class Connection final : public DeadlineHeap::Node,
   [[nodiscard]] bool may_refer();
   void on_step_sent(const Step& step, std::size_t size_bytes);
   void send_failed(int error_number);
-  void look_at_referred();
-  void set_look(TimePoint at);
   void close_socket();
   void deliver_descriptors(bool lost);
   void read_the_rest();
@@ -109,8 +109,7 @@ class Connection final : public DeadlineHeap::Node,
   std::uint64_t sent_bytes_ = 0;  // ever
   std::unique_ptr<ReferredStream> referred_;
   bool never_refers_ = false;
-  TimePoint look_at_ = kNever;
-  Look look_;
+  Look look_{*this};
   Duration look_period_{};
 
   // Connecting only.

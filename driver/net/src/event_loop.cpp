@@ -217,7 +217,7 @@ void EventLoop::serve_looks(TimePoint time) {
     return;
   }
   while (looks_.first() != nullptr && looks_.first()->deadline() <= time) {
-    static_cast<Connection::Look*>(looks_.first())->connection->look_when_due(time);
+    static_cast<Connection::Look*>(looks_.first())->connection.look_at_referred();
   }
   by_reference_->look_again(time);
 }

@@ -89,11 +89,9 @@ std::vector<std::byte> read_all(int socket) {
   return bytes;
 }
 
-TEST_CASE("lent memory is kept from an end that reads late, whatever else it does", "[unit]") {
-  Acceptor acceptor;
-  auto network = AsioNetwork::create({.sends_by_reference = true});
-  REQUIRE(network.has_value());
-  const auto address = (*network)->listen({StreamAddress::Kind::tcp, "127.0.0.1", 0}, acceptor);
+// A socket of none of our networks, with room for all that is lent.
+int connect_to(AsioNetwork& network, Acceptor& acceptor) {
+  const auto address = network.listen({StreamAddress::Kind::tcp, "127.0.0.1", 0}, acceptor);
   REQUIRE(address.has_value());
   const int client = socket(AF_INET, SOCK_STREAM, 0);
   const int room = 1 << 20;
@@ -103,6 +101,14 @@ TEST_CASE("lent memory is kept from an end that reads late, whatever else it doe
   to.sin_port = htons(address->tcp_port);
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   REQUIRE(connect(client, reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0);
+  return client;
+}
+
+TEST_CASE("lent memory is kept from an end that reads late, whatever else it does", "[unit]") {
+  Acceptor acceptor;
+  auto network = AsioNetwork::create({.sends_by_reference = true});
+  REQUIRE(network.has_value());
+  const int client = connect_to(**network, acceptor);
   const std::vector<std::byte> expected = acceptor.lent.bytes;
   run_for(**network, milliseconds(50));
   REQUIRE(acceptor.lent.is_closed);
@@ -145,14 +151,7 @@ TEST_CASE("lent memory is let go when the other end closes", "[unit]") {
   Acceptor acceptor;
   auto network = AsioNetwork::create({.sends_by_reference = true});
   REQUIRE(network.has_value());
-  const auto address = (*network)->listen({StreamAddress::Kind::tcp, "127.0.0.1", 0}, acceptor);
-  REQUIRE(address.has_value());
-  const int client = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(address->tcp_port);
-  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  REQUIRE(connect(client, reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0);
+  const int client = connect_to(**network, acceptor);
   run_for(**network, milliseconds(50));
   close(client);
   run_for(**network, milliseconds(50));
