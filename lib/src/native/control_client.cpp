@@ -377,9 +377,9 @@ void ControlClient::give_up(std::uint64_t request_id) {
   on_reply(Errc::deadline_exceeded, {});
 }
 
-bool ControlClient::is_lost(TimePoint now) const {
-  // A box that answers nothing for the session's whole timeout has ended the session by itself.
-  return now >= last_received_ + 3 * ping_period() + ping_period();
+// A box that answers nothing for the session's whole timeout has ended the session by itself.
+TimePoint ControlClient::lost_at() const {
+  return last_received_ + 3 * ping_period() + ping_period();
 }
 
 Duration ControlClient::ping_period() const {
@@ -497,7 +497,7 @@ void ControlClient::suspend(TimePoint now) {
     if (state_ == State::broken && reason_ == Errc::lane_timeout) {
       // Nobody has said that the connection is over: a box that was stopped for a while has kept
       // the session, for as long as one that hears nothing.
-      resume_until_ = std::max(resume_until_, last_received_ + 3 * ping_period() + ping_period());
+      resume_until_ = std::max(resume_until_, lost_at());
     }
   }
   is_resuming_ = true;

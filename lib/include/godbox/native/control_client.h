@@ -111,7 +111,8 @@ class ControlClient final : public StreamEndpoint {
   [[nodiscard]] Duration ping_period() const;
   [[nodiscard]] static bool needs_credit(wire::Op op);
   [[nodiscard]] static bool is_wait(wire::Op op);
-  [[nodiscard]] bool is_lost(TimePoint now) const;
+  [[nodiscard]] TimePoint lost_at() const;
+  [[nodiscard]] bool is_lost(TimePoint now) const { return now >= lost_at(); }
   void queue_frame(wire::Header header, ConstSpan body, TimePoint deadline = kNever);
   void queue_hello();
   void let_go(const Frame& frame) { frame_bytes_ -= frame.bytes.size(); }
