@@ -55,6 +55,8 @@ constexpr std::array kErrcNames = {
     ErrcName{Errc::permission_denied, "permission_denied"},
     ErrcName{Errc::device_missing, "device_missing"},
     ErrcName{Errc::io_error, "io_error"},
+    ErrcName{Errc::device_lost, "device_lost"},
+    ErrcName{Errc::device_memory_full, "device_memory_full"},
 };
 
 static_assert(std::ranges::is_sorted(kErrcNames, {}, &ErrcName::code));
@@ -80,6 +82,8 @@ ErrcScope scope_of(Errc code) noexcept {
       return ErrcScope::pool;
     case 5:
       return ErrcScope::start_up;
+    case 6:
+      return ErrcScope::device;
     default:
       // A number that is no code can only come from a broken peer: what has to go is its lane.
       return ErrcScope::lane;

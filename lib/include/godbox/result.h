@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Errors of Godbox. `Errc` is grouped by what has to be rebuilt after it: nothing but the request,
-// the lane, a DRAM channel, the session with the pool, or the configuration. The numbers travel in
-// the native wire protocol (docs/wire-protocol.md), so they never change meaning.
+// the lane, a DRAM channel, the session with the pool, the configuration, or a device. The numbers
+// travel in the native wire protocol (docs/wire-protocol.md), so they never change meaning.
 // `Result<T>` is a value or an `Error`; `Error` adds a sentence that names the offending input.
 // Thread-safety: plain values. Data paths pass `Errc` alone, which never allocates.
 #pragma once
@@ -69,10 +69,15 @@ enum class Errc : std::uint16_t {
   permission_denied = 503,
   device_missing = 504,
   io_error = 505,
+
+  // Device (a GPU): never from the wire. Its queues and its memory are gone, or there is too
+  // little.
+  device_lost = 600,
+  device_memory_full = 601,
 };
 
 // The blast radius of an error: what has to be rebuilt before work can go on.
-enum class ErrcScope : std::uint8_t { none, request, lane, dram_channel, pool, start_up };
+enum class ErrcScope : std::uint8_t { none, request, lane, dram_channel, pool, start_up, device };
 
 [[nodiscard]] ErrcScope scope_of(Errc code) noexcept;
 // The enumerator's own name ("backing_full"); "unknown" for a number that is not one.

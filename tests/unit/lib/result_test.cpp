@@ -64,6 +64,8 @@ constexpr Known kKnown[] = {
     {503, "permission_denied", ErrcScope::start_up},
     {504, "device_missing", ErrcScope::start_up},
     {505, "io_error", ErrcScope::start_up},
+    {600, "device_lost", ErrcScope::device},
+    {601, "device_memory_full", ErrcScope::device},
 };
 
 }  // namespace
