@@ -91,6 +91,7 @@ void add_counters(boost::json::object& to, const NativeDoor& door) {
   to["requests"] = value_of(counters.requests);
   to["connections_open"] = value_of(counters.connections_open);
   to["connections_accepted"] = value_of(counters.connections_accepted);
+  to["connections_lingering"] = value_of(counters.connections_lingering);
   to["frames_rejected"] = value_of(counters.frames_rejected);
 }
 

@@ -133,6 +133,16 @@ std::size_t Relay::silence_some() {
   return for_some([](Pair& pair) { pair.silent = true; });
 }
 
+void Relay::end_silenced() {
+  {
+    const std::lock_guard lock(mutex_);
+    for (Pair& pair : pairs_) {
+      pair.dead |= pair.silent;
+    }
+  }
+  wake();
+}
+
 std::size_t Relay::hold_up_some(std::chrono::milliseconds time) {
   return for_some([&](Pair& pair) { pair.held_until = Clock::now() + time; });
 }

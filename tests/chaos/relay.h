@@ -60,6 +60,7 @@ class Relay {
   // Each picks one connection or several, and tells how many.
   std::size_t cut_some();      // at once, with or without what it still holds
   std::size_t silence_some();  // delivers nothing any more; the ends stay open
+  void end_silenced();         // closes both ends of those
   std::size_t hold_up_some(std::chrono::milliseconds time);
   [[nodiscard]] std::uint64_t relayed_bytes() const { return relayed_bytes_; }
   [[nodiscard]] std::uint64_t cuts() const { return cuts_; }

@@ -130,11 +130,14 @@ TEST_CASE("a sealed object that left by reference is pinned until it was taken",
     CHECK(quarantined() == 0);
   }
   SECTION("also past the end of the connection, if the network keeps it") {
+    const auto& lingering = fixture.box.eth_port().counters().connections_lingering;
     std::shared_ptr<void> kept = lane->endpoint().keep_referred();
     lane->close();
     CHECK(quarantined() == 1);
+    CHECK(lingering == 1);
     kept.reset();
     CHECK(quarantined() == 0);
+    CHECK(lingering == 0);
   }
   SECTION("not past the end of the connection, if it does not") {
     lane->close();

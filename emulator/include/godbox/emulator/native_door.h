@@ -29,6 +29,8 @@ struct EthPortCounters {
   std::atomic<std::uint64_t> requests{0};
   std::atomic<std::uint64_t> connections_open{0};
   std::atomic<std::uint64_t> connections_accepted{0};
+  // Over, but the other end has not read all that it was sent by reference, and has not closed.
+  std::atomic<std::uint64_t> connections_lingering{0};
   std::atomic<std::uint64_t> frames_rejected{0};  // connections closed for what they sent
 };
 

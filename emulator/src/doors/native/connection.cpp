@@ -79,6 +79,18 @@ void Connection::on_sent_by_reference(std::size_t size_bytes, TimePoint now) {
   count_sent(size_bytes, true, now);
 }
 
+// Counted as long as it is kept.
+std::shared_ptr<void> Connection::keep_referred() {
+  std::shared_ptr<void> kept = exchanges_.keep_referred();
+  std::atomic<std::uint64_t>& lingering = door_.counters.connections_lingering;
+  lingering.fetch_add(1, std::memory_order_relaxed);
+  void* const of = kept.get();
+  return {of, [kept = std::move(kept), &lingering](void*) mutable {
+            kept.reset();
+            lingering.fetch_sub(1, std::memory_order_relaxed);
+          }};
+}
+
 void Connection::count_sent(std::size_t size_bytes, bool by_reference, TimePoint now) {
   door_.counters.bytes_sent.fetch_add(size_bytes, std::memory_order_relaxed);
   last_output_ = now;

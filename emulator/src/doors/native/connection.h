@@ -49,9 +49,7 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   }
   void on_sent_by_reference(std::size_t size_bytes, TimePoint now) override;
   void on_taken(std::uint64_t stream_bytes) override { exchanges_.taken(stream_bytes); }
-  [[nodiscard]] std::shared_ptr<void> keep_referred() override {
-    return exchanges_.keep_referred();
-  }
+  [[nodiscard]] std::shared_ptr<void> keep_referred() override;
   [[nodiscard]] TrafficClass receive_class() const override;
   [[nodiscard]] TrafficClass send_class() const override;
   [[nodiscard]] TimePoint next_deadline() const override;
