@@ -49,18 +49,20 @@ Result<void> check_targets(const BoxConfig& config,
 // Each strip size needs a chunk of its own: with less, an object of a stripe or more never fits.
 Result<void> check_backing_limit(const std::vector<std::unique_ptr<MemoryTarget>>& targets,
                                  SizeBytes backing_limit) {
-  SizeBytes granularity(1);
+  std::vector<MemoryTarget*> dram_channels;
   for (const std::unique_ptr<MemoryTarget>& target : targets) {
-    granularity = std::max(granularity, target->backing_granularity());
+    dram_channels.push_back(target.get());
   }
+  const BackingUnit unit = backing_unit_of(dram_channels);
   const SpaceGeometry geometry =
-      make_geometry(targets.size(), targets.front()->size(), backing_limit, granularity);
+      make_geometry(targets.size(), targets.front()->size(), backing_limit, unit);
   const std::uint64_t least = geometry.strip_kinds() * geometry.chunk_total_bytes();
   if (backing_limit.count() < least) {
-    return Error(Errc::config_invalid,
-                 fmt::format("backing_limit = {}: allowed is {} bytes or more, with {} DRAM "
-                             "channels and memory backed in pieces of {} bytes",
-                             backing_limit.count(), least, targets.size(), granularity.count()));
+    return Error(
+        Errc::config_invalid,
+        fmt::format("backing_limit = {}: allowed is {} bytes or more, with {} DRAM "
+                    "channels and memory backed in pieces of {} bytes",
+                    backing_limit.count(), least, targets.size(), unit.granularity.count()));
   }
   return {};
 }

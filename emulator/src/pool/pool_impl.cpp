@@ -8,14 +8,6 @@
 namespace godbox::emulator {
 namespace {
 
-SizeBytes largest_granularity(const std::vector<MemoryTarget*>& dram_channels) {
-  SizeBytes largest(1);
-  for (const MemoryTarget* target : dram_channels) {
-    largest = std::max(largest, target->backing_granularity());
-  }
-  return largest;
-}
-
 NameHashSeed make_seed(RandomSource& random) { return {{random.next_u64(), random.next_u64()}}; }
 
 // 0 stands for "no epoch yet" on the wire.
@@ -30,7 +22,7 @@ PoolService::Impl::Impl(const BoxConfig& box_config,
       clock(box_clock),
       epoch(make_epoch(random)),
       slabs(make_geometry(dram_channels.size(), box_config.dram_channel_size, backing_limit,
-                          largest_granularity(dram_channels))),
+                          backing_unit_of(dram_channels))),
       backing(slabs, dram_channels, backing_limit, box_clock),
       space(slabs, backing),
       index(make_seed(random)),

@@ -19,6 +19,8 @@ constexpr std::uint64_t kPiecesWanted = 64;
 constexpr std::uint64_t kPiecesWantedMin = 16;
 // 2 MiB is a huge page: a chunk is backed with one fault per member where those are on.
 constexpr std::uint64_t kChunkBytesMax = std::uint64_t{2} << 20U;
+// Where memory is always present a DRAM channel has at most so many chunks of less.
+constexpr std::uint64_t kChunksPresentMax = 4096;
 // A small backing limit is still cut into enough chunks for all strip sizes and some holes.
 constexpr std::uint64_t kChunksWantedMin = 64;
 // A pool has all kinds of strips where each finds so many slots and chunks. The last chunk and the
@@ -28,10 +30,19 @@ static_assert(kRoomPerKindMin * kStripKinds <= std::min(kPiecesWanted, kChunksWa
 
 }  // namespace
 
+BackingUnit backing_unit_of(std::span<MemoryTarget* const> dram_channels) {
+  BackingUnit unit{SizeBytes(1)};
+  for (const MemoryTarget* const target : dram_channels) {
+    unit.granularity = std::max(unit.granularity, target->backing_granularity());
+    unit.is_always_present |= target->is_always_present();
+  }
+  return unit;
+}
+
 SpaceGeometry make_geometry(std::uint64_t members, SizeBytes dram_channel_size,
-                            SizeBytes backing_limit, SizeBytes backing_granularity) {
+                            SizeBytes backing_limit, const BackingUnit& unit) {
   const std::uint64_t size = dram_channel_size.count();
-  const std::uint64_t granularity = std::max<std::uint64_t>(backing_granularity.count(), 1);
+  const std::uint64_t granularity = std::max<std::uint64_t>(unit.granularity.count(), 1);
   GODBOX_ASSERT(members > 0 && size >= kLargeStripBytes && std::has_single_bit(granularity));
   const std::uint64_t piece_min =
       std::max<std::uint64_t>(std::min(kPieceBytesMin, size / kPiecesWantedMin), kLargeStripBytes);
@@ -43,9 +54,13 @@ SpaceGeometry make_geometry(std::uint64_t members, SizeBytes dram_channel_size,
   }
   GODBOX_ASSERT(size % piece == 0);
 
+  const std::uint64_t chunk_max =
+      unit.is_always_present ? std::clamp<std::uint64_t>(std::bit_floor(size / kChunksPresentMax),
+                                                         kLargeStripBytes, kChunkBytesMax)
+                             : kChunkBytesMax;
   const std::uint64_t chunk_wanted = backing_limit.count() / kChunksWantedMin / members;
   std::uint64_t chunk =
-      std::clamp<std::uint64_t>(std::bit_floor(chunk_wanted), kLargeStripBytes, kChunkBytesMax);
+      std::clamp<std::uint64_t>(std::bit_floor(chunk_wanted), kLargeStripBytes, chunk_max);
   chunk = std::min(std::max(chunk, granularity), piece);
   SpaceGeometry geometry{members, piece, size / piece, chunk, piece / chunk, true};
   const std::uint64_t chunks =

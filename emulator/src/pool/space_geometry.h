@@ -9,6 +9,7 @@
 #pragma once
 
 #include <godbox/emulator/pool_service.h>
+#include <godbox/memory_target.h>
 
 #include <array>
 
@@ -54,9 +55,17 @@ struct SpaceGeometry {
   }
 };
 
-// `backing_granularity` is a power of two that divides the DRAM channel's size.
+// How the memory behind the pool is made present.
+struct BackingUnit {
+  SizeBytes granularity;  // a power of two that divides the DRAM channel's size
+  // Nothing is gained by large chunks then, and each is zeroed before its first use: through a CXL
+  // window that an emulator serves at some MB/s, 2 MiB of each DRAM channel took a minute.
+  bool is_always_present = false;
+};
+// What serves all of them.
+[[nodiscard]] BackingUnit backing_unit_of(std::span<MemoryTarget* const> dram_channels);
 [[nodiscard]] SpaceGeometry make_geometry(std::uint64_t members, SizeBytes dram_channel_size,
-                                          SizeBytes backing_limit, SizeBytes backing_granularity);
+                                          SizeBytes backing_limit, const BackingUnit& unit);
 
 // The bytes of an object that go to strips of one kind.
 struct PlacementPart {

@@ -25,7 +25,7 @@ using test::FakeDramChannel;
 class Space {
  public:
   Space(std::size_t members, SizeBytes channel_size, SizeBytes limit)
-      : geometry(make_geometry(members, channel_size, limit, SizeBytes(4096))),
+      : geometry(make_geometry(members, channel_size, limit, {SizeBytes(4096)})),
         table(geometry),
         backing(table, make_channels(members, channel_size), limit, clock),
         allocator(table, backing) {}
@@ -321,13 +321,25 @@ TEST_CASE("a block is cut into the largest strips that spread it evenly", "[unit
 
 TEST_CASE("a pool of few slots or few chunks does without medium and tiny strips", "[unit][pool]") {
   const auto has_all_kinds = [](SizeBytes channel_size, SizeBytes limit, std::uint64_t granule) {
-    return make_geometry(18, channel_size, limit, SizeBytes(granule)).has_all_kinds;
+    return make_geometry(18, channel_size, limit, {SizeBytes(granule)}).has_all_kinds;
   };
   CHECK(has_all_kinds(mib(64), mib(64 * 18), 4096));
   CHECK(has_all_kinds(mib(65536), mib(4096), 4096));
   CHECK_FALSE(has_all_kinds(mib(16), mib(16 * 18), 4096));         // 16 slots
   CHECK_FALSE(has_all_kinds(mib(65536), mib(2048), 2U << 20U));    // 56 chunks of 18 x 2 MiB
   CHECK_FALSE(has_all_kinds(mib(64), mib(1U << 20U), 2U << 20U));  // 32 slots of 2 MiB
+}
+
+TEST_CASE("memory that is always there is cut into small chunks, as each is zeroed first",
+          "[unit][pool]") {
+  const auto chunk_of = [](SizeBytes channel_size, bool is_always_present) {
+    return make_geometry(18, channel_size, 18 * channel_size, {SizeBytes(4096), is_always_present})
+        .chunk_bytes;
+  };
+  CHECK(chunk_of(mib(256), false) == 2U << 20U);
+  CHECK(chunk_of(mib(256), true) == 64U << 10U);
+  CHECK(chunk_of(mib(1024), true) == 256U << 10U);
+  CHECK(chunk_of(mib(1U << 20U), true) == 2U << 20U);
 }
 
 TEST_CASE("objects of many sizes fill a small pool, with all kinds of strips and without",
