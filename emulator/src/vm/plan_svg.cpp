@@ -4,6 +4,7 @@
 // what the guest makes of it. Bars span the columns of what they hold; bars that would overlap go
 // into a row of their own.
 #include <godbox/emulator/vm/plan_svg.h>
+#include <godbox/markup.h>
 
 #include <fmt/format.h>
 
@@ -18,30 +19,6 @@ constexpr unsigned kRow = 46;
 constexpr unsigned kGap = 14;
 constexpr unsigned kLeft = 112;  // the rows' names
 constexpr unsigned kTop = 64;    // the title
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        // Control characters are not XML.
-        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
-  }
-  return out;
-}
 
 std::string size_text(SizeBytes size) {
   struct Unit {
@@ -253,10 +230,10 @@ class Picture {
                     style, x, y, width, kRow - 6);
     const bool has_detail = !bar.detail.empty();
     body_ += fmt::format("<text class=\"title\" x=\"{}\" y=\"{}\">{}</text>\n", middle,
-                         y + (has_detail ? 17 : 24), escaped(bar.title));
+                         y + (has_detail ? 17 : 24), escaped_markup(bar.title));
     if (has_detail) {
       body_ += fmt::format("<text class=\"detail\" x=\"{}\" y=\"{}\">{}</text>\n", middle, y + 32,
-                           escaped(bar.detail));
+                           escaped_markup(bar.detail));
     }
   }
 
@@ -264,7 +241,7 @@ class Picture {
     std::string out = fmt::format(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" "
         "viewBox=\"0 0 {0} {1}\" role=\"img\">\n<title>{2}</title>\n",
-        width, height, escaped(plan_.origin));
+        width, height, escaped_markup(plan_.origin));
     out += R"(<style>
 text { font-family: system-ui, sans-serif; fill: #1b1f24; text-anchor: middle; }
 .head { font-size: 19px; font-weight: 600; text-anchor: start; }
@@ -280,10 +257,11 @@ rect { stroke: #57606a; stroke-width: 1; }
 )";
     out += fmt::format("<rect class=\"paper\" width=\"{}\" height=\"{}\"/>\n", width, height);
     out += fmt::format("<text class=\"head\" x=\"16\" y=\"28\">{}</text>\n",
-                       escaped(plan_.config.box.name));
+                       escaped_markup(plan_.config.box.name));
     out += fmt::format(
         "<text class=\"sub\" x=\"16\" y=\"47\">{}; {} regions in {} windows; {}</text>\n",
-        escaped(plan_.origin), plan_.regions.size(), plan_.windows.size(), size_text(total_size()));
+        escaped_markup(plan_.origin), plan_.regions.size(), plan_.windows.size(),
+        size_text(total_size()));
     return out;
   }
   [[nodiscard]] SizeBytes total_size() const {

@@ -2,6 +2,7 @@
 #include "report/page.h"
 
 #include "report/svg.h"
+#include <godbox/markup.h>
 
 #include <fmt/format.h>
 
@@ -9,8 +10,6 @@
 
 namespace godbox::app::page {
 namespace {
-
-using svg::escaped;
 
 constexpr std::string_view kStyle = R"(
 :root { color-scheme: light dark; --bg: #ffffff; --panel: #f6f7f9; --ink: #1b1f24;
@@ -110,13 +109,14 @@ std::string table(const HtmlTable& table) {
   }
   std::string out = "<div class=\"scroll\"><table><thead><tr>";
   for (const std::string& head : table.heads) {
-    out += fmt::format("<th scope=\"col\">{}</th>", escaped(head));
+    out += fmt::format("<th scope=\"col\">{}</th>", escaped_markup(head));
   }
   out += "</tr></thead>\n<tbody>\n";
   for (const std::vector<std::string>& row : table.rows) {
     out += "<tr>";
     for (const std::string& cell : row) {
-      out += fmt::format("<td{}>{}</td>", is_number(cell) ? "" : " class=\"text\"", escaped(cell));
+      out += fmt::format("<td{}>{}</td>", is_number(cell) ? "" : " class=\"text\"",
+                         escaped_markup(cell));
     }
     out += "</tr>\n";
   }
@@ -130,8 +130,8 @@ std::string figure(const Figure& figure) {
   return fmt::format(
       "<figure data-plot=\"{}\">\n<figcaption><h3>{}</h3>{}</figcaption>\n<div>{}</div>\n"
       "<div class=\"beside\">{}</div>\n</figure>\n",
-      escaped(figure.name), escaped(figure.title), escaped(figure.caption), figure.plot,
-      table(figure.table));
+      escaped_markup(figure.name), escaped_markup(figure.title), escaped_markup(figure.caption),
+      figure.plot, table(figure.table));
 }
 
 std::string section(std::string_view title, std::string_view text, std::string_view body) {
@@ -139,7 +139,7 @@ std::string section(std::string_view title, std::string_view text, std::string_v
     return "";
   }
   return fmt::format("<section>\n<h2>{}</h2>\n<p class=\"soft\">{}</p>\n{}</section>\n",
-                     escaped(title), escaped(text), body);
+                     escaped_markup(title), escaped_markup(text), body);
 }
 
 std::string document(std::string_view title, std::string_view body) {
@@ -148,7 +148,7 @@ std::string document(std::string_view title, std::string_view body) {
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<title>{}</title>\n<style>{}{}</style>\n</head>\n<body>\n{}\n<script>{}</script>\n"
       "</body>\n</html>\n",
-      escaped(title), kStyle, colour_rules(), body, kScript);
+      escaped_markup(title), kStyle, colour_rules(), body, kScript);
 }
 
 }  // namespace godbox::app::page

@@ -5,6 +5,7 @@
 #include "report/page.h"
 #include "report/sections.h"
 #include "report/svg.h"
+#include <godbox/markup.h>
 
 #include <fmt/format.h>
 
@@ -19,10 +20,9 @@
 namespace godbox::app {
 namespace {
 
-using svg::escaped;
-
 std::string fact(std::string_view name, std::string_view value) {
-  return fmt::format("<div><dt>{}</dt><dd>{}</dd></div>\n", escaped(name), escaped(value));
+  return fmt::format("<div><dt>{}</dt><dd>{}</dd></div>\n", escaped_markup(name),
+                     escaped_markup(value));
 }
 
 std::string machine_text(const ResultDocument& document) {
@@ -71,7 +71,7 @@ std::string header(const ResultDocument& document, ResultRows rows) {
       "each. <b>real</b>: bytes that this machine moved; <b>emulated</b>: a box held to the "
       "modelled rates; <b>modelled</b>: the model's own answer. <b>hot</b>: a working set that "
       "caches may hold; <b>cold</b>: at least four L3 caches.</p>\n<dl class=\"facts\">\n",
-      suite.empty() ? "" : fmt::format(", suite {}", escaped(suite)));
+      suite.empty() ? "" : fmt::format(", suite {}", escaped_markup(suite)));
   out +=
       fact("commit", fmt::format("{} ({})", document.text("commit"), document.text("build_type")));
   out += fact("machine", machine_text(document));
@@ -114,7 +114,7 @@ std::string render_report(const ResultDocument& document) {
       fmt::format(
           "<footer>Made by godbox {} from one document of results; nothing in this page "
           "comes from elsewhere.</footer>",
-          escaped(document.text("version")));
+          escaped_markup(document.text("version")));
   return page::document(fmt::format("godbox bench {}", document.text("commit")), body);
 }
 

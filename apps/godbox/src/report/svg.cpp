@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report/svg.h"
 
+#include <godbox/markup.h>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -37,7 +39,7 @@ std::string open_svg(std::string_view label, double height) {
   return fmt::format(
       "<svg class=\"plot\" viewBox=\"0 0 {:g} {:g}\" role=\"img\" aria-label=\"{}\" "
       "preserveAspectRatio=\"xMidYMid meet\">\n",
-      kWidth, height, escaped(label));
+      kWidth, height, escaped_markup(label));
 }
 
 // Maps values to places along one side of a plot.
@@ -89,7 +91,7 @@ struct Bounds {
 std::string text_at(double x, double y, std::string_view anchor, std::string_view text,
                     std::string_view style = "tick") {
   return fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n",
-                     style, x, y, anchor, escaped(text));
+                     style, x, y, anchor, escaped_markup(text));
 }
 
 void add_x_axis(std::string& out, const Scale& scale, const Axis& axis, double height) {
@@ -122,7 +124,7 @@ void add_y_axis(std::string& out, const Scale& scale, const Axis& axis, double h
   out += fmt::format(
       "<text class=\"axis-title\" text-anchor=\"middle\" "
       "transform=\"translate(16 {:.1f}) rotate(-90)\">{}</text>\n",
-      middle, escaped(axis.title));
+      middle, escaped_markup(axis.title));
 }
 
 std::string class_of(const Series& series) {
@@ -135,7 +137,7 @@ void add_series(std::string& out, const Series& series, const Scale& x, const Sc
     line += fmt::format("{}{:.1f},{:.1f}", line.empty() ? "" : " ", x(point.x), y(point.y));
   }
   out += fmt::format("<polyline class=\"line {}\" points=\"{}\"><title>{}</title></polyline>\n",
-                     class_of(series), line, escaped(series.name));
+                     class_of(series), line, escaped_markup(series.name));
   if (series.is_reference) {
     return;
   }
@@ -149,8 +151,8 @@ void add_series(std::string& out, const Series& series, const Scale& x, const Sc
     out += fmt::format(
         "<circle class=\"mark {}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:g}\">"
         "<title>{}: {} at {}</title></circle>\n",
-        class_of(series), x(point.x), y(point.y), kMark, escaped(series.name), number(point.y),
-        number(point.x));
+        class_of(series), x(point.x), y(point.y), kMark, escaped_markup(series.name),
+        number(point.y), number(point.x));
   }
 }
 
@@ -159,38 +161,12 @@ std::string legend_of(const std::vector<Series>& series) {
   std::string out = "<ul class=\"legend\">\n";
   for (const Series& one : series) {
     out += fmt::format("<li><span class=\"key {}\"></span>{}</li>\n", class_of(one),
-                       escaped(one.name));
+                       escaped_markup(one.name));
   }
   return out + "</ul>\n";
 }
 
 }  // namespace
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char letter : text) {
-    switch (letter) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += letter;
-    }
-  }
-  return out;
-}
 
 std::vector<Tick> round_ticks(double low, double high, int count) {
   const double rough = (high - low) / std::max(count, 1);
@@ -280,7 +256,7 @@ std::string render(const BarPlot& plot) {
     out += fmt::format(
         "<line class=\"line reference\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" "
         "y1=\"{1:.1f}\" y2=\"{2:.1f}\"><title>{3}</title></line>\n",
-        x(plot.reference), kTop - 4, height - kBottom, escaped(plot.reference_name));
+        x(plot.reference), kTop - 4, height - kBottom, escaped_markup(plot.reference_name));
   }
   for (std::size_t i = 0; i < plot.bars.size(); ++i) {
     const Bar& bar = plot.bars[i];
@@ -290,7 +266,7 @@ std::string render(const BarPlot& plot) {
         "<rect class=\"bar s{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" "
         "height=\"{:g}\"><title>{}: {}</title></rect>\n",
         bar.colour % kColours, x(0), y, std::max(x(bar.value) - x(0), 0.5), kBarHeight,
-        escaped(bar.name), escaped(bar.text));
+        escaped_markup(bar.name), escaped_markup(bar.text));
     out += text_at(x(bar.value) + 5, y + kBarHeight - 2, "start", bar.text, "value");
   }
   return out + "</svg>\n";
@@ -324,8 +300,8 @@ std::string render(const HeatMap& map) {
           "<rect class=\"heat\" x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{:.1f}\" "
           "style=\"--heat:{:.0f}%\"><title>{} {}: {} {}</title></rect>\n",
           x(map.x[column]), y + 0.5, x(map.x[column + 1]) - x(map.x[column]) + 0.3, step - 1,
-          most > 0 ? value / most * 100 : 0, escaped(map.y_title), row, number(value),
-          escaped(map.unit));
+          most > 0 ? value / most * 100 : 0, escaped_markup(map.y_title), row, number(value),
+          escaped_markup(map.unit));
     }
   }
   add_x_axis(out, x, axis, height);
@@ -333,10 +309,10 @@ std::string render(const HeatMap& map) {
   out += fmt::format(
       "<text class=\"axis-title\" text-anchor=\"middle\" "
       "transform=\"translate(16 {:.1f}) rotate(-90)\">{}</text>\n",
-      middle, escaped(map.y_title));
+      middle, escaped_markup(map.y_title));
   return out + "</svg>\n" +
          fmt::format("<p class=\"legend\"><span class=\"ramp\"></span> 0 to {} {}</p>\n",
-                     number(most), escaped(map.unit));
+                     number(most), escaped_markup(map.unit));
 }
 
 }  // namespace godbox::app::svg

@@ -14,9 +14,6 @@ namespace godbox::app::svg {
 
 inline constexpr int kColours = 8;
 
-// &, <, > and quotes.
-[[nodiscard]] std::string escaped(std::string_view text);
-
 struct Point {
   double x = 0;
   double y = 0;

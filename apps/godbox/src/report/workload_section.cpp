@@ -3,6 +3,7 @@
 #include "report/page.h"
 #include "report/sections.h"
 #include "report/svg.h"
+#include <godbox/markup.h>
 
 #include <fmt/format.h>
 
@@ -105,7 +106,7 @@ std::string own_figures(ResultRows rows, std::string_view workload, std::string_
   }
   return mine.empty() ? ""
                       : fmt::format("<h3>{}</h3>\n<p class=\"soft\">{}</p>\n{}", title,
-                                    svg::escaped(conditions_of(mine)), page::table(table));
+                                    escaped_markup(conditions_of(mine)), page::table(table));
 }
 
 std::string scatter_figure(ResultRows rows) {
