@@ -60,8 +60,7 @@ Errc HostQueue::move(std::span<const MovePiece> pieces, std::span<CrcBlock> crc)
   if (checked != Errc::ok) {
     return checked;
   }
-  const std::uint64_t pieces_queued =
-      pieces_issued_ - pieces_done_.load(std::memory_order_acquire);
+  const std::uint64_t pieces_queued = pieces_issued_ - pieces_done_.load(std::memory_order_acquire);
   if (is_full() || pieces.size() > kMovePiecesMax - pieces_queued) {
     return Errc::queue_full;
   }
@@ -287,8 +286,8 @@ class HostDevice final : public DeviceMemory {
     if (size.is_zero()) {
       return Error(Errc::invalid_argument, "0 bytes were asked for");
     }
-    void* const address = mmap(nullptr, size.count(), PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* const address =
+        mmap(nullptr, size.count(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (address == MAP_FAILED) {
       return Error(if_full, "the machine gives no " + std::to_string(size.count()) + " bytes");
     }
