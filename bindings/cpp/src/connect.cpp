@@ -63,6 +63,11 @@ Result<Destination> parse_destination(std::string_view text) {
   return to;
 }
 
+// Pins the pool, so that the device moves the bytes itself.
+bool wants_direct(const DeviceOptions& device) {
+  return device.memory != nullptr && device.path != DevicePath::staged;
+}
+
 // The box's DRAM channels as CXL devices of this machine.
 Result<Targets> map_dax_devices(const Client::TransportContext& context,
                                 const ConnectOptions& options) {
@@ -95,7 +100,8 @@ Result<Targets> map_dax_devices(const Client::TransportContext& context,
     targets.push_back(std::move(*mapped));
   }
   // From here on the box holds what this session may touch until it is gone.
-  const Result<wire::MapReply> reply = ask_for_memory(context, options.client.timeout);
+  const Result<wire::MapReply> reply =
+      ask_for_memory(context, options.client.timeout, wants_direct(options.device));
   if (!reply) {
     return reply.error();
   }
@@ -148,15 +154,15 @@ Transports stage(Transports inner, const DeviceOptions& device, std::string& dat
 
 Transports make_mapped(const Client::TransportContext& context, const ConnectOptions& options,
                        Destination::Data data, std::string& data_path) {
-  auto targets = data == Destination::Data::dax
-                     ? map_dax_devices(context, options)
-                     : map_dram_channels(context, options.client.timeout);
+  auto targets = data == Destination::Data::dax ? map_dax_devices(context, options)
+                                                : map_dram_channels(context, options.client.timeout,
+                                                                    wants_direct(options.device));
   if (!targets) {
     return targets.error();
   }
   const DeviceOptions& device = options.device;
   std::string why;
-  if (device.memory != nullptr && device.path != DevicePath::staged) {
+  if (wants_direct(device)) {
     Transports direct = make_direct(context, device, *targets);
     if (direct) {
       data_path = (*direct)->name();

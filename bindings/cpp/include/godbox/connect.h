@@ -104,8 +104,8 @@ class Connection {
   [[nodiscard]] striping::Client& client();
   [[nodiscard]] StreamNetwork& network();
   // For people and reports, which way bytes take: "tcp", "local", "mapped-device", "staged over
-  // tcp", "staged over local: DRAM channel 3 (descriptor, 268435456 bytes): ..." where `automatic` could
-  // not have the direct path, and why.
+  // tcp", "staged over local: DRAM channel 3 (descriptor, 268435456 bytes): ..." where `automatic`
+  // could not have the direct path, and why.
   [[nodiscard]] const std::string& data_path() const;
 
  private:
