@@ -4,10 +4,10 @@
 // a device that is strict about what it reaches, and requests between the two.
 #pragma once
 
-#include <godbox/driver/host_device.h>
 #include <godbox/striping/local_transport.h>
 #include <godbox_test/faulty_device.h>
 #include <godbox_test/heap_memory_target.h>
+#include <godbox_test/test_device.h>
 
 #include <catch2/catch_get_random_seed.hpp>
 #include <catch2/catch_test_macros.hpp>

@@ -24,8 +24,8 @@ struct World {
     transport = std::move(*made);
   }
 
-  std::unique_ptr<DeviceMemory> host = driver::make_host_device();
-  FaultyDevice device{*host};
+  std::unique_ptr<DeviceMemory> real = make_test_device();
+  FaultyDevice device{*real};
   Targets pool = make_targets();
   std::vector<SharedTarget*> shared;
   std::unique_ptr<MappedDeviceTransport> transport;
@@ -129,8 +129,8 @@ TEST_CASE("bytes of a channel that has lost them are poison, others are not", "[
 }
 
 TEST_CASE("channels that no device can reach are refused by name, and left", "[unit]") {
-  const std::unique_ptr<DeviceMemory> host = driver::make_host_device();
-  FaultyDevice device(*host);
+  const std::unique_ptr<DeviceMemory> real = make_test_device();
+  FaultyDevice device(*real);
   const Targets pool = make_targets();
   const auto refused = [&](const std::function<void(SharedTarget&)>& change,
                            const MappedDeviceOptions& options, Errc code) {
@@ -227,13 +227,13 @@ TEST_CASE("a device that goes takes its lanes with it", "[unit]") {
 }
 
 TEST_CASE("warm, a device over the mapped pool allocates nothing per request", "[unit]") {
-  const std::unique_ptr<DeviceMemory> host = driver::make_host_device();
+  const std::unique_ptr<DeviceMemory> real = make_test_device();
   const Targets pool = make_targets();
   Targets channels = share(pool);
-  auto made = MappedDeviceTransport::create(channels, *host, {.layout_of = layout_of});
+  auto made = MappedDeviceTransport::create(channels, *real, {.layout_of = layout_of});
   REQUIRE(made.has_value());
   MappedDeviceTransport& transport = **made;
-  DevicePages pages(*host, 32 * 4096);
+  DevicePages pages(*real, 32 * 4096);
   std::array<Work, 16> works;
   for (std::size_t i = 0; i < works.size(); ++i) {
     for (std::size_t page = 0; page < 32; ++page) {

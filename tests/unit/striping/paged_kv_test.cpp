@@ -108,7 +108,7 @@ TEST_CASE("runs that touch are merged, within a layer and never with what was th
   CHECK(segments_of("PBTHD", {2, 3, 4}, kTokens) == 2);  // blocks in a row
   CHECK(segments_of("PBTHD", {4, 3, 2}, kTokens) == 6);
   CHECK(segments_of("BPTHD", {2}, kTokens) == 1);          // V follows K
-  CHECK(segments_of("BPTHD", {2, 3}, kTokens) == 4);  // K, K, V, V
+  CHECK(segments_of("BPTHD", {2, 3}, kTokens) == 4);       // K, K, V, V
   CHECK(segments_of("BTHPD", {2}, kTokens) == 2 * 4 * 2);  // a run per head and token
   CHECK(segments_of("PBHTD", {2}, kTokens) == 2 * 4 * 2);
   CHECK(segments_of("PBHTD", {2}, kHeads) == 2);

@@ -23,8 +23,8 @@ struct World {
     transport = std::move(*made);
   }
 
-  std::unique_ptr<DeviceMemory> host = driver::make_host_device();
-  FaultyDevice device{*host};
+  std::unique_ptr<DeviceMemory> real = make_test_device();
+  FaultyDevice device{*real};
   Targets pool = make_targets();
   std::unique_ptr<StagedTransport> transport;
 };
@@ -280,7 +280,7 @@ TEST_CASE("a device that goes ends every request with device_lost, and all is gi
 }
 
 TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[unit]") {
-  const std::unique_ptr<DeviceMemory> host = driver::make_host_device();
+  const std::unique_ptr<DeviceMemory> real = make_test_device();
   const Targets pool = make_targets();
   const auto code = [&](FaultyDevice& device, StagedTransportOptions options) {
     const auto made =
@@ -292,7 +292,7 @@ TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[u
     CHECK_FALSE(made.error().detail.empty());
     return made.error().code;
   };
-  FaultyDevice device(*host);
+  FaultyDevice device(*real);
   CHECK(code(device, {.staging = 16_MiB}) == Errc::invalid_argument);
   CHECK(code(device, {.staging = 33_MiB}) == Errc::invalid_argument);
   CHECK(code(device, {.device = 0_B}) == Errc::invalid_argument);
@@ -312,14 +312,14 @@ TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[u
 }
 
 TEST_CASE("warm, staging allocates nothing per request", "[unit]") {
-  const std::unique_ptr<DeviceMemory> host = driver::make_host_device();
+  const std::unique_ptr<DeviceMemory> real = make_test_device();
   const Targets pool = make_targets();
   auto made = StagedTransport::create(
       std::make_unique<LocalTransport>(share(pool), LocalTransportOptions{.layout_of = layout_of}),
-      *host, kSmall);
+      *real, kSmall);
   REQUIRE(made.has_value());
   StagedTransport& transport = **made;
-  DevicePages pages(*host, 32 * 4096);
+  DevicePages pages(*real, 32 * 4096);
   std::array<Work, 16> works;
   for (std::size_t i = 0; i < works.size(); ++i) {
     for (std::size_t page = 0; page < 32; ++page) {

@@ -67,7 +67,7 @@ struct DeviceOptions {
   DeviceMemory* memory = nullptr;
   DevicePath path = DevicePath::automatic;
   striping::StagedTransportOptions staged{};
-  std::uint32_t direct_lanes = 2;  // queues of the device
+  std::uint32_t direct_lanes = 4;  // queues of the device
   // The pool is pinned for a direct path, all of it; at most so much. 0: half of this machine's
   // memory.
   SizeBytes register_bytes_max{};
