@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_fixture.h"
+#include <godbox/driver/host_device.h>
 #include <godbox/striping/mapped_device_transport.h>
 #include <godbox_test/allocation_count.h>
 
@@ -227,7 +228,7 @@ TEST_CASE("a device that goes takes its lanes with it", "[unit]") {
 }
 
 TEST_CASE("warm, a device over the mapped pool allocates nothing per request", "[unit]") {
-  const std::unique_ptr<DeviceMemory> real = make_test_device();
+  const std::unique_ptr<DeviceMemory> real = driver::make_host_device();
   const Targets pool = make_targets();
   Targets channels = share(pool);
   auto made = MappedDeviceTransport::create(channels, *real, {.layout_of = layout_of});

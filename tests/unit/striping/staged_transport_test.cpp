@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_fixture.h"
+#include <godbox/driver/host_device.h>
 #include <godbox/striping/staged_transport.h>
 #include <godbox_test/allocation_count.h>
 
@@ -312,7 +313,7 @@ TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[u
 }
 
 TEST_CASE("warm, staging allocates nothing per request", "[unit]") {
-  const std::unique_ptr<DeviceMemory> real = make_test_device();
+  const std::unique_ptr<DeviceMemory> real = driver::make_host_device();
   const Targets pool = make_targets();
   auto made = StagedTransport::create(
       std::make_unique<LocalTransport>(share(pool), LocalTransportOptions{.layout_of = layout_of}),
