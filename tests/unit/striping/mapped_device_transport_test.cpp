@@ -32,7 +32,7 @@ struct World {
   std::unique_ptr<MappedDeviceTransport> transport;
 };
 
-TEST_CASE("a device moves the bytes and finds the CRCs that a host does, in odd pieces", "[unit]") {
+TEST_CASE("a device moves the bytes and finds the CRCs that a host does, in odd pieces", "[unit][device]") {
   World world;
   check_bytes_and_crcs(*world.transport, world.device, world.pool, 25);
   CHECK(world.device.strays == 0);
@@ -40,7 +40,7 @@ TEST_CASE("a device moves the bytes and finds the CRCs that a host does, in odd 
   CHECK(world.device.is_clean());
 }
 
-TEST_CASE("requests of a lane go in one move; those of two lanes in two", "[unit]") {
+TEST_CASE("requests of a lane go in one move; those of two lanes in two", "[unit][device]") {
   World world;
   DevicePages pages(world.device, 16 * 65536);
   const Bytes image = random_bytes(pages.size(), 5);
@@ -63,7 +63,7 @@ TEST_CASE("requests of a lane go in one move; those of two lanes in two", "[unit
   }
 }
 
-TEST_CASE("a request that resolves to nothing ends with its reason, and moves nothing", "[unit]") {
+TEST_CASE("a request that resolves to nothing ends with its reason, and moves nothing", "[unit][device]") {
   World world;
   DevicePages pages(world.device, 65536);
   const Bytes image = random_bytes(pages.size(), 6);
@@ -86,7 +86,7 @@ TEST_CASE("a request that resolves to nothing ends with its reason, and moves no
 }
 
 TEST_CASE("a request in more pieces than a move has is too_large; beside others it waits its turn",
-          "[unit]") {
+          "[unit][device]") {
   World world(1);
   DevicePages pages(world.device, 4U << 20U);
   pages.write(random_bytes(pages.size(), 7));
@@ -110,7 +110,7 @@ TEST_CASE("a request in more pieces than a move has is too_large; beside others 
   }
 }
 
-TEST_CASE("bytes of a channel that has lost them are poison, others are not", "[unit]") {
+TEST_CASE("bytes of a channel that has lost them are poison, others are not", "[unit][device]") {
   World world;
   DevicePages pages(world.device, 65536);
   pages.write(random_bytes(65536, 8));
@@ -129,7 +129,7 @@ TEST_CASE("bytes of a channel that has lost them are poison, others are not", "[
   CHECK(run(*world.transport, work.request(5, WorkOp::write)) == Errc::ok);
 }
 
-TEST_CASE("channels that no device can reach are refused by name, and left", "[unit]") {
+TEST_CASE("channels that no device can reach are refused by name, and left", "[unit][device]") {
   const std::unique_ptr<DeviceMemory> real = make_test_device();
   FaultyDevice device(*real);
   const Targets pool = make_targets();
@@ -164,7 +164,7 @@ TEST_CASE("channels that no device can reach are refused by name, and left", "[u
 }
 
 TEST_CASE("a fence of a device's lane ends its own requests, and the other lane's go on",
-          "[unit]") {
+          "[unit][device]") {
   World world(2, 1_B);
   DevicePages pages(world.device, 1U << 20U);
   const Bytes image = random_bytes(pages.size(), 9);
@@ -197,7 +197,7 @@ TEST_CASE("a fence of a device's lane ends its own requests, and the other lane'
   CHECK(run(*world.transport, all.request(1, WorkOp::read)) == Errc::ok);
 }
 
-TEST_CASE("a device that goes takes its lanes with it", "[unit]") {
+TEST_CASE("a device that goes takes its lanes with it", "[unit][device]") {
   for (std::uint64_t at = 0; at < 4; ++at) {
     World world(2, 1_B);
     auto pages = std::make_unique<DevicePages>(world.device, 8 * 65536);
@@ -227,7 +227,7 @@ TEST_CASE("a device that goes takes its lanes with it", "[unit]") {
   }
 }
 
-TEST_CASE("warm, a device over the mapped pool allocates nothing per request", "[unit]") {
+TEST_CASE("warm, a device over the mapped pool allocates nothing per request", "[unit][device]") {
   const std::unique_ptr<DeviceMemory> real = driver::make_host_device();
   const Targets pool = make_targets();
   Targets channels = share(pool);

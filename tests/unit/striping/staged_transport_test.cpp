@@ -30,7 +30,7 @@ struct World {
   std::unique_ptr<StagedTransport> transport;
 };
 
-TEST_CASE("staged bytes and CRCs are those that a host sees, in odd pieces", "[unit]") {
+TEST_CASE("staged bytes and CRCs are those that a host sees, in odd pieces", "[unit][device]") {
   World world;
   check_bytes_and_crcs(*world.transport, world.device, world.pool, 25);
   CHECK(world.device.strays == 0);
@@ -38,7 +38,7 @@ TEST_CASE("staged bytes and CRCs are those that a host sees, in odd pieces", "[u
   CHECK(world.device.is_clean());
 }
 
-TEST_CASE("staging lives with queues that are full at any point of a batch", "[unit]") {
+TEST_CASE("staging lives with queues that are full at any point of a batch", "[unit][device]") {
   for (const std::uint64_t every : {2, 3, 5}) {
     World world;
     DevicePages pages(world.device, 8 * 65536);
@@ -66,7 +66,7 @@ TEST_CASE("staging lives with queues that are full at any point of a batch", "[u
   }
 }
 
-TEST_CASE("what progress() finds goes in one move, and slots that touch in one copy", "[unit]") {
+TEST_CASE("what progress() finds goes in one move, and slots that touch in one copy", "[unit][device]") {
   World world;
   DevicePages pages(world.device, 16 * 65536);
   pages.write(Bytes(pages.size()));
@@ -84,7 +84,7 @@ TEST_CASE("what progress() finds goes in one move, and slots that touch in one c
 }
 
 TEST_CASE("with no slot left post() says queue_full, and takes more when some have ended",
-          "[unit]") {
+          "[unit][device]") {
   World world;
   DevicePages pages(world.device, kWorkBytesMax / 4);
   pages.write(random_bytes(pages.size(), 6));
@@ -109,7 +109,7 @@ TEST_CASE("with no slot left post() says queue_full, and takes more when some ha
   CHECK(run(*world.transport, whole.request(10, WorkOp::write)) == Errc::ok);  // the longest
 }
 
-TEST_CASE("foreground is staged before background that waits", "[unit]") {
+TEST_CASE("foreground is staged before background that waits", "[unit][device]") {
   World world({.staging = 64_MiB, .device = 32_MiB, .queues_each_way = 1, .batch_bytes = 1_B});
   DevicePages pages(world.device, 65536);
   pages.write(Bytes(pages.size()));
@@ -140,7 +140,7 @@ TEST_CASE("foreground is staged before background that waits", "[unit]") {
   CHECK(place(20) < place(10));
 }
 
-TEST_CASE("memory out of the device's reach is refused, until it is announced", "[unit]") {
+TEST_CASE("memory out of the device's reach is refused, until it is announced", "[unit][device]") {
   World world;
   Bytes memory = random_bytes(10'000, 7);
   Work work;
@@ -156,7 +156,7 @@ TEST_CASE("memory out of the device's reach is refused, until it is announced", 
   CHECK(world.device.strays == 0);
 }
 
-TEST_CASE("a later piece out of reach fails its batch by name, and the lane stands", "[unit]") {
+TEST_CASE("a later piece out of reach fails its batch by name, and the lane stands", "[unit][device]") {
   World world;
   DevicePages pages(world.device, 65536);
   pages.write(random_bytes(65536, 8));
@@ -173,7 +173,7 @@ TEST_CASE("a later piece out of reach fails its batch by name, and the lane stan
   CHECK(run(*world.transport, good.request(3, WorkOp::write)) == Errc::ok);
 }
 
-TEST_CASE("more pieces than a move may have are too_large", "[unit]") {
+TEST_CASE("more pieces than a move may have are too_large", "[unit][device]") {
   World world;
   DevicePages pages(world.device, 65536);
   Work work;
@@ -185,7 +185,7 @@ TEST_CASE("more pieces than a move may have are too_large", "[unit]") {
   CHECK(run(*world.transport, work.request(2, WorkOp::write)) == Errc::ok);
 }
 
-TEST_CASE("a fence waits for kernels that are under way, and for no more", "[unit]") {
+TEST_CASE("a fence waits for kernels that are under way, and for no more", "[unit][device]") {
   World world;
   DevicePages pages(world.device, 1U << 20U);
   const Bytes image = random_bytes(pages.size(), 9);
@@ -230,7 +230,7 @@ TEST_CASE("a fence waits for kernels that are under way, and for no more", "[uni
 }
 
 TEST_CASE("a device that goes ends every request with device_lost, and all is given back",
-          "[unit]") {
+          "[unit][device]") {
   for (std::uint64_t at = 0; at < 6; ++at) {
     CAPTURE(at);
     World world;
@@ -280,7 +280,7 @@ TEST_CASE("a device that goes ends every request with device_lost, and all is gi
   }
 }
 
-TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[unit]") {
+TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[unit][device]") {
   const std::unique_ptr<DeviceMemory> real = make_test_device();
   const Targets pool = make_targets();
   const auto code = [&](FaultyDevice& device, StagedTransportOptions options) {
@@ -312,7 +312,7 @@ TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[u
   CHECK(code(device, kSmall) == Errc::device_lost);
 }
 
-TEST_CASE("warm, staging allocates nothing per request", "[unit]") {
+TEST_CASE("warm, staging allocates nothing per request", "[unit][device]") {
   const std::unique_ptr<DeviceMemory> real = driver::make_host_device();
   const Targets pool = make_targets();
   auto made = StagedTransport::create(
