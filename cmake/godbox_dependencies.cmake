@@ -10,6 +10,8 @@ find_package(Numa REQUIRED)
 find_package(tomlplusplus 3 REQUIRED)
 find_package(CLI11 2 REQUIRED)
 find_package(spdlog REQUIRED)
+find_package(CudaCompiler 11.8 QUIET)
+godbox_with(CUDA "${CudaCompiler_FOUND}" "CUDA Toolkit 11.8 or later, for GPUs in driver/gpu")
 
 if(GODBOX_BUILD_TESTS)
   find_package(Catch2 3 REQUIRED)

@@ -298,6 +298,30 @@ Result<SlabsReply> decode(ConstSpan body) {
   return finish(reader, std::move(message), "DESCRIBE_SLABS reply");
 }
 
+// Nothing but a flag, and without it no body.
+template <>
+Body encode(const MapRequest& message) {
+  Body body(message.pins ? 4 : 0);
+  if (message.pins) {
+    ByteWriter writer(body);
+    writer.put(std::uint32_t{1});
+  }
+  return body;
+}
+
+template <>
+Result<MapRequest> decode(ConstSpan body) {
+  if (body.empty()) {
+    return MapRequest{};
+  }
+  ByteReader reader(body);
+  const MapRequest message{.pins = reader.get_flag<std::uint32_t>()};
+  if (!message.pins) {
+    return Error(Errc::protocol_error, "MAP_MEMORY request: a body without a flag");
+  }
+  return finish(reader, message, "MAP_MEMORY request");
+}
+
 template <>
 Body encode(const MapReply& message) {
   Body body(8 + 8 * message.dram_channel_sizes.size());

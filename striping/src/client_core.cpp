@@ -430,7 +430,13 @@ TimePoint ClientCore::next_wake() const {
   if (!deferred_.empty()) {
     return now();
   }
-  TimePoint wake = executor_ != nullptr && lost_ == Errc::ok ? executor_->next_deadline() : kNever;
+  TimePoint wake = kNever;
+  if (executor_ != nullptr && lost_ == Errc::ok) {
+    wake = executor_->next_deadline();
+    if (const Duration pause = transport_->poll_pause(); pause != Duration::max()) {
+      wake = std::min(wake, now() + pause);
+    }
+  }
   for (const Timer& timer : timers_) {
     wake = std::min(wake, timer.when);
   }

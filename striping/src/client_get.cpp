@@ -70,14 +70,14 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
   }
 
  private:
-  [[nodiscard]] bool is_local() { return core_.transport().name() == "local"; }
+  [[nodiscard]] bool is_mapped() { return !core_.transport().checks_keys(); }
   [[nodiscard]] bool is_lease_over() const { return core_.now() >= found_.lease_until; }
 
   // A mapped reader has nothing but the lease between it and the next owner of the memory.
   // Elsewhere the read key dies before that, so what is not leased, or no longer, may be tried:
   // key_revoked if it has gone.
   [[nodiscard]] Errc check_lease(const FoundObject& object) {
-    if (!is_local()) {
+    if (!is_mapped()) {
       return Errc::ok;
     }
     if (object.status != Errc::ok) {
@@ -124,7 +124,7 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
     std::erase_if(wanted_, [this](std::size_t index) {
       const bool gone = !core_.knows_slabs_of(extents_of(found_.objects[index]));
       if (gone) {
-        statuses_[index] = is_local() ? Errc::lease_expired : Errc::key_revoked;
+        statuses_[index] = is_mapped() ? Errc::lease_expired : Errc::key_revoked;
       }
       return gone;
     });
@@ -147,7 +147,7 @@ class ReadOperation : public std::enable_shared_from_this<ReadOperation> {
 
   void on_read(std::span<const Errc> statuses) {
     // What was copied after the lease's end may be another object's bytes.
-    const bool too_late = is_local() && is_lease_over();
+    const bool too_late = is_mapped() && is_lease_over();
     for (std::size_t i = 0; i < wanted_.size(); ++i) {
       statuses_[wanted_[i]] =
           too_late && statuses[i] == Errc::ok ? Errc::lease_expired : statuses[i];

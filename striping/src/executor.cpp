@@ -26,7 +26,10 @@ constexpr Duration kForegroundFor = std::chrono::milliseconds(10);
 constexpr std::uint64_t kBackgroundDueMax = 4 * std::uint64_t{kRunBytesMax};
 
 // After these nothing that the session holds is worth another try.
-bool ends_batch(Errc status) { return status == Errc::wrong_epoch || status == Errc::session_lost; }
+bool ends_batch(Errc status) {
+  return status == Errc::wrong_epoch || status == Errc::session_lost ||
+         scope_of(status) == ErrcScope::device;
+}
 
 // An identifier that names a table's slot and which of its uses is meant.
 std::uint64_t pack(std::uint32_t index, std::uint32_t generation) {
@@ -126,6 +129,7 @@ struct Executor::Impl {
   bool take_completions(TimePoint now);
   void complete(const Completion& completion, TimePoint now);
   bool expire(TimePoint now);
+  bool end_if_lost();
   void fence(LaneId lane);
   void fence_lanes_of_ending(const std::vector<std::uint32_t>& slots);
   void fence_suspects();
@@ -577,6 +581,22 @@ bool Executor::Impl::expire(TimePoint now) {
   return !scratch_slots.empty();
 }
 
+// What no lane will ever serve again ends now and not at its deadline.
+bool Executor::Impl::end_if_lost() {
+  const Errc lost = lanes.lost_with();
+  if (lost == Errc::ok) {
+    return false;
+  }
+  bool any = false;
+  for (std::uint32_t slot = 0; slot < batches.size(); ++slot) {
+    if (batches[slot]->active && !batches[slot]->finished) {
+      end_batch(slot, lost);
+      any = true;
+    }
+  }
+  return any;
+}
+
 bool Executor::Impl::post_queued(TimePoint now) {
   bool any = false;
   bool waiting = false;
@@ -714,6 +734,7 @@ bool Executor::progress() {
   bool any = impl_->take_completions(now);
   impl_->fence_suspects();
   any |= impl_->lanes.refresh(now);
+  any |= impl_->end_if_lost();
   any |= impl_->expire(now);
   any |= impl_->post_queued(now);
   any |= impl_->deliver_finished();

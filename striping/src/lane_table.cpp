@@ -130,6 +130,15 @@ bool LaneTable::is_up(LaneId lane) const {
   return lane.value() < lanes_.size() && lanes_[lane.value()].status.state == LaneState::up;
 }
 
+Errc LaneTable::lost_with() const {
+  const bool all =
+      !lanes_.empty() && up_count_ == 0 &&
+      std::all_of(lanes_.begin(), lanes_.end(), [](const Lane& lane) {
+        return lane.status.state == LaneState::down && lane.status.last_error == Errc::device_lost;
+      });
+  return all ? Errc::device_lost : Errc::ok;
+}
+
 TimePoint LaneTable::next_reopen() const {
   TimePoint next = kNever;
   for (const Lane& lane : lanes_) {

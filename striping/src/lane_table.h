@@ -96,6 +96,8 @@ class LaneTable {
   [[nodiscard]] std::size_t lane_count() const { return lanes_.size(); }
   [[nodiscard]] std::size_t up_count() const { return up_count_; }
   [[nodiscard]] bool is_up(LaneId lane) const;
+  // device_lost when all lanes are down for that reason, so that none comes back; else ok.
+  [[nodiscard]] Errc lost_with() const;
   [[nodiscard]] TimePoint next_reopen() const;
   // The fewest bytes in flight that a lane that is up grants; nothing when none is up.
   [[nodiscard]] std::optional<std::uint64_t> bytes_granted_min() const;

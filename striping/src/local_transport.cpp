@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "slab_table.h"
 #include <godbox/assert.h>
 #include <godbox/crc32c.h>
 #include <godbox/striping/local_transport.h>
@@ -10,19 +11,19 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 namespace godbox::striping {
+
+static_assert(LocalTransport::kSlabsMax == SlabTable::kSlabsMax);
 
 namespace {
 
 // A request as a copying thread needs it: nothing in it is looked up while copying.
 struct Work {
   WorkRequest request;
-  std::vector<const SlabLayout*> layouts;  // per remote segment
-  Errc refused = Errc::ok;                 // found wrong before any copy
+  SlabTable::Layouts layouts;  // per remote segment
+  Errc refused = Errc::ok;     // found wrong before any copy
 };
 
 // Strips of up to kAheadBytes end before the hardware's prefetch has run ahead in them, so a get
@@ -38,7 +39,7 @@ class Copy {
  public:
   Copy(const Work& work, std::span<const std::unique_ptr<MemoryTarget>> dram_channels,
        const std::atomic<bool>& stop)
-      : work_(work), dram_channels_(dram_channels), stop_(stop) {}
+      : work_(work), dram_channels_(dram_channels), stop_(stop), local_(work.request.local) {}
 
   Errc run() {
     const WorkRequest& request = work_.request;
@@ -133,21 +134,16 @@ class Copy {
   // Copies as far as the local piece and the CRC block reach; returns the bytes copied.
   std::size_t copy_piece(MutableSpan pool) {
     const WorkRequest& request = work_.request;
-    while (local_inside_ == request.local[local_index_].size_bytes) {
-      ++local_index_;
-      local_inside_ = 0;
-    }
-    const LocalSegment& piece = request.local[local_index_];
-    std::size_t bytes = std::min(pool.size(), piece.size_bytes - local_inside_);
+    std::size_t bytes = pool.size();
     if (!request.crc.empty()) {
       bytes = std::min<std::size_t>(bytes, request.crc[crc_index_].length_bytes - crc_inside_);
     }
-    const MutableSpan local(piece.data + local_inside_, bytes);
+    const MutableSpan local = local_.take(bytes);
+    bytes = local.size();
     pool = pool.first(bytes);
     const bool reading = request.op == WorkOp::read;
     const MutableSpan to = reading ? local : pool;
     const ConstSpan from = reading ? pool : local;
-    local_inside_ += bytes;
     if (request.crc.empty()) {
       copy_bytes(to, from);
       return bytes;
@@ -179,7 +175,7 @@ class Copy {
   std::array<DramRun, kAheadRunsMax> ahead_;  // ring of runs that are still to be copied
   std::size_t ahead_begin_ = 0, ahead_count_ = 0;
   std::size_t ahead_bytes_ = 0;
-  std::size_t local_index_ = 0, local_inside_ = 0;
+  LocalCursor local_;
   std::size_t crc_index_ = 0;
   std::uint32_t crc_inside_ = 0;
   std::uint32_t crc_ = 0;
@@ -210,13 +206,6 @@ struct Lane {
   }
 };
 
-// A slab's layout, and whether all its pieces lie inside the mapping: then no strip has to be
-// checked.
-struct KnownSlab {
-  SlabLayout layout;
-  bool is_mapped = false;
-};
-
 struct Finished {
   Completion completion;
   std::uint64_t bytes = 0;
@@ -226,7 +215,10 @@ struct Finished {
 
 struct LocalTransport::Impl {
   Impl(std::vector<std::unique_ptr<MemoryTarget>> targets, LocalTransportOptions options_in)
-      : dram_channels(std::move(targets)), options(std::move(options_in)) {
+      : dram_channels(std::move(targets)),
+        options(std::move(options_in)),
+        slabs(dram_channels, options.layout_of,
+              [this](SlabTable::Needed& needed) { add_needed(needed); }) {
     const std::size_t threads = std::clamp<std::size_t>(options.copy_threads, 1, kCopyThreadsMax);
     for (std::size_t i = 0; i < threads; ++i) {
       lanes.push_back(std::make_unique<Lane>());
@@ -255,16 +247,14 @@ struct LocalTransport::Impl {
 
   void start_helpers();
   void help(std::size_t index);
-  Errc resolve(Work& work);
-  Result<const KnownSlab*> slab(SlabId id, const Work& asking);
-  void forget_slabs(const Work& asking);
+  void add_needed(SlabTable::Needed& needed);
   // Copies the lane's oldest request, if any, with `lock` held on entry and exit.
   bool copy_oldest(Lane& lane, LaneId id, std::unique_lock<std::mutex>& lock);
   void finish(const Finished& one);
 
   std::vector<std::unique_ptr<MemoryTarget>> dram_channels;
   LocalTransportOptions options;
-  std::unordered_map<SlabId, KnownSlab> slabs;  // pointers to its values stay good
+  SlabTable slabs;
   std::vector<std::unique_ptr<Lane>> lanes;
 
   std::mutex finished_mutex;
@@ -328,9 +318,7 @@ void LocalTransport::Impl::finish(const Finished& one) {
   finished.push_back(one);
 }
 
-// Forgets the layouts that no request needs: neither one in a ring nor `asking`.
-void LocalTransport::Impl::forget_slabs(const Work& asking) {
-  std::unordered_set<const SlabLayout*> needed(asking.layouts.begin(), asking.layouts.end());
+void LocalTransport::Impl::add_needed(SlabTable::Needed& needed) {
   for (const std::unique_ptr<Lane>& lane : lanes) {
     const std::lock_guard lock(lane->mutex);
     for (std::size_t i = 0; i < lane->count; ++i) {
@@ -338,55 +326,6 @@ void LocalTransport::Impl::forget_slabs(const Work& asking) {
       needed.insert(work.layouts.begin(), work.layouts.end());
     }
   }
-  std::erase_if(slabs,
-                [&needed](const auto& entry) { return !needed.contains(&entry.second.layout); });
-}
-
-Result<const KnownSlab*> LocalTransport::Impl::slab(SlabId id, const Work& asking) {
-  const auto known = slabs.find(id);
-  if (known != slabs.end()) {
-    return &known->second;
-  }
-  if (!options.layout_of) {
-    return Error(Errc::not_found);
-  }
-  Result<SlabLayout> asked = options.layout_of(id);
-  if (!asked || asked->id() != id) {
-    return asked ? Error(Errc::protocol_error) : asked.error();
-  }
-  if (slabs.size() >= kSlabsMax) {
-    forget_slabs(asking);
-  }
-  if (slabs.size() >= kSlabsMax) {
-    return Error(Errc::limit_exceeded);
-  }
-  const wire::SlabRecord& record = asked->record();
-  bool is_mapped = true;
-  for (const wire::SlabMember& member : record.members) {
-    const std::size_t index = member.dram_channel.value();
-    is_mapped &=
-        index < dram_channels.size() &&
-        member.offset.count() + record.piece_size.count() <= dram_channels[index]->size().count();
-  }
-  return &slabs.emplace(id, KnownSlab{std::move(*asked), is_mapped}).first->second;
-}
-
-Errc LocalTransport::Impl::resolve(Work& work) {
-  work.layouts.clear();
-  for (const RemoteSegment& segment : work.request.remote) {
-    const Result<const KnownSlab*> found = slab(segment.address.slab, work);
-    if (!found) {
-      return found.error().code;
-    }
-    const SlabLayout& layout = (*found)->layout;
-    const std::uint64_t capacity = layout.capacity().count();
-    const std::uint64_t offset = segment.address.offset.count();
-    if (!(*found)->is_mapped || offset > capacity || segment.length_bytes > capacity - offset) {
-      return Errc::out_of_range;
-    }
-    work.layouts.push_back(&layout);
-  }
-  return Errc::ok;
 }
 
 LocalTransport::LocalTransport(std::vector<std::unique_ptr<MemoryTarget>> dram_channels,
@@ -442,7 +381,7 @@ Errc LocalTransport::post(LaneId lane, const WorkRequest& request) {
   Work& work = to.ring[(to.begin + to.count) % to.ring.size()];
   lock.unlock();
   work.request = request;
-  work.refused = impl_->resolve(work);
+  work.refused = impl_->slabs.resolve(request, work.layouts);
   lock.lock();
   to.count += 1;
   to.changed.notify_all();

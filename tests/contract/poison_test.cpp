@@ -5,6 +5,7 @@
 // raise SIGBUS, and make the kernel's own copies fail.
 #include "src/served_box.h"
 #include <godbox/connect.h>
+#include <godbox/driver/host_device.h>
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/striping/local_transport.h>
 
@@ -43,13 +44,13 @@ Errc get(striping::Client& client, std::string_view name, std::vector<std::byte>
   return client.get({&item, 1}).at(0);
 }
 
-void check_losing_a_channel(bool over_tcp) {
+void check_losing_a_channel(bool over_tcp, const ConnectOptions& options = {}) {
   const ServedFolder folder;
   const emulator::BoxConfig config = box_of_files(folder);
   const auto server = serve(config);
   const std::string address = over_tcp ? server->eth_port_addresses().front().to_string()
                                        : "local:" + server->control_address().host;
-  const auto connected = connect(address);
+  const auto connected = connect(address, options);
   if (!connected.has_value()) {
     FAIL(connected.error().message());
   }
@@ -75,6 +76,16 @@ TEST_CASE("a DRAM channel that is lost is told of over TCP", "[contract]") {
 
 TEST_CASE("a DRAM channel that is lost is told of over shared mapping", "[contract]") {
   check_losing_a_channel(false);
+}
+
+TEST_CASE("a DRAM channel that is lost is told of when a device reads it", "[contract]") {
+  const std::unique_ptr<DeviceMemory> device = driver::make_host_device();
+  ConnectOptions options;
+  options.device.memory = device.get();
+  check_losing_a_channel(true, options);
+  check_losing_a_channel(false, options);
+  options.device.path = DevicePath::staged;
+  check_losing_a_channel(false, options);
 }
 
 }  // namespace

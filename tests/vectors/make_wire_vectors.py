@@ -209,6 +209,8 @@ def box() -> dict[str, Vector]:
         "describe_slabs_request": frame("describe_slabs", slab_ids, request_id=21),
         "describe_slabs_response": frame("describe_slabs", slabs, request_id=21, response=True),
         "map_memory_request": frame("map_memory", none, request_id=22),
+        "map_memory_pinned_request": frame("map_memory", Vector().u32(1, "flags: pins"),
+                                           request_id=22),
         "map_memory_response": frame("map_memory", memory, request_id=22, response=True),
         "map_memory_error_response": frame("map_memory", refused, request_id=22, response=True,
                                            status=116),

@@ -5,11 +5,13 @@
 #include <godbox/connect.h>
 #include <godbox/cxl/channel_serial.h>
 #include <godbox/driver/asio_network.h>
+#include <godbox/driver/machine_memory.h>
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/driver/own_machine.h>
 #include <godbox/emulator/box_config.h>
 #include <godbox/native/native_transport.h>
 #include <godbox/striping/local_transport.h>
+#include <godbox/striping/mapped_device_transport.h>
 
 #include <algorithm>
 #include <string>
@@ -61,6 +63,11 @@ Result<Destination> parse_destination(std::string_view text) {
   return to;
 }
 
+// Pins the pool, so that the device moves the bytes itself.
+bool wants_direct(const DeviceOptions& device) {
+  return device.memory != nullptr && device.path != DevicePath::staged;
+}
+
 // The box's DRAM channels as CXL devices of this machine.
 Result<Targets> map_dax_devices(const Client::TransportContext& context,
                                 const ConnectOptions& options) {
@@ -93,27 +100,82 @@ Result<Targets> map_dax_devices(const Client::TransportContext& context,
     targets.push_back(std::move(*mapped));
   }
   // From here on the box holds what this session may touch until it is gone.
-  const Result<wire::MapReply> reply = ask_for_memory(context, options.client.timeout);
+  const Result<wire::MapReply> reply =
+      ask_for_memory(context, options.client.timeout, wants_direct(options.device));
   if (!reply) {
     return reply.error();
   }
   return targets;
 }
 
-Transports make_mapped(const Client::TransportContext& context, const ConnectOptions& options,
-                       Destination::Data data) {
-  auto targets = data == Destination::Data::dax
-                     ? map_dax_devices(context, options)
-                     : map_dram_channels(context, options.client.timeout);
-  if (!targets) {
-    return targets.error();
-  }
+Transports make_local(const Client::TransportContext& context, const ConnectOptions& options,
+                      Targets targets) {
   striping::LocalTransportOptions local;
   local.copy_threads = options.copy_threads;
   local.layout_of = context.layout_of;
   local.on_completion = [&network = context.network] { network.wake(); };
   return std::unique_ptr<Transport>(
-      std::make_unique<striping::LocalTransport>(std::move(*targets), std::move(local)));
+      std::make_unique<striping::LocalTransport>(std::move(targets), std::move(local)));
+}
+
+// Takes the targets if it succeeds.
+Transports make_direct(const Client::TransportContext& context, const DeviceOptions& device,
+                       Targets& targets) {
+  striping::MappedDeviceOptions direct;
+  direct.layout_of = context.layout_of;
+  direct.lanes = device.direct_lanes;
+  direct.register_bytes_max = device.register_bytes_max.is_zero()
+                                  ? driver::machine_memory_bytes() / 2
+                                  : device.register_bytes_max;
+  auto made = striping::MappedDeviceTransport::create(targets, *device.memory, direct);
+  if (!made) {
+    return made.error();
+  }
+  return std::unique_ptr<Transport>(std::move(*made));
+}
+
+// `inner` for device memory, if there is a device. `why`: no direct path, if that was tried.
+Transports stage(Transports inner, const DeviceOptions& device, std::string& data_path,
+                 const std::string& why = {}) {
+  if (!inner) {
+    return inner;
+  }
+  data_path = (*inner)->name();
+  if (device.memory == nullptr) {
+    return inner;
+  }
+  data_path = "staged over " + data_path + (why.empty() ? "" : ": " + why);
+  auto staged = striping::StagedTransport::create(std::move(*inner), *device.memory, device.staged);
+  if (!staged) {
+    return staged.error();
+  }
+  return std::unique_ptr<Transport>(std::move(*staged));
+}
+
+Transports make_mapped(const Client::TransportContext& context, const ConnectOptions& options,
+                       Destination::Data data, std::string& data_path) {
+  auto targets = data == Destination::Data::dax ? map_dax_devices(context, options)
+                                                : map_dram_channels(context, options.client.timeout,
+                                                                    wants_direct(options.device));
+  if (!targets) {
+    return targets.error();
+  }
+  const DeviceOptions& device = options.device;
+  std::string why;
+  if (wants_direct(device)) {
+    Transports direct = make_direct(context, device, *targets);
+    if (direct) {
+      data_path = (*direct)->name();
+      return direct;
+    }
+    const Errc code = direct.error().code;
+    const bool may_stage = code == Errc::unsupported || code == Errc::limit_exceeded;
+    if (device.path == DevicePath::direct || !may_stage) {
+      return direct;
+    }
+    why = direct.error().detail;
+  }
+  return stage(make_local(context, options, std::move(*targets)), device, data_path, why);
 }
 
 bool any_lane(const Transport& transport, LaneState state) {
@@ -180,6 +242,7 @@ std::uint32_t default_lanes_per_eth_port(std::size_t eth_ports) {
 }
 
 struct Connection::Impl {
+  std::string data_path;
   std::unique_ptr<StreamNetwork> network;
   std::unique_ptr<Client> client;  // goes before its network
 };
@@ -188,9 +251,11 @@ Connection::Connection(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Connection::~Connection() = default;
 Client& Connection::client() { return *impl_->client; }
 StreamNetwork& Connection::network() { return *impl_->network; }
+const std::string& Connection::data_path() const { return impl_->data_path; }
 
-Result<std::unique_ptr<Connection>> connect(std::string_view address,
-                                            const ConnectOptions& options) {
+namespace {
+
+Result<void> check(const ConnectOptions& options) {
   if (options.lanes_per_eth_port > kLanesPerEthPortMax) {
     return Error(Errc::invalid_argument, "lanes_per_eth_port is " +
                                              std::to_string(options.lanes_per_eth_port) +
@@ -206,9 +271,34 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
         Errc::invalid_argument,
         "busy_poll is " + std::to_string(options.busy_poll.count()) + " ns; 0 to 1 s are allowed");
   }
+  return {};
+}
+
+Result<void> check_device(const DeviceOptions& device, const Destination& to) {
+  if (device.path == DevicePath::direct && device.memory == nullptr) {
+    return Error(Errc::invalid_argument, "a direct path to a device was asked for, and no device");
+  }
+  if (device.path == DevicePath::direct && to.data == Destination::Data::lanes) {
+    return Error(
+        Errc::invalid_argument,
+        "a device has no direct path over lanes; local:PATH or dax:HOST:PORT map the pool");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> connect(std::string_view address,
+                                            const ConnectOptions& options) {
+  if (auto checked = check(options); !checked) {
+    return checked.error();
+  }
   const Result<Destination> to = parse_destination(address);
   if (!to) {
     return to.error();
+  }
+  if (auto checked = check_device(options.device, *to); !checked) {
+    return checked.error();
   }
   const bool is_local = to->control.kind == StreamAddress::Kind::local_socket;
   if (is_local && to->control.host == emulator::default_control_socket()) {
@@ -228,8 +318,10 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
   impl->network = std::move(*network);
   auto client = Client::connect(
       *impl->network, to->control, options.client, [&](const Client::TransportContext& context) {
-        return to->data == Destination::Data::lanes ? make_lanes(context, options, to->control)
-                                                    : make_mapped(context, options, to->data);
+        return to->data == Destination::Data::lanes
+                   ? stage(make_lanes(context, options, to->control), options.device,
+                           impl->data_path)
+                   : make_mapped(context, options, to->data, impl->data_path);
       });
   if (!client) {
     const std::string& why = client.error().detail;

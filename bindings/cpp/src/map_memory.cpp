@@ -38,19 +38,25 @@ class ReceivedDescriptors {
 
 }  // namespace
 
-Result<wire::MapReply> ask_for_memory(const Client::TransportContext& context, Duration timeout) {
+Result<wire::MapReply> ask_for_memory(const Client::TransportContext& context, Duration timeout,
+                                      bool pins) {
   const TimePoint deadline = context.network.clock().now() + timeout;
-  Result<wire::MapReply> reply = Error(Errc::deadline_exceeded);
-  bool answered = false;
-  context.control.request(wire::Op::map_memory, {}, context.network.clock().now(), deadline,
-                          [&](Errc status, ConstSpan body) {
-                            answered = true;
-                            reply = status == Errc::ok ? wire::decode<wire::MapReply>(body)
-                                                       : Result<wire::MapReply>(Error(status));
-                          });
-  context.network.kick(context.control_connection);
-  while (!answered) {
-    context.network.run_until(deadline);
+  const wire::Body body = wire::encode(wire::MapRequest{.pins = pins});
+  Result<wire::MapReply> reply = Error(Errc::write_in_flight);
+  // The box may have memory on its way; that takes milliseconds.
+  while (!reply && reply.error().code == Errc::write_in_flight &&
+         context.network.clock().now() < deadline) {
+    bool answered = false;
+    context.control.request(wire::Op::map_memory, body, context.network.clock().now(), deadline,
+                            [&](Errc status, ConstSpan answer) {
+                              answered = true;
+                              reply = status == Errc::ok ? wire::decode<wire::MapReply>(answer)
+                                                         : Result<wire::MapReply>(Error(status));
+                            });
+    context.network.kick(context.control_connection);
+    while (!answered) {
+      context.network.run_until(deadline);
+    }
   }
   if (!reply) {
     return Error(reply.error().code, "the box does not give its memory to this process");
@@ -58,8 +64,9 @@ Result<wire::MapReply> ask_for_memory(const Client::TransportContext& context, D
   return reply;
 }
 
-Result<Targets> map_dram_channels(const Client::TransportContext& context, Duration timeout) {
-  const Result<wire::MapReply> reply = ask_for_memory(context, timeout);
+Result<Targets> map_dram_channels(const Client::TransportContext& context, Duration timeout,
+                                  bool pins) {
+  const Result<wire::MapReply> reply = ask_for_memory(context, timeout, pins);
   // Whatever the answer: what came is ours to close, and no more comes.
   ReceivedDescriptors descriptors(context.control.take_descriptors());
   if (!reply) {

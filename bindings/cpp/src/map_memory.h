@@ -14,11 +14,11 @@
 namespace godbox {
 
 // Tells the box that this session will touch its memory by itself. On the local control socket
-// descriptors come with the answer.
+// descriptors come with the answer. `pins`: the pages are going to be pinned.
 [[nodiscard]] Result<wire::MapReply> ask_for_memory(
-    const striping::Client::TransportContext& context, Duration timeout);
+    const striping::Client::TransportContext& context, Duration timeout, bool pins = false);
 // All DRAM channels, by the descriptors that come over the local control socket.
 [[nodiscard]] Result<std::vector<std::unique_ptr<MemoryTarget>>> map_dram_channels(
-    const striping::Client::TransportContext& context, Duration timeout);
+    const striping::Client::TransportContext& context, Duration timeout, bool pins = false);
 
 }  // namespace godbox

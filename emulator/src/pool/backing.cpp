@@ -106,6 +106,9 @@ bool Backing::plan(std::span<const ChunkRef> wanted, BackingWork& work) {
 }
 
 void Backing::plan_release(std::size_t most, BackingWork& work) {
+  if (holds_ > 0) {
+    return;
+  }
   for (std::size_t count = std::min(most, idle_.size()); count > 0; --count) {
     const ChunkRef ref = idle_.front().chunk;
     idle_.pop_front();
@@ -113,6 +116,7 @@ void Backing::plan_release(std::size_t most, BackingWork& work) {
     chunk_of(ref).is_busy = true;
     ++busy_chunks_;
     set_backed(ref, false);
+    ++leaving_chunks_;
     work.to_discard.push_back({ref});
   }
 }
@@ -142,6 +146,7 @@ void Backing::run(BackingWork& work) const {
 
 Errc Backing::finish(BackingWork& work) {
   busy_chunks_ -= work.to_discard.size() + work.to_back.size();
+  leaving_chunks_ -= work.to_discard.size();
   replaced_bytes_ -= work.replacing * table_.geometry().chunk_total_bytes();
   for (const BackingWork::Item& item : work.to_discard) {
     finish_discard(item);

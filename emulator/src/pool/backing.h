@@ -69,9 +69,13 @@ class Backing {
   // Zeros, where everybody sees them.
   static void zero(MemoryTarget& target, DramOffset offset, std::uint64_t size_bytes);
   // Chunks that plan() can back now, counting idle ones that would be given back for them.
-  [[nodiscard]] std::size_t room_chunks() const { return free_chunks() + idle_.size(); }
+  [[nodiscard]] std::size_t room_chunks() const {
+    return free_chunks() + (holds_ == 0 ? idle_.size() : 0);
+  }
   // Chunks that are being backed or given back just now.
   [[nodiscard]] std::size_t busy_chunks() const { return busy_chunks_; }
+  // Those of them that are being given back.
+  [[nodiscard]] std::size_t leaving_chunks() const { return leaving_chunks_; }
   // True if there are idle chunks that will stay backed.
   [[nodiscard]] bool has_fixed_room() const { return fixed_idle_ > 0; }
 
@@ -82,6 +86,9 @@ class Backing {
   // unused pool in seconds.
   void plan_release(std::size_t most, BackingWork& work);
   void plan_trim(BackingWork& work);
+  // While somebody has pinned the pages, as many times as it is called, nothing is given back.
+  void hold() { ++holds_; }
+  void let_go() { --holds_; }
   // Without the lock. What fails leaves nothing behind.
   void run(BackingWork& work) const;
   // Fully backed chunks are idle afterwards. Returns why others are not; the work is empty again.
@@ -114,6 +121,8 @@ class Backing {
   std::uint64_t backed_bytes_ = 0;    // with busy chunks
   std::uint64_t replaced_bytes_ = 0;  // of them, what leaves before others that are counted come
   std::size_t busy_chunks_ = 0;
+  std::size_t leaving_chunks_ = 0;
+  std::size_t holds_ = 0;
   const Clock& clock_;
   std::deque<IdleChunk> idle_;  // the longest idle in front; without fixed ones
   std::size_t fixed_idle_ = 0;

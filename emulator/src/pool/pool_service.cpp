@@ -174,11 +174,21 @@ bool PoolService::is_session_open(SessionId session_id) const {
   return impl_->session_of(session_id) != nullptr;
 }
 
-void PoolService::mark_mapped(SessionId session_id) {
+Errc PoolService::mark_mapped(SessionId session_id, bool pins) {
   const std::lock_guard lock(impl_->mutex);
-  if (Session* session = impl_->session_of(session_id)) {
-    session->is_mapped = true;
+  Session* const session = impl_->session_of(session_id);
+  if (session == nullptr) {
+    return Errc::ok;  // whatever it asks next is answered session_lost
   }
+  if (pins && !session->pins_memory) {
+    if (impl_->backing.leaving_chunks() > 0) {
+      return Errc::write_in_flight;
+    }
+    session->pins_memory = true;
+    impl_->backing.hold();
+  }
+  session->is_mapped = true;
+  return Errc::ok;
 }
 
 void PoolService::lose_session(SessionId session_id) {

@@ -99,6 +99,9 @@ bool PoolService::Impl::close_step(Session& session) {
     retire(slot_index);
   }
   release_tenant(session.tenant);
+  if (session.pins_memory) {
+    backing.let_go();
+  }
   sessions.close(session);
   return true;
 }

@@ -24,9 +24,10 @@ struct Session {
   std::uint32_t index = 0;
   std::uint32_t tenant = 0;
   TimePoint last_heard;
-  bool is_mapped = false;  // writes and reads memory without asking
-  bool is_lost = false;    // silent for too long; only what its mapping can reach is still held
-  SlotList reservations;   // reserved and expired slots
+  bool is_mapped = false;    // writes and reads memory without asking
+  bool pins_memory = false;  // and its pages are not to be replaced
+  bool is_lost = false;      // silent for too long; only what its mapping can reach is still held
+  SlotList reservations;     // reserved and expired slots
   SlotList regions;
   SessionLanes lanes;
   // Its control connections have numbers that only grow; the last one is its own.

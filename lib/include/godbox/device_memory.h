@@ -62,8 +62,10 @@ class DeviceEvent {
 
 class DeviceQueue {
  public:
-  // Named limits of one call and of what may be queued at once.
+  // Named limits: of one move, and of marks that have not been polled. A queue that is empty takes
+  // a move of any size up to them; how much more it holds is its own affair (queue_full).
   static constexpr std::size_t kMovePiecesMax = 65536;
+  static constexpr std::size_t kMoveCrcBlocksMax = 65536;
   static constexpr std::size_t kMoveBytesMax = std::size_t{1} << 30U;
   static constexpr std::size_t kMarksMax = 1024;
 
@@ -73,12 +75,11 @@ class DeviceQueue {
   // each other. `crc`: empty, or blocks that cover the stream; crc32c of each is filled in by the
   // time a mark behind the move is polled, and not compared with anything. `pieces` is read before
   // the call returns; `crc` belongs to the queue until then.
-  // Errors: invalid_argument (an empty list or piece, no address, blocks of another total),
-  // too_large (beyond the limits above), queue_full (nothing was queued: poll and try again),
+  // Errors: what check_move() answers; queue_full (nothing was queued: poll and try again),
   // device_lost.
   [[nodiscard]] virtual Errc move(std::span<const MovePiece> pieces, std::span<CrcBlock> crc) = 0;
-  // Copies one contiguous run by a copy engine, sizes equal. Errors: invalid_argument, queue_full,
-  // device_lost.
+  // Copies one contiguous run by a copy engine. Errors: invalid_argument (empty, no address, sizes
+  // that differ), queue_full, device_lost.
   [[nodiscard]] virtual Errc copy(MutableSpan to, ConstSpan from) = 0;
 
   // poll() tells `id` when all that was queued before has been done. Errors: queue_full,
@@ -88,7 +89,8 @@ class DeviceQueue {
   // all that are left end at once, with device_lost.
   [[nodiscard]] virtual std::size_t poll(std::span<DeviceMark> out) = 0;
 
-  // Records `event`, one of this queue's device, behind all that is queued now.
+  // Records `event` behind all that is queued now. Errors, of all three: invalid_argument (an event
+  // of another device, a stream that is none), queue_full, device_lost.
   [[nodiscard]] virtual Errc record(DeviceEvent& event) = 0;
   // What is queued from now on begins after the event's last record() / after all that is queued
   // now on a stream of the caller's (a CUstream; nullptr: the legacy default stream).
@@ -125,6 +127,11 @@ class DeviceMemory {
   [[nodiscard]] virtual Result<std::unique_ptr<DeviceQueue>> make_queue() = 0;
   [[nodiscard]] virtual Result<std::unique_ptr<DeviceEvent>> make_event() = 0;
 };
+
+// What every DeviceQueue::move() refuses: too_large (more pieces, blocks or bytes than a move may
+// have); invalid_argument (no pieces, a piece without bytes or without an address, a block of no
+// length, blocks whose total is not that of the pieces). Errc::ok for all else.
+[[nodiscard]] Errc check_move(std::span<const MovePiece> pieces, std::span<const CrcBlock> crc);
 
 [[nodiscard]] std::string_view to_string(DeviceKind kind) noexcept;
 

@@ -91,6 +91,8 @@ class Transport {
   virtual ~Transport() = default;
 
   [[nodiscard]] virtual std::string_view name() const = 0;  // "local", "tcp", "sim"
+  // False where a mapping is the authority: no key guards what is read then, a lease alone does.
+  [[nodiscard]] virtual bool checks_keys() const { return true; }
   [[nodiscard]] virtual std::size_t lane_count() const = 0;
   [[nodiscard]] virtual LaneStatus lane_status(LaneId lane) const = 0;
 
@@ -106,6 +108,10 @@ class Transport {
   [[nodiscard]] virtual std::size_t poll(std::span<Completion> out) = 0;
   // Does work that is ready (copies, socket events) without waiting; true if there was any.
   virtual bool progress() = 0;
+  // How long whoever drives it may wait for the network before it calls progress() again: as long
+  // as it likes where all that happens is an event of the network or wakes it, less while work is
+  // under way whose end does neither, as that of a device.
+  [[nodiscard]] virtual Duration poll_pause() const { return Duration::max(); }
   // Closes the lane; each of its requests completes with lane_fenced. See above.
   virtual void fence(LaneId lane) = 0;
   // Begins to bring a lane up that is down or unopened; lane_status() tells the outcome.

@@ -140,6 +140,9 @@ struct SlabsReply {
 };
 
 // --- MAP_MEMORY, on the local socket: a descriptor per DRAM channel rides along, in order ---
+struct MapRequest {
+  bool pins = false;  // the client pins the pages: none may be replaced while the session lives
+};
 struct MapReply {
   std::vector<SizeBytes> dram_channel_sizes;
   bool writable = false;
@@ -347,6 +350,10 @@ template <>
 [[nodiscard]] Body encode(const SlabsReply& message);
 template <>
 [[nodiscard]] Result<SlabsReply> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const MapRequest& message);
+template <>
+[[nodiscard]] Result<MapRequest> decode(ConstSpan body);
 template <>
 [[nodiscard]] Body encode(const MapReply& message);
 template <>

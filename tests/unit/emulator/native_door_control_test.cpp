@@ -312,6 +312,21 @@ TEST_CASE("MAP_MEMORY hands out one descriptor per DRAM channel on the control s
   CHECK(fixture.box.service().usage().quarantined == 0);
 }
 
+TEST_CASE("a client that pins the memory says so, and a flag that is none is refused",
+          "[unit][native_door]") {
+  test::TestBoxOptions options;
+  options.has_descriptors = true;
+  DoorFixture fixture(options);
+  const PeerFrame frame =
+      fixture.control->call(wire::Op::map_memory, wire::MapRequest{.pins = true});
+  CHECK(frame.header.status == Errc::ok);
+  CHECK(fixture.control->descriptors().size() == 4);
+  CHECK(wire::encode(wire::MapRequest{}).empty());
+  for (const std::size_t size : {3, 4, 5, 8}) {
+    CHECK_FALSE(wire::decode<wire::MapRequest>(wire::Body(size)).has_value());
+  }
+}
+
 TEST_CASE("the descriptors ride on the first bytes of their own reply", "[unit][native_door]") {
   test::TestBoxOptions options;
   options.has_descriptors = true;

@@ -126,7 +126,7 @@ TEST_CASE("each session that cannot be resumed is refused by name", "[unit][nati
     expected = Errc::wrong_epoch;
   }
   SECTION("with memory mapped") {
-    fixture.box.service().mark_mapped(fixture.session.session);
+    REQUIRE(fixture.box.service().mark_mapped(fixture.session.session) == Errc::ok);
     expected = Errc::unsupported;
   }
   CHECK(fixture.resume(hello, epoch) == expected);

@@ -50,6 +50,7 @@ inline constexpr BodyCodec kBodyCodecs[] = {
     {wire::Op::info, true, reencode<wire::InfoReply>},
     {wire::Op::describe_slabs, false, reencode<wire::SlabIdsRequest>},
     {wire::Op::describe_slabs, true, reencode<wire::SlabsReply>},
+    {wire::Op::map_memory, false, reencode<wire::MapRequest>},
     {wire::Op::map_memory, true, reencode<wire::MapReply>},
     {wire::Op::reserve, false, reencode<wire::ReserveRequest>},
     {wire::Op::reserve, true, reencode<wire::ReserveReply>},

@@ -197,6 +197,9 @@ TEST_CASE("descriptions of the box survive the wire", "[unit]") {
                  x.piece_size == y.piece_size && same_lists(x.members, y.members, same_members);
         });
       });
+  check_round_trips<MapRequest>(
+      [](Dice& dice) { return MapRequest{dice.coin()}; },
+      [](const MapRequest& a, const MapRequest& b) { return a.pins == b.pins; });
   check_round_trips<MapReply>(
       [](Dice& dice) {
         MapReply message{std::vector<SizeBytes>(dice.below(70)), dice.coin()};

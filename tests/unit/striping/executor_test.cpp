@@ -445,6 +445,36 @@ TEST_CASE("without any lane a batch ends at its deadline with lane_closed", "[un
   CHECK(rig.executor.counters().batches_expired == 1);
 }
 
+TEST_CASE("once a device has gone with all lanes, batches end with device_lost at once", "[unit]") {
+  Rig rig(3);
+  Job job;
+  add_unbacked(job, WorkOp::read, 64 * kMi);
+  rig.submit(job);
+  rig.run_until(rig.clock.now() + 2ms);
+  for (std::uint16_t i = 0; i < 3; ++i) {
+    rig.transport.lanes[i].reopen_works = false;
+    rig.transport.close(LaneId(i), Errc::device_lost);
+  }
+  const TimePoint lost_at = rig.clock.now();
+  rig.run_until_done(job);
+  CHECK(job.calls == 1);
+  CHECK(job.all(Errc::device_lost));
+  Job later;
+  add_unbacked(later, WorkOp::write, kMi);
+  rig.submit(later);
+  rig.run_until_done(later);
+  CHECK(later.calls == 1);
+  CHECK(later.all(Errc::device_lost));
+  CHECK(rig.clock.now() == lost_at);
+  // A lane that comes up all the same is used.
+  rig.transport.lanes[1].status.state = LaneState::up;
+  Job again;
+  add_unbacked(again, WorkOp::read, kMi);
+  rig.submit(again);
+  rig.run_until_done(again);
+  CHECK(again.all(Errc::ok));
+}
+
 TEST_CASE("at a deadline queued runs are dropped and the lanes in use are fenced", "[unit]") {
   Rig rig(2, 16 * kMi);
   rig.transport.lanes[0].stalled = true;

@@ -42,6 +42,7 @@ class FakeTransport final : public Transport {
   }
 
   [[nodiscard]] std::string_view name() const override { return shown_name; }
+  [[nodiscard]] bool checks_keys() const override { return shown_name != "local"; }
   [[nodiscard]] std::size_t lane_count() const override { return lanes.size(); }
   [[nodiscard]] LaneStatus lane_status(LaneId lane) const override {
     return lanes.at(lane.value()).status;

@@ -32,11 +32,14 @@
 //
 // Thread-safety: a Connection and all it gives belong to one thread; any number per process.
 // Ownership: the Connection owns network and client; it must outlive nothing it was given.
-// Units: bytes, Durations. Errors: invalid_argument (address), connect_failed, bad_version,
-// address_not_loopback, permission_denied, limit_exceeded, deadline_exceeded.
+// Units: bytes, Durations. Errors: invalid_argument (address, option), connect_failed, bad_version,
+// address_not_loopback, permission_denied, limit_exceeded, deadline_exceeded; with a device those
+// of its transport's create() too, but for what `automatic` makes do without.
 #pragma once
 
+#include <godbox/device_memory.h>
 #include <godbox/striping/client.h>
+#include <godbox/striping/staged_transport.h>
 
 #include <memory>
 #include <string>
@@ -49,8 +52,30 @@ namespace godbox {
 // moves bytes through fewer sockets waits for the other end's thread at their locks.
 [[nodiscard]] std::uint32_t default_lanes_per_eth_port(std::size_t eth_ports);
 
+// How bytes come to and from the memory of a device (a GPU).
+//   direct     the device itself moves them between its memory and the mapped pool
+//              (godbox/striping/mapped_device_transport.h): `local:` and `dax:` only
+//   staged     over whatever the address stands for, through slots of pinned memory
+//              (godbox/striping/staged_transport.h)
+//   automatic  direct where the pool is mapped and the device can reach all of it, else staged
+enum class DevicePath : std::uint8_t { automatic, direct, staged };
+
+struct DeviceOptions {
+  // The device whose memory calls move bytes to and from; it outlives the connection. nullptr:
+  // none, and all local memory is the host's. With one, all local memory has to be in its reach:
+  // DeviceMemory::reaches(), or announced by client().transport().register_memory().
+  DeviceMemory* memory = nullptr;
+  DevicePath path = DevicePath::automatic;
+  striping::StagedTransportOptions staged{};
+  std::uint32_t direct_lanes = 4;  // queues of the device
+  // The pool is pinned for a direct path, all of it; at most so much. 0: half of this machine's
+  // memory.
+  SizeBytes register_bytes_max{};
+};
+
 struct ConnectOptions {
   striping::ClientOptions client;
+  DeviceOptions device{};
   // At most so many, 1 to 16; 0: default_lanes_per_eth_port(). The first of each port is opened by
   // connect(), the others when those that are open are busy.
   std::uint32_t lanes_per_eth_port = 0;
@@ -78,6 +103,10 @@ class Connection {
 
   [[nodiscard]] striping::Client& client();
   [[nodiscard]] StreamNetwork& network();
+  // For people and reports, which way bytes take: "tcp", "local", "mapped-device", "staged over
+  // tcp", "staged over local: DRAM channel 3 (descriptor, 268435456 bytes): ..." where `automatic`
+  // could not have the direct path, and why.
+  [[nodiscard]] const std::string& data_path() const;
 
  private:
   struct Impl;

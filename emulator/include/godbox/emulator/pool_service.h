@@ -187,7 +187,9 @@ class PoolService {
   [[nodiscard]] bool is_session_open(SessionId session) const;
   // The session has the memory mapped: its reservations and leases hold their space until it is
   // closed. Silence loses such a session but gives back nothing; close it when its door has gone.
-  void mark_mapped(SessionId session);
+  // `pins`: it pins the pages too, so none is given back to the machine until it is closed.
+  // Errors: write_in_flight (some are being given back just now: ask again).
+  [[nodiscard]] Errc mark_mapped(SessionId session, bool pins = false);
   // The control connection of that number is the session's from now on; that of before begins
   // nothing any more. Errors: session_lost; access_denied (wrong secret, another tenant);
   // invalid_argument (a number not above those of before); unsupported (mapped memory, or a box

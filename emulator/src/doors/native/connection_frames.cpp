@@ -313,8 +313,9 @@ void Connection::handle_once(Exchange& exchange, ConstSpan body, TimePoint now) 
 }
 
 Result<Reply> Connection::map_memory(ConstSpan body) {
-  if (!body.empty()) {
-    return Error(Errc::protocol_error, "the operation takes no body");
+  const Result<wire::MapRequest> request = wire::decode<wire::MapRequest>(body);
+  if (!request) {
+    return request.error();
   }
   Reply reply;
   const BoxConfig& config = door_.context.config;
@@ -328,7 +329,10 @@ Result<Reply> Connection::map_memory(ConstSpan body) {
     return reply;
   }
   // Before the answer leaves: from then on the client may touch what its session holds.
-  door_.context.service.mark_mapped(session_.id);
+  reply.status = door_.context.service.mark_mapped(session_.id, request->pins);
+  if (reply.status != Errc::ok) {
+    return reply;
+  }
   is_mapped_ = true;
   wire::MapReply map;
   map.dram_channel_sizes.assign(config.dram_channels(), config.dram_channel_size);

@@ -35,7 +35,6 @@ class LocalTransport final : public Transport {
   static constexpr std::size_t kCopyThreadsMax = 64;
   static constexpr std::uint32_t kRequestsPerLaneMax = 64;
   static constexpr std::size_t kSlabsMax = 16384;  // whose layouts are kept
-  static_assert(kSlabsMax >= kWorkSegmentsMax);    // any one request can be resolved
   // Where a helper thread could not be started there is no lane for it; lane 0 always exists.
 
   LocalTransport(std::vector<std::unique_ptr<MemoryTarget>> dram_channels,
@@ -43,6 +42,7 @@ class LocalTransport final : public Transport {
   ~LocalTransport() override;
 
   [[nodiscard]] std::string_view name() const override { return "local"; }
+  [[nodiscard]] bool checks_keys() const override { return false; }
   [[nodiscard]] std::size_t lane_count() const override;
   [[nodiscard]] LaneStatus lane_status(LaneId lane) const override;
   [[nodiscard]] Result<void> register_memory(MutableSpan memory) override;

@@ -234,7 +234,7 @@ class Model {
         const int tenant = static_cast<int>(random() % kTenants);
         sessions.push_back({pool.open(tenant_name(tenant)), tenant, random() % 4 == 0});
         if (sessions.back().is_mapped) {
-          pool.service->mark_mapped(sessions.back().id);
+          REQUIRE(pool.service->mark_mapped(sessions.back().id) == Errc::ok);
         }
       }
     } else {

@@ -152,6 +152,9 @@ TEST_CASE("a put waits for memory that another thread is giving back, and is not
   while (!is_trimming) {
     std::this_thread::yield();
   }
+  // Nor may anybody pin just now: the page would be replaced under the pin.
+  const SessionId pinning = pool.open();
+  CHECK(pool.service->mark_mapped(pinning, true) == Errc::write_in_flight);
   std::thread releaser([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
     may_go_on = true;
@@ -159,6 +162,7 @@ TEST_CASE("a put waits for memory that another thread is giving back, and is not
   CHECK(pool.service->allocate_region(session, SizeBytes(kLimit)).has_value());
   releaser.join();
   trimmer.join();
+  CHECK(pool.service->mark_mapped(pinning, true) == Errc::ok);
 }
 
 TEST_CASE("threads that want memory at once stay within the limit and lose none of it",

@@ -62,7 +62,7 @@ TEST_CASE("a session ends with its control connection where nobody can come back
   bool for_good = false;
   SECTION("no lane stands") { a.pool.service->leave_lane(a.session.id, a.lane); }
   SECTION("goodbye") { for_good = true; }
-  SECTION("memory is mapped") { a.pool.service->mark_mapped(a.session.id); }
+  SECTION("memory is mapped") { REQUIRE(a.pool.service->mark_mapped(a.session.id) == Errc::ok); }
   REQUIRE(a.is_open());
   a.pool.service->leave_control(a.session.id, 0, for_good);
   CHECK(a.pool.service->usage().sessions == 0);

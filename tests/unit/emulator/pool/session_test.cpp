@@ -157,7 +157,7 @@ TEST_CASE("what a mapped session could still touch is held until it is closed", 
   Pool pool;
   const SessionId mapped = pool.open();
   const SessionId other = pool.open();
-  pool.service->mark_mapped(mapped);
+  REQUIRE(pool.service->mark_mapped(mapped) == Errc::ok);
   REQUIRE(pool.put(other, "read", 5000) == Errc::ok);
   const wire::ReserveAnswer late = pool.reserve(mapped, "late", 5000, false, 100);
   const wire::ReserveAnswer given_up = pool.reserve(mapped, "given up", 5000);
@@ -190,12 +190,44 @@ TEST_CASE("what a mapped session could still touch is held until it is closed", 
   CHECK(pool.service->usage().sessions == 1);
 }
 
+TEST_CASE("while a session has the memory pinned, none is given back to the machine",
+          "[unit][pool]") {
+  Pool pool({.dram_channels = 3, .channel_size = SizeBytes(8U << 20U)});
+  const SessionId pinning = pool.open();
+  const SessionId mapped = pool.open();
+  const SessionId other = pool.open();
+  const auto discards = [&] {
+    std::uint64_t calls = 0;
+    for (const auto& channel : pool.channels) {
+      calls += channel->discard_calls;
+    }
+    return calls;
+  };
+  const auto use_and_wait = [&] {
+    const auto region = pool.service->allocate_region(other, SizeBytes(12U << 20U));
+    REQUIRE(region.has_value());
+    REQUIRE(pool.service->free_region(other, region->key) == Errc::ok);
+    for (int i = 0; i < 8; ++i) {
+      REQUIRE(pool.service->touch_session(other) == Errc::ok);
+      pool.advance(2s);
+    }
+  };
+  REQUIRE(pool.service->mark_mapped(pinning, true) == Errc::ok);
+  REQUIRE(pool.service->mark_mapped(pinning, true) == Errc::ok);  // again: it is one
+  REQUIRE(pool.service->mark_mapped(mapped) == Errc::ok);
+  use_and_wait();
+  CHECK(discards() == 0);
+  pool.service->close_session(pinning);
+  use_and_wait();
+  CHECK(discards() > 0);
+}
+
 TEST_CASE("a region that a mapped session holds keeps its space when another session frees it",
           "[unit][pool]") {
   Pool pool;
   const SessionId mapped = pool.open();
   const SessionId sibling = pool.open();
-  pool.service->mark_mapped(mapped);
+  REQUIRE(pool.service->mark_mapped(mapped) == Errc::ok);
   const Result<wire::RegionReply> theirs =
       pool.service->allocate_region(mapped, SizeBytes(100'000));
   const Result<wire::RegionReply> own = pool.service->allocate_region(mapped, SizeBytes(4096));

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda_context.h"
+
+#include "move_fatbin.h"
+#include "move_plan.h"
+
+#include <algorithm>
+#include <array>
+
+namespace godbox::driver {
+namespace {
+
+constexpr unsigned kBlocksPerProcessor = 4;  // as in kernels/move.cu
+
+}  // namespace
+
+CudaQueueResources::~CudaQueueResources() {
+  const CudaDriver& driver = context_.driver();
+  const CudaContext::Current current(context_);
+  for (const CUevent event : events) {
+    (void)driver.cuEventDestroy(event);
+  }
+  if (tiles != nullptr) {
+    (void)driver.cuMemFreeHost(tiles);
+  }
+  if (device_tiles != 0) {
+    (void)driver.cuMemFree(device_tiles);
+  }
+}
+
+Result<void> CudaQueueResources::make(std::size_t tile_count, std::size_t event_count) {
+  const CudaDriver& driver = context_.driver();
+  const CudaContext::Current current(context_);
+  const auto fail = [&](const char* call, CUresult result, Errc if_full) -> Error {
+    if (result == CUDA_ERROR_OUT_OF_MEMORY) {
+      return {if_full, "a queue's own memory: " + driver.describe(call, result)};
+    }
+    (void)context_.code_of(call, result);
+    return context_.is_lost() ? context_.lost() : Error(if_full, driver.describe(call, result));
+  };
+  const std::size_t tiles_bytes = tile_count * sizeof(kernels::MoveTile);
+  void* pinned = nullptr;
+  CUresult result = driver.cuMemHostAlloc(&pinned, tiles_bytes + tile_count * sizeof(std::uint32_t),
+                                          CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
+  if (result != CUDA_SUCCESS) {
+    return fail("cuMemHostAlloc", result, Errc::limit_exceeded);
+  }
+  tiles = static_cast<kernels::MoveTile*>(pinned);
+  parts = reinterpret_cast<std::uint32_t*>(static_cast<std::byte*>(pinned) + tiles_bytes);
+  result = driver.cuMemAlloc(&device_tiles, tiles_bytes);
+  if (result != CUDA_SUCCESS) {
+    return fail("cuMemAlloc", result, Errc::device_memory_full);
+  }
+  events.reserve(event_count);
+  while (events.size() < event_count) {
+    CUevent event = nullptr;
+    result = driver.cuEventCreate(&event, CU_EVENT_DISABLE_TIMING);
+    if (result != CUDA_SUCCESS) {
+      return fail("cuEventCreate", result, Errc::device_memory_full);
+    }
+    events.push_back(event);
+  }
+  return {};
+}
+
+Result<std::shared_ptr<CudaContext>> CudaContext::open(const std::string& library, int ordinal) {
+  auto driver = load_cuda_driver(library);
+  if (!driver) {
+    return driver.error();
+  }
+  auto context = std::make_shared<CudaContext>(*driver);
+  if (auto retained = context->retain(ordinal); !retained) {
+    return retained.error();
+  }
+  if (auto loaded = context->load_kernels(); !loaded) {
+    return loaded.error();
+  }
+  return context;
+}
+
+CudaContext::~CudaContext() {
+  spare_.clear();
+  if (context_ == nullptr) {
+    return;
+  }
+  {
+    const Current current(*this);
+    if (device_tables_ != 0) {
+      (void)driver_.cuMemFree(device_tables_);
+    }
+    if (module_ != nullptr) {
+      (void)driver_.cuModuleUnload(module_);
+    }
+  }
+  (void)driver_.cuDevicePrimaryCtxRelease(device_);
+}
+
+int CudaContext::attribute(CUdevice_attribute which) const {
+  int value = 0;
+  return driver_.cuDeviceGetAttribute(&value, which, device_) == CUDA_SUCCESS ? value : 0;
+}
+
+Result<void> CudaContext::retain(int ordinal) {
+  const auto missing = [&](const char* call, CUresult result) {
+    return Error(Errc::device_missing, driver_.describe(call, result));
+  };
+  int count = 0;
+  if (const CUresult result = driver_.cuDeviceGetCount(&count); result != CUDA_SUCCESS) {
+    return missing("cuDeviceGetCount", result);
+  }
+  if (count == 0) {
+    return Error(Errc::device_missing, "the CUDA driver works, and has no device");
+  }
+  if (ordinal < 0 || ordinal >= count) {
+    return Error(Errc::invalid_argument, "CUDA device " + std::to_string(ordinal) +
+                                             " was asked for; there are 0 to " +
+                                             std::to_string(count - 1));
+  }
+  ordinal_ = ordinal;
+  if (const CUresult result = driver_.cuDeviceGet(&device_, ordinal); result != CUDA_SUCCESS) {
+    return missing("cuDeviceGet", result);
+  }
+  std::array<char, 256> text{};
+  if (driver_.cuDeviceGetName(text.data(), static_cast<int>(text.size()) - 1, device_) !=
+      CUDA_SUCCESS) {
+    text = {"CUDA device"};
+  }
+  name_ = std::string(text.data()) + ", driver " + cuda_version_text(driver_.version);
+  if (attribute(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING) == 0 ||
+      attribute(CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM) == 0) {
+    return Error(Errc::device_missing,
+                 name_ + " does not reach host memory at the host's own addresses");
+  }
+  const auto processors =
+      static_cast<unsigned>(std::max(1, attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)));
+  block_count_max_ = std::min(processors * kBlocksPerProcessor,
+                              static_cast<unsigned>(kWarpsMax / kernels::kWarpsPerBlock));
+  registers_read_only_ = attribute(CU_DEVICE_ATTRIBUTE_READ_ONLY_HOST_REGISTER_SUPPORTED) != 0;
+  if (const CUresult result = driver_.cuDevicePrimaryCtxRetain(&context_, device_);
+      result != CUDA_SUCCESS) {
+    context_ = nullptr;
+    return missing("cuDevicePrimaryCtxRetain", result);
+  }
+  return {};
+}
+
+Result<void> CudaContext::load_kernels() {
+  const Current current(*this);
+  const auto missing = [&](const char* call, CUresult result) {
+    return Error(Errc::device_missing, name_ + " does not run godbox's kernels (made by CUDA " +
+                                           cuda_version_text(CUDA_VERSION) +
+                                           "): " + driver_.describe(call, result));
+  };
+  CUresult result = driver_.cuModuleLoadData(&module_, move_fatbin());
+  if (result != CUDA_SUCCESS) {
+    module_ = nullptr;
+    return missing("cuModuleLoadData", result);
+  }
+  result = driver_.cuModuleGetFunction(&move_, module_, "godbox_move");
+  if (result == CUDA_SUCCESS) {
+    result = driver_.cuModuleGetFunction(&move_crc_, module_, "godbox_move_crc");
+  }
+  if (result != CUDA_SUCCESS) {
+    return missing("cuModuleGetFunction", result);
+  }
+  result = driver_.cuMemAlloc(&device_tables_, sizeof(tables_));
+  if (result != CUDA_SUCCESS) {
+    device_tables_ = 0;
+    return missing("cuMemAlloc", result);
+  }
+  result = driver_.cuMemcpyHtoD(device_tables_, &tables_, sizeof(tables_));
+  return result == CUDA_SUCCESS ? Result<void>() : missing("cuMemcpyHtoD", result);
+}
+
+Error CudaContext::lost() const {
+  const std::lock_guard lock(mutex_);
+  return {Errc::device_lost, "the CUDA device was lost: " + lost_why_};
+}
+
+Errc CudaContext::code_of(const char* call, CUresult result) const {
+  if (result == CUDA_SUCCESS) {
+    return Errc::ok;
+  }
+  if (result == CUDA_ERROR_INVALID_VALUE || result == CUDA_ERROR_INVALID_HANDLE) {
+    return Errc::invalid_argument;
+  }
+  // Most others end the context; after the rest nobody knows what was queued.
+  const std::lock_guard lock(mutex_);
+  if (!is_lost_.load(std::memory_order_relaxed)) {
+    lost_why_ = driver_.describe(call, result);
+    is_lost_.store(true, std::memory_order_release);
+  }
+  return Errc::device_lost;
+}
+
+Result<std::unique_ptr<CudaQueueResources>> CudaContext::take_resources(std::size_t tile_count,
+                                                                        std::size_t event_count) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!spare_.empty()) {
+      auto resources = std::move(spare_.back());
+      spare_.pop_back();
+      return resources;
+    }
+  }
+  auto resources = std::make_unique<CudaQueueResources>(*this);
+  if (auto made = resources->make(tile_count, event_count); !made) {
+    return made.error();
+  }
+  return resources;
+}
+
+void CudaContext::give_back(std::unique_ptr<CudaQueueResources> resources) {
+  const std::lock_guard lock(mutex_);
+  spare_.push_back(std::move(resources));
+}
+
+}  // namespace godbox::driver

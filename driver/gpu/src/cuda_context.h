@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The primary context of one GPU, with the move kernel in it, and whether it has been lost: what a
+// CUDA device and its queues share.
+// Thread-safety: any thread. Ownership: shared; the context is given back with the last owner.
+// Units: bytes. Errors: device_missing, invalid_argument (open), device_lost.
+#pragma once
+
+#include "crc_tables.h"
+#include "cuda_driver.h"
+#include <godbox/units.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace godbox::driver {
+
+class CudaContext;
+
+// What a queue needs and what is dear to make: handed from queue to queue, so that a queue that
+// goes frees no memory, for which CUDA would wait for the whole device.
+struct CudaQueueResources {
+  explicit CudaQueueResources(const CudaContext& context) : context_(context) {}
+  ~CudaQueueResources();
+  CudaQueueResources(const CudaQueueResources&) = delete;
+  CudaQueueResources& operator=(const CudaQueueResources&) = delete;
+  [[nodiscard]] Result<void> make(std::size_t tile_count, std::size_t event_count);
+
+  kernels::MoveTile* tiles = nullptr;  // pinned: the host writes, kernels or a copy engine read
+  std::uint32_t* parts = nullptr;      // pinned: kernels write a tile's raw CRC, the host reads
+  CUdeviceptr device_tiles = 0;        // where the tiles of large moves are copied to
+  std::vector<CUevent> events;
+
+ private:
+  const CudaContext& context_;
+};
+
+class CudaContext {
+ public:
+  [[nodiscard]] static Result<std::shared_ptr<CudaContext>> open(const std::string& library,
+                                                                 int ordinal);
+  explicit CudaContext(const CudaDriver& driver) : driver_(driver) {}
+  ~CudaContext();
+  CudaContext(const CudaContext&) = delete;
+  CudaContext& operator=(const CudaContext&) = delete;
+
+  // Makes the context current to this thread for as long as it lives; the engine's, if it has
+  // another, comes back.
+  class Current {
+   public:
+    explicit Current(const CudaContext& context) : driver_(context.driver_) {
+      is_pushed_ = driver_.cuCtxPushCurrent(context.context_) == CUDA_SUCCESS;
+    }
+    ~Current() {
+      CUcontext popped = nullptr;
+      if (is_pushed_) {
+        (void)driver_.cuCtxPopCurrent(&popped);
+      }
+    }
+    Current(const Current&) = delete;
+    Current& operator=(const Current&) = delete;
+
+   private:
+    const CudaDriver& driver_;
+    bool is_pushed_ = false;
+  };
+
+  [[nodiscard]] const CudaDriver& driver() const { return driver_; }
+  [[nodiscard]] int ordinal() const { return ordinal_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] unsigned block_count_max() const { return block_count_max_; }
+  [[nodiscard]] bool registers_read_only() const { return registers_read_only_; }
+  [[nodiscard]] const kernels::CrcTables& tables() const { return tables_; }
+  [[nodiscard]] CUdeviceptr device_tables() const { return device_tables_; }
+  [[nodiscard]] CUfunction move_function(bool has_crc) const { return has_crc ? move_crc_ : move_; }
+
+  [[nodiscard]] bool is_lost() const { return is_lost_.load(std::memory_order_acquire); }
+  // "the CUDA device was lost: cuEventQuery: CUDA_ERROR_ILLEGAL_ADDRESS (700)"
+  [[nodiscard]] Error lost() const;
+  // Errc::ok, invalid_argument (what was passed is wrong), or device_lost, from now on for all
+  // calls.
+  [[nodiscard]] Errc code_of(const char* call, CUresult result) const;
+
+  [[nodiscard]] Result<std::unique_ptr<CudaQueueResources>> take_resources(std::size_t tile_count,
+                                                                           std::size_t event_count);
+  void give_back(std::unique_ptr<CudaQueueResources> resources);
+
+ private:
+  [[nodiscard]] Result<void> retain(int ordinal);
+  [[nodiscard]] Result<void> load_kernels();
+  [[nodiscard]] int attribute(CUdevice_attribute which) const;
+
+  const CudaDriver driver_;
+  const kernels::CrcTables tables_ = make_crc_tables();
+  int ordinal_ = 0;
+  CUdevice device_ = 0;
+  CUcontext context_ = nullptr;
+  CUmodule module_ = nullptr;
+  CUfunction move_ = nullptr, move_crc_ = nullptr;
+  CUdeviceptr device_tables_ = 0;
+  std::string name_;
+  unsigned block_count_max_ = 1;
+  bool registers_read_only_ = false;
+
+  mutable std::atomic<bool> is_lost_ = false;
+  mutable std::mutex mutex_;
+  mutable std::string lost_why_;
+  std::vector<std::unique_ptr<CudaQueueResources>> spare_;
+};
+
+}  // namespace godbox::driver

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda_device.h"
+
+#include "cuda_queue.h"
+#include <godbox/assert.h>
+#include <godbox/driver/dma_buf.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
+#include <unistd.h>
+
+namespace godbox::driver {
+namespace {
+
+// Ranges by their first byte, none overlapping another.
+using Ranges = std::map<const std::byte*, std::size_t>;
+
+bool overlaps(const Ranges& ranges, ConstSpan memory) {
+  const auto behind = ranges.lower_bound(memory.data() + memory.size());
+  if (behind == ranges.begin()) {
+    return false;
+  }
+  const auto& [begin, size] = *std::prev(behind);
+  return begin + size > memory.data();
+}
+
+std::uint64_t address(const std::byte* at) { return reinterpret_cast<std::uintptr_t>(at); }
+
+class CudaDevice final : public DeviceMemory {
+ public:
+  explicit CudaDevice(std::shared_ptr<CudaContext> context)
+      : context_(std::move(context)), driver_(context_->driver()) {}
+  ~CudaDevice() override {
+    // Memory is released before its device goes.
+    GODBOX_ASSERT(allocated_.empty() && staging_.empty() && registered_.empty());
+  }
+  CudaDevice(const CudaDevice&) = delete;
+  CudaDevice& operator=(const CudaDevice&) = delete;
+
+  DeviceKind kind() const override { return DeviceKind::cuda; }
+  std::string name() const override { return context_->name(); }
+
+  Result<MutableSpan> allocate(SizeBytes size) override;
+  void release(MutableSpan memory) override;
+  Result<MutableSpan> allocate_staging(SizeBytes size) override;
+  void release_staging(MutableSpan memory) override;
+  Result<void> register_host(MutableSpan memory) override;
+  void unregister_host(MutableSpan memory) override;
+  bool reaches(ConstSpan memory) const override;
+
+  Result<std::unique_ptr<DeviceQueue>> make_queue() override { return CudaQueue::make(context_); }
+  Result<std::unique_ptr<DeviceEvent>> make_event() override { return CudaEvent::make(context_); }
+
+  Result<DmaBuf> export_dma_buf(ConstSpan memory) const;
+
+ private:
+  struct Reach {
+    bool is_device = false, is_host = false;
+    const std::byte* begin = nullptr;  // of the allocation
+    const std::byte* end = nullptr;
+  };
+  [[nodiscard]] Reach reach_of(const std::byte* at) const;
+  [[nodiscard]] CUresult register_pages(MutableSpan memory) const;
+  MutableSpan remember(void* at, SizeBytes size, Ranges& into);
+  void forget(MutableSpan memory, Ranges& from);
+  [[nodiscard]] Error full(Errc code, const char* call, CUresult result, SizeBytes size) const;
+  // For calls that free: what they answer is of a device that was lost, or a mistake of ours.
+  void check_freed(const char* call, CUresult result) const {
+    GODBOX_ASSERT(context_->code_of(call, result) != Errc::invalid_argument);
+  }
+
+  const std::shared_ptr<CudaContext> context_;
+  const CudaDriver& driver_;
+  std::mutex mutex_;
+  Ranges allocated_, staging_, registered_;
+};
+
+MutableSpan CudaDevice::remember(void* at, SizeBytes size, Ranges& into) {
+  const MutableSpan memory(static_cast<std::byte*>(at), size.count());
+  const std::lock_guard lock(mutex_);
+  into.emplace(memory.data(), memory.size());
+  return memory;
+}
+
+void CudaDevice::forget(MutableSpan memory, Ranges& from) {
+  const std::lock_guard lock(mutex_);
+  const auto found = from.find(memory.data());
+  GODBOX_ASSERT(found != from.end() && found->second == memory.size());
+  from.erase(found);
+}
+
+// Too much, for both answers that CUDA has for it: of memory, and of any number of bytes.
+Error CudaDevice::full(Errc code, const char* call, CUresult result, SizeBytes size) const {
+  if (result == CUDA_ERROR_OUT_OF_MEMORY || result == CUDA_ERROR_INVALID_VALUE) {
+    std::size_t free_bytes = 0, total_bytes = 0;
+    std::string detail = std::to_string(size.count()) + " bytes were asked for: ";
+    detail += driver_.describe(call, result);
+    if (code == Errc::device_memory_full &&
+        driver_.cuMemGetInfo(&free_bytes, &total_bytes) == CUDA_SUCCESS) {
+      detail += "; " + std::to_string(free_bytes) + " of " + std::to_string(total_bytes) +
+                " bytes are free on " + context_->name();
+    }
+    return {code, detail};
+  }
+  (void)context_->code_of(call, result);
+  return context_->is_lost() ? context_->lost() : Error(code, driver_.describe(call, result));
+}
+
+Result<MutableSpan> CudaDevice::allocate(SizeBytes size) {
+  if (size.is_zero()) {
+    return Error(Errc::invalid_argument, "0 bytes were asked for");
+  }
+  if (context_->is_lost()) {
+    return context_->lost();
+  }
+  const CudaContext::Current current(*context_);
+  CUdeviceptr at = 0;
+  const CUresult result = driver_.cuMemAlloc(&at, size.count());
+  if (result != CUDA_SUCCESS) {
+    return full(Errc::device_memory_full, "cuMemAlloc", result, size);
+  }
+  return remember(reinterpret_cast<void*>(static_cast<std::uintptr_t>(at)), size, allocated_);
+}
+
+void CudaDevice::release(MutableSpan memory) {
+  forget(memory, allocated_);
+  const CudaContext::Current current(*context_);
+  check_freed("cuMemFree", driver_.cuMemFree(address(memory.data())));
+}
+
+Result<MutableSpan> CudaDevice::allocate_staging(SizeBytes size) {
+  if (size.is_zero()) {
+    return Error(Errc::invalid_argument, "0 bytes were asked for");
+  }
+  if (context_->is_lost()) {
+    return context_->lost();
+  }
+  const CudaContext::Current current(*context_);
+  void* at = nullptr;
+  const CUresult result = driver_.cuMemHostAlloc(
+      &at, size.count(), CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
+  if (result != CUDA_SUCCESS) {
+    return full(Errc::limit_exceeded, "cuMemHostAlloc", result, size);
+  }
+  return remember(at, size, staging_);
+}
+
+void CudaDevice::release_staging(MutableSpan memory) {
+  forget(memory, staging_);
+  const CudaContext::Current current(*context_);
+  check_freed("cuMemFreeHost", driver_.cuMemFreeHost(memory.data()));
+}
+
+CUresult CudaDevice::register_pages(MutableSpan memory) const {
+  constexpr unsigned kFlags = CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP;
+  const CUresult result = driver_.cuMemHostRegister(memory.data(), memory.size(), kFlags);
+  if (result != CUDA_ERROR_INVALID_VALUE && result != CUDA_ERROR_OPERATING_SYSTEM &&
+      result != CUDA_ERROR_NOT_PERMITTED) {
+    return result;
+  }
+  // It may be a mapping that is only for reading, as those of sealed objects are.
+  return context_->registers_read_only()
+             ? driver_.cuMemHostRegister(memory.data(), memory.size(),
+                                         kFlags | CU_MEMHOSTREGISTER_READ_ONLY)
+             : result;
+}
+
+Result<void> CudaDevice::register_host(MutableSpan memory) {
+  if (memory.empty() || memory.data() == nullptr) {
+    return Error(Errc::invalid_argument, "memory to register is empty");
+  }
+  if (context_->is_lost()) {
+    return context_->lost();
+  }
+  const std::lock_guard lock(mutex_);
+  if (overlaps(registered_, memory)) {
+    return Error(Errc::invalid_argument, "memory to register overlaps what is registered");
+  }
+  const CudaContext::Current current(*context_);
+  const CUresult result = register_pages(memory);
+  const std::string detail = std::to_string(memory.size()) + " bytes of host memory: " +
+                             driver_.describe("cuMemHostRegister", result);
+  switch (result) {
+    case CUDA_SUCCESS:
+      registered_.emplace(memory.data(), memory.size());
+      return {};
+    case CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED:
+      return Error(Errc::invalid_argument, detail);
+    case CUDA_ERROR_OUT_OF_MEMORY:
+      return Error(Errc::limit_exceeded, detail);
+    case CUDA_ERROR_INVALID_VALUE:
+    case CUDA_ERROR_OPERATING_SYSTEM:
+    case CUDA_ERROR_NOT_PERMITTED:
+    case CUDA_ERROR_NOT_SUPPORTED:
+      return Error(Errc::unsupported, detail);
+    default:
+      (void)context_->code_of("cuMemHostRegister", result);
+      return context_->lost();
+  }
+}
+
+void CudaDevice::unregister_host(MutableSpan memory) {
+  forget(memory, registered_);
+  const CudaContext::Current current(*context_);
+  check_freed("cuMemHostUnregister", driver_.cuMemHostUnregister(memory.data()));
+}
+
+CudaDevice::Reach CudaDevice::reach_of(const std::byte* at) const {
+  unsigned type = 0;  // CUmemorytype
+  int ordinal = -1;
+  CUdeviceptr device_address = 0, begin = 0;
+  std::size_t size = 0;
+  std::array attributes{CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+                        CU_POINTER_ATTRIBUTE_DEVICE_POINTER, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+                        CU_POINTER_ATTRIBUTE_RANGE_SIZE};
+  std::array<void*, attributes.size()> values{&type, &ordinal, &device_address, &begin, &size};
+  if (driver_.cuPointerGetAttributes(static_cast<unsigned>(attributes.size()), attributes.data(),
+                                     values.data(), address(at)) != CUDA_SUCCESS) {
+    return {};
+  }
+  Reach reach;
+  reach.is_device = type == CU_MEMORYTYPE_DEVICE && ordinal == context_->ordinal();
+  // Host memory that was pinned without a place among the device's addresses is out of reach.
+  reach.is_host = type == CU_MEMORYTYPE_HOST && device_address == address(at);
+  reach.begin = reinterpret_cast<const std::byte*>(static_cast<std::uintptr_t>(begin));
+  reach.end = reach.begin + size;
+  return reach;
+}
+
+// Memory that was mapped in parts, as PyTorch's growing segments are, is one range per part.
+bool CudaDevice::reaches(ConstSpan memory) const {
+  if (memory.empty() || memory.data() == nullptr || context_->is_lost()) {
+    return false;
+  }
+  const CudaContext::Current current(*context_);
+  const std::byte* at = memory.data();
+  const std::byte* const end = at + memory.size();
+  while (at < end) {
+    const Reach reach = reach_of(at);
+    if (!(reach.is_device || reach.is_host) || reach.begin > at || reach.end <= at) {
+      return false;
+    }
+    at = reach.end;
+  }
+  return true;
+}
+
+Result<DmaBuf> CudaDevice::export_dma_buf(ConstSpan memory) const {
+  if (context_->is_lost()) {
+    return context_->lost();
+  }
+  const CudaContext::Current current(*context_);
+  if (memory.empty() || !reach_of(memory.data()).is_device || !reaches(memory)) {
+    return Error(Errc::invalid_argument, "memory to export is not of " + context_->name());
+  }
+  if (driver_.cuMemGetHandleForAddressRange == nullptr) {
+    return Error(Errc::unsupported, "the CUDA driver exports no dma-buf: 11.7 or later does");
+  }
+  const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  const std::uint64_t begin = address(memory.data()) / page * page;
+  const std::uint64_t end = (address(memory.data()) + memory.size() + page - 1) / page * page;
+  int descriptor = -1;
+  const CUresult result = driver_.cuMemGetHandleForAddressRange(
+      &descriptor, begin, end - begin, CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0);
+  if (result == CUDA_SUCCESS) {
+    return DmaBuf(descriptor, SizeBytes(address(memory.data()) - begin));
+  }
+  const std::string detail = driver_.describe("cuMemGetHandleForAddressRange", result);
+  if (result == CUDA_ERROR_NOT_SUPPORTED || result == CUDA_ERROR_INVALID_VALUE) {
+    return Error(Errc::unsupported, context_->name() + " exports no dma-buf here: " + detail);
+  }
+  (void)context_->code_of("cuMemGetHandleForAddressRange", result);
+  return context_->is_lost() ? context_->lost() : Error(Errc::unsupported, detail);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DeviceMemory>> make_cuda_device(const CudaDeviceOptions& options) {
+  auto context = CudaContext::open(options.library, options.ordinal);
+  if (!context) {
+    return context.error();
+  }
+  return std::unique_ptr<DeviceMemory>(std::make_unique<CudaDevice>(std::move(*context)));
+}
+
+Result<DmaBuf> export_dma_buf(const DeviceMemory& device, ConstSpan memory) {
+  const auto* const cuda = dynamic_cast<const CudaDevice*>(&device);
+  if (cuda == nullptr) {
+    return Error(Errc::unsupported, "only memory of a CUDA device is exported as a dma-buf");
+  }
+  return cuda->export_dma_buf(memory);
+}
+
+}  // namespace godbox::driver

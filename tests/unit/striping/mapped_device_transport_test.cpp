@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "device_fixture.h"
+#include <godbox/driver/host_device.h>
+#include <godbox/striping/mapped_device_transport.h>
+#include <godbox_test/allocation_count.h>
+
+#include <string>
+
+namespace godbox::striping {
+namespace {
+
+using namespace godbox::test;
+
+// A strict device, and a transport by which it reaches the pool itself.
+struct World {
+  explicit World(std::uint32_t lanes = 2, SizeBytes batch_bytes = 8_MiB) {
+    Targets channels = share(pool);
+    for (const auto& target : channels) {
+      shared.push_back(static_cast<SharedTarget*>(target.get()));
+    }
+    auto made = MappedDeviceTransport::create(
+        channels, device, {.layout_of = layout_of, .lanes = lanes, .batch_bytes = batch_bytes});
+    REQUIRE(made.has_value());
+    CHECK(channels.empty());
+    transport = std::move(*made);
+  }
+
+  std::unique_ptr<DeviceMemory> real = make_test_device();
+  FaultyDevice device{*real};
+  Targets pool = make_targets();
+  std::vector<SharedTarget*> shared;
+  std::unique_ptr<MappedDeviceTransport> transport;
+};
+
+TEST_CASE("a device moves the bytes and finds the CRCs that a host does, in odd pieces", "[unit][device]") {
+  World world;
+  check_bytes_and_crcs(*world.transport, world.device, world.pool, 25);
+  CHECK(world.device.strays == 0);
+  world.transport.reset();
+  CHECK(world.device.is_clean());
+}
+
+TEST_CASE("requests of a lane go in one move; those of two lanes in two", "[unit][device]") {
+  World world;
+  DevicePages pages(world.device, 16 * 65536);
+  const Bytes image = random_bytes(pages.size(), 5);
+  pages.write(image);
+  std::vector<Work> works(16);
+  for (const WorkOp op : {WorkOp::write, WorkOp::read}) {
+    world.device.moves = 0;
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      works[i].local = {{pages.at((15 - i) * 65536), 65536}};
+      works[i].remote = {segment(1, i * 65536, 65536)};
+      const LaneId lane(static_cast<LaneId::rep>(i % 2));
+      REQUIRE(world.transport->post(lane, works[i].request(i, op)) == Errc::ok);
+    }
+    for (const Completion& done : wait_for(*world.transport, works.size())) {
+      CHECK(done.status == Errc::ok);
+    }
+    CHECK(world.device.moves == 2);
+    CHECK(pages.read() == image);
+    pages.write(op == WorkOp::write ? Bytes(pages.size()) : image);
+  }
+}
+
+TEST_CASE("a request that resolves to nothing ends with its reason, and moves nothing", "[unit][device]") {
+  World world;
+  DevicePages pages(world.device, 65536);
+  const Bytes image = random_bytes(pages.size(), 6);
+  pages.write(image);
+  Work work;
+  work.local = {{pages.at(0), 1000}};
+  for (const WorkOp op : {WorkOp::write, WorkOp::read}) {
+    work.remote = {segment(9, 0, 1000)};
+    CHECK(run(*world.transport, work.request(1, op)) == Errc::not_found);
+    work.remote = {segment(3, 0, 1000)};
+    CHECK(run(*world.transport, work.request(2, op)) == Errc::out_of_range);
+    work.remote = {segment(1, kSlabBytes - 999, 1000)};
+    CHECK(run(*world.transport, work.request(3, op)) == Errc::out_of_range);
+    work.remote = {segment(1, UINT64_MAX, 1000)};
+    CHECK(run(*world.transport, work.request(4, op)) == Errc::out_of_range);
+  }
+  CHECK(world.device.moves == 0);
+  CHECK(pages.read() == image);
+  CHECK(world.transport->post(LaneId(2), work.request(5, WorkOp::read)) == Errc::invalid_argument);
+}
+
+TEST_CASE("a request in more pieces than a move has is too_large; beside others it waits its turn",
+          "[unit][device]") {
+  World world(1);
+  DevicePages pages(world.device, 4U << 20U);
+  pages.write(random_bytes(pages.size(), 7));
+  const auto strided = [&](std::size_t count) {
+    Work work;
+    for (std::size_t i = 0; i < count; ++i) {
+      work.local.push_back({pages.at(i * 32), 16});
+    }
+    work.remote = {segment(1, 0, count * 16)};
+    return work;
+  };
+  Work fits = strided(DeviceQueue::kMovePiecesMax);
+  Work more = strided(DeviceQueue::kMovePiecesMax + 1);
+  Work small = strided(10);
+  REQUIRE(world.transport->post(LaneId(0), small.request(1, WorkOp::write)) == Errc::ok);
+  REQUIRE(world.transport->post(LaneId(0), fits.request(2, WorkOp::write)) == Errc::ok);
+  REQUIRE(world.transport->post(LaneId(0), more.request(3, WorkOp::write)) == Errc::ok);
+  REQUIRE(world.transport->post(LaneId(0), small.request(4, WorkOp::write)) == Errc::ok);
+  for (const Completion& done : wait_for(*world.transport, 4)) {
+    CHECK(done.status == (done.id == WorkId(3) ? Errc::too_large : Errc::ok));
+  }
+}
+
+TEST_CASE("bytes of a channel that has lost them are poison, others are not", "[unit][device]") {
+  World world;
+  DevicePages pages(world.device, 65536);
+  pages.write(random_bytes(65536, 8));
+  Work work;
+  work.local = {{pages.at(0), 65536}};
+  work.remote = {segment(1, 0, 65536)};
+  work.crc = blocks_of(65536, 65536);
+  CHECK(run(*world.transport, work.request(1, WorkOp::write)) == Errc::ok);
+  world.shared[3]->poison(world.pool[3]->data() + (1U << 20U) + 100);  // slab 1's piece
+  CHECK(run(*world.transport, work.request(2, WorkOp::read)) == Errc::poison);
+  CHECK(run(*world.transport, work.request(3, WorkOp::write)) == Errc::poison);
+  work.crc[0].crc32c ^= 1;
+  CHECK(run(*world.transport, work.request(4, WorkOp::read)) == Errc::poison);
+  work.crc.clear();
+  work.remote = {segment(1, 1U << 20U, 65536)};
+  CHECK(run(*world.transport, work.request(5, WorkOp::write)) == Errc::ok);
+}
+
+TEST_CASE("channels that no device can reach are refused by name, and left", "[unit][device]") {
+  const std::unique_ptr<DeviceMemory> real = make_test_device();
+  FaultyDevice device(*real);
+  const Targets pool = make_targets();
+  const auto refused = [&](const std::function<void(SharedTarget&)>& change,
+                           const MappedDeviceOptions& options, Errc code) {
+    Targets channels = share(pool);
+    change(static_cast<SharedTarget&>(*channels[4]));
+    const auto made = MappedDeviceTransport::create(channels, device, options);
+    REQUIRE_FALSE(made.has_value());
+    CHECK(made.error().code == code);
+    CHECK(channels.size() == kChannels);
+    CHECK(channels[4] != nullptr);
+    CHECK(device.is_clean());
+    return made.error().detail;
+  };
+  const auto none = [](SharedTarget&) {};
+  CHECK(refused([](SharedTarget& target) { target.shown_coherence = Coherence::software; }, {},
+                Errc::unsupported)
+            .find("DRAM channel 4 is coherent by software") != std::string::npos);
+  CHECK(refused(none, {.register_bytes_max = SizeBytes(5 * kChannelBytes)}, Errc::limit_exceeded) ==
+        "DRAM channels 0 to 5 have 25165824 bytes; 20971520 may be pinned");
+  CHECK(refused(none, {.lanes = 0}, Errc::invalid_argument) == "lanes is 0; 1 to 16 are allowed");
+  CHECK(refused(none, {.lanes = 17}, Errc::invalid_argument) == "lanes is 17; 1 to 16 are allowed");
+  CHECK(refused(none, {.batch_bytes = 0_B}, Errc::invalid_argument) == "batch_bytes is 0");
+  device.queues_max = 1;
+  (void)refused(none, {}, Errc::limit_exceeded);
+  device.registrations_max = 2;
+  CHECK(refused(none, {}, Errc::limit_exceeded).find("DRAM channel 2 (heap, 4194304 bytes): ") !=
+        std::string::npos);
+  device.lose();
+  (void)refused(none, {}, Errc::device_lost);
+}
+
+TEST_CASE("a fence of a device's lane ends its own requests, and the other lane's go on",
+          "[unit][device]") {
+  World world(2, 1_B);
+  DevicePages pages(world.device, 1U << 20U);
+  const Bytes image = random_bytes(pages.size(), 9);
+  pages.write(image);
+  std::vector<Work> works(32);
+  for (int round = 0; round < 20; ++round) {
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      works[i].local = {{pages.at(i << 15U), 1U << 15U}};
+      works[i].remote = {segment(1, i << 15U, 1U << 15U)};
+      const LaneId lane(static_cast<LaneId::rep>(i % 2));
+      REQUIRE(world.transport->post(lane, works[i].request(i, WorkOp::write)) == Errc::ok);
+    }
+    for (int i = 0; i < round; ++i) {
+      (void)world.transport->progress();
+    }
+    world.transport->fence(LaneId(0));
+    CHECK(world.transport->lane_status(LaneId(0)).last_error == Errc::lane_fenced);
+    CHECK(world.transport->post(LaneId(0), works[0].request(99, WorkOp::write)) ==
+          Errc::lane_closed);
+    for (const Completion& done : wait_for(*world.transport, works.size())) {
+      CHECK((done.status == Errc::ok ||
+             (done.lane == LaneId(0) && done.status == Errc::lane_fenced)));
+    }
+    world.transport->reopen(LaneId(0));
+    CHECK(world.transport->lane_status(LaneId(0)).state == LaneState::up);
+  }
+  Work all;
+  all.local = {{pages.at(0), pages.size()}};
+  all.remote = {segment(1, 0, pages.size())};
+  CHECK(run(*world.transport, all.request(1, WorkOp::read)) == Errc::ok);
+}
+
+TEST_CASE("a device that goes takes its lanes with it", "[unit][device]") {
+  for (std::uint64_t at = 0; at < 4; ++at) {
+    World world(2, 1_B);
+    auto pages = std::make_unique<DevicePages>(world.device, 8 * 65536);
+    pages->write(random_bytes(pages->size(), 10));
+    world.device.lose_at_move(at);
+    std::vector<Work> works(8);
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      works[i].local = {{pages->at(i * 65536), 65536}};
+      works[i].remote = {segment(1, i * 65536, 65536)};
+      const LaneId lane(static_cast<LaneId::rep>(i % 2));
+      REQUIRE(world.transport->post(lane, works[i].request(i, WorkOp::write)) == Errc::ok);
+    }
+    std::size_t lost = 0;
+    for (const Completion& done : wait_for(*world.transport, works.size())) {
+      lost += done.status == Errc::device_lost ? 1U : 0U;
+    }
+    CHECK(lost > 0);
+    for (const LaneId lane : {LaneId(0), LaneId(1)}) {
+      world.transport->reopen(lane);
+      CHECK(world.transport->lane_status(lane).state == LaneState::down);
+      CHECK(world.transport->lane_status(lane).last_error == Errc::device_lost);
+      CHECK(world.transport->post(lane, works[0].request(1, WorkOp::read)) == Errc::lane_closed);
+    }
+    world.transport.reset();
+    pages.reset();
+    CHECK(world.device.is_clean());
+  }
+}
+
+TEST_CASE("warm, a device over the mapped pool allocates nothing per request", "[unit][device]") {
+  const std::unique_ptr<DeviceMemory> real = driver::make_host_device();
+  const Targets pool = make_targets();
+  Targets channels = share(pool);
+  auto made = MappedDeviceTransport::create(channels, *real, {.layout_of = layout_of});
+  REQUIRE(made.has_value());
+  MappedDeviceTransport& transport = **made;
+  DevicePages pages(*real, 32 * 4096);
+  std::array<Work, 16> works;
+  for (std::size_t i = 0; i < works.size(); ++i) {
+    for (std::size_t page = 0; page < 32; ++page) {
+      works[i].local.push_back({pages.at((page * 7 + i) % 32 * 4096), 4096});
+    }
+    works[i].remote = {segment(1, i * 131'072, 65536), segment(2, i * 131'072, 65536)};
+    works[i].crc = blocks_of(131'072, 65536);
+  }
+  const auto round = [&] {
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      const LaneId lane(static_cast<LaneId::rep>(i % 2));
+      if (transport.post(lane, works[i].request(i, WorkOp::write)) != Errc::ok) {
+        return false;
+      }
+    }
+    std::size_t left = works.size();
+    std::array<Completion, 16> some;
+    while (left > 0) {
+      (void)transport.progress();
+      left -= transport.poll(some);
+    }
+    return true;
+  };
+  for (int i = 0; i < 30; ++i) {
+    REQUIRE(round());
+  }
+  const std::uint64_t before = allocation_count();
+  bool all = true;
+  for (int i = 0; i < 30; ++i) {
+    all = all && round();
+  }
+  CHECK(allocation_count() - before == 0);
+  CHECK(all);
+}
+
+}  // namespace
+}  // namespace godbox::striping
