@@ -47,13 +47,16 @@ class CudaContext {
   CudaContext& operator=(const CudaContext&) = delete;
 
   // Makes the context current to this thread for as long as it lives; the engine's, if it has
-  // another, comes back.
+  // another, comes back. An engine that captures a CUDA graph on another thread forbids all threads
+  // calls that could be meant for it, even to ask for events: ours are not.
   class Current {
    public:
     explicit Current(const CudaContext& context) : driver_(context.driver_) {
       is_pushed_ = driver_.cuCtxPushCurrent(context.context_) == CUDA_SUCCESS;
+      (void)driver_.cuThreadExchangeStreamCaptureMode(&capture_mode_);
     }
     ~Current() {
+      (void)driver_.cuThreadExchangeStreamCaptureMode(&capture_mode_);
       CUcontext popped = nullptr;
       if (is_pushed_) {
         (void)driver_.cuCtxPopCurrent(&popped);
@@ -65,6 +68,7 @@ class CudaContext {
    private:
     const CudaDriver& driver_;
     bool is_pushed_ = false;
+    CUstreamCaptureMode capture_mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // then what was before
   };
 
   [[nodiscard]] const CudaDriver& driver() const { return driver_; }

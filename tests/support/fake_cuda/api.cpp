@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include <fcntl.h>
@@ -112,6 +113,13 @@ CUresult pop_current(CUcontext* context) {
   return *context == nullptr ? CUDA_ERROR_INVALID_CONTEXT : CUDA_SUCCESS;
 }
 
+thread_local CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+
+CUresult exchange_capture_mode(CUstreamCaptureMode* mode) {
+  std::swap(*mode, capture_mode);
+  return CUDA_SUCCESS;
+}
+
 // --- Modules -------------------------------------------------------------------------------------
 
 int move_entry = 0, move_crc_entry = 0;  // their addresses are the handles
@@ -179,8 +187,7 @@ CUresult launch_kernel(CUfunction function, unsigned grid_x, unsigned grid_y, un
 
 CUresult mem_get_info(std::size_t* free_bytes, std::size_t* total_bytes) {
   FAKE_CUDA_BEGIN(cuMemGetInfo, true)
-  *total_bytes = State::get().memory.device_bytes();
-  *free_bytes = *total_bytes;
+  std::tie(*free_bytes, *total_bytes) = State::get().memory.free_and_total();
   return CUDA_SUCCESS;
 }
 
@@ -382,8 +389,13 @@ CUresult event_record(CUevent event, CUstream stream) {
   return CUDA_SUCCESS;
 }
 
+// An engine may be capturing a graph at any time, so a thread that asks in the strict mode is taken
+// to be the one that spoils it.
 CUresult event_query(CUevent event) {
   FAKE_CUDA_BEGIN(cuEventQuery, true)
+  if (capture_mode != CU_STREAM_CAPTURE_MODE_RELAXED) {
+    return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  }
   const Event* const asked = State::get().event_of(event);
   if (asked == nullptr) {
     return CUDA_ERROR_INVALID_HANDLE;
@@ -435,6 +447,7 @@ const std::array kFunctions{
     Function{"cuDevicePrimaryCtxRelease", 11000, entry_of(primary_release)},
     Function{"cuCtxPushCurrent", 4000, entry_of(push_current)},
     Function{"cuCtxPopCurrent", 4000, entry_of(pop_current)},
+    Function{"cuThreadExchangeStreamCaptureMode", 10010, entry_of(exchange_capture_mode)},
     Function{"cuModuleLoadData", 2000, entry_of(module_load)},
     Function{"cuModuleUnload", 2000, entry_of(module_unload)},
     Function{"cuModuleGetFunction", 2000, entry_of(module_get_function)},

@@ -105,6 +105,15 @@ TEST_CASE("a device that cannot be opened says at what it failed, and keeps noth
     }
     CHECK(fake->live() == FakeCudaLive{});
   }
+  fake->fail_work(1, kIllegalAddress);
+  const auto broken = make_cuda_device({.library = kLibrary});
+  REQUIRE_FALSE(broken.has_value());
+  CHECK(code_of(broken) == "device_missing");
+  CHECK(broken.error().detail ==
+        "fake GPU (kernels on the CPU), driver 13.0 does not work: the CUDA device was lost: "
+        "cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS (700)");
+  CHECK(fake->live() == FakeCudaLive{});
+  fake->reset();
   fake->set_device_count(0);
   CHECK(code_of(make_cuda_device({.library = kLibrary})) == "device_missing");
 }
@@ -130,7 +139,7 @@ TEST_CASE("memory that is full says how much was asked for and how much there is
   REQUIRE_FALSE(refused.has_value());
   CHECK(code_of(refused) == "device_memory_full");
   CHECK(refused.error().detail ==
-        "2097152 bytes were asked for: cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY (2); 1048576 of "
+        "2097152 bytes were asked for: cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY (2); 0 of "
         "1048576 bytes are free on fake GPU (kernels on the CPU), driver 13.0");
   const auto pinned = device->allocate_staging(2_MiB);
   REQUIRE_FALSE(pinned.has_value());
@@ -141,6 +150,7 @@ TEST_CASE("a queue or an event that cannot be made gives back what it had", "[un
   FakeCuda fake(kLibrary);
   {
     const auto device = open_fake();
+    const auto first = device->make_queue();  // has what the device keeps for queues
     const FakeCudaLive before = fake->live();
     for (const char* const call : {"cuMemHostAlloc", "cuMemAlloc", "cuEventCreate"}) {
       for (const int nth : {1, 300}) {
