@@ -32,7 +32,8 @@ struct World {
   std::unique_ptr<MappedDeviceTransport> transport;
 };
 
-TEST_CASE("a device moves the bytes and finds the CRCs that a host does, in odd pieces", "[unit][device]") {
+TEST_CASE("a device moves the bytes and finds the CRCs that a host does, in odd pieces",
+          "[unit][device]") {
   World world;
   check_bytes_and_crcs(*world.transport, world.device, world.pool, 25);
   CHECK(world.device.strays == 0);
@@ -63,7 +64,8 @@ TEST_CASE("requests of a lane go in one move; those of two lanes in two", "[unit
   }
 }
 
-TEST_CASE("a request that resolves to nothing ends with its reason, and moves nothing", "[unit][device]") {
+TEST_CASE("a request that resolves to nothing ends with its reason, and moves nothing",
+          "[unit][device]") {
   World world;
   DevicePages pages(world.device, 65536);
   const Bytes image = random_bytes(pages.size(), 6);

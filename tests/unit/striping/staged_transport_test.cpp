@@ -66,7 +66,8 @@ TEST_CASE("staging lives with queues that are full at any point of a batch", "[u
   }
 }
 
-TEST_CASE("what progress() finds goes in one move, and slots that touch in one copy", "[unit][device]") {
+TEST_CASE("what progress() finds goes in one move, and slots that touch in one copy",
+          "[unit][device]") {
   World world;
   DevicePages pages(world.device, 16 * 65536);
   pages.write(Bytes(pages.size()));
@@ -156,7 +157,8 @@ TEST_CASE("memory out of the device's reach is refused, until it is announced", 
   CHECK(world.device.strays == 0);
 }
 
-TEST_CASE("a later piece out of reach fails its batch by name, and the lane stands", "[unit][device]") {
+TEST_CASE("a later piece out of reach fails its batch by name, and the lane stands",
+          "[unit][device]") {
   World world;
   DevicePages pages(world.device, 65536);
   pages.write(random_bytes(65536, 8));
