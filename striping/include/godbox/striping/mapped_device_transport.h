@@ -8,7 +8,8 @@
 // Registering pins the memory: all of each channel, at create(), backed or not. Whoever owns it has
 // to know: memory that was given back to the machine and fetched anew would be another than the
 // one that the device has. A box is told by MAP_MEMORY's flag (docs/wire-protocol.md, 9.3).
-// `register_bytes_max` says how much may be pinned.
+// `register_bytes_max` says how much may be pinned; of memory that is fetched on demand it fetches
+// all, and what the box had not backed stays fetched when this goes.
 // Channels whose coherence is `software` are refused: the device's writes pass the CPU caches of
 // this host, which only the CPU can flush; use StagedTransport over LocalTransport.
 // Poison: after a move, channels that have met poison are asked for the request's runs, and it
