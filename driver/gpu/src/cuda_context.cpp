@@ -172,6 +172,15 @@ Result<void> CudaContext::load_kernels() {
   return result == CUDA_SUCCESS ? Result<void>() : missing("cuMemcpyHtoD", result);
 }
 
+bool CudaContext::is_of_host(const std::byte* at) const {
+  unsigned type = 0;  // CUmemorytype
+  std::array attributes{CU_POINTER_ATTRIBUTE_MEMORY_TYPE};
+  std::array<void*, 1> values{&type};
+  return driver_.cuPointerGetAttributes(1, attributes.data(), values.data(),
+                                        reinterpret_cast<std::uintptr_t>(at)) == CUDA_SUCCESS &&
+         type == CU_MEMORYTYPE_HOST;
+}
+
 Error CudaContext::lost() const {
   const std::lock_guard lock(mutex_);
   return {Errc::device_lost, "the CUDA device was lost: " + lost_why_};

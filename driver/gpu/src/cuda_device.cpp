@@ -84,7 +84,8 @@ class CudaDevice final : public DeviceMemory {
 
   const std::shared_ptr<CudaContext> context_;
   const CudaDriver& driver_;
-  mutable std::mutex mutex_;
+  std::mutex registration_mutex_;
+  mutable std::mutex mutex_;  // of the ranges
   Ranges allocated_, staging_, registered_;
 };
 
@@ -185,9 +186,13 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
   if (context_->is_lost()) {
     return context_->lost();
   }
-  const std::lock_guard lock(mutex_);
-  if (overlaps(registered_, memory)) {
-    return Error(Errc::invalid_argument, "memory to register overlaps what is registered");
+  // One after another, and not with the ranges locked: pinning takes seconds where there is much.
+  const std::lock_guard registration(registration_mutex_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (overlaps(registered_, memory)) {
+      return Error(Errc::invalid_argument, "memory to register overlaps what is registered");
+    }
   }
   const CudaContext::Current current(*context_);
   const CUresult result = register_pages(memory);
@@ -195,7 +200,7 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
                              driver_.describe("cuMemHostRegister", result);
   switch (result) {
     case CUDA_SUCCESS:
-      registered_.emplace(memory.data(), memory.size());
+      (void)remember(memory.data(), SizeBytes(memory.size()), registered_);
       return {};
     case CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED:
       return Error(Errc::invalid_argument, detail);

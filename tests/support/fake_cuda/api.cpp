@@ -85,7 +85,7 @@ CUresult device_get_name(char* name, int length, CUdevice) {
 
 CUresult device_get_attribute(int* value, CUdevice_attribute attribute, CUdevice) {
   FAKE_CUDA_BEGIN(cuDeviceGetAttribute, false)
-  *value = attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT ? 4 : 1;
+  *value = attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT ? 16 : 1;
   return CUDA_SUCCESS;
 }
 
@@ -173,6 +173,10 @@ CUresult launch_kernel(CUfunction function, unsigned grid_x, unsigned grid_y, un
   };
   const CUdeviceptr tiles = argument(0), parts = argument(2), tables = argument(3);
   const std::uint32_t count = *static_cast<const std::uint32_t*>(arguments[1]);
+  {
+    const std::lock_guard lock(State::get().mutex);
+    State::get().last_grid = grid_x;
+  }
   const bool has_crc = function == reinterpret_cast<CUfunction>(&move_crc_entry);
   on->push([=] {
     State& state = State::get();

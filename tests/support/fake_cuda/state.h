@@ -126,6 +126,7 @@ class State {
   int driver_version = 0;
   int device_count = 1;
   std::string hidden;
+  unsigned last_grid = 0;
 
   static const FakeCudaControl kControl;
 

@@ -372,6 +372,27 @@ TEST_CASE("the ring of tiles is full before the queue is, and is free again late
   }
 }
 
+TEST_CASE("a kernel that is bound by the bus leaves most of the device to the engine", "[unit]") {
+  const Setup setup;
+  const auto more = setup.device->allocate(2_MiB);
+  const auto pinned = setup.device->allocate_staging(2_MiB);
+  REQUIRE((more.has_value() && pinned.has_value()));
+  const auto blocks_of = [&](std::byte* to, const std::byte* from) {
+    const MovePiece piece{to, from, 1 << 20};
+    CHECK(code_of(setup.queue->move({&piece, 1}, {})) == "ok");
+    return setup.fake->last_grid();
+  };
+  CHECK(blocks_of(more->data(), more->data() + (1 << 20)) == 64);  // 16 processors, 4 on each
+  CHECK(blocks_of(more->data(), pinned->data()) == 32);
+  CHECK(blocks_of(pinned->data(), more->data()) == 32);
+  CHECK(code_of(setup.move_some()) == "ok");
+  CHECK(setup.fake->last_grid() == 1);  // 3 tiles
+  CHECK(code_of(setup.queue->mark(1)) == "ok");
+  CHECK(poll_for(*setup.queue, 1).front().status == Errc::ok);
+  setup.device->release(*more);
+  setup.device->release_staging(*pinned);
+}
+
 TEST_CASE("a queue follows a stream of the engine's", "[unit]") {
   const Setup setup;
   const auto engine = setup.device->make_queue();
