@@ -190,7 +190,10 @@ Errc CudaContext::code_of(const char* call, CUresult result) const {
   if (result == CUDA_SUCCESS) {
     return Errc::ok;
   }
-  if (result == CUDA_ERROR_INVALID_VALUE || result == CUDA_ERROR_INVALID_HANDLE) {
+  // A stream of which an engine makes a graph is none that others may give work.
+  const bool is_of_capture = result >= CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED &&
+                             result <= CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+  if (result == CUDA_ERROR_INVALID_VALUE || result == CUDA_ERROR_INVALID_HANDLE || is_of_capture) {
     return Errc::invalid_argument;
   }
   // Most others end the context; after the rest nobody knows what was queued.

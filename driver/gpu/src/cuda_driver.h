@@ -44,6 +44,7 @@ namespace godbox::driver {
   X(cuStreamCreate, 2000, true)                     \
   X(cuStreamDestroy, 4000, true)                    \
   X(cuStreamSynchronize, 2000, true)                \
+  X(cuStreamIsCapturing, 10000, true)               \
   X(cuStreamWaitEvent, 3020, true)                  \
   X(cuEventCreate, 2000, true)                      \
   X(cuEventDestroy, 4000, true)                     \

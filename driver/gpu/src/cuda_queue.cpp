@@ -372,7 +372,16 @@ Errc CudaQueue::follow(void* native_stream) {
   // A wait is for the record before it, so one event serves for all.
   auto* const stream =
       native_stream == nullptr ? CU_STREAM_LEGACY : static_cast<CUstream>(native_stream);
-  CUresult result = driver_.cuEventRecord(follow_event_, stream);
+  // To follow a stream that is being captured would make this one a part of the engine's graph.
+  CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
+  CUresult result = driver_.cuStreamIsCapturing(stream, &capture);
+  if (const Errc code = context_->code_of("cuStreamIsCapturing", result); code != Errc::ok) {
+    return code;
+  }
+  if (capture != CU_STREAM_CAPTURE_STATUS_NONE) {
+    return Errc::invalid_argument;
+  }
+  result = driver_.cuEventRecord(follow_event_, stream);
   if (const Errc code = context_->code_of("cuEventRecord", result); code != Errc::ok) {
     return code;
   }

@@ -363,6 +363,13 @@ CUresult stream_synchronize(CUstream stream) {
   return State::get().broken();
 }
 
+// What is captured is told by a fault.
+CUresult stream_is_capturing(CUstream stream, CUstreamCaptureStatus* status) {
+  FAKE_CUDA_BEGIN(cuStreamIsCapturing, true)
+  *status = CU_STREAM_CAPTURE_STATUS_NONE;
+  return State::get().stream_of(stream) == nullptr ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
+}
+
 CUresult event_create(CUevent* event, unsigned flags) {
   FAKE_CUDA_BEGIN(cuEventCreate, true)
   if (flags != CU_EVENT_DISABLE_TIMING) {
@@ -468,6 +475,7 @@ const std::array kFunctions{
     Function{"cuStreamCreate", 2000, entry_of(stream_create)},
     Function{"cuStreamDestroy", 4000, entry_of(stream_destroy)},
     Function{"cuStreamSynchronize", 2000, entry_of(stream_synchronize)},
+    Function{"cuStreamIsCapturing", 10000, entry_of(stream_is_capturing)},
     Function{"cuStreamWaitEvent", 3020, entry_of(stream_wait_event)},
     Function{"cuEventCreate", 2000, entry_of(event_create)},
     Function{"cuEventDestroy", 4000, entry_of(event_destroy)},

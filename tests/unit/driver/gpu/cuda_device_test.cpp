@@ -409,6 +409,8 @@ TEST_CASE("a queue follows a stream of the engine's", "[unit]") {
   setup.fake->hold(false);
   CHECK(poll_for(*setup.queue, 1).front().status == Errc::ok);
   CHECK(crc[0].crc32c == crc32c(std::vector<std::byte>(100, std::byte{0x3C})));
+  setup.fake->fail_call("cuStreamIsCapturing", 1, 906);  // CUDA_ERROR_STREAM_CAPTURE_IMPLICIT
+  CHECK(code_of(setup.queue->follow(nullptr)) == "invalid_argument");
   int no_stream = 0;
   CHECK(code_of(setup.queue->follow(&no_stream)) == "invalid_argument");
 }
