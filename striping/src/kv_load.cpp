@@ -92,7 +92,11 @@ bool LoadState::has_more() const {
 }
 
 bool LoadState::submit_next() {
-  if (!is_found_ || is_held_ || groups_.empty() || next_layer_ == calls_left_.size()) {
+  if (!is_found_ || is_held_ || groups_.empty()) {
+    return false;
+  }
+  tell_layers();  // those whose event could not be recorded before
+  if (next_layer_ == calls_left_.size()) {
     return false;
   }
   const std::uint32_t layer = next_layer_;
@@ -140,6 +144,10 @@ void LoadState::tell_layers() {
   while (!is_stopped() && layers_ready_ < calls_left_.size() && calls_left_[layers_ready_] == 0) {
     if (!events_.empty()) {
       Result<std::unique_ptr<DeviceEvent>> event = core_.recorded_event();
+      if (!event && event.error().code == Errc::queue_full) {
+        core_.is_event_due = true;
+        return;
+      }
       if (!event) {
         return stop(event.error().code);
       }

@@ -126,6 +126,9 @@ class KvMover {
 
   // Drives the Client and the mover until something happened or `until` is reached.
   bool progress(TimePoint until);
+  // When progress() has something to do at the latest, without an event of the Client's: for loops
+  // that sleep elsewhere.
+  [[nodiscard]] TimePoint next_deadline() const;
   // Drive until the layer is in place (see on_layer) or the transfer has ended. False: `until` came
   // first.
   bool wait_layer(const KvLoad& load, std::uint32_t layer, TimePoint until);
