@@ -91,12 +91,19 @@ bool LoadState::has_more() const {
   return !is_found_ || (!groups_.empty() && layers_ready_ < calls_left_.size());
 }
 
+// Layer 0 is what the engine waits for. Until it is in place, less than a layer's bytes are asked
+// for behind it: as much as keeps the lanes busy in a large load, and nothing in a small one.
+bool LoadState::is_layer_0_awaited() const {
+  return layers_ready_ == 0 &&
+         (next_layer_ > 1 || (next_layer_ == 1 && next_group_ + 1 == groups_.size()));
+}
+
 bool LoadState::submit_next() {
   if (!is_found_ || is_held_ || groups_.empty()) {
     return false;
   }
   tell_layers();  // those whose event could not be recorded before
-  if (next_layer_ == calls_left_.size()) {
+  if (next_layer_ == calls_left_.size() || is_layer_0_awaited()) {
     return false;
   }
   const std::uint32_t layer = next_layer_;

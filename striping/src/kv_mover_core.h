@@ -191,6 +191,7 @@ class LoadState final : public KvTransfer {
   void on_found(const Result<striping::Lookup>& found);
   void on_read(std::size_t group, std::uint32_t layer, std::span<const Errc> statuses);
   [[nodiscard]] Errc status_of(const striping::FoundObject& object) const;
+  [[nodiscard]] bool is_layer_0_awaited() const;
   void divide(const striping::Lookup& found);
   void tell_layers();
 
