@@ -153,8 +153,8 @@ bool DeviceLauncher::progress() {
   return any;
 }
 
-bool DeviceLauncher::settle(const std::function<bool()>& is_settled) {
-  const auto limit = std::chrono::steady_clock::now() + kSettleMax;
+bool DeviceLauncher::settle(const std::function<bool()>& is_settled, Duration longest) {
+  const auto limit = std::chrono::steady_clock::now() + longest;
   while (!is_lost_ && !is_settled()) {
     if (progress()) {
       continue;

@@ -58,8 +58,6 @@ class DeviceLauncher {
  public:
   static constexpr std::size_t kBatchesPerQueue = 8;
   static constexpr std::size_t kQueuesMax = 64;
-  // A device that is busy with other work for longer counts as lost.
-  static constexpr Duration kSettleMax = std::chrono::seconds(10);
   // Polls that find nothing before the driving thread may sleep between them, and for how long.
   static constexpr std::uint32_t kEagerPolls = 4096;
   static constexpr Duration kPause = std::chrono::microseconds(50);
@@ -78,8 +76,8 @@ class DeviceLauncher {
 
   // Queues what there is room for, takes what has been done. True if anything was.
   bool progress();
-  // Calls progress() until `is_settled`; false, and the device is lost, when that takes kSettleMax.
-  bool settle(const std::function<bool()>& is_settled);
+  // Calls progress() until `is_settled`; false, and the device is lost, when that takes `longest`.
+  bool settle(const std::function<bool()>& is_settled, Duration longest);
   [[nodiscard]] bool is_idle() const { return under_way_ == 0; }
   [[nodiscard]] bool is_lost() const { return is_lost_; }
   // As Transport::poll_pause(), for a caller that is waiting for the device.

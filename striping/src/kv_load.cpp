@@ -91,8 +91,19 @@ bool LoadState::has_more() const {
   return !is_found_ || (!groups_.empty() && layers_ready_ < calls_left_.size());
 }
 
+// Layer 0 is what the engine waits for. Until it is in place, less than a layer's bytes are asked
+// for behind it: as much as keeps the lanes busy in a large load, and nothing in a small one.
+bool LoadState::is_layer_0_awaited() const {
+  return layers_ready_ == 0 &&
+         (next_layer_ > 1 || (next_layer_ == 1 && next_group_ + 1 == groups_.size()));
+}
+
 bool LoadState::submit_next() {
-  if (!is_found_ || is_held_ || groups_.empty() || next_layer_ == calls_left_.size()) {
+  if (!is_found_ || is_held_ || groups_.empty()) {
+    return false;
+  }
+  tell_layers();  // those whose event could not be recorded before
+  if (next_layer_ == calls_left_.size() || is_layer_0_awaited()) {
     return false;
   }
   const std::uint32_t layer = next_layer_;
@@ -140,6 +151,10 @@ void LoadState::tell_layers() {
   while (!is_stopped() && layers_ready_ < calls_left_.size() && calls_left_[layers_ready_] == 0) {
     if (!events_.empty()) {
       Result<std::unique_ptr<DeviceEvent>> event = core_.recorded_event();
+      if (!event && event.error().code == Errc::queue_full) {
+        core_.is_event_due = true;
+        return;
+      }
       if (!event) {
         return stop(event.error().code);
       }

@@ -136,6 +136,7 @@ std::span<const std::span<const LocalSegment>> MoverCore::pieces(
 }
 
 bool MoverCore::advance() {
+  is_event_due = false;
   const TimePoint now = clock.now();
   const std::vector<std::shared_ptr<KvTransfer>> all = transfers;  // callbacks may add some
   for (const std::shared_ptr<KvTransfer>& transfer : all) {
@@ -387,16 +388,20 @@ bool KvMover::progress(TimePoint until) {
   if (happened) {
     until = TimePoint{};
   }
-  for (const auto& transfer : core.transfers) {
-    until = std::min(until, transfer->deadline());
-  }
-  if (core.is_following()) {
-    until = std::min(until, core.clock.now() + kPlacePollDelay);
-  }
+  until = std::min(until, next_deadline());
   happened = core.client.progress(until) || happened;
   happened = core.poll_places() || happened;
   happened = core.advance() || happened;
   return happened || core.calls_finished != before;
+}
+
+TimePoint KvMover::next_deadline() const {
+  const MoverCore& core = *impl_->core;
+  TimePoint deadline = core.is_polling() ? core.clock.now() + kPlacePollDelay : kNever;
+  for (const auto& transfer : core.transfers) {
+    deadline = std::min(deadline, transfer->deadline());
+  }
+  return deadline;
 }
 
 bool KvMover::wait_layer(const KvLoad& load, std::uint32_t layer, TimePoint until) {

@@ -35,7 +35,9 @@ class MoverCore {
   // Calls `then` when what is queued on the stream now is done (ok) or the device is lost.
   [[nodiscard]] Result<void> after(const StreamPlace& place, std::function<void(Errc)> then);
   [[nodiscard]] Result<std::unique_ptr<DeviceEvent>> recorded_event();
-  [[nodiscard]] bool is_following() const { return !places_.empty(); }
+  // Whether there is something to poll that is no event of the Client's.
+  [[nodiscard]] bool is_polling() const { return !places_.empty() || is_event_due; }
+  bool is_event_due = false;  // a full queue kept a layer's event from being recorded
   bool poll_places();
 
   // Whether a store may read, or a load write, these blocks; then until release().
@@ -189,6 +191,7 @@ class LoadState final : public KvTransfer {
   void on_found(const Result<striping::Lookup>& found);
   void on_read(std::size_t group, std::uint32_t layer, std::span<const Errc> statuses);
   [[nodiscard]] Errc status_of(const striping::FoundObject& object) const;
+  [[nodiscard]] bool is_layer_0_awaited() const;
   void divide(const striping::Lookup& found);
   void tell_layers();
 

@@ -41,6 +41,9 @@ Result<void> check(std::span<const std::unique_ptr<MemoryTarget>> dram_channels,
   if (options.batch_bytes.is_zero()) {
     return Error(Errc::invalid_argument, "batch_bytes is 0");
   }
+  if (options.device_timeout <= Duration::zero()) {
+    return Error(Errc::invalid_argument, "device_timeout is not above 0");
+  }
   std::uint64_t total_bytes = 0;
   for (std::size_t i = 0; i < dram_channels.size(); ++i) {
     if (dram_channels[i]->coherence() == Coherence::software) {
@@ -261,13 +264,14 @@ void MappedDeviceTransport::Impl::fence(LaneId lane) {
   if (!is_any_on_device) {
     return;
   }
-  launcher->settle([&] {
+  const auto is_settled = [&] {
     bool is_on_device = false;
     requests.for_each([&](SlotRef, const Entry& entry) {
       is_on_device |= entry.lane == lane && entry.is_on_device;
     });
     return !is_on_device;
-  });
+  };
+  launcher->settle(is_settled, options.device_timeout);
   end_if_lost();
   requests.for_each([&](SlotRef ref, const Entry& entry) {
     if (entry.is_fenced) {

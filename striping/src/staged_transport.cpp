@@ -62,6 +62,9 @@ Result<void> check(const StagedTransportOptions& options) {
   if (options.batch_bytes.is_zero()) {
     return Error(Errc::invalid_argument, "batch_bytes is 0");
   }
+  if (options.device_timeout <= Duration::zero()) {
+    return Error(Errc::invalid_argument, "device_timeout is not above 0");
+  }
   return {};
 }
 
@@ -386,13 +389,14 @@ void StagedTransport::Impl::fence(LaneId lane) {
   if (!is_any_on_device) {
     return;
   }
-  launcher->settle([&] {
+  const auto is_settled = [&] {
     bool is_on_device = false;
     requests.for_each([&](SlotRef, const Entry& entry) {
       is_on_device |= entry.is_fenced && entry.is_on_device;
     });
     return !is_on_device;
-  });
+  };
+  launcher->settle(is_settled, options.device_timeout);
   end_if_lost();
   requests.for_each([&](SlotRef ref, const Entry& entry) {
     if (entry.is_fenced) {

@@ -266,6 +266,40 @@ TEST_CASE("layers are loaded in order, each there when it is told", "[contract]"
   }
 }
 
+TEST_CASE("layer 0 is told of before a fortieth of all bytes has passed", "[contract]") {
+  const World world;
+  PagedShape shape = kShape;
+  shape.layers = 80;
+  for (const std::string& address : {world.tcp(), world.local()}) {
+    for (const std::size_t objects : {1U, 4U, 24U}) {
+      CAPTURE(address, objects);
+      const auto connection = connected(address);
+      EngineCache cache(shape, "PBTHD");
+      const auto mover = mover_of(*connection, cache);
+      const Names names("first" + address + std::to_string(objects), objects);
+      std::mt19937 random(3);
+      const auto blocks = random_blocks(objects, shape.blocks, random);
+      REQUIRE(mover->store({names.views, blocks}) == all(objects));
+      const std::uint64_t before = connection->client().counters().bytes_done;
+      std::uint64_t passed = 0;
+      const Result<KvLoad> load =
+          mover->begin_load({names.views, blocks}, {},
+                            [&](std::uint32_t layer) {
+                              if (layer == 0) {
+                                passed = connection->client().counters().bytes_done - before;
+                              }
+                            },
+                            {});
+      REQUIRE(load.has_value());
+      CHECK(mover->wait(*load, kClock.now() + 10s));
+      CHECK(statuses_of(*load) == all(objects));
+      CHECK(connection->client().counters().bytes_done - before ==
+            objects * 80 * mover->layer_size().count());
+      CHECK(passed < objects * 80 * mover->layer_size().count() / 40);
+    }
+  }
+}
+
 TEST_CASE("a store takes layers as they are computed, and is there after the last", "[contract]") {
   const World world;
   const auto connection = connected(world.tcp());

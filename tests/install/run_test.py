@@ -72,7 +72,7 @@ class InstallTest:
         first = self.scratch / "first"
         run("install", [self.cmake, "--install", self.build, "--prefix", first])
         first.rename(self.prefix)
-        for name in ["godbox.pc", "*.cmake"]:
+        for name in ["*.pc", "*.cmake"]:
             for file in self.prefix.rglob(name):
                 text = file.read_text(encoding="utf-8")
                 for path in [self.source, first]:
@@ -89,6 +89,7 @@ class InstallTest:
         ])
         run("build it", [self.cmake, "--build", build])
         self.run_consumer(build / "consumer")
+        self.run_consumer(build / "uses_c")
         self.readme_programs.append(build / "readme")
 
     def use_by_pkg_config(self) -> None:
@@ -103,10 +104,19 @@ class InstallTest:
                 self.compiler, "-std=c++20", *WARNINGS, source, "-o", program, *flags,
             ])
         self.run_consumer(self.scratch / "by_pkg_config_main")
+        flags = run(
+            "ask pkg-config", ["pkg-config", "--cflags", "--libs", "godbox-c"], env=environment
+        ).split()
+        program = self.scratch / "by_pkg_config_uses_c"
+        run("build uses_c.c by pkg-config", [
+            "cc", "-std=c11", *WARNINGS, self.consumer / "uses_c.c", "-o", program, *flags,
+        ])
+        folder = next(self.prefix.glob("**/libgodbox.so.0")).parent
+        self.run_consumer(program, dict(os.environ, LD_LIBRARY_PATH=str(folder)))
         self.readme_programs.append(self.scratch / "by_pkg_config_readme")
 
-    def run_consumer(self, program: Path) -> None:
-        output = run("run it", [program])
+    def run_consumer(self, program: Path, environment: dict | None = None) -> None:
+        output = run("run it", [program], env=environment)
         if output != "consumer: ok\n":
             sys.exit(f"FAILED: it printed {output!r}")
 

@@ -22,6 +22,8 @@ LICENCE = "SPDX-License-Identifier: Apache-2.0"
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 FIRST_TYPE = re.compile(r"^\s*(template|class|struct|enum|union|using)\b")
 PREPROCESSOR_IF = re.compile(r"^\s*#\s*(if|ifdef|ifndef)\b")
+# Include guards, and what lets C++ read a header of C.
+ALLOWED_IF = re.compile(r"#\s*(ifndef\s+GODBOX_\w+_H_?|ifdef\s+__cplusplus)\s*$")
 NOT_A_FUNCTION = re.compile(
     r"^\s*(namespace|class|struct|enum|union|extern|if|else|for|while|switch|do|try|catch|return"
     r"|case)\b"
@@ -53,7 +55,7 @@ def check_public_header(name: Path, lines: list[str]) -> list[str]:
     if "thread" not in " ".join(prose).lower():
         problems.append(f"{name}:1: its prose does not say how thread-safe it is")
     for number, line in enumerate(lines, start=1):
-        if PREPROCESSOR_IF.match(line) and not re.search(r"#\s*ifndef\s+GODBOX_\w+_H_?\b", line):
+        if PREPROCESSOR_IF.match(line) and not ALLOWED_IF.search(line):
             problems.append(f"{name}:{number}: no #if in a public header")
     return problems
 

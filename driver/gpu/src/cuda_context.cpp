@@ -172,6 +172,15 @@ Result<void> CudaContext::load_kernels() {
   return result == CUDA_SUCCESS ? Result<void>() : missing("cuMemcpyHtoD", result);
 }
 
+bool CudaContext::is_of_host(const std::byte* at) const {
+  unsigned type = 0;  // CUmemorytype
+  std::array attributes{CU_POINTER_ATTRIBUTE_MEMORY_TYPE};
+  std::array<void*, 1> values{&type};
+  return driver_.cuPointerGetAttributes(1, attributes.data(), values.data(),
+                                        reinterpret_cast<std::uintptr_t>(at)) == CUDA_SUCCESS &&
+         type == CU_MEMORYTYPE_HOST;
+}
+
 Error CudaContext::lost() const {
   const std::lock_guard lock(mutex_);
   return {Errc::device_lost, "the CUDA device was lost: " + lost_why_};
@@ -181,7 +190,10 @@ Errc CudaContext::code_of(const char* call, CUresult result) const {
   if (result == CUDA_SUCCESS) {
     return Errc::ok;
   }
-  if (result == CUDA_ERROR_INVALID_VALUE || result == CUDA_ERROR_INVALID_HANDLE) {
+  // A stream of which an engine makes a graph is none that others may give work.
+  const bool is_of_capture = result >= CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED &&
+                             result <= CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+  if (result == CUDA_ERROR_INVALID_VALUE || result == CUDA_ERROR_INVALID_HANDLE || is_of_capture) {
     return Errc::invalid_argument;
   }
   // Most others end the context; after the rest nobody knows what was queued.

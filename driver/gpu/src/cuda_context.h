@@ -10,6 +10,7 @@
 #include "cuda_driver.h"
 #include <godbox/units.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -47,13 +48,16 @@ class CudaContext {
   CudaContext& operator=(const CudaContext&) = delete;
 
   // Makes the context current to this thread for as long as it lives; the engine's, if it has
-  // another, comes back.
+  // another, comes back. An engine that captures a CUDA graph on another thread forbids all threads
+  // calls that could be meant for it, even to ask for events: ours are not.
   class Current {
    public:
     explicit Current(const CudaContext& context) : driver_(context.driver_) {
       is_pushed_ = driver_.cuCtxPushCurrent(context.context_) == CUDA_SUCCESS;
+      (void)driver_.cuThreadExchangeStreamCaptureMode(&capture_mode_);
     }
     ~Current() {
+      (void)driver_.cuThreadExchangeStreamCaptureMode(&capture_mode_);
       CUcontext popped = nullptr;
       if (is_pushed_) {
         (void)driver_.cuCtxPopCurrent(&popped);
@@ -65,12 +69,19 @@ class CudaContext {
    private:
     const CudaDriver& driver_;
     bool is_pushed_ = false;
+    CUstreamCaptureMode capture_mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // then what was before
   };
 
   [[nodiscard]] const CudaDriver& driver() const { return driver_; }
   [[nodiscard]] int ordinal() const { return ordinal_; }
   [[nodiscard]] const std::string& name() const { return name_; }
-  [[nodiscard]] unsigned block_count_max() const { return block_count_max_; }
+  // Of a kernel that moves bytes within the device, or to or from the host. The bus is busy long
+  // before the device is: there the other processors are left to the engine.
+  [[nodiscard]] unsigned block_count_max(bool is_over_bus) const {
+    return is_over_bus ? std::min(block_count_max_, kBlocksOverBusMax) : block_count_max_;
+  }
+  // Whether the byte is the host's.
+  [[nodiscard]] bool is_of_host(const std::byte* at) const;
   [[nodiscard]] bool registers_read_only() const { return registers_read_only_; }
   [[nodiscard]] const kernels::CrcTables& tables() const { return tables_; }
   [[nodiscard]] CUdeviceptr device_tables() const { return device_tables_; }
@@ -88,6 +99,9 @@ class CudaContext {
   void give_back(std::unique_ptr<CudaQueueResources> resources);
 
  private:
+  // 256 warps with 2 KiB each under way: 512 KiB, where a bus of 64 GB/s and 2 us needs 128.
+  static constexpr unsigned kBlocksOverBusMax = 32;
+
   [[nodiscard]] Result<void> retain(int ordinal);
   [[nodiscard]] Result<void> load_kernels();
   [[nodiscard]] int attribute(CUdevice_attribute which) const;

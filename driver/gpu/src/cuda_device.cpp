@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 #include <utility>
 
@@ -28,6 +29,15 @@ bool overlaps(const Ranges& ranges, ConstSpan memory) {
 }
 
 std::uint64_t address(const std::byte* at) { return reinterpret_cast<std::uintptr_t>(at); }
+
+bool contains(const Ranges& ranges, ConstSpan memory) {
+  const auto behind = ranges.upper_bound(memory.data());
+  if (behind == ranges.begin()) {
+    return false;
+  }
+  const auto& [begin, size] = *std::prev(behind);
+  return memory.data() + memory.size() <= begin + size;
+}
 
 class CudaDevice final : public DeviceMemory {
  public:
@@ -74,7 +84,8 @@ class CudaDevice final : public DeviceMemory {
 
   const std::shared_ptr<CudaContext> context_;
   const CudaDriver& driver_;
-  std::mutex mutex_;
+  std::mutex registration_mutex_;
+  mutable std::mutex mutex_;  // of the ranges
   Ranges allocated_, staging_, registered_;
 };
 
@@ -175,9 +186,13 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
   if (context_->is_lost()) {
     return context_->lost();
   }
-  const std::lock_guard lock(mutex_);
-  if (overlaps(registered_, memory)) {
-    return Error(Errc::invalid_argument, "memory to register overlaps what is registered");
+  // One after another, and not with the ranges locked: pinning takes seconds where there is much.
+  const std::lock_guard registration(registration_mutex_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (overlaps(registered_, memory)) {
+      return Error(Errc::invalid_argument, "memory to register overlaps what is registered");
+    }
   }
   const CudaContext::Current current(*context_);
   const CUresult result = register_pages(memory);
@@ -185,7 +200,7 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
                              driver_.describe("cuMemHostRegister", result);
   switch (result) {
     case CUDA_SUCCESS:
-      registered_.emplace(memory.data(), memory.size());
+      (void)remember(memory.data(), SizeBytes(memory.size()), registered_);
       return {};
     case CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED:
       return Error(Errc::invalid_argument, detail);
@@ -235,6 +250,13 @@ bool CudaDevice::reaches(ConstSpan memory) const {
   if (memory.empty() || memory.data() == nullptr || context_->is_lost()) {
     return false;
   }
+  {
+    const std::lock_guard lock(mutex_);
+    if (contains(allocated_, memory) || contains(staging_, memory) ||
+        contains(registered_, memory)) {
+      return true;
+    }
+  }
   const CudaContext::Current current(*context_);
   const std::byte* at = memory.data();
   const std::byte* const end = at + memory.size();
@@ -276,6 +298,40 @@ Result<DmaBuf> CudaDevice::export_dma_buf(ConstSpan memory) const {
   return context_->is_lost() ? context_->lost() : Error(Errc::unsupported, detail);
 }
 
+// A device that computes another CRC than it should does not work. And what the driver does when a
+// kernel runs for the first time, for which it may wait for the device, is done here, before there
+// is any work.
+Result<void> try_out(DeviceMemory& device) {
+  constexpr std::string_view kText = "123456789";  // RFC 3720: its CRC32C is 0xE3069283
+  constexpr auto kLength = static_cast<std::uint32_t>(kText.size());
+  const auto memory = device.allocate_staging(4_KiB);
+  if (!memory) {
+    return memory.error();
+  }
+  auto queue = device.make_queue();
+  if (!queue) {
+    device.release_staging(*memory);
+    return queue.error();
+  }
+  std::byte* const at = memory->data();
+  std::memcpy(at, kText.data(), kText.size());
+  const MovePiece first{at + 100, at, kLength};
+  const MovePiece second{at + 200, at + 100, kLength};
+  std::array crc{CrcBlock{kLength, 0}};
+  const bool is_queued =
+      (*queue)->move({&first, 1}, {}) == Errc::ok && (*queue)->move({&second, 1}, crc) == Errc::ok;
+  queue->reset();  // waits for its work
+  const bool is_right = is_queued && crc[0].crc32c == 0xE3069283U &&
+                        std::memcmp(at + 200, kText.data(), kText.size()) == 0;
+  device.release_staging(*memory);
+  if (is_right) {
+    return {};
+  }
+  const auto probed = device.make_event();  // a device that was lost says why
+  return probed ? Error(Errc::device_missing, "its kernels do not compute what they should")
+                : probed.error();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<DeviceMemory>> make_cuda_device(const CudaDeviceOptions& options) {
@@ -283,7 +339,11 @@ Result<std::unique_ptr<DeviceMemory>> make_cuda_device(const CudaDeviceOptions& 
   if (!context) {
     return context.error();
   }
-  return std::unique_ptr<DeviceMemory>(std::make_unique<CudaDevice>(std::move(*context)));
+  auto device = std::make_unique<CudaDevice>(std::move(*context));
+  if (auto tried = try_out(*device); !tried) {
+    return Error(Errc::device_missing, device->name() + " does not work: " + tried.error().detail);
+  }
+  return std::unique_ptr<DeviceMemory>(std::move(device));
 }
 
 Result<DmaBuf> export_dma_buf(const DeviceMemory& device, ConstSpan memory) {

@@ -8,12 +8,13 @@ namespace {
 
 constexpr int kVersionMin = 11030;  // the first one with cuGetProcAddress
 
-// cuGetProcAddress of either signature.
+// cuGetProcAddress of either signature. Declared here, as the headers of each Toolkit know one of
+// them; `status` is an enumeration of ints.
 class Lookup {
  public:
   explicit Lookup(void* library)
-      : v2_(reinterpret_cast<PFN_cuGetProcAddress_v12000>(dlsym(library, "cuGetProcAddress_v2"))),
-        v1_(reinterpret_cast<PFN_cuGetProcAddress_v11030>(dlsym(library, "cuGetProcAddress"))) {}
+      : v2_(reinterpret_cast<V2>(dlsym(library, "cuGetProcAddress_v2"))),
+        v1_(reinterpret_cast<V1>(dlsym(library, "cuGetProcAddress"))) {}
 
   [[nodiscard]] bool works() const { return v2_ != nullptr || v1_ != nullptr; }
   [[nodiscard]] void* find(const char* name, int version) const {
@@ -21,7 +22,7 @@ class Lookup {
     CUresult result = CUDA_SUCCESS;
     // Streams mean what they mean to an engine: nullptr is the legacy default stream.
     if (v2_ != nullptr) {
-      CUdriverProcAddressQueryResult status{};
+      int status = 0;
       result = v2_(name, &found, version, CU_GET_PROC_ADDRESS_LEGACY_STREAM, &status);
     } else {
       result = v1_(name, &found, version, CU_GET_PROC_ADDRESS_LEGACY_STREAM);
@@ -30,8 +31,11 @@ class Lookup {
   }
 
  private:
-  PFN_cuGetProcAddress_v12000 v2_;
-  PFN_cuGetProcAddress_v11030 v1_;
+  using V1 = CUresult (*)(const char* name, void** found, int version, cuuint64_t flags);
+  using V2 = CUresult (*)(const char* name, void** found, int version, cuuint64_t flags,
+                          int* status);
+  V2 v2_;
+  V1 v1_;
 };
 
 // What people can do about cuInit()'s commonest answers.

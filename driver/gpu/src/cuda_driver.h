@@ -15,40 +15,42 @@
 namespace godbox::driver {
 
 // name, version of its interface, whether it has to be there
-#define GODBOX_CUDA_FUNCTIONS(X)            \
-  X(cuDriverGetVersion, 2020, true)         \
-  X(cuInit, 2000, true)                     \
-  X(cuGetErrorName, 6000, true)             \
-  X(cuDeviceGetCount, 2000, true)           \
-  X(cuDeviceGet, 2000, true)                \
-  X(cuDeviceGetName, 2000, true)            \
-  X(cuDeviceGetAttribute, 2000, true)       \
-  X(cuDevicePrimaryCtxRetain, 7000, true)   \
-  X(cuDevicePrimaryCtxRelease, 11000, true) \
-  X(cuCtxPushCurrent, 4000, true)           \
-  X(cuCtxPopCurrent, 4000, true)            \
-  X(cuModuleLoadData, 2000, true)           \
-  X(cuModuleUnload, 2000, true)             \
-  X(cuModuleGetFunction, 2000, true)        \
-  X(cuMemGetInfo, 3020, true)               \
-  X(cuMemAlloc, 3020, true)                 \
-  X(cuMemFree, 3020, true)                  \
-  X(cuMemHostAlloc, 2020, true)             \
-  X(cuMemFreeHost, 2000, true)              \
-  X(cuMemHostRegister, 6050, true)          \
-  X(cuMemHostUnregister, 4000, true)        \
-  X(cuPointerGetAttributes, 7000, true)     \
-  X(cuMemcpyHtoD, 3020, true)               \
-  X(cuMemcpyAsync, 4000, true)              \
-  X(cuStreamCreate, 2000, true)             \
-  X(cuStreamDestroy, 4000, true)            \
-  X(cuStreamSynchronize, 2000, true)        \
-  X(cuStreamWaitEvent, 3020, true)          \
-  X(cuEventCreate, 2000, true)              \
-  X(cuEventDestroy, 4000, true)             \
-  X(cuEventRecord, 2000, true)              \
-  X(cuEventQuery, 2000, true)               \
-  X(cuLaunchKernel, 4000, true)             \
+#define GODBOX_CUDA_FUNCTIONS(X)                    \
+  X(cuDriverGetVersion, 2020, true)                 \
+  X(cuInit, 2000, true)                             \
+  X(cuGetErrorName, 6000, true)                     \
+  X(cuDeviceGetCount, 2000, true)                   \
+  X(cuDeviceGet, 2000, true)                        \
+  X(cuDeviceGetName, 2000, true)                    \
+  X(cuDeviceGetAttribute, 2000, true)               \
+  X(cuDevicePrimaryCtxRetain, 7000, true)           \
+  X(cuDevicePrimaryCtxRelease, 11000, true)         \
+  X(cuCtxPushCurrent, 4000, true)                   \
+  X(cuCtxPopCurrent, 4000, true)                    \
+  X(cuThreadExchangeStreamCaptureMode, 10010, true) \
+  X(cuModuleLoadData, 2000, true)                   \
+  X(cuModuleUnload, 2000, true)                     \
+  X(cuModuleGetFunction, 2000, true)                \
+  X(cuMemGetInfo, 3020, true)                       \
+  X(cuMemAlloc, 3020, true)                         \
+  X(cuMemFree, 3020, true)                          \
+  X(cuMemHostAlloc, 2020, true)                     \
+  X(cuMemFreeHost, 2000, true)                      \
+  X(cuMemHostRegister, 6050, true)                  \
+  X(cuMemHostUnregister, 4000, true)                \
+  X(cuPointerGetAttributes, 7000, true)             \
+  X(cuMemcpyHtoD, 3020, true)                       \
+  X(cuMemcpyAsync, 4000, true)                      \
+  X(cuStreamCreate, 2000, true)                     \
+  X(cuStreamDestroy, 4000, true)                    \
+  X(cuStreamSynchronize, 2000, true)                \
+  X(cuStreamIsCapturing, 10000, true)               \
+  X(cuStreamWaitEvent, 3020, true)                  \
+  X(cuEventCreate, 2000, true)                      \
+  X(cuEventDestroy, 4000, true)                     \
+  X(cuEventRecord, 2000, true)                      \
+  X(cuEventQuery, 2000, true)                       \
+  X(cuLaunchKernel, 4000, true)                     \
   X(cuMemGetHandleForAddressRange, 11070, false)
 
 struct CudaDriver {

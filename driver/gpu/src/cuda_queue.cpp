@@ -214,8 +214,12 @@ Errc CudaQueue::move(std::span<const MovePiece> pieces, std::span<CrcBlock> crc)
   for (const MovePiece& piece : pieces) {
     total_bytes += piece.length_bytes;
   }
-  const std::size_t warps = std::size_t{context_->block_count_max()} * kernels::kWarpsPerBlock;
-  const std::size_t tile_bytes = tile_bytes_for(total_bytes, warps);
+  // The pieces of a move are of one kind, as a rule.
+  const bool is_over_bus =
+      context_->is_of_host(pieces.front().to) || context_->is_of_host(pieces.front().from);
+  const unsigned blocks_max = context_->block_count_max(is_over_bus);
+  const std::size_t tile_bytes =
+      tile_bytes_for(total_bytes, std::size_t{blocks_max} * kernels::kWarpsPerBlock);
   const std::size_t bound = tile_count_bound(pieces.size(), crc.size(), total_bytes, tile_bytes);
   if (!reserve_tiles(bound)) {
     // What has passed in the meantime may have made room; a fence lets later tries see the rest.
@@ -231,7 +235,8 @@ Errc CudaQueue::move(std::span<const MovePiece> pieces, std::span<CrcBlock> crc)
   }
   const std::span<kernels::MoveTile> room(resources_->tiles + tiles_end_ % kTilesMax, bound);
   const std::size_t count = plan_tiles(pieces, crc, tile_bytes, room);
-  if (const Errc launched = launch(tiles_end_, count, !crc.empty()); launched != Errc::ok) {
+  if (const Errc launched = launch(tiles_end_, count, !crc.empty(), blocks_max);
+      launched != Errc::ok) {
     return launched;
   }
   moves_[moves_end_ % kStepsMax] = {.step = steps_issued_ + 1,
@@ -244,7 +249,8 @@ Errc CudaQueue::move(std::span<const MovePiece> pieces, std::span<CrcBlock> crc)
   return Errc::ok;
 }
 
-Errc CudaQueue::launch(std::uint64_t begin, std::size_t count, bool has_crc) {
+Errc CudaQueue::launch(std::uint64_t begin, std::size_t count, bool has_crc,
+                       unsigned block_count_max) {
   const std::size_t at = begin % kTilesMax;
   CUdeviceptr tiles = reinterpret_cast<std::uintptr_t>(resources_->tiles + at);
   if (count > kTilesReadOverBusMax) {
@@ -260,9 +266,8 @@ Errc CudaQueue::launch(std::uint64_t begin, std::size_t count, bool has_crc) {
   CUdeviceptr parts = reinterpret_cast<std::uintptr_t>(resources_->parts + at);
   CUdeviceptr tables = context_->device_tables();
   std::array<void*, 4> arguments{&tiles, &count32, &parts, &tables};
-  const auto blocks = static_cast<unsigned>(
-      std::min<std::size_t>((count + kernels::kWarpsPerBlock - 1) / kernels::kWarpsPerBlock,
-                            context_->block_count_max()));
+  const auto blocks = static_cast<unsigned>(std::min<std::size_t>(
+      (count + kernels::kWarpsPerBlock - 1) / kernels::kWarpsPerBlock, block_count_max));
   constexpr unsigned kThreads = kernels::kWarpsPerBlock * kernels::kLanes;
   const CUresult result =
       driver_.cuLaunchKernel(context_->move_function(has_crc), blocks, 1, 1, kThreads, 1, 1, 0,
@@ -367,7 +372,16 @@ Errc CudaQueue::follow(void* native_stream) {
   // A wait is for the record before it, so one event serves for all.
   auto* const stream =
       native_stream == nullptr ? CU_STREAM_LEGACY : static_cast<CUstream>(native_stream);
-  CUresult result = driver_.cuEventRecord(follow_event_, stream);
+  // To follow a stream that is being captured would make this one a part of the engine's graph.
+  CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
+  CUresult result = driver_.cuStreamIsCapturing(stream, &capture);
+  if (const Errc code = context_->code_of("cuStreamIsCapturing", result); code != Errc::ok) {
+    return code;
+  }
+  if (capture != CU_STREAM_CAPTURE_STATUS_NONE) {
+    return Errc::invalid_argument;
+  }
+  result = driver_.cuEventRecord(follow_event_, stream);
   if (const Errc code = context_->code_of("cuEventRecord", result); code != Errc::ok) {
     return code;
   }

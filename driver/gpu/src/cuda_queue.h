@@ -81,7 +81,8 @@ class CudaQueue final : public DeviceQueue {
   void retire();
   void finish_crc(const Move& move);
   [[nodiscard]] bool reserve_tiles(std::size_t bound);
-  [[nodiscard]] Errc launch(std::uint64_t begin, std::size_t count, bool has_crc);
+  [[nodiscard]] Errc launch(std::uint64_t begin, std::size_t count, bool has_crc,
+                            unsigned block_count_max);
 
   const std::shared_ptr<CudaContext> context_;
   const CudaDriver& driver_;

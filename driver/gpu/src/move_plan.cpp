@@ -8,6 +8,8 @@ namespace {
 
 // Below this a tile that begins in the middle of a word costs less than one more tile.
 constexpr std::uint32_t kWorthAligningBytes = 64;
+// What the end of a tile costs a warp, in bytes moved meanwhile: the lanes' parts of its CRC.
+constexpr std::size_t kTileCostBytes = 1024;
 
 std::uint64_t address(const std::byte* at) { return reinterpret_cast<std::uintptr_t>(at); }
 
@@ -22,9 +24,21 @@ std::uint32_t length_of_tile(const std::byte* to, std::uint32_t run_bytes, std::
 }  // namespace
 
 std::size_t tile_bytes_for(std::size_t total_bytes, std::size_t warp_count) {
-  const std::size_t share = (total_bytes + warp_count - 1) / warp_count;
-  const std::size_t steps = (share + kernels::kStepBytes - 1) / kernels::kStepBytes;
-  return std::clamp(steps * kernels::kStepBytes, kTileBytesMin, kTileBytesMax);
+  std::size_t best = kTileBytesMax;
+  std::size_t best_cost = ~std::size_t{0};
+  for (std::size_t tile_bytes = kTileBytesMax; tile_bytes >= kTileBytesMin; tile_bytes /= 2) {
+    const std::size_t tiles = (total_bytes + tile_bytes - 1) / tile_bytes;
+    if (tiles > kWarpsMax) {
+      break;
+    }
+    const std::size_t rounds = (tiles + warp_count - 1) / warp_count;
+    const std::size_t cost = rounds * (tile_bytes + kTileCostBytes);
+    if (cost < best_cost) {
+      best_cost = cost;
+      best = tile_bytes;
+    }
+  }
+  return best;
 }
 
 std::size_t tile_count_bound(std::size_t piece_count, std::size_t block_count,

@@ -12,13 +12,15 @@
 namespace godbox::driver {
 
 inline constexpr std::size_t kTileBytesMin = 2048;
-inline constexpr std::size_t kTileBytesMax = 16384;
-inline constexpr std::size_t kWarpsMax = DeviceQueue::kMoveBytesMax / kTileBytesMax;
+inline constexpr std::size_t kTileBytesMax = 32768;
+inline constexpr std::size_t kWarpsMax = 65536;
 // Each piece and block ends at most one run of bytes, and a run begins with at most one short tile.
 inline constexpr std::size_t kTilesMax =
     2 * (DeviceQueue::kMovePiecesMax + DeviceQueue::kMoveCrcBlocksMax) + kWarpsMax;
+static_assert(DeviceQueue::kMoveBytesMax / kTileBytesMax <= kWarpsMax);
 
-// So long that `warp_count` warps (at most kWarpsMax) all have one of a move of `total_bytes`.
+// How long the tiles of a move of `total_bytes` are, so that `warp_count` warps (at most
+// kWarpsMax), which take one after another in turn, end together.
 [[nodiscard]] std::size_t tile_bytes_for(std::size_t total_bytes, std::size_t warp_count);
 
 // What plan_tiles() needs at most; at most kTilesMax.

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <memory_resource>
 #include <random>
 
 namespace godbox::test {
@@ -30,7 +31,7 @@ void TransportWorld::run_for(Duration time) {
 namespace {
 
 using Place = TransportWorld::Place;
-using Bytes = std::vector<std::byte>;
+using Bytes = std::pmr::vector<std::byte>;  // where a world wants the memory to be
 
 constexpr LaneId kLane{0};
 constexpr std::byte kPoison{0xEE};

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include <fcntl.h>
@@ -84,7 +85,7 @@ CUresult device_get_name(char* name, int length, CUdevice) {
 
 CUresult device_get_attribute(int* value, CUdevice_attribute attribute, CUdevice) {
   FAKE_CUDA_BEGIN(cuDeviceGetAttribute, false)
-  *value = attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT ? 4 : 1;
+  *value = attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT ? 16 : 1;
   return CUDA_SUCCESS;
 }
 
@@ -110,6 +111,13 @@ CUresult push_current(CUcontext context) {
 CUresult pop_current(CUcontext* context) {
   *context = pop_context();
   return *context == nullptr ? CUDA_ERROR_INVALID_CONTEXT : CUDA_SUCCESS;
+}
+
+thread_local CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+
+CUresult exchange_capture_mode(CUstreamCaptureMode* mode) {
+  std::swap(*mode, capture_mode);
+  return CUDA_SUCCESS;
 }
 
 // --- Modules -------------------------------------------------------------------------------------
@@ -165,6 +173,10 @@ CUresult launch_kernel(CUfunction function, unsigned grid_x, unsigned grid_y, un
   };
   const CUdeviceptr tiles = argument(0), parts = argument(2), tables = argument(3);
   const std::uint32_t count = *static_cast<const std::uint32_t*>(arguments[1]);
+  {
+    const std::lock_guard lock(State::get().mutex);
+    State::get().last_grid = grid_x;
+  }
   const bool has_crc = function == reinterpret_cast<CUfunction>(&move_crc_entry);
   on->push([=] {
     State& state = State::get();
@@ -179,8 +191,7 @@ CUresult launch_kernel(CUfunction function, unsigned grid_x, unsigned grid_y, un
 
 CUresult mem_get_info(std::size_t* free_bytes, std::size_t* total_bytes) {
   FAKE_CUDA_BEGIN(cuMemGetInfo, true)
-  *total_bytes = State::get().memory.device_bytes();
-  *free_bytes = *total_bytes;
+  std::tie(*free_bytes, *total_bytes) = State::get().memory.free_and_total();
   return CUDA_SUCCESS;
 }
 
@@ -352,6 +363,13 @@ CUresult stream_synchronize(CUstream stream) {
   return State::get().broken();
 }
 
+// What is captured is told by a fault.
+CUresult stream_is_capturing(CUstream stream, CUstreamCaptureStatus* status) {
+  FAKE_CUDA_BEGIN(cuStreamIsCapturing, true)
+  *status = CU_STREAM_CAPTURE_STATUS_NONE;
+  return State::get().stream_of(stream) == nullptr ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
+}
+
 CUresult event_create(CUevent* event, unsigned flags) {
   FAKE_CUDA_BEGIN(cuEventCreate, true)
   if (flags != CU_EVENT_DISABLE_TIMING) {
@@ -382,8 +400,13 @@ CUresult event_record(CUevent event, CUstream stream) {
   return CUDA_SUCCESS;
 }
 
+// An engine may be capturing a graph at any time, so a thread that asks in the strict mode is taken
+// to be the one that spoils it.
 CUresult event_query(CUevent event) {
   FAKE_CUDA_BEGIN(cuEventQuery, true)
+  if (capture_mode != CU_STREAM_CAPTURE_MODE_RELAXED) {
+    return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  }
   const Event* const asked = State::get().event_of(event);
   if (asked == nullptr) {
     return CUDA_ERROR_INVALID_HANDLE;
@@ -435,6 +458,7 @@ const std::array kFunctions{
     Function{"cuDevicePrimaryCtxRelease", 11000, entry_of(primary_release)},
     Function{"cuCtxPushCurrent", 4000, entry_of(push_current)},
     Function{"cuCtxPopCurrent", 4000, entry_of(pop_current)},
+    Function{"cuThreadExchangeStreamCaptureMode", 10010, entry_of(exchange_capture_mode)},
     Function{"cuModuleLoadData", 2000, entry_of(module_load)},
     Function{"cuModuleUnload", 2000, entry_of(module_unload)},
     Function{"cuModuleGetFunction", 2000, entry_of(module_get_function)},
@@ -451,6 +475,7 @@ const std::array kFunctions{
     Function{"cuStreamCreate", 2000, entry_of(stream_create)},
     Function{"cuStreamDestroy", 4000, entry_of(stream_destroy)},
     Function{"cuStreamSynchronize", 2000, entry_of(stream_synchronize)},
+    Function{"cuStreamIsCapturing", 10000, entry_of(stream_is_capturing)},
     Function{"cuStreamWaitEvent", 3020, entry_of(stream_wait_event)},
     Function{"cuEventCreate", 2000, entry_of(event_create)},
     Function{"cuEventDestroy", 4000, entry_of(event_destroy)},

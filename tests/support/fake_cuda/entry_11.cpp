@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// How programs get at a driver of 11.3 to 11.8.
+// How programs get at a driver of 11.3 to 11.8; see entry_12.cpp.
 #include "state.h"
 
-#undef cuGetProcAddress
-extern "C" [[gnu::visibility("default")]] CUresult cuGetProcAddress(const char* symbol,
-                                                                    void** found, int version,
-                                                                    cuuint64_t flags);
+extern "C" [[gnu::visibility("default")]] CUresult fake_get_proc_address(
+    const char* symbol, void** found, int version, cuuint64_t flags) __asm__("cuGetProcAddress");
 
-CUresult cuGetProcAddress(const char* symbol, void** found, int version, cuuint64_t flags) {
+CUresult fake_get_proc_address(const char* symbol, void** found, int version, cuuint64_t flags) {
   if (flags != CU_GET_PROC_ADDRESS_LEGACY_STREAM) {
     return CUDA_ERROR_INVALID_VALUE;
   }

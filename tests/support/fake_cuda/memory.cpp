@@ -37,11 +37,7 @@ bool is_mapped(std::uintptr_t begin, std::size_t size, bool is_write) {
 // The pages of a file, mapped twice: where the caller has its pointer nobody may touch them.
 CUresult Memory::allocate(std::size_t size, CUdeviceptr* at) {
   const std::lock_guard lock(mutex_);
-  std::size_t used = 0;
-  for (const auto& [begin, range] : ranges_) {
-    used += range.kind == RangeKind::device ? range.size : 0;
-  }
-  if (size > max_ - used) {
+  if (size > free_bytes()) {
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
   const int descriptor = memfd_create("fake_cuda", MFD_CLOEXEC);
@@ -161,9 +157,17 @@ std::size_t Memory::count(RangeKind kind) const {
   return count;
 }
 
-std::size_t Memory::device_bytes() const {
+std::size_t Memory::free_bytes() const {
+  std::size_t used = 0;
+  for (const auto& [begin, range] : ranges_) {
+    used += range.kind == RangeKind::device ? range.size : 0;
+  }
+  return max_ > used ? max_ - used : 0;
+}
+
+std::pair<std::size_t, std::size_t> Memory::free_and_total() const {
   const std::lock_guard lock(mutex_);
-  return max_;
+  return {free_bytes(), max_};
 }
 
 void Memory::set_max(std::size_t bytes) {

@@ -223,6 +223,11 @@ const FakeCudaControl State::kControl{
           const std::lock_guard lock(get().mutex);
           return get().calls_[function];
         },
+    .last_grid =
+        [] {
+          const std::lock_guard lock(get().mutex);
+          return get().last_grid;
+        },
 };
 
 }  // namespace godbox::test::fake_cuda

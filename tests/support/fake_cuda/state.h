@@ -18,6 +18,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <cuda.h>
 
@@ -62,11 +63,12 @@ class Memory {
   // Where the fake's threads reach these bytes; nullptr if the device does not.
   [[nodiscard]] std::byte* reach(std::uintptr_t at, std::size_t size, bool is_write) const;
   [[nodiscard]] std::size_t count(RangeKind kind) const;
-  [[nodiscard]] std::size_t device_bytes() const;
+  [[nodiscard]] std::pair<std::size_t, std::size_t> free_and_total() const;
   void set_max(std::size_t bytes);
   void clear();
 
  private:
+  [[nodiscard]] std::size_t free_bytes() const;
   [[nodiscard]] const Range* range_of(std::uintptr_t at) const;
   static void unmap(const Range& range);
 
@@ -124,6 +126,7 @@ class State {
   int driver_version = 0;
   int device_count = 1;
   std::string hidden;
+  unsigned last_grid = 0;
 
   static const FakeCudaControl kControl;
 

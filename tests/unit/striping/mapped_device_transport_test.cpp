@@ -13,13 +13,17 @@ using namespace godbox::test;
 
 // A strict device, and a transport by which it reaches the pool itself.
 struct World {
-  explicit World(std::uint32_t lanes = 2, SizeBytes batch_bytes = 8_MiB) {
+  explicit World(std::uint32_t lanes = 2, SizeBytes batch_bytes = 8_MiB,
+                 Duration device_timeout = std::chrono::seconds(10)) {
     Targets channels = share(pool);
     for (const auto& target : channels) {
       shared.push_back(static_cast<SharedTarget*>(target.get()));
     }
-    auto made = MappedDeviceTransport::create(
-        channels, device, {.layout_of = layout_of, .lanes = lanes, .batch_bytes = batch_bytes});
+    auto made = MappedDeviceTransport::create(channels, device,
+                                              {.layout_of = layout_of,
+                                               .lanes = lanes,
+                                               .batch_bytes = batch_bytes,
+                                               .device_timeout = device_timeout});
     REQUIRE(made.has_value());
     CHECK(channels.empty());
     transport = std::move(*made);
@@ -32,7 +36,8 @@ struct World {
   std::unique_ptr<MappedDeviceTransport> transport;
 };
 
-TEST_CASE("a device moves the bytes and finds the CRCs that a host does, in odd pieces", "[unit][device]") {
+TEST_CASE("a device moves the bytes and finds the CRCs that a host does, in odd pieces",
+          "[unit][device]") {
   World world;
   check_bytes_and_crcs(*world.transport, world.device, world.pool, 25);
   CHECK(world.device.strays == 0);
@@ -63,7 +68,8 @@ TEST_CASE("requests of a lane go in one move; those of two lanes in two", "[unit
   }
 }
 
-TEST_CASE("a request that resolves to nothing ends with its reason, and moves nothing", "[unit][device]") {
+TEST_CASE("a request that resolves to nothing ends with its reason, and moves nothing",
+          "[unit][device]") {
   World world;
   DevicePages pages(world.device, 65536);
   const Bytes image = random_bytes(pages.size(), 6);
@@ -195,6 +201,26 @@ TEST_CASE("a fence of a device's lane ends its own requests, and the other lane'
   all.local = {{pages.at(0), pages.size()}};
   all.remote = {segment(1, 0, pages.size())};
   CHECK(run(*world.transport, all.request(1, WorkOp::read)) == Errc::ok);
+}
+
+TEST_CASE("a fence of a device's lane gives up on one that does not answer, and it counts as lost",
+          "[unit][device]") {
+  World world(2, 8_MiB, std::chrono::milliseconds(30));
+  DevicePages pages(world.device, 65536);
+  pages.write(random_bytes(65536, 11));
+  Work work;
+  work.local = {{pages.at(0), 65536}};
+  work.remote = {segment(1, 0, 65536)};
+  REQUIRE(world.transport->post(LaneId(0), work.request(1, WorkOp::write)) == Errc::ok);
+  world.device.holds_marks = true;
+  (void)world.transport->progress();
+  CHECK(world.transport->poll_pause() < Duration::max());
+  world.transport->fence(LaneId(0));
+  Completion done;
+  REQUIRE(world.transport->poll({&done, 1}) == 1);
+  CHECK(done.status == Errc::device_lost);
+  CHECK(world.transport->lane_status(LaneId(0)).last_error == Errc::device_lost);
+  CHECK(world.transport->post(LaneId(0), work.request(2, WorkOp::read)) == Errc::lane_closed);
 }
 
 TEST_CASE("a device that goes takes its lanes with it", "[unit][device]") {

@@ -66,7 +66,8 @@ TEST_CASE("staging lives with queues that are full at any point of a batch", "[u
   }
 }
 
-TEST_CASE("what progress() finds goes in one move, and slots that touch in one copy", "[unit][device]") {
+TEST_CASE("what progress() finds goes in one move, and slots that touch in one copy",
+          "[unit][device]") {
   World world;
   DevicePages pages(world.device, 16 * 65536);
   pages.write(Bytes(pages.size()));
@@ -156,7 +157,8 @@ TEST_CASE("memory out of the device's reach is refused, until it is announced", 
   CHECK(world.device.strays == 0);
 }
 
-TEST_CASE("a later piece out of reach fails its batch by name, and the lane stands", "[unit][device]") {
+TEST_CASE("a later piece out of reach fails its batch by name, and the lane stands",
+          "[unit][device]") {
   World world;
   DevicePages pages(world.device, 65536);
   pages.write(random_bytes(65536, 8));
@@ -280,6 +282,27 @@ TEST_CASE("a device that goes ends every request with device_lost, and all is gi
   }
 }
 
+TEST_CASE("a fence gives up on a device that does not answer, and it counts as lost",
+          "[unit][device]") {
+  World world(
+      {.staging = 32_MiB, .device = 32_MiB, .device_timeout = std::chrono::milliseconds(30)});
+  DevicePages pages(world.device, 65536);
+  pages.write(random_bytes(65536, 11));
+  Work work;
+  work.local = {{pages.at(0), 65536}};
+  work.remote = {segment(1, 0, 65536)};
+  REQUIRE(world.transport->post(LaneId(0), work.request(1, WorkOp::write)) == Errc::ok);
+  world.device.holds_marks = true;
+  (void)world.transport->progress();
+  CHECK(world.transport->poll_pause() < Duration::max());
+  world.transport->fence(LaneId(0));
+  Completion done;
+  REQUIRE(world.transport->poll({&done, 1}) == 1);
+  CHECK(done.status == Errc::device_lost);
+  CHECK(world.transport->lane_status(LaneId(0)).last_error == Errc::device_lost);
+  CHECK(world.transport->post(LaneId(0), work.request(2, WorkOp::read)) == Errc::lane_closed);
+}
+
 TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[unit][device]") {
   const std::unique_ptr<DeviceMemory> real = make_test_device();
   const Targets pool = make_targets();
@@ -300,6 +323,7 @@ TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[u
   CHECK(code(device, {.queues_each_way = 0}) == Errc::invalid_argument);
   CHECK(code(device, {.queues_each_way = 17}) == Errc::invalid_argument);
   CHECK(code(device, {.batch_bytes = 0_B}) == Errc::invalid_argument);
+  CHECK(code(device, {.device_timeout = Duration(0)}) == Errc::invalid_argument);
   device.allocations_fail = true;
   CHECK(code(device, kSmall) == Errc::device_memory_full);
   device.allocations_fail = false;

@@ -112,11 +112,12 @@ class KvMover {
                                             OnStatuses on_done);
   [[nodiscard]] Result<void> store_layer(const KvStore& store, std::uint32_t layer,
                                          const StreamPlace* follow = nullptr);
-  // Loads find their objects and read them. on_layer(l): nothing will write pages of layer l any
-  // more, and those of names whose status is ok so far are in place. After the last layer on_done
-  // is called: ok, not_found, key_revoked, crc_mismatch, ...; invalid_argument: the object is not
-  // what the name says. Errors as of begin_store(); invalid_argument also for a block named twice
-  // or in use by a store.
+  // Loads find their objects and read them, layer after layer, `window` at a time; until layer 0 is
+  // in place, less than a layer's bytes behind it. on_layer(l): nothing will write pages of layer l
+  // any more, and those of names whose status is ok so far are in place. After the last layer
+  // on_done is called: ok, not_found, key_revoked, crc_mismatch, ...; invalid_argument: the object
+  // is not what the name says. Errors as of begin_store(); invalid_argument also for a block named
+  // twice or in use by a store.
   [[nodiscard]] Result<KvLoad> begin_load(const KvList& list, const KvOptions& options,
                                           OnLayer on_layer, OnStatuses on_done);
   // Ends it with cancelled for what is not done, after the calls under way. Objects of a store that
@@ -126,6 +127,9 @@ class KvMover {
 
   // Drives the Client and the mover until something happened or `until` is reached.
   bool progress(TimePoint until);
+  // When progress() has something to do at the latest, without an event of the Client's: for loops
+  // that sleep elsewhere.
+  [[nodiscard]] TimePoint next_deadline() const;
   // Drive until the layer is in place (see on_layer) or the transfer has ended. False: `until` came
   // first.
   bool wait_layer(const KvLoad& load, std::uint32_t layer, TimePoint until);

@@ -8,7 +8,8 @@
 // Registering pins the memory: all of each channel, at create(), backed or not. Whoever owns it has
 // to know: memory that was given back to the machine and fetched anew would be another than the
 // one that the device has. A box is told by MAP_MEMORY's flag (docs/wire-protocol.md, 9.3).
-// `register_bytes_max` says how much may be pinned.
+// `register_bytes_max` says how much may be pinned; of memory that is fetched on demand it fetches
+// all, and what the box had not backed stays fetched when this goes.
 // Channels whose coherence is `software` are refused: the device's writes pass the CPU caches of
 // this host, which only the CPU can flush; use StagedTransport over LocalTransport.
 // Poison: after a move, channels that have met poison are asked for the request's runs, and it
@@ -18,9 +19,10 @@
 //
 // Fencing: requests that wait end at once; fence() waits for the moves of the lane that were
 // launched, which cannot be recalled: at most 8 batches of 8 MiB, 1.3 ms at 50 GB/s. A device that
-// has no time for them for 10 s counts as lost. After a read that failed, the pieces' contents are
-// unspecified. device_lost: as StagedTransport. Driving: by poll_pause(), as no network is woken.
-// The local memory of requests has to be in the device's reach: see StagedTransport.
+// has no time for them for `device_timeout` counts as lost. After a read that failed, the pieces'
+// contents are unspecified. device_lost: as StagedTransport. Driving: by poll_pause(), as no
+// network is woken. The local memory of requests has to be in the device's reach: see
+// StagedTransport.
 //
 // Thread-safety: as Transport. Ownership: it owns the targets; the device outlives it. Units:
 // bytes. Errors: of create(): invalid_argument (an option), unsupported (a software coherent
@@ -47,6 +49,8 @@ struct MappedDeviceOptions {
   std::uint32_t lanes = 4;                         // queues of the device, 1 to 16
   SizeBytes register_bytes_max{};                  // of all channels together; 0: no limit
   SizeBytes batch_bytes{std::uint64_t{8} << 20U};  // a batch that has so many takes no more
+  // How long fence() waits for the device, before that counts as lost.
+  Duration device_timeout = std::chrono::seconds(10);
 };
 
 class MappedDeviceTransport final : public Transport {

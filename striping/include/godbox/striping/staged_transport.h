@@ -18,7 +18,7 @@
 // Fencing: what waits, or is on a lane, ends at once: the pages have no part in it. Kernels that
 // read or write pages cannot be recalled, so fence() waits for those that hold requests of the
 // lane, and for what their queue has before them: at most 8 batches, by default 32 MiB, which is
-// 0.7 ms at 50 GB/s. A device that has no time for them for 10 s counts as lost.
+// 0.7 ms at 50 GB/s. A device that has no time for them for `device_timeout` counts as lost.
 // After a read that failed, by crc_mismatch too, the pieces' contents are unspecified.
 //
 // device_lost: every request ends with it, all lanes are down with it as their last error, and
@@ -47,6 +47,8 @@ struct StagedTransportOptions {
   SizeBytes device{std::uint64_t{64} << 20U};
   std::uint32_t queues_each_way = 2;               // 1 to 16
   SizeBytes batch_bytes{std::uint64_t{4} << 20U};  // a batch that has so many takes no more
+  // How long fence() waits for the device, before that counts as lost.
+  Duration device_timeout = std::chrono::seconds(10);
 };
 
 class StagedTransport final : public Transport {

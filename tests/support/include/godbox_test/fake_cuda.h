@@ -42,6 +42,8 @@ struct FakeCudaControl {
   void (*hold)(bool is_held);
   // How often a function was called since reset().
   std::size_t (*calls)(const char* function);
+  // The thread blocks of the last launch.
+  unsigned (*last_grid)();
 };
 
 class FakeCuda {

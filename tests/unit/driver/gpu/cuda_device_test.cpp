@@ -105,6 +105,15 @@ TEST_CASE("a device that cannot be opened says at what it failed, and keeps noth
     }
     CHECK(fake->live() == FakeCudaLive{});
   }
+  fake->fail_work(1, kIllegalAddress);
+  const auto broken = make_cuda_device({.library = kLibrary});
+  REQUIRE_FALSE(broken.has_value());
+  CHECK(code_of(broken) == "device_missing");
+  CHECK(broken.error().detail ==
+        "fake GPU (kernels on the CPU), driver 13.0 does not work: the CUDA device was lost: "
+        "cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS (700)");
+  CHECK(fake->live() == FakeCudaLive{});
+  fake->reset();
   fake->set_device_count(0);
   CHECK(code_of(make_cuda_device({.library = kLibrary})) == "device_missing");
 }
@@ -130,7 +139,7 @@ TEST_CASE("memory that is full says how much was asked for and how much there is
   REQUIRE_FALSE(refused.has_value());
   CHECK(code_of(refused) == "device_memory_full");
   CHECK(refused.error().detail ==
-        "2097152 bytes were asked for: cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY (2); 1048576 of "
+        "2097152 bytes were asked for: cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY (2); 0 of "
         "1048576 bytes are free on fake GPU (kernels on the CPU), driver 13.0");
   const auto pinned = device->allocate_staging(2_MiB);
   REQUIRE_FALSE(pinned.has_value());
@@ -141,6 +150,7 @@ TEST_CASE("a queue or an event that cannot be made gives back what it had", "[un
   FakeCuda fake(kLibrary);
   {
     const auto device = open_fake();
+    const auto first = device->make_queue();  // has what the device keeps for queues
     const FakeCudaLive before = fake->live();
     for (const char* const call : {"cuMemHostAlloc", "cuMemAlloc", "cuEventCreate"}) {
       for (const int nth : {1, 300}) {
@@ -362,6 +372,27 @@ TEST_CASE("the ring of tiles is full before the queue is, and is free again late
   }
 }
 
+TEST_CASE("a kernel that is bound by the bus leaves most of the device to the engine", "[unit]") {
+  const Setup setup;
+  const auto more = setup.device->allocate(2_MiB);
+  const auto pinned = setup.device->allocate_staging(2_MiB);
+  REQUIRE((more.has_value() && pinned.has_value()));
+  const auto blocks_of = [&](std::byte* to, const std::byte* from) {
+    const MovePiece piece{to, from, 1 << 20};
+    CHECK(code_of(setup.queue->move({&piece, 1}, {})) == "ok");
+    return setup.fake->last_grid();
+  };
+  CHECK(blocks_of(more->data(), more->data() + (1 << 20)) == 64);  // 16 processors, 4 on each
+  CHECK(blocks_of(more->data(), pinned->data()) == 32);
+  CHECK(blocks_of(pinned->data(), more->data()) == 32);
+  CHECK(code_of(setup.move_some()) == "ok");
+  CHECK(setup.fake->last_grid() == 1);  // 3 tiles
+  CHECK(code_of(setup.queue->mark(1)) == "ok");
+  CHECK(poll_for(*setup.queue, 1).front().status == Errc::ok);
+  setup.device->release(*more);
+  setup.device->release_staging(*pinned);
+}
+
 TEST_CASE("a queue follows a stream of the engine's", "[unit]") {
   const Setup setup;
   const auto engine = setup.device->make_queue();
@@ -378,6 +409,8 @@ TEST_CASE("a queue follows a stream of the engine's", "[unit]") {
   setup.fake->hold(false);
   CHECK(poll_for(*setup.queue, 1).front().status == Errc::ok);
   CHECK(crc[0].crc32c == crc32c(std::vector<std::byte>(100, std::byte{0x3C})));
+  setup.fake->fail_call("cuStreamIsCapturing", 1, 906);  // CUDA_ERROR_STREAM_CAPTURE_IMPLICIT
+  CHECK(code_of(setup.queue->follow(nullptr)) == "invalid_argument");
   int no_stream = 0;
   CHECK(code_of(setup.queue->follow(&no_stream)) == "invalid_argument");
 }

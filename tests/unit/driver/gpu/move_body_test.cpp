@@ -156,6 +156,17 @@ TEST_CASE("a plan covers the stream once, within pieces, blocks and the longest 
   }
 }
 
+TEST_CASE("tiles are as long as lets all warps end together", "[unit]") {
+  constexpr std::size_t kWarps = 4224;  // of 132 processors
+  CHECK(tile_bytes_for(1, kWarps) == kTileBytesMin);
+  CHECK(tile_bytes_for(std::size_t{64} << 10U, kWarps) == 2048);
+  CHECK(tile_bytes_for(std::size_t{16} << 20U, kWarps) == 4096);   // 4096 tiles
+  CHECK(tile_bytes_for(std::size_t{64} << 20U, kWarps) == 16384);  // 4096 tiles
+  CHECK(tile_bytes_for(std::size_t{150} << 20U, kWarps) == 8192);  // 4.5 each, not 1.1 or 2.3
+  CHECK(tile_bytes_for(std::size_t{1} << 30U, kWarps) == 32768);   // 7.8 each
+  CHECK(tile_bytes_for(DeviceQueue::kMoveBytesMax, 1) >= 16384);   // no more than the ring holds
+}
+
 TEST_CASE("the largest move that is allowed fits the ring of tiles", "[unit]") {
   for (const std::size_t warps : {std::size_t{1}, std::size_t{4224}, kWarpsMax}) {
     const std::size_t tile_bytes = tile_bytes_for(DeviceQueue::kMoveBytesMax, warps);

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api.h"
+#include <godbox/driver/open_device.h>
+
+#include <chrono>
+#include <future>
+
+namespace godbox::c {
+
+namespace {
+
+Result<PoolCore::Opened> open_pool(const std::string& address, const godbox_options& given) {
+  PoolCore::Opened opened;
+  const std::string choice = given.device == nullptr ? "none" : given.device;
+  if (choice == "none") {
+    opened.device_name = "none";
+    opened.device_reason = "no device was asked for";
+  } else {
+    const Result<driver::DeviceChoice> parsed = driver::parse_device_choice(choice);
+    if (!parsed) {
+      return refused("device: \"" + choice + "\" is not one of none, auto, host, cuda");
+    }
+    Result<driver::OpenedDevice> device =
+        driver::open_device(*parsed, {.ordinal = given.device_ordinal});
+    if (!device) {
+      return device.error();
+    }
+    opened.device = std::move(device->memory);
+    opened.device_name = opened.device->name();
+    opened.device_reason = std::move(device->reason);
+  }
+  ConnectOptions options;
+  options.device.memory = opened.device.get();
+  options.client.tenant = given.tenant == nullptr ? "" : given.tenant;
+  options.lanes_per_eth_port = given.lanes_per_eth_port;
+  if (given.timeout_ms > 0) {
+    options.client.timeout = std::chrono::milliseconds(given.timeout_ms);
+  }
+  if (given.lease_ms > 0) {
+    options.client.lease = std::chrono::milliseconds(given.lease_ms);
+  }
+  if (given.copy_threads > 0) {
+    options.copy_threads = given.copy_threads;
+  }
+  auto connection = connect(address, options);
+  if (!connection) {
+    return connection.error();
+  }
+  opened.connection = std::move(*connection);
+  opened.data_path = opened.connection->data_path();
+  return opened;
+}
+
+// Lets the client do something for all names, and waits until it is done. `submit` runs on the
+// pool's thread with the callback to give to the client.
+template <class Answer, class Submit>
+Result<Answer> answer_of(godbox_pool& pool, Submit submit) {
+  const auto promise = std::make_shared<std::promise<Answer>>();
+  std::future<Answer> answer = promise->get_future();
+  const bool ran = pool.core->run(
+      [&] { submit([promise](Answer given) { promise->set_value(std::move(given)); }); });
+  if (!ran) {
+    return closed();
+  }
+  return answer.get();
+}
+
+using Statuses = std::vector<Errc>;
+
+template <class Submit>
+Result<void> answer_statuses(godbox_pool& pool, godbox_status* statuses, Submit submit) {
+  const Result<Statuses> answer = answer_of<Statuses>(pool, [&](auto on_done) {
+    submit([on_done](std::span<const Errc> given) { on_done({given.begin(), given.end()}); });
+  });
+  if (!answer) {
+    return answer.error();
+  }
+  write_statuses(*answer, statuses);
+  return {};
+}
+
+Result<std::vector<LocalSegment>> segments_of(const godbox_names* names, const void* const* data,
+                                              const std::size_t* sizes,
+                                              const godbox_status* statuses) {
+  if (data == nullptr || sizes == nullptr || statuses == nullptr) {
+    return refused("data, sizes or statuses: NULL");
+  }
+  std::vector<LocalSegment> segments;
+  for (std::size_t i = 0; i < names->count; ++i) {
+    if (data[i] == nullptr) {
+      return refused("buffer " + std::to_string(i) + ": NULL");
+    }
+    auto* const bytes = static_cast<std::byte*>(const_cast<void*>(data[i]));
+    segments.push_back({bytes, sizes[i]});
+  }
+  return segments;
+}
+
+// A device's transport moves what is in the device's reach: buffers that are not are announced to
+// it for the time of a call.
+class Reached {
+ public:
+  Reached(PoolCore& core, std::span<const LocalSegment> buffers) : core_(core) {
+    if (core.device() == nullptr) {
+      return;
+    }
+    error_ = closed();
+    core.run([&] {
+      error_ = Error();
+      for (const LocalSegment& buffer : buffers) {
+        const MutableSpan memory(buffer.data, buffer.size_bytes);
+        if (memory.empty() || core.device()->reaches(memory)) {
+          continue;
+        }
+        if (auto announced = core.client().transport().register_memory(memory); !announced) {
+          error_ = announced.error();
+          return;
+        }
+        announced_.push_back(memory);
+      }
+    });
+  }
+  ~Reached() {
+    if (!announced_.empty()) {
+      core_.run([&] {
+        for (const MutableSpan memory : announced_) {
+          core_.client().transport().deregister_memory(memory);
+        }
+      });
+    }
+  }
+  Reached(const Reached&) = delete;
+  Reached& operator=(const Reached&) = delete;
+  [[nodiscard]] const Error& error() const { return error_; }
+
+ private:
+  PoolCore& core_;
+  std::vector<MutableSpan> announced_;
+  Error error_;
+};
+
+Result<void> put_or_get(godbox_pool* pool, const godbox_names* names, const void* const* data,
+                        const std::size_t* sizes, godbox_status* statuses, bool is_put) {
+  if (pool == nullptr) {
+    return refused("pool: NULL");
+  }
+  const auto views = names_of(names);
+  if (!views) {
+    return views.error();
+  }
+  const auto segments = segments_of(names, data, sizes, statuses);
+  if (!segments) {
+    return segments.error();
+  }
+  std::vector<striping::PutItem> puts;
+  std::vector<striping::GetItem> gets;
+  for (std::size_t i = 0; i < views->size(); ++i) {
+    const std::span<const LocalSegment> piece(&(*segments)[i], 1);
+    if (is_put) {
+      puts.push_back({.name = (*views)[i], .data = piece});
+    } else {
+      gets.push_back({.name = (*views)[i], .into = piece});
+    }
+  }
+  const Reached reached(*pool->core, *segments);
+  if (reached.error().code != Errc::ok) {
+    return reached.error();
+  }
+  return answer_statuses(*pool, statuses, [&](auto on_done) {
+    is_put ? pool->core->client().submit_put(puts, on_done)
+           : pool->core->client().submit_get(gets, on_done);
+  });
+}
+
+}  // namespace
+
+}  // namespace godbox::c
+
+using godbox::Errc;
+using godbox::Error;
+using godbox::Result;
+using namespace godbox::c;
+
+extern "C" {
+
+godbox_status godbox_connect(const char* address, const godbox_options* options,
+                             godbox_pool** pool) {
+  return guarded([&]() -> Result<void> {
+    if (address == nullptr || pool == nullptr) {
+      return refused("address or pool: NULL");
+    }
+    *pool = nullptr;
+    const Result<godbox_options> given = options_of(options);
+    if (!given) {
+      return given.error();
+    }
+    auto core = PoolCore::open([&] { return open_pool(address, *given); });
+    if (!core) {
+      return core.error();
+    }
+    *pool = new godbox_pool{std::move(*core)};
+    return {};
+  });
+}
+
+void godbox_close(godbox_pool* pool) {
+  if (pool != nullptr) {
+    pool->core->close();
+    delete pool;
+  }
+}
+
+const char* godbox_device_name(const godbox_pool* pool) {
+  return pool == nullptr ? "" : pool->core->device_name().c_str();
+}
+
+const char* godbox_device_reason(const godbox_pool* pool) {
+  return pool == nullptr ? "" : pool->core->device_reason().c_str();
+}
+
+const char* godbox_data_path(const godbox_pool* pool) {
+  return pool == nullptr ? "" : pool->core->data_path().c_str();
+}
+
+godbox_status godbox_put(godbox_pool* pool, const godbox_names* names, const void* const* data,
+                         const size_t* sizes, godbox_status* statuses) {
+  return guarded([&] { return put_or_get(pool, names, data, sizes, statuses, true); });
+}
+
+godbox_status godbox_get(godbox_pool* pool, const godbox_names* names, void* const* data,
+                         const size_t* sizes, godbox_status* statuses) {
+  return guarded([&] { return put_or_get(pool, names, data, sizes, statuses, false); });
+}
+
+godbox_status godbox_lookup_prefix(godbox_pool* pool, const godbox_names* names, size_t* found) {
+  return guarded([&]() -> Result<void> {
+    if (pool == nullptr || found == nullptr) {
+      return refused("pool or found: NULL");
+    }
+    const auto views = names_of(names);
+    if (!views) {
+      return views.error();
+    }
+    struct Found {
+      std::size_t count = 0;
+      Error error{};
+    };
+    const Result<Found> answer = answer_of<Found>(*pool, [&](auto on_done) {
+      pool->core->client().submit_lookup(*views, true,
+                                         [on_done](const Result<godbox::striping::Lookup>& lookup) {
+                                           on_done(lookup ? Found{.count = lookup->objects.size()}
+                                                          : Found{.error = lookup.error()});
+                                         });
+    });
+    if (!answer) {
+      return answer.error();
+    }
+    if (answer->error.code != Errc::ok) {
+      return answer->error;
+    }
+    *found = answer->count;
+    return {};
+  });
+}
+
+godbox_status godbox_remove(godbox_pool* pool, const godbox_names* names, godbox_status* statuses) {
+  return guarded([&]() -> Result<void> {
+    if (pool == nullptr || statuses == nullptr) {
+      return refused("pool or statuses: NULL");
+    }
+    const auto views = names_of(names);
+    if (!views) {
+      return views.error();
+    }
+    return answer_statuses(*pool, statuses, [&](auto on_done) {
+      pool->core->client().submit_remove(*views, on_done);
+    });
+  });
+}
+
+}  // extern "C"
