@@ -558,7 +558,9 @@ Result<void> MappedMemory::back(DramOffset offset, SizeBytes size) {
   if (kind_ == Kind::memfd || kind_ == Kind::tmpfs) {
     make_huge(offset, size);
   }
-  const int error_number = allocate_or_punch(descriptor_, 0, offset.count(), size.count());
+  // A file that has shrunk is lost memory, and stays so.
+  const int error_number =
+      allocate_or_punch(descriptor_, FALLOC_FL_KEEP_SIZE, offset.count(), size.count());
   if (error_number != 0) {
     const Error error =
         memory_error("back", fmt::format("{} bytes of {}", size.count(), kind()), error_number);
