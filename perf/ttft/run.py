@@ -192,7 +192,7 @@ def measure(options: argparse.Namespace) -> dict:
     }
     with serve(options.program, pool_bytes, options.transport) as address, \
             Pool(options.library, address, device) as pool:
-        result["library_device"] = pool.device_name
+        result["library_device"], result["data_path"] = pool.device_name, pool.data_path
         for tokens in options.tokens:
             if time.perf_counter() - begin > options.budget:
                 result["not_run"].append({"tokens": tokens, "why": "the budget was used up"})
