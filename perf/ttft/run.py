@@ -64,6 +64,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--transport", default="local", choices=("local", "tcp"))
     parser.add_argument("--time-limit", type=float, default=60,
                         help="seconds after which one figure gets no further repeat")
+    parser.add_argument("--budget", type=float, default=3600,
+                        help="seconds after which no further length of prompt begins")
     parser.add_argument("--box", default="emfasys18", help="that the modelled figure is of")
     parser.add_argument("--host-link", type=float, default=50,
                         help="GB/s of the host's network link in the model (50: 400 Gb/s)")
@@ -173,34 +175,50 @@ def measure(options: argparse.Namespace) -> dict:
     say(f"{geometry.name}, {geometry.parameters / 1e9:.2f} G parameters on {device}, attention: "
         f"{decoder.attention_name}")
     kv_bytes = geometry.kv_bytes_per_token(torch.empty(0, dtype=dtype).element_size())
-    rows = []
     # All lengths are stored, once whole and perhaps once in groups of layers; a quarter is room.
     stored = sum(tokens * (2 if tokens <= options.capped_tokens else 1)
                  for tokens in options.tokens)
     pool_bytes = int(1.25 * kv_bytes * stored) + GIB
+    result = {
+        "schema": "godbox-ttft-1", "mode": "real", "device": describe(torch, device),
+        "torch": torch.__version__, "model": geometry.name, "parameters": geometry.parameters,
+        "dtype": options.dtype, "weights": "random", "attention": decoder.attention_name,
+        "transport": options.transport, "chunk": options.chunk,
+        "block_tokens": options.block_tokens, "object_tokens": options.object_tokens,
+        "seed": options.seed, "ceiling": ceiling,
+        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+                    "load_1min": os.getloadavg()[0]},
+        "not_run": [], "rows": [],
+    }
     with serve(options.program, pool_bytes, options.transport) as address, \
             Pool(options.library, address, device) as pool:
+        result["library_device"], result["data_path"] = pool.device_name, pool.data_path
         for tokens in options.tokens:
+            if time.perf_counter() - begin > options.budget:
+                result["not_run"].append({"tokens": tokens, "why": "the budget was used up"})
+                continue
             capped = options.capped_layers if tokens <= options.capped_tokens else 0
             plan = Plan(options.chunk, options.block_tokens, options.object_tokens, options.hits,
                         options.repeats, capped, options.seed, options.time_limit)
-            rows += Experiment(decoder, pool, plan, say).measure(tokens)
-        library_device = pool.device_name
-    model.add(rows, geometry.layers, options.box, rates[options.box], options.host_link,
-              ceiling["to_device_gb_per_s"] if device == "cuda" else None)
-    for row in rows:
-        row["problems"] = problems_of(row)
-    return {
-        "schema": "godbox-ttft-1", "mode": "real", "device": describe(torch, device),
-        "library_device": library_device, "torch": torch.__version__, "model": geometry.name,
-        "parameters": geometry.parameters, "dtype": options.dtype, "weights": "random",
-        "attention": decoder.attention_name, "transport": options.transport,
-        "chunk": options.chunk, "block_tokens": options.block_tokens,
-        "object_tokens": options.object_tokens, "seed": options.seed, "ceiling": ceiling,
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-                    "load_1min": os.getloadavg()[0]},
-        "seconds": time.perf_counter() - begin, "rows": rows,
-    }
+            rows = Experiment(decoder, pool, plan, say).measure(tokens)
+            model.add(rows, geometry.layers, options.box, rates[options.box], options.host_link,
+                      ceiling["to_device_gb_per_s"] if device == "cuda" else None)
+            for row in rows:
+                row["problems"] = problems_of(row)
+            result["rows"] += rows
+            result["seconds"] = time.perf_counter() - begin
+            write(options, result)  # so that a run that is cut short leaves what it had
+    if result["rows"]:
+        write(options, result)
+    return result
+
+
+def write(options: argparse.Namespace, result: dict) -> None:
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    if options.plot:
+        import plot
+        options.plot.write_text(plot.render(result))
 
 
 def print_table(result: dict) -> None:
@@ -228,15 +246,10 @@ def main() -> int:
         print(f"SKIP: PyTorch is not on this machine: {error}")
         return EXIT_SKIPPED
     result = measure(options)
-    text = json.dumps(result, indent=1, allow_nan=False)
-    if options.plot:
-        import plot
-        options.plot.write_text(plot.render(result))
     if options.json:
-        options.json.write_text(text + "\n")
         print_table(result)
     else:
-        print(text)
+        print(json.dumps(result, indent=1, allow_nan=False))
     return EXIT_WRONG if any(row["problems"] for row in result["rows"]) else 0
 
 

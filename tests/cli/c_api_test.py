@@ -269,6 +269,33 @@ class CApiTest(ProgramTest):
             self.assertEqual(load.wait(), [godbox.OK])
         self.assertEqual(cache.block(2), cache.block(1))
 
+    @unittest.skipUnless(os.environ.get("GODBOX_FAKE_CUDA"), "needs the fake CUDA driver")
+    def test_plain_buffers_reach_a_gpu_and_are_no_kv_cache_of_it(self):
+        # The loader looks for the driver where the process began to look.
+        script = """if True:
+            import ctypes, os, sys
+            import godbox
+            pool = godbox.Pool(sys.argv[1], device="cuda")
+            assert pool.data_path == "staged over tcp", pool.data_path
+            data = {str(size): os.urandom(size) for size in (1, 5000, 3 << 20)}
+            assert not any(pool.put(data).values())
+            assert pool.get({name: len(each) for name, each in data.items()}) == data
+            buffer = ctypes.create_string_buffer(131072)
+            try:
+                pool.kv_cache(layout="PBTHD", dtype="bf16", layers=1, blocks=16, block_tokens=16,
+                              heads=2, head_dim=64, tensors=[(ctypes.addressof(buffer), 131072)])
+            except godbox.Error as error:
+                print(pool.device_name, error)
+            pool.close()
+        """
+        environment = {**os.environ, "PYTHONPATH": godbox.__file__.rsplit("/", 1)[0],
+                       "LD_LIBRARY_PATH": os.environ["GODBOX_FAKE_CUDA"]}
+        result = subprocess.run([sys.executable, "-B", "-c", script, self.box.address],
+                                env=environment, capture_output=True, text=True, timeout=60)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("fake GPU", result.stdout)
+        self.assertIn("a tensor of 131072 bytes is not memory of fake GPU", result.stdout)
+
     def test_the_library_shows_its_own_symbols_alone(self):
         listed = subprocess.run(["nm", "-D", "--defined-only", os.environ["GODBOX_LIBRARY"]],
                                 capture_output=True, text=True, check=True).stdout

@@ -168,6 +168,13 @@ class StyleTest(TreeCase):
         self.write("lib/include/godbox/a.h", LICENCE + PROSE + "#ifndef GODBOX_A_H_\n#endif\n")
         self.assertEqual(check_style.check(self.root)[0], [])
 
+    def test_header_of_c(self):
+        text = LICENCE + PROSE + '#ifdef __cplusplus\nextern "C" {\n#endif\n'
+        self.write("bindings/c/include/godbox/a.h", text)
+        self.assertEqual(check_style.check(self.root)[0], [])
+        text = LICENCE + PROSE + "#ifdef __cplusplus_cli\n#endif\n"
+        self.assert_problem("bindings/c/include/godbox/b.h", text, "b.h:5: no #if")
+
     def test_long_function(self):
         head = LICENCE + "namespace a {\nclass B {\n  int f(int x,\n        int y) {\n"
         tail = "  }\n};\n}  // namespace a\n"

@@ -128,6 +128,13 @@ class RunTest(unittest.TestCase):
         row = gpu.judge(self.run_, options).rows[0]
         self.assertEqual((row["result"], row["value"]), (gpu.MISS, 1))
 
+    def test_the_driver_of_the_tests_is_no_gpu(self):
+        options = types.SimpleNamespace(device="cuda")
+        for name, expected in (("NVIDIA H200, driver 12.8", True),
+                               ("fake GPU (kernels on the CPU), driver 13.0", False)):
+            bench = {"rows": [{"device": name}]}
+            self.assertEqual(gpu.is_real_gpu(options, bench), expected, name)
+
     def test_results_are_apart_from_what_is_said_beside_them(self):
         script = 'echo "busy" >&2; echo \'{"rows": [1]}\''
         self.assertTrue(self.run_.step("bench", 10, ["sh", "-c", script], result="bench.json"))

@@ -3,6 +3,7 @@
 #include <godbox/driver/open_device.h>
 
 #include <chrono>
+#include <cstring>
 #include <future>
 
 namespace godbox::c {
@@ -96,46 +97,67 @@ Result<std::vector<LocalSegment>> segments_of(const godbox_names* names, const v
   return segments;
 }
 
-// A device's transport moves what is in the device's reach: buffers that are not are announced to
-// it for the time of a call.
-class Reached {
+// A device's transport moves what is in the device's reach: buffers that are not go through pinned
+// memory, for the time of a call. (Pinning them where they are fails where two share a page.)
+class Bounce {
  public:
-  Reached(PoolCore& core, std::span<const LocalSegment> buffers) : core_(core) {
+  Bounce(PoolCore& core, std::span<LocalSegment> buffers) : core_(core) {
     if (core.device() == nullptr) {
       return;
     }
     error_ = closed();
     core.run([&] {
       error_ = Error();
-      for (const LocalSegment& buffer : buffers) {
-        const MutableSpan memory(buffer.data, buffer.size_bytes);
-        if (memory.empty() || core.device()->reaches(memory)) {
-          continue;
+      std::uint64_t total = 0;
+      for (LocalSegment& buffer : buffers) {
+        if (buffer.size_bytes > 0 && !core.device()->reaches({buffer.data, buffer.size_bytes})) {
+          total += buffer.size_bytes;
+          bounced_.push_back({.own = buffer.data, .segment = &buffer});
         }
-        if (auto announced = core.client().transport().register_memory(memory); !announced) {
-          error_ = announced.error();
-          return;
-        }
-        announced_.push_back(memory);
       }
+      if (total == 0) {
+        return;
+      }
+      const Result<MutableSpan> staging = core.device()->allocate_staging(SizeBytes(total));
+      if (!staging) {
+        error_ = staging.error();
+        return;
+      }
+      staging_ = *staging;
     });
-  }
-  ~Reached() {
-    if (!announced_.empty()) {
-      core_.run([&] {
-        for (const MutableSpan memory : announced_) {
-          core_.client().transport().deregister_memory(memory);
-        }
-      });
+    std::byte* at = staging_.data();
+    for (const Bounced& each : bounced_) {
+      each.segment->data = at;
+      at += each.segment->size_bytes;
     }
   }
-  Reached(const Reached&) = delete;
-  Reached& operator=(const Reached&) = delete;
+  ~Bounce() {
+    if (!staging_.empty()) {
+      core_.run([&] { core_.device()->release_staging(staging_); });
+    }
+  }
+  Bounce(const Bounce&) = delete;
+  Bounce& operator=(const Bounce&) = delete;
   [[nodiscard]] const Error& error() const { return error_; }
+  void copy_in() const {
+    for (const Bounced& each : bounced_) {
+      std::memcpy(each.segment->data, each.own, each.segment->size_bytes);
+    }
+  }
+  void copy_out() const {
+    for (const Bounced& each : bounced_) {
+      std::memcpy(each.own, each.segment->data, each.segment->size_bytes);
+    }
+  }
 
  private:
+  struct Bounced {
+    std::byte* own = nullptr;
+    LocalSegment* segment = nullptr;
+  };
   PoolCore& core_;
-  std::vector<MutableSpan> announced_;
+  std::vector<Bounced> bounced_;
+  MutableSpan staging_;
   Error error_;
 };
 
@@ -148,9 +170,16 @@ Result<void> put_or_get(godbox_pool* pool, const godbox_names* names, const void
   if (!views) {
     return views.error();
   }
-  const auto segments = segments_of(names, data, sizes, statuses);
+  auto segments = segments_of(names, data, sizes, statuses);
   if (!segments) {
     return segments.error();
+  }
+  const Bounce bounce(*pool->core, *segments);
+  if (bounce.error().code != Errc::ok) {
+    return bounce.error();
+  }
+  if (is_put) {
+    bounce.copy_in();
   }
   std::vector<striping::PutItem> puts;
   std::vector<striping::GetItem> gets;
@@ -162,14 +191,14 @@ Result<void> put_or_get(godbox_pool* pool, const godbox_names* names, const void
       gets.push_back({.name = (*views)[i], .into = piece});
     }
   }
-  const Reached reached(*pool->core, *segments);
-  if (reached.error().code != Errc::ok) {
-    return reached.error();
-  }
-  return answer_statuses(*pool, statuses, [&](auto on_done) {
+  Result<void> done = answer_statuses(*pool, statuses, [&](auto on_done) {
     is_put ? pool->core->client().submit_put(puts, on_done)
            : pool->core->client().submit_get(gets, on_done);
   });
+  if (done && !is_put) {
+    bounce.copy_out();
+  }
+  return done;
 }
 
 }  // namespace

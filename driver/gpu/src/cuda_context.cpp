@@ -31,32 +31,25 @@ CudaQueueResources::~CudaQueueResources() {
 Result<void> CudaQueueResources::make(std::size_t tile_count, std::size_t event_count) {
   const CudaDriver& driver = context_.driver();
   const CudaContext::Current current(context_);
-  const auto fail = [&](const char* call, CUresult result, Errc if_full) -> Error {
-    if (result == CUDA_ERROR_OUT_OF_MEMORY) {
-      return {if_full, "a queue's own memory: " + driver.describe(call, result)};
-    }
-    (void)context_.code_of(call, result);
-    return context_.is_lost() ? context_.lost() : Error(if_full, driver.describe(call, result));
-  };
   const std::size_t tiles_bytes = tile_count * sizeof(kernels::MoveTile);
   void* pinned = nullptr;
   CUresult result = driver.cuMemHostAlloc(&pinned, tiles_bytes + tile_count * sizeof(std::uint32_t),
                                           CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
   if (result != CUDA_SUCCESS) {
-    return fail("cuMemHostAlloc", result, Errc::limit_exceeded);
+    return context_.failure("cuMemHostAlloc", result, Errc::limit_exceeded);
   }
   tiles = static_cast<kernels::MoveTile*>(pinned);
   parts = reinterpret_cast<std::uint32_t*>(static_cast<std::byte*>(pinned) + tiles_bytes);
   result = driver.cuMemAlloc(&device_tiles, tiles_bytes);
   if (result != CUDA_SUCCESS) {
-    return fail("cuMemAlloc", result, Errc::device_memory_full);
+    return context_.failure("cuMemAlloc", result, Errc::device_memory_full);
   }
   events.reserve(event_count);
   while (events.size() < event_count) {
     CUevent event = nullptr;
     result = driver.cuEventCreate(&event, CU_EVENT_DISABLE_TIMING);
     if (result != CUDA_SUCCESS) {
-      return fail("cuEventCreate", result, Errc::device_memory_full);
+      return context_.failure("cuEventCreate", result, Errc::device_memory_full);
     }
     events.push_back(event);
   }
@@ -197,12 +190,33 @@ Errc CudaContext::code_of(const char* call, CUresult result) const {
     return Errc::invalid_argument;
   }
   // Most others end the context; after the rest nobody knows what was queued.
+  set_lost(call, result);
+  return Errc::device_lost;
+}
+
+Error CudaContext::failure(const char* call, CUresult result, Errc otherwise) const {
+  std::size_t free_bytes = 0, total_bytes = 0;
+  const bool stands = driver_.cuMemGetInfo(&free_bytes, &total_bytes) == CUDA_SUCCESS;
+  if (!stands) {
+    set_lost(call, result);
+  }
+  if (is_lost()) {
+    return lost();
+  }
+  std::string detail = driver_.describe(call, result);
+  if (otherwise == Errc::device_memory_full) {
+    detail += "; " + std::to_string(free_bytes) + " of " + std::to_string(total_bytes) +
+              " bytes are free on " + name_;
+  }
+  return {otherwise, detail};
+}
+
+void CudaContext::set_lost(const char* call, CUresult result) const {
   const std::lock_guard lock(mutex_);
   if (!is_lost_.load(std::memory_order_relaxed)) {
     lost_why_ = driver_.describe(call, result);
     is_lost_.store(true, std::memory_order_release);
   }
-  return Errc::device_lost;
 }
 
 Result<std::unique_ptr<CudaQueueResources>> CudaContext::take_resources(std::size_t tile_count,

@@ -93,12 +93,17 @@ class CudaContext {
   // Errc::ok, invalid_argument (what was passed is wrong), or device_lost, from now on for all
   // calls.
   [[nodiscard]] Errc code_of(const char* call, CUresult result) const;
+  // For calls that give a queue no work: `otherwise` with what the driver said, unless the context
+  // has ended, which it then says to each call.
+  [[nodiscard]] Error failure(const char* call, CUresult result, Errc otherwise) const;
 
   [[nodiscard]] Result<std::unique_ptr<CudaQueueResources>> take_resources(std::size_t tile_count,
                                                                            std::size_t event_count);
   void give_back(std::unique_ptr<CudaQueueResources> resources);
 
  private:
+  void set_lost(const char* call, CUresult result) const;
+
   // 256 warps with 2 KiB each under way: 512 KiB, where a bus of 64 GB/s and 2 us needs 128.
   static constexpr unsigned kBlocksOverBusMax = 32;
 

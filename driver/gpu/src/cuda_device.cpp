@@ -103,21 +103,12 @@ void CudaDevice::forget(MutableSpan memory, Ranges& from) {
   from.erase(found);
 }
 
-// Too much, for both answers that CUDA has for it: of memory, and of any number of bytes.
 Error CudaDevice::full(Errc code, const char* call, CUresult result, SizeBytes size) const {
-  if (result == CUDA_ERROR_OUT_OF_MEMORY || result == CUDA_ERROR_INVALID_VALUE) {
-    std::size_t free_bytes = 0, total_bytes = 0;
-    std::string detail = std::to_string(size.count()) + " bytes were asked for: ";
-    detail += driver_.describe(call, result);
-    if (code == Errc::device_memory_full &&
-        driver_.cuMemGetInfo(&free_bytes, &total_bytes) == CUDA_SUCCESS) {
-      detail += "; " + std::to_string(free_bytes) + " of " + std::to_string(total_bytes) +
-                " bytes are free on " + context_->name();
-    }
-    return {code, detail};
+  Error error = context_->failure(call, result, code);
+  if (error.code == code) {
+    error.detail = std::to_string(size.count()) + " bytes were asked for: " + error.detail;
   }
-  (void)context_->code_of(call, result);
-  return context_->is_lost() ? context_->lost() : Error(code, driver_.describe(call, result));
+  return error;
 }
 
 Result<MutableSpan> CudaDevice::allocate(SizeBytes size) {
@@ -196,25 +187,17 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
   }
   const CudaContext::Current current(*context_);
   const CUresult result = register_pages(memory);
-  const std::string detail = std::to_string(memory.size()) + " bytes of host memory: " +
-                             driver_.describe("cuMemHostRegister", result);
-  switch (result) {
-    case CUDA_SUCCESS:
-      (void)remember(memory.data(), SizeBytes(memory.size()), registered_);
-      return {};
-    case CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED:
-      return Error(Errc::invalid_argument, detail);
-    case CUDA_ERROR_OUT_OF_MEMORY:
-      return Error(Errc::limit_exceeded, detail);
-    case CUDA_ERROR_INVALID_VALUE:
-    case CUDA_ERROR_OPERATING_SYSTEM:
-    case CUDA_ERROR_NOT_PERMITTED:
-    case CUDA_ERROR_NOT_SUPPORTED:
-      return Error(Errc::unsupported, detail);
-    default:
-      (void)context_->code_of("cuMemHostRegister", result);
-      return context_->lost();
+  if (result == CUDA_SUCCESS) {
+    (void)remember(memory.data(), SizeBytes(memory.size()), registered_);
+    return {};
   }
+  Errc code = Errc::unsupported;
+  if (result == CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED) {
+    code = Errc::invalid_argument;
+  } else if (result == CUDA_ERROR_OUT_OF_MEMORY) {
+    code = Errc::limit_exceeded;
+  }
+  return full(code, "cuMemHostRegister", result, SizeBytes(memory.size()));
 }
 
 void CudaDevice::unregister_host(MutableSpan memory) {
@@ -290,12 +273,7 @@ Result<DmaBuf> CudaDevice::export_dma_buf(ConstSpan memory) const {
   if (result == CUDA_SUCCESS) {
     return DmaBuf(descriptor, SizeBytes(address(memory.data()) - begin));
   }
-  const std::string detail = driver_.describe("cuMemGetHandleForAddressRange", result);
-  if (result == CUDA_ERROR_NOT_SUPPORTED || result == CUDA_ERROR_INVALID_VALUE) {
-    return Error(Errc::unsupported, context_->name() + " exports no dma-buf here: " + detail);
-  }
-  (void)context_->code_of("cuMemGetHandleForAddressRange", result);
-  return context_->is_lost() ? context_->lost() : Error(Errc::unsupported, detail);
+  return context_->failure("cuMemGetHandleForAddressRange", result, Errc::unsupported);
 }
 
 // A device that computes another CRC than it should does not work. And what the driver does when a

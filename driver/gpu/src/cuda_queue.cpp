@@ -28,11 +28,8 @@ Result<std::unique_ptr<DeviceEvent>> CudaEvent::make(std::shared_ptr<CudaContext
   const CudaContext::Current current(*context);
   CUevent event = nullptr;
   const CUresult result = context->driver().cuEventCreate(&event, CU_EVENT_DISABLE_TIMING);
-  if (result == CUDA_ERROR_OUT_OF_MEMORY) {
-    return Error(Errc::device_memory_full, context->driver().describe("cuEventCreate", result));
-  }
-  if (context->code_of("cuEventCreate", result) != Errc::ok) {
-    return context->is_lost() ? context->lost() : Error(Errc::invalid_argument);
+  if (result != CUDA_SUCCESS) {
+    return context->failure("cuEventCreate", result, Errc::device_memory_full);
   }
   return std::unique_ptr<DeviceEvent>(std::make_unique<CudaEvent>(std::move(context), event));
 }
@@ -72,11 +69,7 @@ Result<std::unique_ptr<DeviceQueue>> CudaQueue::make(std::shared_ptr<CudaContext
   const CUresult result = context->driver().cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING);
   if (result != CUDA_SUCCESS) {
     context->give_back(std::move(*resources));
-    if (result == CUDA_ERROR_OUT_OF_MEMORY) {
-      return Error(Errc::device_memory_full, context->driver().describe("cuStreamCreate", result));
-    }
-    (void)context->code_of("cuStreamCreate", result);
-    return context->is_lost() ? context->lost() : Error(Errc::invalid_argument);
+    return context->failure("cuStreamCreate", result, Errc::device_memory_full);
   }
   return std::unique_ptr<DeviceQueue>(
       std::make_unique<CudaQueue>(std::move(context), std::move(*resources), stream));

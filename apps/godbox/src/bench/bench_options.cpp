@@ -31,6 +31,8 @@ constexpr std::uint32_t kPiecesMax = 1U << 20U;
 const std::vector<std::string> kWorkloads{
     "block",  "page",    "lookup", "one-channel", "scaling",    "remote-page", "scatter",
     "layers", "session", "mixed",  "odd-sizes",   "port-fault", "incast"};
+// Those behind them.
+constexpr std::array<std::string_view, 2> kDeviceWorkloads{"device-kernel", "device-pages"};
 const std::vector<std::string> kTransports{"local", "tcp"};
 const std::vector<std::string> kOps{"read", "write"};
 const std::vector<std::string> kCrc{"on", "off"};
@@ -254,6 +256,9 @@ void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
       one.hosts = plan.hosts;
       plan.cases.push_back(one);
       return;
+    case Workload::device_kernel:
+    case Workload::device_pages:
+      return;  // of a DevicePlan
   }
 }
 
@@ -326,7 +331,9 @@ Result<void> apply_amounts(const BenchOptions& options, BenchPlan& plan) {
 }  // namespace
 
 std::string_view to_string(Workload workload) {
-  return kWorkloads[static_cast<std::size_t>(workload)];
+  const auto index = static_cast<std::size_t>(workload);
+  return index < kWorkloads.size() ? std::string_view(kWorkloads[index])
+                                   : kDeviceWorkloads.at(index - kWorkloads.size());
 }
 
 std::string_view to_string(WorkOp op) { return op == WorkOp::read ? "read" : "write"; }
@@ -438,6 +445,14 @@ void add_amounts(CLI::App& command, BenchOptions& options) {
   command.add_flag("--json", options.json, "Print one JSON object (docs/bench.md)");
 }
 
+void add_device_options(CLI::App& command, BenchOptions& options) {
+  command.add_option("--device", options.device,
+                     "auto, host or cuda: pages of a paged KV cache in its memory, and the pool; "
+                     "cuda where there is none is an error, auto says what it took");
+  command.add_option("--models", options.models, "--device: whose geometry the pages have; a list")
+      ->default_str("llama-3.1-70b,llama-3.1-8b,deepseek-v3");
+}
+
 void add_target_options(CLI::App& command, BenchOptions& options) {
   command
       .add_option("--target", options.target,
@@ -475,6 +490,7 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
       ->default_str("on");
   add_box_axes(command, options);
   add_target_options(command, options);
+  add_device_options(command, options);
   add_amounts(command, options);
 }
 

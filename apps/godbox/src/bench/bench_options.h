@@ -28,9 +28,12 @@ enum class Workload : std::uint8_t {
   mixed,
   odd_sizes,
   port_fault,
-  incast
+  incast,
+  // Of --device; --workload does not take them.
+  device_kernel,
+  device_pages
 };
-inline constexpr std::size_t kWorkloadCount = 13;
+inline constexpr std::size_t kWorkloadCount = 13;  // of --workload
 [[nodiscard]] std::string_view to_string(Workload workload);
 [[nodiscard]] std::string_view to_string(WorkOp op);
 
@@ -64,6 +67,8 @@ struct BenchOptions {
   std::optional<std::string> dax_coherence;  // coherent
   std::optional<std::string> numa_nodes;
   std::optional<double> time_limit_s;
+  std::string device;                 // auto, host, cuda; empty: none
+  std::optional<std::string> models;  // --device: llama-3.1-70b,llama-3.1-8b,deepseek-v3
   std::uint64_t seed = 1;
   bool verify = false;
   bool quick = false;

@@ -46,7 +46,8 @@ boost::json::array moved_since_first(const std::vector<Sample>& samples,
 }  // namespace
 
 struct Timeline::Impl {
-  explicit Impl(emulator::Box& of) : box(of), begin(std::chrono::steady_clock::now()) {
+  Impl(emulator::Box& of, std::chrono::milliseconds every)
+      : box(of), begin(std::chrono::steady_clock::now()), period(every) {
     take();
     sampler = std::jthread([this](const std::stop_token& stop) { sample_until(stop); });
   }
@@ -78,14 +79,15 @@ struct Timeline::Impl {
 
   emulator::Box& box;
   std::chrono::steady_clock::time_point begin;
-  std::chrono::milliseconds period = kPeriod;
+  std::chrono::milliseconds period;
   std::vector<Sample> samples;
   std::mutex mutex;
   std::condition_variable_any wake;
   std::jthread sampler;  // last: it uses all of the above
 };
 
-Timeline::Timeline(emulator::Box& box) : impl_(std::make_unique<Impl>(box)) {}
+Timeline::Timeline(emulator::Box& box, std::chrono::milliseconds period)
+    : impl_(std::make_unique<Impl>(box, period)) {}
 Timeline::~Timeline() = default;
 
 boost::json::object Timeline::finish() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The bytes on each DRAM channel and Ethernet port over time, as the box counts them, while a row
-// is measured. A thread of its own looks every kPeriod, and from a bound on twice as rarely, so
+// is measured. A thread of its own looks every `period`, and from a bound on twice as rarely, so
 // that a timeline of any length has at most kSamplesMax samples. Thread-safety: one thread starts
 // and ends it. Ownership: the box outlives it. Units: milliseconds, bytes.
 #pragma once
@@ -20,7 +20,7 @@ class Timeline {
   static constexpr std::chrono::milliseconds kPeriod{20};
   static constexpr std::size_t kSamplesMax = 160;
 
-  explicit Timeline(emulator::Box& box);
+  explicit Timeline(emulator::Box& box, std::chrono::milliseconds period = kPeriod);
   ~Timeline();
   Timeline(const Timeline&) = delete;
   Timeline& operator=(const Timeline&) = delete;

@@ -106,6 +106,7 @@ struct Rig::Impl {
     with.lane_reply_timeout = kPatience;
     with.lanes_per_eth_port = options.lanes_per_eth_port;
     with.copy_threads = options.copy_threads;
+    with.device = options.device;
     // What claims TCP uses nothing else: sessions and lookups go through an Ethernet port too.
     const std::string address = options.transport == TransportKind::local
                                     ? "local:" + server->control_address().host
@@ -136,6 +137,7 @@ Result<std::unique_ptr<Rig>> Rig::start(emulator::BoxConfig config,
 }
 
 emulator::Box& Rig::box() { return impl_->server->box(); }
+const std::string& Rig::data_path() const { return impl_->connection->data_path(); }
 striping::Client& Rig::client() { return impl_->connection->client(); }
 std::uint32_t Rig::server_threads() const {
   return static_cast<std::uint32_t>(impl_->server->thread_count());

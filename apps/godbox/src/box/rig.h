@@ -12,6 +12,7 @@
 #include <godbox/striping/client.h>
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct RigClientOptions {
   std::uint32_t lanes_per_eth_port = 1;
   std::size_t copy_threads = 1;  // local
   bool crc = true;
+  DeviceOptions device{};  // whose memory calls use, if any
 };
 
 class Rig {
@@ -40,6 +42,8 @@ class Rig {
   [[nodiscard]] striping::Client& client();
   [[nodiscard]] const Clock& clock() const;
   [[nodiscard]] const std::vector<StreamAddress>& eth_port_addresses() const;
+  // Which way the client's bytes take: Connection::data_path().
+  [[nodiscard]] const std::string& data_path() const;
   // Of the box: as configured, at most one per Ethernet port.
   [[nodiscard]] std::uint32_t server_threads() const;
   // One more client, with a network of its own: for the thread that asks. From any thread.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/bench_options.h"
+#include "bench/device_options.h"
+#include "bench/device_workload.h"
 #include "bench/environment.h"
 #include "bench/suite.h"
 #include "bench/target_workload.h"
@@ -43,6 +45,7 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox bench --workload incast                                 8 hosts, one hot block
   godbox bench --target dax --working-set 64MiB                  striped over all of /dev/dax*
   godbox bench --target numa --numa-nodes 1-18                   the same over NUMA nodes
+  godbox bench --device auto                      pages in a GPU's memory, if there is one
   godbox bench --quick --json                                    64 MiB: does it work?
   godbox bench --suite quick --report suite.html                 all workloads, and plots of them
   godbox bench report result.json --output result.html           plots of what --json printed
@@ -120,6 +123,8 @@ Result<Rows> run_case(Environment& environment, const BenchCase& subject) {
     case Workload::block:
     case Workload::page:
     case Workload::scaling:
+    case Workload::device_kernel:
+    case Workload::device_pages:
       break;
   }
   return run_block_case(environment, subject);
@@ -187,6 +192,7 @@ void print_table(const Rows& rows, const Machine& machine) {
     boost::json::object extra = row.extra;
     extra.erase("timeline");  // no reading for people: that is what the report is for
     extra.erase("layer_done_us");
+    extra.erase("device_timeline");
     if (!extra.empty()) {
       fmt::print("{} {}: {}\n", to_string(row.subject.workload), to_string(row.op),
                  boost::json::serialize(extra));
@@ -195,6 +201,14 @@ void print_table(const Rows& rows, const Machine& machine) {
 }
 
 Result<Rows> measure_one(const BenchOptions& options) {
+  const Result<bool> is_device = is_device_bench(options);
+  if (!is_device) {
+    return is_device.error();
+  }
+  if (*is_device) {
+    const Result<DevicePlan> plan = make_device_plan(options);
+    return plan ? run_device_bench(*plan) : plan.error();
+  }
   const Result<bool> is_target = is_target_bench(options);
   if (!is_target) {
     return is_target.error();

@@ -109,8 +109,8 @@ std::string render_report(const ResultDocument& document) {
   const std::vector<ResultRow> rows = document.rows();
   const std::string body =
       header(document, rows) + "<main>\n" + scaling_section(rows) + efficiency_section(rows) +
-      latency_section(rows) + timeline_section(rows) + workload_section(rows) +
-      not_run_section(document) + all_rows_section(rows) + "</main>\n" +
+      latency_section(rows) + timeline_section(rows) + device_section(rows) +
+      workload_section(rows) + not_run_section(document) + all_rows_section(rows) + "</main>\n" +
       fmt::format(
           "<footer>Made by godbox {} from one document of results; nothing in this page "
           "comes from elsewhere.</footer>",

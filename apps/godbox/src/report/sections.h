@@ -22,6 +22,8 @@ using ResultRows = std::span<const ResultRow>;
 [[nodiscard]] std::string timeline_section(ResultRows rows);
 // Measured over its ceiling.
 [[nodiscard]] std::string efficiency_section(ResultRows rows);
+// Pages in a device's memory: kernels and the pool beside their ceilings, and what ran when.
+[[nodiscard]] std::string device_section(ResultRows rows);
 // What the other workloads are about: pieces, layers, sessions, neighbours, lookups.
 [[nodiscard]] std::string workload_section(ResultRows rows);
 // Every row with every field that it has.

@@ -315,4 +315,35 @@ std::string render(const HeatMap& map) {
                      number(most), escaped_markup(map.unit));
 }
 
+std::string render(const SpanPlot& plot) {
+  constexpr double kNamesEnd = 130;
+  constexpr double kStep = 22;
+  constexpr double kSpanHeight = 14;
+  if (plot.rows.empty() || plot.spans.empty()) {
+    return "";
+  }
+  double last = 0;
+  for (const Span& span : plot.spans) {
+    last = std::max(last, span.end);
+  }
+  const double height = kTop + kStep * static_cast<double>(plot.rows.size()) + kBottom;
+  const Axis axis{.title = plot.x_title};
+  const Scale x(axis, 0, last, kNamesEnd, kWidth - kRight);
+  std::string out = open_svg(plot.label, height);
+  add_x_axis(out, x, axis, height);
+  for (std::size_t row = 0; row < plot.rows.size(); ++row) {
+    const double y = kTop + kStep * static_cast<double>(row);
+    out += text_at(kNamesEnd - 7, y + kStep / 2 + 4, "end", plot.rows[row]);
+  }
+  for (const Span& span : plot.spans) {
+    const double y = kTop + kStep * static_cast<double>(span.row) + (kStep - kSpanHeight) / 2;
+    out += fmt::format(
+        "<rect class=\"bar s{}\" x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" "
+        "height=\"{:g}\"><title>{}</title></rect>\n",
+        span.colour % kColours, x(span.begin), y, std::max(x(span.end) - x(span.begin), 0.6),
+        kSpanHeight, escaped(span.text));
+  }
+  return out + "</svg>\n";
+}
+
 }  // namespace godbox::app::svg

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Plots as inline SVG: lines, horizontal bars, heat maps. Colours are classes of the page's style
-// sheet, so that they follow its light or dark theme; every mark has a <title>, which a browser
-// shows where the mouse is, and every plot a label for who cannot see it. Pure. Units: of the data,
-// named by the axes' titles.
+// Plots as inline SVG: lines, horizontal bars, heat maps, spans. Colours are classes of the page's
+// style sheet, so that they follow its light or dark theme; every mark has a <title>, which a
+// browser shows where the mouse is, and every plot a label for who cannot see it. Pure. Units: of
+// the data, named by the axes' titles.
 #pragma once
 
 #include <string>
@@ -73,6 +73,22 @@ struct HeatMap {
   std::vector<std::vector<double>> values;
 };
 [[nodiscard]] std::string render(const HeatMap& map);
+
+// What was at work when: a row for each lane, spans from begin to end on it.
+struct Span {
+  std::size_t row = 0;
+  double begin = 0;
+  double end = 0;  // begin: a mark
+  int colour = 0;
+  std::string text;  // where the mouse is
+};
+struct SpanPlot {
+  std::string label;
+  std::string x_title;
+  std::vector<std::string> rows;
+  std::vector<Span> spans;
+};
+[[nodiscard]] std::string render(const SpanPlot& plot);
 
 // Round numbers over a range, at most about `count`.
 [[nodiscard]] std::vector<Tick> round_ticks(double low, double high, int count);

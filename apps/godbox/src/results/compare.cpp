@@ -22,7 +22,7 @@ struct SubjectField {
   std::string_view field;
   std::string_view unit;
 };
-constexpr std::array<SubjectField, 22> kSubject{{{"channels", "channels"},
+constexpr std::array<SubjectField, 26> kSubject{{{"channels", "channels"},
                                                  {"ports", "ports"},
                                                  {"lanes", "lanes"},
                                                  {"depth", "deep"},
@@ -41,6 +41,10 @@ constexpr std::array<SubjectField, 22> kSubject{{{"channels", "channels"},
                                                  {"class", ""},
                                                  {"box", ""},
                                                  {"target", ""},
+                                                 {"device", "on"},
+                                                 {"model", ""},
+                                                 {"layout", ""},
+                                                 {"path", ""},
                                                  {"fault", ""},
                                                  {"phase", ""},
                                                  {"seed", "as seed"}}};

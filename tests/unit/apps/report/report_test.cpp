@@ -83,11 +83,30 @@ TEST_CASE("odd documents make a report without plots, not a failure", "[unit]") 
         R"({"workload": "block", "timeline": {"t_ms": [1, 2], "channel_bytes": [[], 3]}})",
         R"({"workload": "page", "op": "read", "depth": 1, "latency_us_at_percent": [[1], 2]})",
         R"({"workload": "remote-page", "of_ping_pong_p50": 2})",
+        R"({"workload": "device-pages", "efficiency": 0.5, "device_timeline": {}})",
+        R"({"workload": "device-pages", "op": "read", "device_timeline":
+            {"spans": [[], 1, ["kernel"], ["copy", null, "x"]], "layers_ms": [null]}})",
+        R"({"workload": "device-kernel", "crc": 3, "efficiency": 1e300})",
         R"({"workload": "session", "kind": "modelled", "box": "x", "modelled_seconds": 0})",
         R"({"workload": "scaling", "sweep": "channels", "efficiency": 1e300})"}) {
     INFO(row);
     CHECK_THAT(report_of(row), ContainsSubstring("</html>"));
   }
+}
+
+TEST_CASE("a device's kernels, copies and layers each have a row over time", "[unit]") {
+  const std::string html = report_of(
+      R"row({"workload": "device-pages", "op": "read", "transport": "tcp", "kind": "real",
+          "model": "llama-3.1-70b", "device": "host memory (no GPU)", "path": "staged over tcp",
+          "crc": true, "efficiency": 0.93, "gb_per_s_median": 40, "ceiling_gb_per_s": 43,
+          "device_timeline": {"layers_ms": [0.4, 0.9], "spans": [["copy", 0, 0, 0.2, 4096],
+              ["kernel", 0, 0.2, 0.3, 4096], ["copy", 1, 0.1, 0.5, 4096]]}})row");
+  CHECK_THAT(html, ContainsSubstring("data-plot=\"device-timeline-0\""));
+  for (const char* row : {"queue 0, copy", "queue 0, kernel", "queue 1, copy", "layers in place"}) {
+    CHECK_THAT(html, ContainsSubstring(row));
+  }
+  CHECK_THAT(html, ContainsSubstring("host memory (no GPU)"));
+  CHECK_THAT(html, ContainsSubstring("layer 1 in place at 0.900 ms"));
 }
 
 TEST_CASE("ticks are round and inside of their range", "[unit]") {
