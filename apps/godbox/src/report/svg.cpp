@@ -341,7 +341,7 @@ std::string render(const SpanPlot& plot) {
         "<rect class=\"bar s{}\" x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" "
         "height=\"{:g}\"><title>{}</title></rect>\n",
         span.colour % kColours, x(span.begin), y, std::max(x(span.end) - x(span.begin), 0.6),
-        kSpanHeight, escaped(span.text));
+        kSpanHeight, escaped_markup(span.text));
   }
   return out + "</svg>\n";
 }
