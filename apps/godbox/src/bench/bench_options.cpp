@@ -448,7 +448,7 @@ void add_amounts(CLI::App& command, BenchOptions& options) {
 void add_device_options(CLI::App& command, BenchOptions& options) {
   command.add_option("--device", options.device,
                      "auto, host or cuda: pages of a paged KV cache in its memory, and the pool; "
-                     "cuda where there is none is an error, auto says what it took");
+                     "auto says what it took");
   command.add_option("--models", options.models, "--device: whose geometry the pages have; a list")
       ->default_str("llama-3.1-70b,llama-3.1-8b,deepseek-v3");
 }
