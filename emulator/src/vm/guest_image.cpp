@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cache_folder.h"
 #include <godbox/emulator/vm/guest_image.h>
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 namespace godbox::emulator::vm {
 namespace {
-
-std::string environment(const char* name) {
-  const char* const value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets it
-  return value == nullptr ? std::string() : std::string(value);
-}
 
 constexpr std::string_view kReleaseKey = "kernel ";
 
@@ -30,17 +25,7 @@ std::string read_release(const std::string& version_file) {
 
 }  // namespace
 
-std::string default_guest_image_folder() {
-  if (std::string folder = environment("GODBOX_GUEST_IMAGE"); !folder.empty()) {
-    return folder;
-  }
-  std::string cache = environment("XDG_CACHE_HOME");
-  if (cache.empty()) {
-    const std::string home = environment("HOME");
-    cache = (home.empty() ? "/tmp" : home) + "/.cache";
-  }
-  return cache + "/godbox/guest";
-}
+std::string default_guest_image_folder() { return cache_folder("GODBOX_GUEST_IMAGE", "guest"); }
 
 Result<GuestImage> find_guest_image(std::string folder) {
   if (folder.empty()) {

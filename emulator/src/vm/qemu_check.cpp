@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cache_folder.h"
 #include "child_process.h"
+#include <godbox/emulator/vm/qemu_program.h>
 #include <godbox/emulator/vm/virtual_machine.h>
 
 #include <fmt/format.h>
@@ -10,6 +12,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 
 namespace godbox::emulator::vm {
 namespace {
@@ -58,31 +61,80 @@ Result<std::string> output_of(const std::vector<std::string>& arguments) {
   return Error(Errc::deadline_exceeded, arguments.front() + " does not answer");
 }
 
-}  // namespace
+// A property that only the patches give.
+constexpr std::string_view kPatchedProperty = "volatile-memdev-granularity=";
 
-Result<void> check_qemu(const std::string& program) {
-  const Result<std::string> version = output_of({program, "--version"});
-  if (!version) {
-    return Error(version.error().code, fmt::format("{} ({})", version.error().detail, kHowToGet));
-  }
+struct Version {
   int major = 0;
   int minor = 0;
+  int micro = 0;
+};
+
+Result<Version> version_of(const std::string& program) {
+  const Result<std::string> text = output_of({program, "--version"});
+  if (!text) {
+    return Error(text.error().code, fmt::format("{} ({})", text.error().detail, kHowToGet));
+  }
+  Version version;
   constexpr std::string_view kBefore = "QEMU emulator version ";
-  const std::size_t at = version->find(kBefore);
-  if (at == std::string::npos ||
-      std::sscanf(version->c_str() + at + kBefore.size(), "%d.%d", &major, &minor) != 2) {
+  const std::size_t at = text->find(kBefore);
+  if (at == std::string::npos || std::sscanf(text->c_str() + at + kBefore.size(), "%d.%d.%d",
+                                             &version.major, &version.minor, &version.micro) < 2) {
     return Error(Errc::unsupported, fmt::format("{} says no version of QEMU", program));
   }
-  if (major < kMajorMin || (major == kMajorMin && minor < kMinorMin)) {
-    return Error(Errc::unsupported,
-                 fmt::format("{} is QEMU {}.{}; CXL needs {}.{} or newer ({})", program, major,
-                             minor, kMajorMin, kMinorMin, kHowToGet));
+  return version;
+}
+
+Result<QemuProgram> checked(const std::string& program) {
+  const Result<Version> version = version_of(program);
+  if (!version) {
+    return version.error();
   }
-  const Result<std::string> devices = output_of({program, "-device", "help"});
-  if (!devices || devices->find("\"cxl-type3\"") == std::string::npos) {
+  if (version->major < kMajorMin || (version->major == kMajorMin && version->minor < kMinorMin)) {
+    return Error(Errc::unsupported,
+                 fmt::format("{} is QEMU {}.{}; CXL needs {}.{} or newer ({})", program,
+                             version->major, version->minor, kMajorMin, kMinorMin, kHowToGet));
+  }
+  const Result<std::string> properties = output_of({program, "-device", "cxl-type3,help"});
+  if (!properties || properties->find("volatile-memdev=") == std::string::npos) {
     return Error(Errc::unsupported, fmt::format("{} has no device cxl-type3", program));
   }
-  return {};
+  return QemuProgram{
+      .path = program,
+      .version = fmt::format("{}.{}.{}", version->major, version->minor, version->micro),
+      .is_patched = properties->find(kPatchedProperty) != std::string::npos};
+}
+
+}  // namespace
+
+std::string QemuProgram::description() const {
+  return fmt::format("QEMU {}{} ({})", version,
+                     is_patched ? " with godbox's patches: CXL memory is RAM to it"
+                                : ", stock: CXL memory is slow, qemu-patches/build makes it fast",
+                     path);
+}
+
+std::string patched_qemu_path() {
+  return cache_folder("GODBOX_QEMU", "qemu") + "/current/qemu-system-x86_64";
+}
+
+Result<QemuProgram> find_qemu(const std::string& wanted) {
+  if (!wanted.empty()) {
+    return checked(wanted);
+  }
+  // One that does not start, for a library that is gone, is as good as none.
+  const std::string patched = patched_qemu_path();
+  if (::access(patched.c_str(), X_OK) == 0) {
+    if (Result<QemuProgram> found = checked(patched); found && found->is_patched) {
+      return found;
+    }
+  }
+  return checked(kStockQemu);
+}
+
+Result<void> check_qemu(const std::string& program) {
+  const Result<QemuProgram> found = checked(program);
+  return found ? Result<void>() : Result<void>(found.error());
 }
 
 }  // namespace godbox::emulator::vm

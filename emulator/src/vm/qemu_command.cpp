@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace godbox::emulator::vm {
 namespace {
 
@@ -30,9 +32,7 @@ class Command {
     }
     for (std::size_t d = 0; d < topology().devices.size(); ++d) {
       const auto device = cxl::Type3DeviceId(static_cast<std::uint16_t>(d));
-      add("-object", memory_backend_option(plan_, device, inputs_.backing_paths[d]));
-      add("-device",
-          device_option(plan_, device, inputs_.cdat_paths.empty() ? "" : inputs_.cdat_paths[d]));
+      add_device(device);
     }
     add_numa();
     return std::move(arguments_);
@@ -66,6 +66,54 @@ class Command {
     add("-m", size);
     add("-smp", std::to_string(plan_.config.cpus));
     add("-object", fmt::format("memory-backend-memfd,id={},size={},share=on", kGuestRamId, size));
+  }
+
+  // Where a device's memory is: its own, or that of several.
+  struct Slice {
+    const InterleavedMemory* memory = nullptr;
+    std::size_t position = 0;
+  };
+  [[nodiscard]] Slice slice_of(cxl::Type3DeviceId device) const {
+    for (const InterleavedMemory& memory : inputs_.interleaved) {
+      const auto at = std::find(memory.devices.begin(), memory.devices.end(), device);
+      if (at != memory.devices.end()) {
+        return {.memory = &memory,
+                .position = static_cast<std::size_t>(at - memory.devices.begin())};
+      }
+    }
+    return {};
+  }
+
+  void add_backend(cxl::Type3DeviceId device, SizeBytes size) {
+    add("-object", fmt::format("memory-backend-file,id={},size={},share=on,reserve=off,mem-path={}",
+                               memory_backend_id(device), size_text(size),
+                               option_value(inputs_.backing_paths[device.value()])));
+  }
+
+  // Of several devices in the list's order the first one brings the memory of all.
+  void add_device(cxl::Type3DeviceId device) {
+    const cxl::Type3Device& one = topology().devices[device.value()];
+    const Slice slice = slice_of(device);
+    cxl::Type3DeviceId backend = device;
+    std::string placed;
+    if (slice.memory == nullptr) {
+      add_backend(backend, one.capacity);
+    } else {
+      const InterleavedMemory& memory = *slice.memory;
+      backend = *std::min_element(memory.devices.begin(), memory.devices.end());
+      if (backend == device) {
+        add_backend(backend, memory.size);
+      }
+      placed = fmt::format(
+          ",volatile-memdev-ways={},volatile-memdev-granularity={},volatile-memdev-position={}",
+          memory.devices.size(), memory.granularity.count(), slice.position);
+    }
+    const bool has_cdat =
+        !inputs_.cdat_paths.empty() && !inputs_.cdat_paths[device.value()].empty();
+    add("-device",
+        fmt::format("cxl-type3,id={},bus={},volatile-memdev={}{},sn={:#x}{}", device_id(device),
+                    port_id(one.attached_to), memory_backend_id(backend), placed, one.serial_number,
+                    has_cdat ? ",cdat=" + option_value(inputs_.cdat_paths[device.value()]) : ""));
   }
 
   // Nodes without memory but the guest's: Linux makes the windows' nodes itself. The generic ports'
@@ -188,23 +236,6 @@ std::string device_id(cxl::Type3DeviceId device) { return fmt::format("mem{}", d
 
 std::string memory_backend_id(cxl::Type3DeviceId device) {
   return fmt::format("dram{}", device.value());
-}
-
-std::string device_option(const VmPlan& plan, cxl::Type3DeviceId device,
-                          const std::string& cdat_path) {
-  const cxl::Type3Device& one = plan.topology.devices.at(device.value());
-  std::string text =
-      fmt::format("cxl-type3,id={},bus={},volatile-memdev={},sn={:#x}", device_id(device),
-                  port_id(one.attached_to), memory_backend_id(device), one.serial_number);
-  return cdat_path.empty() ? text : text + ",cdat=" + option_value(cdat_path);
-}
-
-std::string memory_backend_option(const VmPlan& plan, cxl::Type3DeviceId device,
-                                  const std::string& backing_path) {
-  return fmt::format("memory-backend-file,id={},size={},share=on,reserve=off,mem-path={}",
-                     memory_backend_id(device),
-                     size_text(plan.topology.devices.at(device.value()).capacity),
-                     option_value(backing_path));
 }
 
 Result<std::vector<std::string>> qemu_arguments(const VmPlan& plan, const QemuInputs& inputs) {

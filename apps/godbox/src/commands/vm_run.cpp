@@ -384,7 +384,8 @@ void add_run_options(CLI::App& command, RunOptions& options) {
       ->check(CLI::Range(0.001, kSecondsMax));
   command.add_option("--timeout", options.limit_s, "Seconds for the command; 0: no limit")
       ->check(CLI::Range(0.0, kSecondsMax));
-  command.add_option("--qemu", options.session.qemu_program, "QEMU's program");
+  command.add_option("--qemu", options.session.qemu_program,
+                     "QEMU's program (default: that of qemu-patches/build, else Debian's)");
   command.add_option("--guest-image", options.session.image_folder,
                      "Folder made by scripts/guest-image");
   command.add_flag("--no-network", options.no_network, "No network in the guest");

@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include <unistd.h>
 
 namespace godbox::app {
@@ -73,9 +75,12 @@ Result<std::unique_ptr<VmSession>> VmSession::start(const emulator::vm::VmPlan& 
   if (Result<void> checked = check_guest_memory(plan.config); !checked) {
     return checked.error();
   }
-  if (Result<void> checked = emulator::vm::check_qemu(options.qemu_program); !checked) {
-    return checked.error();
+  Result<emulator::vm::QemuProgram> qemu = emulator::vm::find_qemu(options.qemu_program);
+  if (!qemu) {
+    return qemu.error();
   }
+  session->qemu_ = std::move(*qemu);
+  spdlog::info("vm: {}", session->qemu_.description());
   Result<VmControl> control = VmControl::listen(options.name);
   if (!control) {
     return control.error();
@@ -96,6 +101,9 @@ Result<std::unique_ptr<VmSession>> VmSession::start(const emulator::vm::VmPlan& 
 
 Result<void> VmSession::make_memory() {
   const ChannelTiming timing = ChannelTiming::of(plan_.config.box);
+  if (qemu_.is_patched && options_.pool == nullptr) {
+    inputs_.interleaved = emulator::vm::interleaved_memories(plan_);
+  }
   for (const cxl::Type3Device& device : plan_.topology.devices) {
     const Result<int> memory = memory_of(device, inputs_.backing_paths.size());
     if (!memory) {
@@ -134,7 +142,26 @@ Result<int> VmSession::memory_of(const cxl::Type3Device& device, std::size_t ind
     }
     return options_.pool->descriptors()[channel];
   }
-  auto memory = driver::MappedMemory::memfd(device.capacity);
+  const auto id = cxl::Type3DeviceId(static_cast<std::uint16_t>(index));
+  for (std::size_t i = 0; i < inputs_.interleaved.size(); ++i) {
+    const emulator::vm::InterleavedMemory& shared = inputs_.interleaved[i];
+    if (std::find(shared.devices.begin(), shared.devices.end(), id) == shared.devices.end()) {
+      continue;
+    }
+    if (!shared_memory_.contains(i)) {
+      const Result<int> memory = new_memory(shared.size);
+      if (!memory) {
+        return memory.error();
+      }
+      shared_memory_[i] = *memory;
+    }
+    return shared_memory_[i];
+  }
+  return new_memory(device.capacity);
+}
+
+Result<int> VmSession::new_memory(SizeBytes size) {
+  auto memory = driver::MappedMemory::memfd(size);
   if (!memory) {
     return memory.error();
   }
@@ -144,7 +171,7 @@ Result<int> VmSession::memory_of(const cxl::Type3Device& device, std::size_t ind
 
 Result<void> VmSession::boot() {
   VmLaunch launch;
-  launch.qemu_program = options_.qemu_program;
+  launch.qemu_program = qemu_.path;
   launch.has_network = options_.has_network;
   Result<emulator::vm::GuestImage> image = emulator::vm::find_guest_image(options_.image_folder);
   if (!image) {
@@ -301,6 +328,9 @@ boost::json::object VmSession::status() const {
           {"channels", plan_.topology.devices.size()},
           {"busy", machine_->is_busy()},
           {"process", machine_->process_id()},
+          {"qemu", qemu_.path},
+          {"qemu_version", qemu_.version},
+          {"qemu_patched", qemu_.is_patched},
           {"hot_plug_slots", plan_.hot_plug_slots.size()},
           {"attached", std::move(attached)}};
 }

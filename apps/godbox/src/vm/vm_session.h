@@ -11,6 +11,7 @@
 #include <godbox/channel_lease.h>
 #include <godbox/emulator/vm/data_file.h>
 #include <godbox/emulator/vm/qemu_command.h>
+#include <godbox/emulator/vm/qemu_program.h>
 #include <godbox/emulator/vm/virtual_machine.h>
 #include <godbox/emulator/vm/vm_plan.h>
 #include <godbox/memory_target.h>
@@ -28,7 +29,7 @@ enum class BringUp : std::uint8_t { none, dax, numa };
 
 struct VmSessionOptions {
   std::string name = "default";
-  std::string qemu_program = "qemu-system-x86_64";
+  std::string qemu_program;  // empty: that of qemu-patches/build, else Debian's
   std::string image_folder;  // empty: the default one
   std::string accelerator = "auto";
   BringUp bring_up = BringUp::none;
@@ -64,6 +65,7 @@ class VmSession {
   VmSession(const emulator::vm::VmPlan& plan, const VmSessionOptions& options);
   [[nodiscard]] Result<void> make_memory();
   [[nodiscard]] Result<int> memory_of(const cxl::Type3Device& device, std::size_t index);
+  [[nodiscard]] Result<int> new_memory(SizeBytes size);
   [[nodiscard]] Result<void> boot();
   [[nodiscard]] Result<void> bring_up();
   [[nodiscard]] Result<int> guest_status(const std::vector<std::string>& arguments);
@@ -90,7 +92,9 @@ class VmSession {
   emulator::vm::VmPlan plan_;
   VmSessionOptions options_;
   std::vector<std::unique_ptr<MemoryTarget>> memory_;
+  std::map<std::size_t, int> shared_memory_;  // descriptors, by index of inputs_.interleaved
   std::vector<emulator::vm::DataFile> tables_;
+  emulator::vm::QemuProgram qemu_;
   emulator::vm::QemuInputs inputs_;
   std::optional<VmControl> control_;
   std::map<std::size_t, Attached> attached_;  // by hot-plug slot

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <godbox/cxl/topology.h>
+#include <godbox/emulator/vm/interleaved_memory.h>
 #include <godbox/emulator/vm/vm_plan.h>
 #include <godbox/result.h>
 
@@ -22,6 +23,8 @@ struct QemuInputs {
   std::vector<std::string> backing_paths;
   // By Type3DeviceId: files with cdat_table()'s bytes. Empty: QEMU's own figures.
   std::vector<std::string> cdat_paths;
+  // Devices whose memory is in common; all of them have its path. Only with a patched QEMU.
+  std::vector<InterleavedMemory> interleaved;
   std::string switch_cdat_path;  // with switch_cdat_table()'s bytes; empty: QEMU's own figures
 };
 
@@ -34,12 +37,6 @@ struct QemuInputs {
 // Arguments for exec, without the program's name: option and value are two elements.
 [[nodiscard]] Result<std::vector<std::string>> qemu_arguments(const VmPlan& plan,
                                                               const QemuInputs& inputs);
-// The properties of one Type 3 device and of its memory, as in the list above: for `-device` and
-// `-object`, and as key=value pairs for QMP.
-[[nodiscard]] std::string device_option(const VmPlan& plan, cxl::Type3DeviceId device,
-                                        const std::string& cdat_path);
-[[nodiscard]] std::string memory_backend_option(const VmPlan& plan, cxl::Type3DeviceId device,
-                                                const std::string& backing_path);
 // A value within an option: QEMU takes a comma for the end of one unless it is doubled.
 [[nodiscard]] std::string option_value(std::string_view value);
 // A command for people and shells: quoted where needed, an option per line.
