@@ -162,7 +162,13 @@ Result<void> CudaContext::load_kernels() {
     return missing("cuMemAlloc", result);
   }
   result = driver_.cuMemcpyHtoD(device_tables_, &tables_, sizeof(tables_));
-  return result == CUDA_SUCCESS ? Result<void>() : missing("cuMemcpyHtoD", result);
+  if (result != CUDA_SUCCESS) {
+    return missing("cuMemcpyHtoD", result);
+  }
+  // What comes from pageable memory may still be under way, and the queues' streams do not wait for
+  // the legacy one.
+  result = driver_.cuStreamSynchronize(CU_STREAM_LEGACY);
+  return result == CUDA_SUCCESS ? Result<void>() : missing("cuStreamSynchronize", result);
 }
 
 bool CudaContext::is_of_host(const std::byte* at) const {

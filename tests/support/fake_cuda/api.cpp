@@ -274,13 +274,22 @@ CUresult pointer_get_attributes(unsigned count, CUpointer_attribute* attributes,
   return CUDA_SUCCESS;
 }
 
+// From pageable memory: the bytes are taken before the call returns, and come to the device when
+// the legacy stream comes to it. Here as late as may be: once that stream is used or waited for.
 CUresult memcpy_to_device(CUdeviceptr to, const void* from, std::size_t size) {
   FAKE_CUDA_BEGIN(cuMemcpyHtoD, true)
-  std::byte* const reached = State::get().memory.reach(to, size, true);
-  if (reached == nullptr) {
+  State& state = State::get();
+  if (state.memory.reach(to, size, true) == nullptr) {
     return CUDA_ERROR_INVALID_VALUE;
   }
-  std::memcpy(reached, from, size);
+  const auto* const bytes = static_cast<const std::byte*>(from);
+  state.copy_late([&state, to, staged = std::vector<std::byte>(bytes, bytes + size)] {
+    std::byte* const reached = state.memory.reach(to, staged.size(), true);
+    if (reached != nullptr) {
+      std::memcpy(reached, staged.data(), staged.size());
+    }
+    return CUDA_SUCCESS;
+  });
   return CUDA_SUCCESS;
 }
 

@@ -114,6 +114,7 @@ class State {
   void wait_while_held();
 
   [[nodiscard]] Stream* stream_of(CUstream stream);
+  void copy_late(Stream::Work work);  // on the legacy stream
   [[nodiscard]] Event* event_of(CUevent event);
 
   Memory memory;
@@ -121,6 +122,7 @@ class State {
   std::map<CUstream, std::unique_ptr<Stream>> streams;
   std::map<CUevent, std::unique_ptr<Event>> events;
   std::unique_ptr<Stream> default_stream;
+  std::deque<Stream::Work> late_copies;
   std::size_t modules = 0;
   std::size_t contexts = 0;  // how often the primary one is retained
   int driver_version = 0;
