@@ -41,9 +41,6 @@ Result<void> check(std::span<const std::unique_ptr<MemoryTarget>> dram_channels,
   if (options.batch_bytes.is_zero()) {
     return Error(Errc::invalid_argument, "batch_bytes is 0");
   }
-  if (options.device_timeout <= Duration::zero()) {
-    return Error(Errc::invalid_argument, "device_timeout is not above 0");
-  }
   std::uint64_t total_bytes = 0;
   for (std::size_t i = 0; i < dram_channels.size(); ++i) {
     if (dram_channels[i]->coherence() == Coherence::software) {
@@ -213,7 +210,8 @@ void MappedDeviceTransport::Impl::on_batch_done(const DeviceBatch& batch) {
     GODBOX_ASSERT(entry != nullptr && entry->is_on_device);  // nothing ends it before the device
     entry->is_on_device = false;
     if (entry->is_fenced) {
-      continue;  // fence() ends it
+      requests.complete(member.request, Errc::lane_fenced);
+      continue;
     }
     Errc status = batch.status;
     if (status == Errc::ok) {
@@ -250,36 +248,19 @@ bool MappedDeviceTransport::Impl::is_waiting() const {
 void MappedDeviceTransport::Impl::fence(LaneId lane) {
   lanes[lane.value()].state = LaneState::down;
   lanes[lane.value()].last_error = Errc::lane_fenced;
-  bool is_any_on_device = false;
   requests.for_each([&](SlotRef ref, Entry& entry) {
     if (entry.lane != lane) {
       return;
     }
-    entry.is_fenced = true;
-    is_any_on_device |= entry.is_on_device;
-    if (!entry.is_on_device) {
-      requests.complete(ref, Errc::lane_fenced);
-    }
-  });
-  if (!is_any_on_device) {
-    return;
-  }
-  const auto is_settled = [&] {
-    bool is_on_device = false;
-    requests.for_each([&](SlotRef, const Entry& entry) {
-      is_on_device |= entry.lane == lane && entry.is_on_device;
-    });
-    return !is_on_device;
-  };
-  launcher->settle(is_settled, options.device_timeout);
-  end_if_lost();
-  requests.for_each([&](SlotRef ref, const Entry& entry) {
-    if (entry.is_fenced) {
+    if (entry.is_on_device) {
+      entry.is_fenced = true;  // on_batch_done() ends it
+    } else {
       requests.complete(ref, Errc::lane_fenced);
     }
   });
 }
 
+// Only where the device itself said so: it moves no byte any more.
 void MappedDeviceTransport::Impl::end_if_lost() {
   if (is_lost || !launcher->is_lost()) {
     return;
@@ -378,6 +359,10 @@ Duration MappedDeviceTransport::poll_pause() const {
   return !impl_->is_lost && has_work ? impl_->launcher->poll_pause() : Duration::max();
 }
 
+std::uint32_t MappedDeviceTransport::requests_held(LaneId lane) const {
+  return impl_->requests.held(lane);
+}
+
 void MappedDeviceTransport::fence(LaneId lane) {
   if (lane.value() < lane_count() && !impl_->is_lost) {
     impl_->fence(lane);
@@ -386,7 +371,7 @@ void MappedDeviceTransport::fence(LaneId lane) {
 
 void MappedDeviceTransport::reopen(LaneId lane) {
   if (lane.value() < lane_count() && !impl_->is_lost &&
-      impl_->lanes[lane.value()].state == LaneState::down) {
+      impl_->lanes[lane.value()].state == LaneState::down && requests_held(lane) == 0) {
     impl_->lanes[lane.value()].state = LaneState::up;
     impl_->lanes[lane.value()].last_error = Errc::ok;
   }

@@ -62,9 +62,6 @@ Result<void> check(const StagedTransportOptions& options) {
   if (options.batch_bytes.is_zero()) {
     return Error(Errc::invalid_argument, "batch_bytes is 0");
   }
-  if (options.device_timeout <= Duration::zero()) {
-    return Error(Errc::invalid_argument, "device_timeout is not above 0");
-  }
   return {};
 }
 
@@ -342,7 +339,8 @@ void StagedTransport::Impl::on_member_done(const DeviceBatch& batch,
   entry->is_on_device = false;
   release_device_slot(*entry);
   if (entry->is_fenced) {
-    return;  // fence() ends it
+    complete(member.request, Errc::lane_fenced);
+    return;
   }
   Errc status = batch.status;
   if (status == Errc::ok) {
@@ -373,38 +371,21 @@ void StagedTransport::Impl::complete(SlotRef ref, Errc status) {
 }
 
 void StagedTransport::Impl::fence(LaneId lane) {
-  inner->fence(lane);  // from here on it touches none of the lane's pinned slots
-  bool is_any_on_device = false;
+  inner->fence(lane);
+  GODBOX_ASSERT(inner->requests_held(lane) == 0);  // it touches none of the lane's pinned slots now
   requests.for_each([&](SlotRef ref, Entry& entry) {
     if (entry.lane != lane) {
       return;
     }
     if (entry.is_on_device) {
-      entry.is_fenced = true;
-      is_any_on_device = true;
+      entry.is_fenced = true;  // on_member_done() ends it
     } else {
-      complete(ref, Errc::lane_fenced);
-    }
-  });
-  if (!is_any_on_device) {
-    return;
-  }
-  const auto is_settled = [&] {
-    bool is_on_device = false;
-    requests.for_each([&](SlotRef, const Entry& entry) {
-      is_on_device |= entry.is_fenced && entry.is_on_device;
-    });
-    return !is_on_device;
-  };
-  launcher->settle(is_settled, options.device_timeout);
-  end_if_lost();
-  requests.for_each([&](SlotRef ref, const Entry& entry) {
-    if (entry.is_fenced) {
       complete(ref, Errc::lane_fenced);
     }
   });
 }
 
+// Only where the device itself said so: it moves no byte any more.
 void StagedTransport::Impl::end_if_lost() {
   if (is_lost || !launcher->is_lost()) {
     return;
@@ -509,6 +490,10 @@ Duration StagedTransport::poll_pause() const {
              : std::min(inner, impl_->launcher->poll_pause());
 }
 
+std::uint32_t StagedTransport::requests_held(LaneId lane) const {
+  return impl_->requests.held(lane);
+}
+
 void StagedTransport::fence(LaneId lane) {
   if (lane.value() < lane_count() && !impl_->is_lost) {
     impl_->fence(lane);
@@ -516,7 +501,7 @@ void StagedTransport::fence(LaneId lane) {
 }
 
 void StagedTransport::reopen(LaneId lane) {
-  if (lane.value() < lane_count() && !impl_->is_lost) {
+  if (lane.value() < lane_count() && !impl_->is_lost && requests_held(lane) == 0) {
     impl_->inner->reopen(lane);
   }
 }

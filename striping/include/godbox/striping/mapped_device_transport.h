@@ -17,12 +17,12 @@
 // accesses, and pages lost before. A GPU that reads a lost page itself ends its context instead:
 // device_lost.
 //
-// Fencing: requests that wait end at once; fence() waits for the moves of the lane that were
-// launched, which cannot be recalled: at most 8 batches of 8 MiB, 1.3 ms at 50 GB/s. A device that
-// has no time for them for `device_timeout` counts as lost. After a read that failed, the pieces'
-// contents are unspecified. device_lost: as StagedTransport. Driving: by poll_pause(), as no
-// network is woken. The local memory of requests has to be in the device's reach: see
-// StagedTransport.
+// Fencing: requests that wait end at once; those whose moves were launched cannot be recalled and
+// are held (requests_held()) until the device is through: at most 8 batches of 8 MiB, 1.3 ms at
+// 50 GB/s of a device that is idle otherwise. One that is busy with other work takes longer, and is
+// not lost for that. After a read that failed, the pieces' contents are unspecified. device_lost:
+// as StagedTransport. Driving: by poll_pause(), as no network is woken. The local memory of
+// requests has to be in the device's reach: see StagedTransport.
 //
 // Thread-safety: as Transport. Ownership: it owns the targets; the device outlives it. Units:
 // bytes. Errors: of create(): invalid_argument (an option), unsupported (a software coherent
@@ -49,8 +49,6 @@ struct MappedDeviceOptions {
   std::uint32_t lanes = 4;                         // queues of the device, 1 to 16
   SizeBytes register_bytes_max{};                  // of all channels together; 0: no limit
   SizeBytes batch_bytes{std::uint64_t{8} << 20U};  // a batch that has so many takes no more
-  // How long fence() waits for the device, before that counts as lost.
-  Duration device_timeout = std::chrono::seconds(10);
 };
 
 class MappedDeviceTransport final : public Transport {
@@ -75,6 +73,7 @@ class MappedDeviceTransport final : public Transport {
   bool progress() override;
   [[nodiscard]] Duration poll_pause() const override;
   void fence(LaneId lane) override;
+  [[nodiscard]] std::uint32_t requests_held(LaneId lane) const override;
   void reopen(LaneId lane) override;
 
  private:
