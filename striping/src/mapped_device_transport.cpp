@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_launcher.h"
 #include "device_requests.h"
+#include "reach_cache.h"
 #include "registered_memory.h"
 #include "slab_table.h"
 #include <godbox/assert.h>
@@ -70,6 +71,7 @@ struct MappedDeviceTransport::Impl {
         device(device_in),
         options(options_in),
         registered(device_in),
+        reach(device_in),
         slabs(dram_channels, options.layout_of,
               [this](SlabTable::Needed& needed) { add_needed(needed); }),
         requests(options.lanes),
@@ -77,7 +79,7 @@ struct MappedDeviceTransport::Impl {
 
   Result<void> prepare();
   void add_needed(SlabTable::Needed& needed);
-  [[nodiscard]] Errc check_post(LaneId lane, const WorkRequest& request) const;
+  [[nodiscard]] Errc check_post(LaneId lane, const WorkRequest& request);
   bool launch(std::size_t lane);
   void fill(DeviceBatch& batch, Lane& lane);
   bool add(DeviceBatch& batch, SlotRef ref, Entry& entry);
@@ -91,6 +93,7 @@ struct MappedDeviceTransport::Impl {
   DeviceMemory& device;
   const MappedDeviceOptions options;
   RegisteredMemory registered;
+  ReachCache reach;
   SlabTable slabs;
   Requests requests;
   std::vector<Lane> lanes;
@@ -122,17 +125,15 @@ void MappedDeviceTransport::Impl::add_needed(SlabTable::Needed& needed) {
   });
 }
 
-Errc MappedDeviceTransport::Impl::check_post(LaneId lane, const WorkRequest& request) const {
+Errc MappedDeviceTransport::Impl::check_post(LaneId lane, const WorkRequest& request) {
   if (is_lost || lanes[lane.value()].state != LaneState::up) {
     return Errc::lane_closed;
   }
   if (const Errc wrong = check_work_request(request); wrong != Errc::ok) {
     return wrong;
   }
-  const auto first = std::find_if(request.local.begin(), request.local.end(),
-                                  [](const LocalSegment& piece) { return piece.size_bytes > 0; });
-  if (!device.reaches({first->data, first->size_bytes})) {
-    return Errc::invalid_argument;
+  if (!reach.reaches(request.local)) {
+    return Errc::invalid_argument;  // to a GPU's kernel it would be a fault, and end its context
   }
   return requests.requests_in_flight(lane) >= kRequestsPerLaneMax ? Errc::queue_full : Errc::ok;
 }
@@ -316,6 +317,7 @@ Result<void> MappedDeviceTransport::register_memory(MutableSpan memory) {
 }
 
 void MappedDeviceTransport::deregister_memory(MutableSpan memory) {
+  impl_->reach.forget();
   impl_->registered.remove(memory);
 }
 

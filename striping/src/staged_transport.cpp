@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_launcher.h"
 #include "device_requests.h"
+#include "reach_cache.h"
 #include "registered_memory.h"
 #include "slot_pool.h"
 #include <godbox/assert.h>
@@ -73,6 +74,7 @@ struct StagedTransport::Impl {
       : device(device_in),
         options(options_in),
         registered(device_in),
+        reach(device_in),
         inner(std::move(inner_in)),
         requests(inner->lane_count()),
         to_post(inner->lane_count()) {}
@@ -90,7 +92,7 @@ struct StagedTransport::Impl {
   }
   [[nodiscard]] bool has_device_work() const;
 
-  [[nodiscard]] Errc check_post(LaneId lane, const WorkRequest& request) const;
+  [[nodiscard]] Errc check_post(LaneId lane, const WorkRequest& request);
   Errc post_inner(SlotRef ref, Entry& entry);
   bool post_write(SlotRef ref, Entry& entry);
   bool post_writes();
@@ -111,6 +113,7 @@ struct StagedTransport::Impl {
   DeviceMemory& device;
   const StagedTransportOptions options;
   RegisteredMemory registered;
+  ReachCache reach;
   std::unique_ptr<Transport> inner;
   MutableSpan staging_memory, device_memory;
   SlotPool staging, device_slots;
@@ -169,7 +172,7 @@ bool StagedTransport::Impl::has_device_work() const {
 
 // --- Requests ------------------------------------------------------------------------------------
 
-Errc StagedTransport::Impl::check_post(LaneId lane, const WorkRequest& request) const {
+Errc StagedTransport::Impl::check_post(LaneId lane, const WorkRequest& request) {
   const LaneStatus status = inner->lane_status(lane);
   if (is_lost || status.state != LaneState::up) {
     return Errc::lane_closed;
@@ -181,10 +184,8 @@ Errc StagedTransport::Impl::check_post(LaneId lane, const WorkRequest& request) 
       request.crc.size() > DeviceQueue::kMoveCrcBlocksMax) {
     return Errc::too_large;
   }
-  const auto first = std::find_if(request.local.begin(), request.local.end(),
-                                  [](const LocalSegment& piece) { return piece.size_bytes > 0; });
-  if (!device.reaches({first->data, first->size_bytes})) {
-    return Errc::invalid_argument;
+  if (!reach.reaches(request.local)) {
+    return Errc::invalid_argument;  // to a GPU's kernel it would be a fault, and end its context
   }
   const std::uint32_t in_flight = requests.requests_in_flight(lane);
   const bool is_full = in_flight >= status.requests_in_flight_max ||
@@ -439,7 +440,10 @@ Result<void> StagedTransport::register_memory(MutableSpan memory) {
   return impl_->registered.add_unless_reached(memory);
 }
 
-void StagedTransport::deregister_memory(MutableSpan memory) { impl_->registered.remove(memory); }
+void StagedTransport::deregister_memory(MutableSpan memory) {
+  impl_->reach.forget();
+  impl_->registered.remove(memory);
+}
 
 Errc StagedTransport::post(LaneId lane, const WorkRequest& request) {
   if (lane.value() >= lane_count()) {

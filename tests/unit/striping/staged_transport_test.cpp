@@ -157,22 +157,32 @@ TEST_CASE("memory out of the device's reach is refused, until it is announced", 
   CHECK(world.device.strays == 0);
 }
 
-TEST_CASE("a later piece out of reach fails its batch by name, and the lane stands",
+TEST_CASE("a piece out of reach is refused wherever it is in a request, and the lane stands",
           "[unit][device]") {
   World world;
-  DevicePages pages(world.device, 65536);
+  DevicePages pages(world.device, 65536), others(world.device, 65536);
   pages.write(random_bytes(65536, 8));
   Bytes stray(100);
-  Work bad;
-  bad.local = {{pages.at(0), 100}, {stray.data(), stray.size()}};
-  bad.remote = {segment(1, 0, 200)};
-  CHECK(run(*world.transport, bad.request(1, WorkOp::write)) == Errc::invalid_argument);
-  CHECK(run(*world.transport, bad.request(2, WorkOp::read)) == Errc::invalid_argument);
-  CHECK(world.device.strays == 2);
-  Work good;
-  good.local = {{pages.at(0), 65536}};
-  good.remote = {segment(1, 0, 65536)};
-  CHECK(run(*world.transport, good.request(3, WorkOp::write)) == Errc::ok);
+  Work work;
+  work.remote = {segment(1, 0, 800)};
+  for (const WorkOp op : {WorkOp::write, WorkOp::read}) {
+    for (std::size_t bad = 0; bad < 8; ++bad) {
+      CAPTURE(bad);
+      work.local.clear();
+      for (std::size_t i = 0; i < 8; ++i) {
+        work.local.push_back({(i % 2 == 0 ? pages : others).at(i * 5000), 100});
+      }
+      CHECK(run(*world.transport, work.request(1, op)) == Errc::ok);
+      work.local[bad].data = stray.data();
+      CHECK(world.transport->post(LaneId(0), work.request(2, op)) == Errc::invalid_argument);
+      work.local[bad].data = pages.at(65536 - 99);  // its last byte is beyond
+      if (!world.device.reaches({pages.at(65536), 1})) {
+        CHECK(world.transport->post(LaneId(0), work.request(3, op)) == Errc::invalid_argument);
+      }
+    }
+  }
+  CHECK(world.transport->lane_status(LaneId(0)).state == LaneState::up);
+  CHECK(world.device.strays == 0);
 }
 
 TEST_CASE("more pieces than a move may have are too_large", "[unit][device]") {

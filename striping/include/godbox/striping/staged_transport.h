@@ -12,8 +12,10 @@
 // Lanes, their credits and states are the inner transport's; a request holds its credit, and its
 // pinned slot, until it completes. queue_full where there is no credit or no slot.
 // All local memory has to be in the device's reach: its own, staging, or registered, which
-// register_memory() does for host memory that is not. post() looks at a request's first piece and
-// answers invalid_argument where it is not; a later piece that is not is the caller's mistake.
+// register_memory() does for host memory that is not, in whole pages, counted where memories share
+// them. post() answers invalid_argument where a piece is not. It asks the device about ranges, not
+// about each piece again, and keeps the answers until deregister_memory() of anything: who frees
+// device memory that requests used has to call that first.
 //
 // Fencing: what waits, or is on a lane, ends at once: the pages have no part in it. Kernels that
 // read or write pages cannot be recalled, so requests in a batch are held (requests_held()) until
