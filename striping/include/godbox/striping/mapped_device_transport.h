@@ -14,8 +14,9 @@
 // this host, which only the CPU can flush; use StagedTransport over LocalTransport.
 // Poison: after a move, channels that have met poison are asked for the request's runs, and it
 // completes with poison. That finds what the CPU's handler has seen: the host device's own
-// accesses, and pages lost before. A GPU that reads a lost page itself ends its context instead:
-// device_lost.
+// accesses, and pages lost before. A GPU that reads a lost page itself ends its context instead,
+// and with it all that the process has on that device, its engine's tensors too: device_lost. Where
+// that may not be, use StagedTransport: its pool is read by the CPU.
 //
 // Fencing: requests that wait end at once; those whose moves were launched cannot be recalled and
 // are held (requests_held()) until the device is through: at most 8 batches of 8 MiB, 1.3 ms at
