@@ -153,8 +153,12 @@ TEST_CASE("memory out of the device's reach is refused, until it is announced", 
   CHECK(run(*world.transport, work.request(2, WorkOp::write)) == Errc::ok);
   world.transport->deregister_memory(memory);
   world.transport->deregister_memory(memory);  // again: nothing to do
-  CHECK(world.transport->post(LaneId(0), work.request(3, WorkOp::write)) == Errc::invalid_argument);
+  // The other one's pages are theirs together.
+  CHECK(run(*world.transport, work.request(3, WorkOp::write)) == Errc::ok);
+  world.transport->deregister_memory(MutableSpan(memory).subspan(5, 10));
+  CHECK(world.transport->post(LaneId(0), work.request(4, WorkOp::write)) == Errc::invalid_argument);
   CHECK(world.device.strays == 0);
+  CHECK(world.device.reach_calls < 20);
 }
 
 TEST_CASE("a piece out of reach is refused wherever it is in a request, and the lane stands",
