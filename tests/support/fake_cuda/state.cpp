@@ -172,6 +172,7 @@ void State::reset() {
     left.swap(streams);
     events.clear();
     late_copies.clear();
+    is_reset = false;
     modules = 0;
     contexts = 0;
     driver_version = kDriverVersion;
@@ -226,6 +227,8 @@ const FakeCudaControl State::kControl{
           const std::lock_guard lock(get().mutex);
           get().hidden = function == nullptr ? "" : function;
         },
+    .reset_device = [] { get().is_reset = true; },
+    .unregister_all = [] { get().memory.unregister_all(); },
     .hold = [](bool is_held) { get().set_held(is_held); },
     .calls =
         [](const char* function) {

@@ -65,6 +65,7 @@ class Memory {
   [[nodiscard]] std::size_t count(RangeKind kind) const;
   [[nodiscard]] std::pair<std::size_t, std::size_t> free_and_total() const;
   void set_max(std::size_t bytes);
+  void unregister_all();
   void clear();
 
  private:
@@ -129,6 +130,7 @@ class State {
   int device_count = 1;
   std::string hidden;
   unsigned last_grid = 0;
+  std::atomic<bool> is_reset = false;
 
   static const FakeCudaControl kControl;
 
