@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <cstdint>
 
-#include <unistd.h>
-
 namespace godbox::striping {
 
 namespace {
 
+// Of the CPUs that this runs on. Where pages are larger, memories that share one are refused.
+constexpr std::size_t kPageBytes = 4096;
+
 MutableSpan pages_of(MutableSpan memory) {
-  static const auto kPageBytes = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<std::uintptr_t>(memory.data());
   const std::size_t before = begin % kPageBytes;
   const std::size_t bytes = (before + memory.size() + kPageBytes - 1) / kPageBytes * kPageBytes;

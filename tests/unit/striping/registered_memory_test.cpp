@@ -9,12 +9,10 @@
 #include <cstdlib>
 #include <random>
 
-#include <unistd.h>
-
 namespace godbox::striping {
 namespace {
 
-const std::size_t kPage = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+constexpr std::size_t kPage = 4096;
 
 // Registers whole pages, each once, as a GPU's driver does.
 class Pinning final : public DeviceMemory {
