@@ -42,6 +42,9 @@ Result<void> check(std::span<const std::unique_ptr<MemoryTarget>> dram_channels,
   if (options.batch_bytes.is_zero()) {
     return Error(Errc::invalid_argument, "batch_bytes is 0");
   }
+  if (options.register_at_once.is_zero()) {
+    return Error(Errc::invalid_argument, "register_at_once is 0");
+  }
   std::uint64_t total_bytes = 0;
   for (std::size_t i = 0; i < dram_channels.size(); ++i) {
     if (dram_channels[i]->coherence() == Coherence::software) {
@@ -78,6 +81,7 @@ struct MappedDeviceTransport::Impl {
         lanes(options.lanes) {}
 
   Result<void> prepare();
+  Result<void> register_in_pieces(MutableSpan memory);
   void add_needed(SlabTable::Needed& needed);
   [[nodiscard]] Errc check_post(LaneId lane, const WorkRequest& request);
   bool launch(std::size_t lane);
@@ -104,7 +108,7 @@ struct MappedDeviceTransport::Impl {
 Result<void> MappedDeviceTransport::Impl::prepare() {
   for (std::size_t i = 0; i < dram_channels.size(); ++i) {
     const MutableSpan memory(dram_channels[i]->data(), dram_channels[i]->size().count());
-    if (auto pinned = registered.add(memory); !pinned) {
+    if (auto pinned = register_in_pieces(memory); !pinned) {
       return Error(pinned.error().code,
                    fmt::format("DRAM channel {} ({}, {} bytes): {}", i, dram_channels[i]->kind(),
                                memory.size(), pinned.error().detail));
@@ -116,6 +120,21 @@ Result<void> MappedDeviceTransport::Impl::prepare() {
     return made.error();
   }
   launcher = std::move(*made);
+  return {};
+}
+
+Result<void> MappedDeviceTransport::Impl::register_in_pieces(MutableSpan memory) {
+  while (!memory.empty()) {
+    const std::size_t bytes =
+        std::min<std::uint64_t>(memory.size(), options.register_at_once.count());
+    if (auto pinned = registered.add(memory.first(bytes)); !pinned) {
+      return pinned;
+    }
+    memory = memory.subspan(bytes);
+    if (options.on_registered) {
+      options.on_registered();
+    }
+  }
   return {};
 }
 

@@ -113,6 +113,35 @@ TEST_CASE("a request in more pieces than a move has is too_large; beside others 
   }
 }
 
+TEST_CASE("channels are registered in pieces, with time for a network between", "[unit][device]") {
+  const std::unique_ptr<DeviceMemory> real = make_test_device();
+  FaultyDevice device(*real);
+  const Targets pool = make_targets();
+  Targets channels = share(pool);
+  std::size_t calls = 0;
+  auto made = MappedDeviceTransport::create(
+      channels, device,
+      {.layout_of = layout_of, .register_at_once = 1_MiB, .on_registered = [&calls] { ++calls; }});
+  REQUIRE(made.has_value());
+  CHECK(calls == kChannels * kChannelBytes / (1U << 20U));
+  check_bytes_and_crcs(**made, device, pool, 5);
+  CHECK(device.strays == 0);
+  made->reset();
+  CHECK(device.is_clean());
+  Targets again = share(pool);
+  device.registrations_max = 6;  // the second channel's third piece is not registered
+  const auto refused = MappedDeviceTransport::create(
+      again, device, {.layout_of = layout_of, .register_at_once = 1_MiB});
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::limit_exceeded);
+  CHECK(refused.error().detail.find("DRAM channel 1 (") != std::string::npos);
+  CHECK(device.is_clean());
+  CHECK(MappedDeviceTransport::create(again, device,
+                                      {.layout_of = layout_of, .register_at_once = 0_B})
+            .error()
+            .code == Errc::invalid_argument);
+}
+
 TEST_CASE("bytes of a channel that has lost them are poison, others are not", "[unit][device]") {
   World world;
   DevicePages pages(world.device, 65536);

@@ -47,8 +47,12 @@ namespace godbox::striping {
 struct MappedDeviceOptions {
   // A slab's layout; called from the caller's thread. Answers are kept.
   std::function<Result<SlabLayout>(SlabId)> layout_of{};
-  std::uint32_t lanes = 4;                         // queues of the device, 1 to 16
-  SizeBytes register_bytes_max{};                  // of all channels together; 0: no limit
+  std::uint32_t lanes = 4;         // queues of the device, 1 to 16
+  SizeBytes register_bytes_max{};  // of all channels together; 0: no limit
+  // Registering takes a second per so many GB. It is done in pieces of this size, and this is
+  // called behind each: to drive a network, whose session would run out meanwhile.
+  SizeBytes register_at_once{std::uint64_t{1} << 30U};
+  std::function<void()> on_registered{};
   SizeBytes batch_bytes{std::uint64_t{8} << 20U};  // a batch that has so many takes no more
 };
 
