@@ -4,8 +4,6 @@
 #include <godbox/assert.h>
 
 #include <array>
-#include <chrono>
-#include <thread>
 #include <utility>
 
 namespace godbox::striping {
@@ -151,20 +149,6 @@ bool DeviceLauncher::progress() {
   }
   idle_polls_ = any ? 0 : idle_polls_ + (idle_polls_ < kEagerPolls ? 1 : 0);
   return any;
-}
-
-bool DeviceLauncher::settle(const std::function<bool()>& is_settled, Duration longest) {
-  const auto limit = std::chrono::steady_clock::now() + longest;
-  while (!is_lost_ && !is_settled()) {
-    if (progress()) {
-      continue;
-    }
-    if (std::chrono::steady_clock::now() > limit) {
-      lose();
-    }
-    std::this_thread::yield();
-  }
-  return !is_lost_;
 }
 
 void DeviceLauncher::lose() {

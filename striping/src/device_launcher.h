@@ -2,7 +2,8 @@
 //
 // Work of a device in batches: copies, one move, copies, in this order, for several requests at
 // once. Each queue has kBatchesPerQueue batches, so that it always has the next one while one is
-// done; batches of different queues overlap. Nothing here waits but settle_all().
+// done; batches of different queues overlap. Nothing here waits but the destructor, and time alone
+// loses no device: one that is slow still moves bytes.
 // A batch that a queue cannot take as a whole (queue_full) is queued piece by piece as there is
 // room. One that a queue refuses (invalid_argument) ends with that, after what it had queued.
 // Thread-safety: one thread. Ownership: batches belong to the launcher; from launch() until
@@ -76,8 +77,6 @@ class DeviceLauncher {
 
   // Queues what there is room for, takes what has been done. True if anything was.
   bool progress();
-  // Calls progress() until `is_settled`; false, and the device is lost, when that takes `longest`.
-  bool settle(const std::function<bool()>& is_settled, Duration longest);
   [[nodiscard]] bool is_idle() const { return under_way_ == 0; }
   [[nodiscard]] bool is_lost() const { return is_lost_; }
   // As Transport::poll_pause(), for a caller that is waiting for the device.

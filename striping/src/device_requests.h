@@ -23,7 +23,7 @@ class DeviceRequests {
     std::uint32_t generation = 1;
     bool is_active = false;
     bool is_on_device = false;  // part of a batch that was launched
-    bool is_fenced = false;     // ends with lane_fenced as soon as it is off the device
+    bool is_fenced = false;     // ends with lane_fenced once the device is through with it
     LaneId lane;
     WorkRequest request;
     Extra extra;
@@ -89,6 +89,13 @@ class DeviceRequests {
   }
   [[nodiscard]] std::uint64_t bytes_in_flight(LaneId lane) const {
     return lanes_[lane.value()].bytes;
+  }
+  // As Transport::requests_held().
+  [[nodiscard]] std::uint32_t held(LaneId lane) const {
+    return static_cast<std::uint32_t>(
+        std::count_if(entries_.begin(), entries_.end(), [lane](const Entry& entry) {
+          return entry.is_active && entry.is_fenced && entry.is_on_device && entry.lane == lane;
+        }));
   }
   // Calls visit(ref, entry) for each that has not ended; it may complete it.
   template <class Visit>

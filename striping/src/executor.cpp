@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 namespace godbox::striping {
@@ -15,6 +17,7 @@ namespace godbox::striping {
 namespace {
 
 constexpr std::size_t kPollMax = 64;
+constexpr Duration kHeldPause = std::chrono::microseconds(50);  // between looks at a device
 // While runs wait for a better lane than those that are free, the choice is looked at again so
 // often.
 constexpr Duration kRechoosePeriod = std::chrono::milliseconds(10);
@@ -54,6 +57,7 @@ struct Batch {
   std::uint32_t generation = 1;
   bool active = false;
   bool finished = false;  // all runs are done, the callback is due
+  bool expired = false;   // its deadline has passed; a device may have some of its bytes still
   std::span<const Transfer> transfers;
   TimePoint deadline{};
   TrafficClass traffic_class = TrafficClass::foreground;
@@ -84,6 +88,7 @@ struct Queue {
 struct Flight {
   std::uint32_t generation = 1;
   bool active = false;
+  bool is_fenced = false;  // its lane was, and a device may have its bytes until it completes
   LaneId lane;
   RunRef ref;
 };
@@ -131,6 +136,7 @@ struct Executor::Impl {
   bool expire(TimePoint now);
   bool end_if_lost();
   void fence(LaneId lane);
+  void end_fenced(RunRef ref);
   void fence_lanes_of_ending(const std::vector<std::uint32_t>& slots);
   void fence_suspects();
   bool post_queued(TimePoint now);
@@ -202,6 +208,7 @@ Result<BatchId> Executor::Impl::submit(std::span<const Transfer> transfers, Time
   }
   batch.active = true;
   batch.finished = false;
+  batch.expired = false;
   batch.transfers = transfers;
   batch.deadline = deadline;
   batch.traffic_class = traffic_class;
@@ -340,7 +347,12 @@ void Executor::Impl::cancel(std::uint32_t slot, TimePoint now) {
   end_batch(slot, Errc::cancelled);
   scratch_slots.assign(1, slot);
   fence_lanes_of_ending(scratch_slots);
-  GODBOX_ASSERT(batches[slot]->finished);
+  while (!batches[slot]->finished) {  // a device has some of its bytes
+    if (!transport.progress()) {
+      std::this_thread::sleep_for(std::min<Duration>(transport.poll_pause(), kHeldPause));
+    }
+    take_completions(now);
+  }
   finished.remove_if([slot](std::uint32_t other) { return other == slot; });
   deliver(slot);
 }
@@ -472,6 +484,7 @@ std::uint32_t Executor::Impl::take_flight(LaneId lane, RunRef ref) {
   }
   Flight& flight = flights[index];
   flight.active = true;
+  flight.is_fenced = false;
   flight.lane = lane;
   flight.ref = ref;
   return index;
@@ -506,29 +519,46 @@ void Executor::Impl::complete(const Completion& completion, TimePoint now) {
   const Flight flight = flights[index];
   release_flight(index);
   const Run& run = batches[flight.ref.batch]->runs[flight.ref.run];
-  lanes.on_completed(flight.lane, run.bytes, batches[flight.ref.batch]->traffic_class,
-                     completion.status == Errc::ok, now);
+  if (flight.is_fenced && completion.status == Errc::lane_fenced) {
+    end_fenced(flight.ref);
+    return;
+  }
+  if (!flight.is_fenced) {
+    lanes.on_completed(flight.lane, run.bytes, batches[flight.ref.batch]->traffic_class,
+                       completion.status == Errc::ok, now);
+  }
   counters.bytes_done += completion.status == Errc::ok ? run.bytes : 0;
   settle(flight.ref, flight.lane, completion.status);
 }
 
-// Ends all requests of a lane. Those of batches that go on are queued again, at the front.
+// Ends all requests of a lane: now, or, where a device has some of them, as they complete.
 void Executor::Impl::fence(LaneId lane) {
   transport.fence(lane);
   lanes.on_fenced(lane);
   counters.lanes_fenced += 1;
+  const bool is_held = transport.requests_held(lane) > 0;
+  has_news |= is_held;  // those that are not held have completed
   for (std::uint32_t i = 0; i < flights.size(); ++i) {
     if (!flights[i].active || flights[i].lane != lane) {
       continue;
     }
+    if (is_held) {
+      flights[i].is_fenced = true;
+      continue;
+    }
     const RunRef ref = flights[i].ref;
     release_flight(i);
-    if (batches[ref.batch]->ending != Errc::ok) {
-      fail_run(ref, batches[ref.batch]->ending);
-    } else {
-      counters.runs_resent += 1;
-      enqueue(ref, true);
-    }
+    end_fenced(ref);
+  }
+}
+
+// Nobody touches the run's bytes. If its batch goes on it is queued again, at the front.
+void Executor::Impl::end_fenced(RunRef ref) {
+  if (batches[ref.batch]->ending != Errc::ok) {
+    fail_run(ref, batches[ref.batch]->ending);
+  } else {
+    counters.runs_resent += 1;
+    enqueue(ref, true);
   }
 }
 
@@ -545,7 +575,8 @@ void Executor::Impl::fence_suspects() {
 void Executor::Impl::fence_lanes_of_ending(const std::vector<std::uint32_t>& slots) {
   scratch_lanes.clear();
   for (const Flight& flight : flights) {
-    if (flight.active && std::find(slots.begin(), slots.end(), flight.ref.batch) != slots.end() &&
+    if (flight.active && !flight.is_fenced &&
+        std::find(slots.begin(), slots.end(), flight.ref.batch) != slots.end() &&
         std::find(scratch_lanes.begin(), scratch_lanes.end(), flight.lane) == scratch_lanes.end()) {
       scratch_lanes.push_back(flight.lane);
     }
@@ -563,10 +594,11 @@ bool Executor::Impl::expire(TimePoint now) {
   earliest_deadline = kNever;
   for (std::uint32_t slot = 0; slot < batches.size(); ++slot) {
     const Batch& batch = *batches[slot];
-    if (!batch.active || batch.finished) {
+    if (!batch.active || batch.finished || batch.expired) {
       continue;
     }
     if (batch.deadline <= now) {
+      batches[slot]->expired = true;
       scratch_slots.push_back(slot);
     } else {
       earliest_deadline = std::min(earliest_deadline, batch.deadline);

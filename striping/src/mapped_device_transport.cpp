@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_launcher.h"
 #include "device_requests.h"
+#include "reach_cache.h"
 #include "registered_memory.h"
 #include "slab_table.h"
 #include <godbox/assert.h>
@@ -41,8 +42,8 @@ Result<void> check(std::span<const std::unique_ptr<MemoryTarget>> dram_channels,
   if (options.batch_bytes.is_zero()) {
     return Error(Errc::invalid_argument, "batch_bytes is 0");
   }
-  if (options.device_timeout <= Duration::zero()) {
-    return Error(Errc::invalid_argument, "device_timeout is not above 0");
+  if (options.register_at_once.is_zero()) {
+    return Error(Errc::invalid_argument, "register_at_once is 0");
   }
   std::uint64_t total_bytes = 0;
   for (std::size_t i = 0; i < dram_channels.size(); ++i) {
@@ -73,14 +74,16 @@ struct MappedDeviceTransport::Impl {
         device(device_in),
         options(options_in),
         registered(device_in),
+        reach(device_in),
         slabs(dram_channels, options.layout_of,
               [this](SlabTable::Needed& needed) { add_needed(needed); }),
         requests(options.lanes),
         lanes(options.lanes) {}
 
   Result<void> prepare();
+  Result<void> register_in_pieces(MutableSpan memory);
   void add_needed(SlabTable::Needed& needed);
-  [[nodiscard]] Errc check_post(LaneId lane, const WorkRequest& request) const;
+  [[nodiscard]] Errc check_post(LaneId lane, const WorkRequest& request);
   bool launch(std::size_t lane);
   void fill(DeviceBatch& batch, Lane& lane);
   bool add(DeviceBatch& batch, SlotRef ref, Entry& entry);
@@ -94,6 +97,7 @@ struct MappedDeviceTransport::Impl {
   DeviceMemory& device;
   const MappedDeviceOptions options;
   RegisteredMemory registered;
+  ReachCache reach;
   SlabTable slabs;
   Requests requests;
   std::vector<Lane> lanes;
@@ -104,7 +108,7 @@ struct MappedDeviceTransport::Impl {
 Result<void> MappedDeviceTransport::Impl::prepare() {
   for (std::size_t i = 0; i < dram_channels.size(); ++i) {
     const MutableSpan memory(dram_channels[i]->data(), dram_channels[i]->size().count());
-    if (auto pinned = registered.add(memory); !pinned) {
+    if (auto pinned = register_in_pieces(memory); !pinned) {
       return Error(pinned.error().code,
                    fmt::format("DRAM channel {} ({}, {} bytes): {}", i, dram_channels[i]->kind(),
                                memory.size(), pinned.error().detail));
@@ -119,23 +123,36 @@ Result<void> MappedDeviceTransport::Impl::prepare() {
   return {};
 }
 
+Result<void> MappedDeviceTransport::Impl::register_in_pieces(MutableSpan memory) {
+  while (!memory.empty()) {
+    const std::size_t bytes =
+        std::min<std::uint64_t>(memory.size(), options.register_at_once.count());
+    if (auto pinned = registered.add(memory.first(bytes)); !pinned) {
+      return pinned;
+    }
+    memory = memory.subspan(bytes);
+    if (options.on_registered) {
+      options.on_registered();
+    }
+  }
+  return {};
+}
+
 void MappedDeviceTransport::Impl::add_needed(SlabTable::Needed& needed) {
   requests.for_each([&needed](SlotRef, const Entry& entry) {
     needed.insert(entry.extra.layouts.begin(), entry.extra.layouts.end());
   });
 }
 
-Errc MappedDeviceTransport::Impl::check_post(LaneId lane, const WorkRequest& request) const {
+Errc MappedDeviceTransport::Impl::check_post(LaneId lane, const WorkRequest& request) {
   if (is_lost || lanes[lane.value()].state != LaneState::up) {
     return Errc::lane_closed;
   }
   if (const Errc wrong = check_work_request(request); wrong != Errc::ok) {
     return wrong;
   }
-  const auto first = std::find_if(request.local.begin(), request.local.end(),
-                                  [](const LocalSegment& piece) { return piece.size_bytes > 0; });
-  if (!device.reaches({first->data, first->size_bytes})) {
-    return Errc::invalid_argument;
+  if (!reach.reaches(request.local)) {
+    return Errc::invalid_argument;  // to a GPU's kernel it would be a fault, and end its context
   }
   return requests.requests_in_flight(lane) >= kRequestsPerLaneMax ? Errc::queue_full : Errc::ok;
 }
@@ -213,7 +230,8 @@ void MappedDeviceTransport::Impl::on_batch_done(const DeviceBatch& batch) {
     GODBOX_ASSERT(entry != nullptr && entry->is_on_device);  // nothing ends it before the device
     entry->is_on_device = false;
     if (entry->is_fenced) {
-      continue;  // fence() ends it
+      requests.complete(member.request, Errc::lane_fenced);
+      continue;
     }
     Errc status = batch.status;
     if (status == Errc::ok) {
@@ -250,36 +268,19 @@ bool MappedDeviceTransport::Impl::is_waiting() const {
 void MappedDeviceTransport::Impl::fence(LaneId lane) {
   lanes[lane.value()].state = LaneState::down;
   lanes[lane.value()].last_error = Errc::lane_fenced;
-  bool is_any_on_device = false;
   requests.for_each([&](SlotRef ref, Entry& entry) {
     if (entry.lane != lane) {
       return;
     }
-    entry.is_fenced = true;
-    is_any_on_device |= entry.is_on_device;
-    if (!entry.is_on_device) {
-      requests.complete(ref, Errc::lane_fenced);
-    }
-  });
-  if (!is_any_on_device) {
-    return;
-  }
-  const auto is_settled = [&] {
-    bool is_on_device = false;
-    requests.for_each([&](SlotRef, const Entry& entry) {
-      is_on_device |= entry.lane == lane && entry.is_on_device;
-    });
-    return !is_on_device;
-  };
-  launcher->settle(is_settled, options.device_timeout);
-  end_if_lost();
-  requests.for_each([&](SlotRef ref, const Entry& entry) {
-    if (entry.is_fenced) {
+    if (entry.is_on_device) {
+      entry.is_fenced = true;  // on_batch_done() ends it
+    } else {
       requests.complete(ref, Errc::lane_fenced);
     }
   });
 }
 
+// Only where the device itself said so: it moves no byte any more.
 void MappedDeviceTransport::Impl::end_if_lost() {
   if (is_lost || !launcher->is_lost()) {
     return;
@@ -335,6 +336,7 @@ Result<void> MappedDeviceTransport::register_memory(MutableSpan memory) {
 }
 
 void MappedDeviceTransport::deregister_memory(MutableSpan memory) {
+  impl_->reach.forget();
   impl_->registered.remove(memory);
 }
 
@@ -378,6 +380,10 @@ Duration MappedDeviceTransport::poll_pause() const {
   return !impl_->is_lost && has_work ? impl_->launcher->poll_pause() : Duration::max();
 }
 
+std::uint32_t MappedDeviceTransport::requests_held(LaneId lane) const {
+  return impl_->requests.held(lane);
+}
+
 void MappedDeviceTransport::fence(LaneId lane) {
   if (lane.value() < lane_count() && !impl_->is_lost) {
     impl_->fence(lane);
@@ -386,7 +392,7 @@ void MappedDeviceTransport::fence(LaneId lane) {
 
 void MappedDeviceTransport::reopen(LaneId lane) {
   if (lane.value() < lane_count() && !impl_->is_lost &&
-      impl_->lanes[lane.value()].state == LaneState::down) {
+      impl_->lanes[lane.value()].state == LaneState::down && requests_held(lane) == 0) {
     impl_->lanes[lane.value()].state = LaneState::up;
     impl_->lanes[lane.value()].last_error = Errc::ok;
   }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Host memory registered with a device for as long as this lives. Thread-safety: one thread.
-// Errors: as DeviceMemory::register_host().
+// Host memory registered with a device for as long as this lives. A device pins whole pages, and
+// refuses one that it has: so pages are registered, and memories that share some count them.
+// Thread-safety: one thread. Ownership: the device outlives it, memory outlives its registration.
+// Units: bytes. Errors: as DeviceMemory::register_host(), also where others registered some of the
+// pages with the device, and not all.
 #pragma once
 
 #include <godbox/device_memory.h>
@@ -13,41 +16,27 @@ namespace godbox::striping {
 class RegisteredMemory {
  public:
   explicit RegisteredMemory(DeviceMemory& device) : device_(device) {}
-  ~RegisteredMemory() {
-    for (const MutableSpan memory : registered_) {
-      device_.unregister_host(memory);
-    }
-  }
+  ~RegisteredMemory();
   RegisteredMemory(const RegisteredMemory&) = delete;
   RegisteredMemory& operator=(const RegisteredMemory&) = delete;
 
-  [[nodiscard]] Result<void> add(MutableSpan memory) {
-    Result<void> pinned = device_.register_host(memory);
-    if (pinned) {
-      registered_.push_back(memory);
-    }
-    return pinned;
-  }
-  // For Transport::register_memory(): what the device reaches already needs nothing.
-  [[nodiscard]] Result<void> add_unless_reached(MutableSpan memory) {
-    if (memory.empty()) {
-      return Error(Errc::invalid_argument, "memory to register is empty");
-    }
-    return device_.reaches(memory) ? Result<void>() : add(memory);
-  }
-  void remove(MutableSpan memory) {
-    for (std::size_t i = 0; i < registered_.size(); ++i) {
-      if (registered_[i].data() == memory.data() && registered_[i].size() == memory.size()) {
-        device_.unregister_host(memory);
-        registered_.erase(registered_.begin() + static_cast<std::ptrdiff_t>(i));
-        return;
-      }
-    }
-  }
+  [[nodiscard]] Result<void> add(MutableSpan memory);
+  // For Transport::register_memory(): what the device reaches without this needs nothing.
+  [[nodiscard]] Result<void> add_unless_reached(MutableSpan memory);
+  // Once per add(); of what was never added: nothing.
+  void remove(MutableSpan memory);
 
  private:
+  struct Run {  // of pages, as the device has them
+    MutableSpan pages;
+    std::size_t users = 0;  // memories that have bytes in it
+  };
+
+  void release(MutableSpan pages);
+
   DeviceMemory& device_;
-  std::vector<MutableSpan> registered_;
+  std::vector<MutableSpan> memories_;
+  std::vector<Run> runs_;  // by address; none overlap
 };
 
 }  // namespace godbox::striping

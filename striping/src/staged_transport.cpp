@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_launcher.h"
 #include "device_requests.h"
+#include "reach_cache.h"
 #include "registered_memory.h"
 #include "slot_pool.h"
 #include <godbox/assert.h>
@@ -62,9 +63,6 @@ Result<void> check(const StagedTransportOptions& options) {
   if (options.batch_bytes.is_zero()) {
     return Error(Errc::invalid_argument, "batch_bytes is 0");
   }
-  if (options.device_timeout <= Duration::zero()) {
-    return Error(Errc::invalid_argument, "device_timeout is not above 0");
-  }
   return {};
 }
 
@@ -76,6 +74,7 @@ struct StagedTransport::Impl {
       : device(device_in),
         options(options_in),
         registered(device_in),
+        reach(device_in),
         inner(std::move(inner_in)),
         requests(inner->lane_count()),
         to_post(inner->lane_count()) {}
@@ -93,7 +92,7 @@ struct StagedTransport::Impl {
   }
   [[nodiscard]] bool has_device_work() const;
 
-  [[nodiscard]] Errc check_post(LaneId lane, const WorkRequest& request) const;
+  [[nodiscard]] Errc check_post(LaneId lane, const WorkRequest& request);
   Errc post_inner(SlotRef ref, Entry& entry);
   bool post_write(SlotRef ref, Entry& entry);
   bool post_writes();
@@ -114,6 +113,7 @@ struct StagedTransport::Impl {
   DeviceMemory& device;
   const StagedTransportOptions options;
   RegisteredMemory registered;
+  ReachCache reach;
   std::unique_ptr<Transport> inner;
   MutableSpan staging_memory, device_memory;
   SlotPool staging, device_slots;
@@ -172,7 +172,7 @@ bool StagedTransport::Impl::has_device_work() const {
 
 // --- Requests ------------------------------------------------------------------------------------
 
-Errc StagedTransport::Impl::check_post(LaneId lane, const WorkRequest& request) const {
+Errc StagedTransport::Impl::check_post(LaneId lane, const WorkRequest& request) {
   const LaneStatus status = inner->lane_status(lane);
   if (is_lost || status.state != LaneState::up) {
     return Errc::lane_closed;
@@ -184,10 +184,8 @@ Errc StagedTransport::Impl::check_post(LaneId lane, const WorkRequest& request) 
       request.crc.size() > DeviceQueue::kMoveCrcBlocksMax) {
     return Errc::too_large;
   }
-  const auto first = std::find_if(request.local.begin(), request.local.end(),
-                                  [](const LocalSegment& piece) { return piece.size_bytes > 0; });
-  if (!device.reaches({first->data, first->size_bytes})) {
-    return Errc::invalid_argument;
+  if (!reach.reaches(request.local)) {
+    return Errc::invalid_argument;  // to a GPU's kernel it would be a fault, and end its context
   }
   const std::uint32_t in_flight = requests.requests_in_flight(lane);
   const bool is_full = in_flight >= status.requests_in_flight_max ||
@@ -342,7 +340,8 @@ void StagedTransport::Impl::on_member_done(const DeviceBatch& batch,
   entry->is_on_device = false;
   release_device_slot(*entry);
   if (entry->is_fenced) {
-    return;  // fence() ends it
+    complete(member.request, Errc::lane_fenced);
+    return;
   }
   Errc status = batch.status;
   if (status == Errc::ok) {
@@ -373,38 +372,21 @@ void StagedTransport::Impl::complete(SlotRef ref, Errc status) {
 }
 
 void StagedTransport::Impl::fence(LaneId lane) {
-  inner->fence(lane);  // from here on it touches none of the lane's pinned slots
-  bool is_any_on_device = false;
+  inner->fence(lane);
+  GODBOX_ASSERT(inner->requests_held(lane) == 0);  // it touches none of the lane's pinned slots now
   requests.for_each([&](SlotRef ref, Entry& entry) {
     if (entry.lane != lane) {
       return;
     }
     if (entry.is_on_device) {
-      entry.is_fenced = true;
-      is_any_on_device = true;
+      entry.is_fenced = true;  // on_member_done() ends it
     } else {
-      complete(ref, Errc::lane_fenced);
-    }
-  });
-  if (!is_any_on_device) {
-    return;
-  }
-  const auto is_settled = [&] {
-    bool is_on_device = false;
-    requests.for_each([&](SlotRef, const Entry& entry) {
-      is_on_device |= entry.is_fenced && entry.is_on_device;
-    });
-    return !is_on_device;
-  };
-  launcher->settle(is_settled, options.device_timeout);
-  end_if_lost();
-  requests.for_each([&](SlotRef ref, const Entry& entry) {
-    if (entry.is_fenced) {
       complete(ref, Errc::lane_fenced);
     }
   });
 }
 
+// Only where the device itself said so: it moves no byte any more.
 void StagedTransport::Impl::end_if_lost() {
   if (is_lost || !launcher->is_lost()) {
     return;
@@ -458,7 +440,10 @@ Result<void> StagedTransport::register_memory(MutableSpan memory) {
   return impl_->registered.add_unless_reached(memory);
 }
 
-void StagedTransport::deregister_memory(MutableSpan memory) { impl_->registered.remove(memory); }
+void StagedTransport::deregister_memory(MutableSpan memory) {
+  impl_->reach.forget();
+  impl_->registered.remove(memory);
+}
 
 Errc StagedTransport::post(LaneId lane, const WorkRequest& request) {
   if (lane.value() >= lane_count()) {
@@ -509,6 +494,10 @@ Duration StagedTransport::poll_pause() const {
              : std::min(inner, impl_->launcher->poll_pause());
 }
 
+std::uint32_t StagedTransport::requests_held(LaneId lane) const {
+  return impl_->requests.held(lane);
+}
+
 void StagedTransport::fence(LaneId lane) {
   if (lane.value() < lane_count() && !impl_->is_lost) {
     impl_->fence(lane);
@@ -516,7 +505,7 @@ void StagedTransport::fence(LaneId lane) {
 }
 
 void StagedTransport::reopen(LaneId lane) {
-  if (lane.value() < lane_count() && !impl_->is_lost) {
+  if (lane.value() < lane_count() && !impl_->is_lost && requests_held(lane) == 0) {
     impl_->inner->reopen(lane);
   }
 }

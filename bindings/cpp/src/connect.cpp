@@ -127,6 +127,8 @@ Transports make_direct(const Client::TransportContext& context, const DeviceOpti
   direct.register_bytes_max = device.register_bytes_max.is_zero()
                                   ? driver::machine_memory_bytes() / 2
                                   : device.register_bytes_max;
+  // The session is kept alive by what the network's events drive.
+  direct.on_registered = [&network = context.network] { network.run_until(network.clock().now()); };
   auto made = striping::MappedDeviceTransport::create(targets, *device.memory, direct);
   if (!made) {
     return made.error();

@@ -7,16 +7,52 @@
 #include <algorithm>
 #include <array>
 
+#include <pthread.h>
+
 namespace godbox::driver {
 namespace {
 
 constexpr unsigned kBlocksPerProcessor = 4;  // as in kernels/move.cu
 
+std::atomic<unsigned> forks = 0;  // that this process has come out of
+
+// Asked for at each call, where getpid() would be a system call.
+unsigned count_forks() {
+  static const int is_watched =
+      pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+  (void)is_watched;
+  return forks.load(std::memory_order_relaxed);
+}
+
 }  // namespace
+
+CudaContext::Current::Current(const CudaContext& context) : driver_(context.driver_) {
+  if (context.is_forked()) {
+    return;
+  }
+  const CUresult result = driver_.cuCtxPushCurrent(context.context_);
+  is_pushed_ = result == CUDA_SUCCESS;
+  if (is_pushed_) {
+    (void)driver_.cuThreadExchangeStreamCaptureMode(&capture_mode_);
+  } else {
+    context.set_lost("cuCtxPushCurrent", result);
+  }
+}
+
+CudaContext::Current::~Current() {
+  if (is_pushed_) {
+    (void)driver_.cuThreadExchangeStreamCaptureMode(&capture_mode_);
+    CUcontext popped = nullptr;
+    (void)driver_.cuCtxPopCurrent(&popped);
+  }
+}
 
 CudaQueueResources::~CudaQueueResources() {
   const CudaDriver& driver = context_.driver();
   const CudaContext::Current current(context_);
+  if (!current.works()) {
+    return;  // with the context all of it went
+  }
   for (const CUevent event : events) {
     (void)driver.cuEventDestroy(event);
   }
@@ -31,6 +67,9 @@ CudaQueueResources::~CudaQueueResources() {
 Result<void> CudaQueueResources::make(std::size_t tile_count, std::size_t event_count) {
   const CudaDriver& driver = context_.driver();
   const CudaContext::Current current(context_);
+  if (!current.works()) {
+    return context_.lost();
+  }
   const std::size_t tiles_bytes = tile_count * sizeof(kernels::MoveTile);
   void* pinned = nullptr;
   CUresult result = driver.cuMemHostAlloc(&pinned, tiles_bytes + tile_count * sizeof(std::uint32_t),
@@ -56,12 +95,18 @@ Result<void> CudaQueueResources::make(std::size_t tile_count, std::size_t event_
   return {};
 }
 
-Result<std::shared_ptr<CudaContext>> CudaContext::open(const std::string& library, int ordinal) {
+CudaContext::CudaContext(const CudaDriver& driver, const CudaTuning& tuning)
+    : driver_(driver), tuning_(tuning), forks_(count_forks()) {}
+
+bool CudaContext::is_forked() const { return forks.load(std::memory_order_relaxed) != forks_; }
+
+Result<std::shared_ptr<CudaContext>> CudaContext::open(const std::string& library, int ordinal,
+                                                       const CudaTuning& tuning) {
   auto driver = load_cuda_driver(library);
   if (!driver) {
     return driver.error();
   }
-  auto context = std::make_shared<CudaContext>(*driver);
+  auto context = std::make_shared<CudaContext>(*driver, tuning);
   if (auto retained = context->retain(ordinal); !retained) {
     return retained.error();
   }
@@ -73,15 +118,15 @@ Result<std::shared_ptr<CudaContext>> CudaContext::open(const std::string& librar
 
 CudaContext::~CudaContext() {
   spare_.clear();
-  if (context_ == nullptr) {
+  if (context_ == nullptr || is_forked()) {
     return;
   }
   {
     const Current current(*this);
-    if (device_tables_ != 0) {
+    if (current.works() && device_tables_ != 0) {
       (void)driver_.cuMemFree(device_tables_);
     }
-    if (module_ != nullptr) {
+    if (current.works() && module_ != nullptr) {
       (void)driver_.cuModuleUnload(module_);
     }
   }
@@ -139,6 +184,13 @@ Result<void> CudaContext::retain(int ordinal) {
 
 Result<void> CudaContext::load_kernels() {
   const Current current(*this);
+  if (!current.works()) {
+    return Error(Errc::device_missing, lost().detail);
+  }
+  int least = 0;  // of the priorities; the greatest is the smallest number
+  if (driver_.cuCtxGetStreamPriorityRange(&least, &stream_priority_) != CUDA_SUCCESS) {
+    stream_priority_ = 0;  // as all streams are
+  }
   const auto missing = [&](const char* call, CUresult result) {
     return Error(Errc::device_missing, name_ + " does not run godbox's kernels (made by CUDA " +
                                            cuda_version_text(CUDA_VERSION) +
@@ -162,7 +214,13 @@ Result<void> CudaContext::load_kernels() {
     return missing("cuMemAlloc", result);
   }
   result = driver_.cuMemcpyHtoD(device_tables_, &tables_, sizeof(tables_));
-  return result == CUDA_SUCCESS ? Result<void>() : missing("cuMemcpyHtoD", result);
+  if (result != CUDA_SUCCESS) {
+    return missing("cuMemcpyHtoD", result);
+  }
+  // What comes from pageable memory may still be under way, and the queues' streams do not wait for
+  // the legacy one.
+  result = driver_.cuStreamSynchronize(CU_STREAM_LEGACY);
+  return result == CUDA_SUCCESS ? Result<void>() : missing("cuStreamSynchronize", result);
 }
 
 bool CudaContext::is_of_host(const std::byte* at) const {
@@ -175,6 +233,9 @@ bool CudaContext::is_of_host(const std::byte* at) const {
 }
 
 Error CudaContext::lost() const {
+  if (is_forked()) {
+    return {Errc::device_lost, "CUDA does not work in a child of the process that opened it"};
+  }
   const std::lock_guard lock(mutex_);
   return {Errc::device_lost, "the CUDA device was lost: " + lost_why_};
 }
@@ -188,6 +249,11 @@ Errc CudaContext::code_of(const char* call, CUresult result) const {
                              result <= CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
   if (result == CUDA_ERROR_INVALID_VALUE || result == CUDA_ERROR_INVALID_HANDLE || is_of_capture) {
     return Errc::invalid_argument;
+  }
+  std::size_t free_bytes = 0, total_bytes = 0;
+  if ((result == CUDA_ERROR_OUT_OF_MEMORY || result == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES) &&
+      driver_.cuMemGetInfo(&free_bytes, &total_bytes) == CUDA_SUCCESS) {
+    return Errc::device_memory_full;
   }
   // Most others end the context; after the rest nobody knows what was queued.
   set_lost(call, result);
@@ -237,6 +303,9 @@ Result<std::unique_ptr<CudaQueueResources>> CudaContext::take_resources(std::siz
 }
 
 void CudaContext::give_back(std::unique_ptr<CudaQueueResources> resources) {
+  if (is_forked()) {
+    return;  // the lock may be held for ever
+  }
   const std::lock_guard lock(mutex_);
   spare_.push_back(std::move(resources));
 }

@@ -8,6 +8,7 @@
 
 #include "crc_tables.h"
 #include "cuda_driver.h"
+#include "cuda_tuning.h"
 #include <godbox/units.h>
 
 #include <algorithm>
@@ -41,8 +42,9 @@ struct CudaQueueResources {
 class CudaContext {
  public:
   [[nodiscard]] static Result<std::shared_ptr<CudaContext>> open(const std::string& library,
-                                                                 int ordinal);
-  explicit CudaContext(const CudaDriver& driver) : driver_(driver) {}
+                                                                 int ordinal,
+                                                                 const CudaTuning& tuning);
+  CudaContext(const CudaDriver& driver, const CudaTuning& tuning);
   ~CudaContext();
   CudaContext(const CudaContext&) = delete;
   CudaContext& operator=(const CudaContext&) = delete;
@@ -50,21 +52,16 @@ class CudaContext {
   // Makes the context current to this thread for as long as it lives; the engine's, if it has
   // another, comes back. An engine that captures a CUDA graph on another thread forbids all threads
   // calls that could be meant for it, even to ask for events: ours are not.
+  // A context that cannot be made current (the engine reset the device; this process was forked) is
+  // lost: is_lost() then says so, and whoever does not ask it asks works(), since a call would be
+  // for whatever context the thread has.
   class Current {
    public:
-    explicit Current(const CudaContext& context) : driver_(context.driver_) {
-      is_pushed_ = driver_.cuCtxPushCurrent(context.context_) == CUDA_SUCCESS;
-      (void)driver_.cuThreadExchangeStreamCaptureMode(&capture_mode_);
-    }
-    ~Current() {
-      (void)driver_.cuThreadExchangeStreamCaptureMode(&capture_mode_);
-      CUcontext popped = nullptr;
-      if (is_pushed_) {
-        (void)driver_.cuCtxPopCurrent(&popped);
-      }
-    }
+    explicit Current(const CudaContext& context);
+    ~Current();
     Current(const Current&) = delete;
     Current& operator=(const Current&) = delete;
+    [[nodiscard]] bool works() const { return is_pushed_; }
 
    private:
     const CudaDriver& driver_;
@@ -78,8 +75,10 @@ class CudaContext {
   // Of a kernel that moves bytes within the device, or to or from the host. The bus is busy long
   // before the device is: there the other processors are left to the engine.
   [[nodiscard]] unsigned block_count_max(bool is_over_bus) const {
-    return is_over_bus ? std::min(block_count_max_, kBlocksOverBusMax) : block_count_max_;
+    return is_over_bus ? std::min(block_count_max_, tuning_.blocks_over_bus_max) : block_count_max_;
   }
+  [[nodiscard]] unsigned tiles_over_bus_max() const { return tuning_.tiles_over_bus_max; }
+  [[nodiscard]] int stream_priority() const { return stream_priority_; }
   // Whether the byte is the host's.
   [[nodiscard]] bool is_of_host(const std::byte* at) const;
   [[nodiscard]] bool registers_read_only() const { return registers_read_only_; }
@@ -87,11 +86,16 @@ class CudaContext {
   [[nodiscard]] CUdeviceptr device_tables() const { return device_tables_; }
   [[nodiscard]] CUfunction move_function(bool has_crc) const { return has_crc ? move_crc_ : move_; }
 
-  [[nodiscard]] bool is_lost() const { return is_lost_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool is_lost() const {
+    return is_lost_.load(std::memory_order_acquire) || is_forked();
+  }
+  // In a child of the process that opened the device no call of CUDA's works.
+  [[nodiscard]] bool is_forked() const;
   // "the CUDA device was lost: cuEventQuery: CUDA_ERROR_ILLEGAL_ADDRESS (700)"
   [[nodiscard]] Error lost() const;
-  // Errc::ok, invalid_argument (what was passed is wrong), or device_lost, from now on for all
-  // calls.
+  void set_lost(const char* call, CUresult result) const;
+  // Errc::ok; invalid_argument (what was passed is wrong); device_memory_full (the driver had no
+  // room for this work, and took none of it); or device_lost, from now on for all calls.
   [[nodiscard]] Errc code_of(const char* call, CUresult result) const;
   // For calls that give a queue no work: `otherwise` with what the driver said, unless the context
   // has ended, which it then says to each call.
@@ -102,17 +106,14 @@ class CudaContext {
   void give_back(std::unique_ptr<CudaQueueResources> resources);
 
  private:
-  void set_lost(const char* call, CUresult result) const;
-
-  // 256 warps with 2 KiB each under way: 512 KiB, where a bus of 64 GB/s and 2 us needs 128.
-  static constexpr unsigned kBlocksOverBusMax = 32;
-
   [[nodiscard]] Result<void> retain(int ordinal);
   [[nodiscard]] Result<void> load_kernels();
   [[nodiscard]] int attribute(CUdevice_attribute which) const;
 
   const CudaDriver driver_;
+  const CudaTuning tuning_;
   const kernels::CrcTables tables_ = make_crc_tables();
+  const unsigned forks_;  // of this process, when the device was opened
   int ordinal_ = 0;
   CUdevice device_ = 0;
   CUcontext context_ = nullptr;
@@ -121,6 +122,7 @@ class CudaContext {
   CUdeviceptr device_tables_ = 0;
   std::string name_;
   unsigned block_count_max_ = 1;
+  int stream_priority_ = 0;
   bool registers_read_only_ = false;
 
   mutable std::atomic<bool> is_lost_ = false;

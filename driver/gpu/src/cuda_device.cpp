@@ -77,9 +77,12 @@ class CudaDevice final : public DeviceMemory {
   MutableSpan remember(void* at, SizeBytes size, Ranges& into);
   void forget(MutableSpan memory, Ranges& from);
   [[nodiscard]] Error full(Errc code, const char* call, CUresult result, SizeBytes size) const;
-  // For calls that free: what they answer is of a device that was lost, or a mistake of ours.
-  void check_freed(const char* call, CUresult result) const {
-    GODBOX_ASSERT(context_->code_of(call, result) != Errc::invalid_argument);
+  // For calls that free: what they answer is of a device that was lost, now or then (one that the
+  // engine has reset no longer knows what was there), and nothing is left to be done about it.
+  void note_freed(const char* call, CUresult result) const {
+    if (result != CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED) {
+      (void)context_->code_of(call, result);
+    }
   }
 
   const std::shared_ptr<CudaContext> context_;
@@ -115,10 +118,10 @@ Result<MutableSpan> CudaDevice::allocate(SizeBytes size) {
   if (size.is_zero()) {
     return Error(Errc::invalid_argument, "0 bytes were asked for");
   }
+  const CudaContext::Current current(*context_);
   if (context_->is_lost()) {
     return context_->lost();
   }
-  const CudaContext::Current current(*context_);
   CUdeviceptr at = 0;
   const CUresult result = driver_.cuMemAlloc(&at, size.count());
   if (result != CUDA_SUCCESS) {
@@ -130,17 +133,19 @@ Result<MutableSpan> CudaDevice::allocate(SizeBytes size) {
 void CudaDevice::release(MutableSpan memory) {
   forget(memory, allocated_);
   const CudaContext::Current current(*context_);
-  check_freed("cuMemFree", driver_.cuMemFree(address(memory.data())));
+  if (current.works()) {
+    note_freed("cuMemFree", driver_.cuMemFree(address(memory.data())));
+  }
 }
 
 Result<MutableSpan> CudaDevice::allocate_staging(SizeBytes size) {
   if (size.is_zero()) {
     return Error(Errc::invalid_argument, "0 bytes were asked for");
   }
+  const CudaContext::Current current(*context_);
   if (context_->is_lost()) {
     return context_->lost();
   }
-  const CudaContext::Current current(*context_);
   void* at = nullptr;
   const CUresult result = driver_.cuMemHostAlloc(
       &at, size.count(), CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP);
@@ -153,7 +158,9 @@ Result<MutableSpan> CudaDevice::allocate_staging(SizeBytes size) {
 void CudaDevice::release_staging(MutableSpan memory) {
   forget(memory, staging_);
   const CudaContext::Current current(*context_);
-  check_freed("cuMemFreeHost", driver_.cuMemFreeHost(memory.data()));
+  if (current.works()) {
+    note_freed("cuMemFreeHost", driver_.cuMemFreeHost(memory.data()));
+  }
 }
 
 CUresult CudaDevice::register_pages(MutableSpan memory) const {
@@ -174,6 +181,7 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
   if (memory.empty() || memory.data() == nullptr) {
     return Error(Errc::invalid_argument, "memory to register is empty");
   }
+  const CudaContext::Current current(*context_);
   if (context_->is_lost()) {
     return context_->lost();
   }
@@ -185,7 +193,6 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
       return Error(Errc::invalid_argument, "memory to register overlaps what is registered");
     }
   }
-  const CudaContext::Current current(*context_);
   const CUresult result = register_pages(memory);
   if (result == CUDA_SUCCESS) {
     (void)remember(memory.data(), SizeBytes(memory.size()), registered_);
@@ -203,7 +210,9 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
 void CudaDevice::unregister_host(MutableSpan memory) {
   forget(memory, registered_);
   const CudaContext::Current current(*context_);
-  check_freed("cuMemHostUnregister", driver_.cuMemHostUnregister(memory.data()));
+  if (current.works()) {
+    note_freed("cuMemHostUnregister", driver_.cuMemHostUnregister(memory.data()));
+  }
 }
 
 CudaDevice::Reach CudaDevice::reach_of(const std::byte* at) const {
@@ -241,6 +250,9 @@ bool CudaDevice::reaches(ConstSpan memory) const {
     }
   }
   const CudaContext::Current current(*context_);
+  if (!current.works()) {
+    return false;
+  }
   const std::byte* at = memory.data();
   const std::byte* const end = at + memory.size();
   while (at < end) {
@@ -254,10 +266,10 @@ bool CudaDevice::reaches(ConstSpan memory) const {
 }
 
 Result<DmaBuf> CudaDevice::export_dma_buf(ConstSpan memory) const {
+  const CudaContext::Current current(*context_);
   if (context_->is_lost()) {
     return context_->lost();
   }
-  const CudaContext::Current current(*context_);
   if (memory.empty() || !reach_of(memory.data()).is_device || !reaches(memory)) {
     return Error(Errc::invalid_argument, "memory to export is not of " + context_->name());
   }
@@ -313,7 +325,7 @@ Result<void> try_out(DeviceMemory& device) {
 }  // namespace
 
 Result<std::unique_ptr<DeviceMemory>> make_cuda_device(const CudaDeviceOptions& options) {
-  auto context = CudaContext::open(options.library, options.ordinal);
+  auto context = CudaContext::open(options.library, options.ordinal, options.tuning);
   if (!context) {
     return context.error();
   }

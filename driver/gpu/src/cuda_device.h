@@ -5,6 +5,7 @@
 // Thread-safety, ownership, units: as open_device(). Errors: device_missing, invalid_argument.
 #pragma once
 
+#include "cuda_tuning.h"
 #include <godbox/device_memory.h>
 
 namespace godbox::driver {
@@ -12,6 +13,7 @@ namespace godbox::driver {
 struct CudaDeviceOptions {
   int ordinal = 0;
   std::string library = "libcuda.so.1";  // as dlopen() takes it
+  CudaTuning tuning = {};
 };
 
 [[nodiscard]] Result<std::unique_ptr<DeviceMemory>> make_cuda_device(

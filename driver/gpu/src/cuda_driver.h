@@ -41,7 +41,8 @@ namespace godbox::driver {
   X(cuPointerGetAttributes, 7000, true)             \
   X(cuMemcpyHtoD, 3020, true)                       \
   X(cuMemcpyAsync, 4000, true)                      \
-  X(cuStreamCreate, 2000, true)                     \
+  X(cuCtxGetStreamPriorityRange, 5050, true)        \
+  X(cuStreamCreateWithPriority, 5050, true)         \
   X(cuStreamDestroy, 4000, true)                    \
   X(cuStreamSynchronize, 2000, true)                \
   X(cuStreamIsCapturing, 10000, true)               \

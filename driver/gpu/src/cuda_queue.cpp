@@ -9,9 +9,6 @@
 namespace godbox::driver {
 namespace {
 
-// Fewer tiles than these are read over the bus by the warps that move them; for more, a copy engine
-// that brings them all is quicker.
-constexpr std::size_t kTilesReadOverBusMax = 256;
 // A queue nobody marks records a fence of its own this often.
 constexpr std::size_t kStepsPerFenceMax = CudaQueue::kStepsMax / 4;
 
@@ -22,10 +19,10 @@ std::uint64_t address(const std::byte* at) { return reinterpret_cast<std::uintpt
 // --- Events --------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<DeviceEvent>> CudaEvent::make(std::shared_ptr<CudaContext> context) {
+  const CudaContext::Current current(*context);
   if (context->is_lost()) {
     return context->lost();
   }
-  const CudaContext::Current current(*context);
   CUevent event = nullptr;
   const CUresult result = context->driver().cuEventCreate(&event, CU_EVENT_DISABLE_TIMING);
   if (result != CUDA_SUCCESS) {
@@ -36,14 +33,16 @@ Result<std::unique_ptr<DeviceEvent>> CudaEvent::make(std::shared_ptr<CudaContext
 
 CudaEvent::~CudaEvent() {
   const CudaContext::Current current(*context_);
-  (void)context_->driver().cuEventDestroy(event_);
+  if (current.works()) {
+    (void)context_->driver().cuEventDestroy(event_);
+  }
 }
 
 Result<bool> CudaEvent::is_done() const {
+  const CudaContext::Current current(*context_);
   if (context_->is_lost()) {
     return context_->lost();
   }
-  const CudaContext::Current current(*context_);
   const CUresult result = context_->driver().cuEventQuery(event_);
   if (result == CUDA_ERROR_NOT_READY) {
     return false;
@@ -57,6 +56,7 @@ Result<bool> CudaEvent::is_done() const {
 // --- The queue -----------------------------------------------------------------------------------
 
 Result<std::unique_ptr<DeviceQueue>> CudaQueue::make(std::shared_ptr<CudaContext> context) {
+  const CudaContext::Current current(*context);
   if (context->is_lost()) {
     return context->lost();
   }
@@ -64,12 +64,13 @@ Result<std::unique_ptr<DeviceQueue>> CudaQueue::make(std::shared_ptr<CudaContext
   if (!resources) {
     return resources.error();
   }
-  const CudaContext::Current current(*context);
+  // Before the engine's: its kernels, each as wide as the device, would leave ours no turn.
   CUstream stream = nullptr;
-  const CUresult result = context->driver().cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING);
+  const CUresult result = context->driver().cuStreamCreateWithPriority(
+      &stream, CU_STREAM_NON_BLOCKING, context->stream_priority());
   if (result != CUDA_SUCCESS) {
     context->give_back(std::move(*resources));
-    return context->failure("cuStreamCreate", result, Errc::device_memory_full);
+    return context->failure("cuStreamCreateWithPriority", result, Errc::device_memory_full);
   }
   return std::unique_ptr<DeviceQueue>(
       std::make_unique<CudaQueue>(std::move(context), std::move(*resources), stream));
@@ -91,12 +92,14 @@ CudaQueue::CudaQueue(std::shared_ptr<CudaContext> context,
 CudaQueue::~CudaQueue() {
   {
     const CudaContext::Current current(*context_);
-    const CUresult result = driver_.cuStreamSynchronize(stream_);
-    if (context_->code_of("cuStreamSynchronize", result) == Errc::ok) {
-      steps_passed_ = steps_issued_;
-      retire();
+    if (current.works()) {
+      const CUresult result = driver_.cuStreamSynchronize(stream_);
+      if (context_->code_of("cuStreamSynchronize", result) == Errc::ok) {
+        steps_passed_ = steps_issued_;
+        retire();
+      }
+      (void)driver_.cuStreamDestroy(stream_);
     }
-    (void)driver_.cuStreamDestroy(stream_);
   }
   context_->give_back(std::move(resources_));
 }
@@ -119,8 +122,19 @@ void CudaQueue::end_step() {
   const std::uint64_t fenced =
       fences_begin_ == fences_end_ ? steps_passed_ : fences_[(fences_end_ - 1) % kStepsMax].step;
   if (steps_issued_ - fenced >= kStepsPerFenceMax) {
-    (void)fence();  // if it fails the device is lost, as the next call says
+    (void)fence();  // if it fails a later one does it, or the device is lost, as that one says
   }
+}
+
+// Of calls with handles of ours alone: one that the driver no longer knows went with the context.
+// And where it had no room it may have later.
+Errc CudaQueue::code_of_own(const char* call, CUresult result) const {
+  const Errc code = context_->code_of(call, result);
+  if (code == Errc::invalid_argument) {
+    context_->set_lost(call, result);
+    return Errc::device_lost;
+  }
+  return code == Errc::device_memory_full ? Errc::queue_full : code;
 }
 
 // There is room: each fence under way is behind a step of its own that is.
@@ -131,7 +145,8 @@ Errc CudaQueue::fence() {
     return Errc::ok;
   }
   Fence& fence = fences_[fences_end_ % kStepsMax];
-  const Errc code = context_->code_of("cuEventRecord", driver_.cuEventRecord(fence.event, stream_));
+  const CUresult result = driver_.cuEventRecord(fence.event, stream_);
+  const Errc code = code_of_own("cuEventRecord", result);
   if (code == Errc::ok) {
     fence.step = steps_issued_;
     ++fences_end_;
@@ -143,7 +158,7 @@ void CudaQueue::refresh() {
   while (fences_begin_ != fences_end_) {
     const Fence& fence = fences_[fences_begin_ % kStepsMax];
     const CUresult result = driver_.cuEventQuery(fence.event);
-    if (result == CUDA_ERROR_NOT_READY || context_->code_of("cuEventQuery", result) != Errc::ok) {
+    if (result == CUDA_ERROR_NOT_READY || code_of_own("cuEventQuery", result) != Errc::ok) {
       break;
     }
     steps_passed_ = fence.step;
@@ -246,7 +261,7 @@ Errc CudaQueue::launch(std::uint64_t begin, std::size_t count, bool has_crc,
                        unsigned block_count_max) {
   const std::size_t at = begin % kTilesMax;
   CUdeviceptr tiles = reinterpret_cast<std::uintptr_t>(resources_->tiles + at);
-  if (count > kTilesReadOverBusMax) {
+  if (count > context_->tiles_over_bus_max()) {
     const CUdeviceptr copied = resources_->device_tiles + at * sizeof(kernels::MoveTile);
     const CUresult result =
         driver_.cuMemcpyAsync(copied, tiles, count * sizeof(kernels::MoveTile), stream_);
@@ -286,13 +301,13 @@ Errc CudaQueue::copy(MutableSpan to, ConstSpan from) {
 }
 
 Errc CudaQueue::mark(std::uint64_t id) {
+  const CudaContext::Current current(*context_);
   if (context_->is_lost()) {
     return Errc::device_lost;
   }
   if (marks_end_ - marks_begin_ == kMarksMax) {
     return Errc::queue_full;
   }
-  const CudaContext::Current current(*context_);
   if (const Errc code = fence(); code != Errc::ok) {
     return code;
   }
@@ -304,7 +319,9 @@ Errc CudaQueue::mark(std::uint64_t id) {
 std::size_t CudaQueue::poll(std::span<DeviceMark> out) {
   if (fences_begin_ != fences_end_ && !context_->is_lost()) {
     const CudaContext::Current current(*context_);
-    refresh();
+    if (current.works()) {
+      refresh();
+    }
   }
   const bool is_lost = context_->is_lost();
   std::size_t count = 0;

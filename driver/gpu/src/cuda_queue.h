@@ -76,6 +76,7 @@ class CudaQueue final : public DeviceQueue {
 
   [[nodiscard]] Errc begin_step();
   void end_step();
+  [[nodiscard]] Errc code_of_own(const char* call, CUresult result) const;
   [[nodiscard]] Errc fence();
   void refresh();
   void retire();

@@ -43,10 +43,14 @@ std::string_view to_string(DeviceChoice choice) noexcept {
 }
 
 Result<OpenedDevice> open_device(DeviceChoice choice, const OpenDeviceOptions& options) {
+  const auto tuning = cuda_tuning(options);
+  if (!tuning) {
+    return tuning.error();
+  }
   if (choice == DeviceChoice::host) {
     return opened(make_host_device(), "took ", "it was asked for");
   }
-  auto cuda = make_cuda_device({.ordinal = options.ordinal});
+  auto cuda = make_cuda_device({.ordinal = options.ordinal, .tuning = *tuning});
   if (choice == DeviceChoice::cuda) {
     if (!cuda) {
       return cuda.error();

@@ -13,7 +13,8 @@
 // Fencing (DESIGN section 5): a posted request owns its lists and its local bytes until it
 // completes. fence() ends that at once for all requests of a lane: when it returns, no byte of them
 // is read or written by this side any more, and the far side refuses or quarantines what is still
-// under way.
+// under way. A device cannot be told to stop: where one moves bytes of such requests, they complete
+// once it is through, however long that takes, and until then requests_held() counts them.
 //
 // Thread-safety: one thread, that of the StreamNetwork or caller that drives progress().
 // Errors: a completion's status; see Errc's groups for what each means.
@@ -112,9 +113,12 @@ class Transport {
   // as it likes where all that happens is an event of the network or wakes it, less while work is
   // under way whose end does neither, as that of a device.
   [[nodiscard]] virtual Duration poll_pause() const { return Duration::max(); }
-  // Closes the lane; each of its requests completes with lane_fenced. See above.
+  // Closes the lane; each of its requests completes with lane_fenced. See above. Does not wait.
   virtual void fence(LaneId lane) = 0;
-  // Begins to bring a lane up that is down or unopened; lane_status() tells the outcome.
+  // Fenced requests of the lane that have not completed, as a device still moves their bytes.
+  [[nodiscard]] virtual std::uint32_t requests_held(LaneId) const { return 0; }
+  // Begins to bring a lane up that is down or unopened; lane_status() tells the outcome. Nothing
+  // happens while requests of it are held.
   virtual void reopen(LaneId lane) = 0;
 };
 

@@ -628,10 +628,17 @@ std::vector<std::unique_ptr<Work>> post_megabytes(TransportWorld& world, WorkOp 
   return works;
 }
 
-// Fences and takes what completes; all of it, each once, ok or lane_fenced.
+// Fences and takes what completes; all of it, each once, ok or lane_fenced: at once, but for what a
+// device holds.
 std::size_t fence_and_count(TransportWorld& world, LaneId on, std::size_t in_flight) {
   Transport& transport = world.transport();
   transport.fence(on);
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (transport.requests_held(on) > 0) {
+    REQUIRE(std::chrono::steady_clock::now() < limit);
+    CHECK(transport.lane_status(on).requests_in_flight >= transport.requests_held(on));
+    (void)transport.progress();
+  }
   std::vector<bool> seen(in_flight);
   std::size_t fenced = 0;
   std::array<Completion, 64> some;

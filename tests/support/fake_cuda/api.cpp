@@ -23,6 +23,9 @@ namespace {
 
 // What gives back does so after a fault too, and answers with it.
 CUresult given_back(CUresult result) {
+  if (!is_context_current()) {
+    return CUDA_ERROR_INVALID_CONTEXT;
+  }
   const CUresult broken = State::get().broken();
   return broken == CUDA_SUCCESS ? result : broken;
 }
@@ -104,6 +107,10 @@ CUresult primary_release(CUdevice) {
 }
 
 CUresult push_current(CUcontext context) {
+  FAKE_CUDA_BEGIN(cuCtxPushCurrent, false)
+  if (State::get().is_reset) {
+    return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+  }
   push_context(context);
   return CUDA_SUCCESS;
 }
@@ -216,6 +223,9 @@ void drain_streams() {
 }
 
 CUresult mem_free(CUdeviceptr at) {
+  if (const CUresult told = State::get().begin("cuMemFree", false); told != CUDA_SUCCESS) {
+    return told;
+  }
   drain_streams();
   return given_back(State::get().memory.remove(at, RangeKind::device));
 }
@@ -274,13 +284,22 @@ CUresult pointer_get_attributes(unsigned count, CUpointer_attribute* attributes,
   return CUDA_SUCCESS;
 }
 
+// From pageable memory: the bytes are taken before the call returns, and come to the device when
+// the legacy stream comes to it. Here as late as may be: once that stream is used or waited for.
 CUresult memcpy_to_device(CUdeviceptr to, const void* from, std::size_t size) {
   FAKE_CUDA_BEGIN(cuMemcpyHtoD, true)
-  std::byte* const reached = State::get().memory.reach(to, size, true);
-  if (reached == nullptr) {
+  State& state = State::get();
+  if (state.memory.reach(to, size, true) == nullptr) {
     return CUDA_ERROR_INVALID_VALUE;
   }
-  std::memcpy(reached, from, size);
+  const auto* const bytes = static_cast<const std::byte*>(from);
+  state.copy_late([&state, to, staged = std::vector<std::byte>(bytes, bytes + size)] {
+    std::byte* const reached = state.memory.reach(to, staged.size(), true);
+    if (reached != nullptr) {
+      std::memcpy(reached, staged.data(), staged.size());
+    }
+    return CUDA_SUCCESS;
+  });
   return CUDA_SUCCESS;
 }
 
@@ -325,9 +344,19 @@ CUresult mem_get_handle(void* handle, CUdeviceptr at, std::size_t size, CUmemRan
 
 // --- Streams and events --------------------------------------------------------------------------
 
-CUresult stream_create(CUstream* stream, unsigned flags) {
-  FAKE_CUDA_BEGIN(cuStreamCreate, true)
-  if (flags != CU_STREAM_NON_BLOCKING) {
+constexpr int kPriorityLeast = 0, kPriorityGreatest = -5;
+
+CUresult stream_priority_range(int* least, int* greatest) {
+  FAKE_CUDA_BEGIN(cuCtxGetStreamPriorityRange, true)
+  *least = kPriorityLeast;
+  *greatest = kPriorityGreatest;
+  return CUDA_SUCCESS;
+}
+
+CUresult stream_create(CUstream* stream, unsigned flags, int priority) {
+  FAKE_CUDA_BEGIN(cuStreamCreateWithPriority, true)
+  // The driver takes the nearest that there is; godbox has no reason to ask for another.
+  if (flags != CU_STREAM_NON_BLOCKING || priority != kPriorityGreatest) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   auto made = std::make_unique<Stream>();
@@ -472,7 +501,8 @@ const std::array kFunctions{
     Function{"cuPointerGetAttributes", 7000, entry_of(pointer_get_attributes)},
     Function{"cuMemcpyHtoD", 3020, entry_of(memcpy_to_device)},
     Function{"cuMemcpyAsync", 4000, entry_of(memcpy_async)},
-    Function{"cuStreamCreate", 2000, entry_of(stream_create)},
+    Function{"cuCtxGetStreamPriorityRange", 5050, entry_of(stream_priority_range)},
+    Function{"cuStreamCreateWithPriority", 5050, entry_of(stream_create)},
     Function{"cuStreamDestroy", 4000, entry_of(stream_destroy)},
     Function{"cuStreamSynchronize", 2000, entry_of(stream_synchronize)},
     Function{"cuStreamIsCapturing", 10000, entry_of(stream_is_capturing)},

@@ -44,7 +44,8 @@ CUresult Memory::allocate(std::size_t size, CUdeviceptr* at) {
   if (descriptor < 0 || ftruncate(descriptor, static_cast<off_t>(whole_pages(size))) != 0) {
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
-  void* const shown = mmap(nullptr, whole_pages(size), PROT_NONE, MAP_SHARED, descriptor, 0);
+  // A page more, so that what is behind it is never another's that the device reaches.
+  void* const shown = mmap(nullptr, whole_pages(size + 1), PROT_NONE, MAP_SHARED, descriptor, 0);
   void* const reached =
       mmap(nullptr, whole_pages(size), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
   if (shown == MAP_FAILED || reached == MAP_FAILED) {
@@ -107,7 +108,7 @@ void Memory::unmap(const Range& range) {
   }
   (void)munmap(range.reached_at, whole_pages(range.size));
   if (range.kind == RangeKind::device) {
-    (void)munmap(reinterpret_cast<void*>(range.begin), whole_pages(range.size));
+    (void)munmap(reinterpret_cast<void*>(range.begin), whole_pages(range.size + 1));
     (void)close(range.descriptor);
   }
 }
@@ -173,6 +174,11 @@ std::pair<std::size_t, std::size_t> Memory::free_and_total() const {
 void Memory::set_max(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   max_ = bytes;
+}
+
+void Memory::unregister_all() {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(ranges_, [](const auto& e) { return e.second.kind == RangeKind::registered; });
 }
 
 void Memory::clear() {

@@ -144,10 +144,18 @@ Stream* State::stream_of(CUstream stream) {
     if (!default_stream) {
       default_stream = std::make_unique<Stream>();
     }
+    for (; !late_copies.empty(); late_copies.pop_front()) {
+      default_stream->push(std::move(late_copies.front()));
+    }
     return default_stream.get();
   }
   const auto found = streams.find(stream);
   return found == streams.end() ? nullptr : found->second.get();
+}
+
+void State::copy_late(Stream::Work work) {
+  const std::lock_guard lock(mutex);
+  late_copies.push_back(std::move(work));
 }
 
 Event* State::event_of(CUevent event) {
@@ -163,6 +171,8 @@ void State::reset() {
     const std::lock_guard lock(mutex);
     left.swap(streams);
     events.clear();
+    late_copies.clear();
+    is_reset = false;
     modules = 0;
     contexts = 0;
     driver_version = kDriverVersion;
@@ -217,6 +227,8 @@ const FakeCudaControl State::kControl{
           const std::lock_guard lock(get().mutex);
           get().hidden = function == nullptr ? "" : function;
         },
+    .reset_device = [] { get().is_reset = true; },
+    .unregister_all = [] { get().memory.unregister_all(); },
     .hold = [](bool is_held) { get().set_held(is_held); },
     .calls =
         [](const char* function) {

@@ -65,6 +65,7 @@ class Memory {
   [[nodiscard]] std::size_t count(RangeKind kind) const;
   [[nodiscard]] std::pair<std::size_t, std::size_t> free_and_total() const;
   void set_max(std::size_t bytes);
+  void unregister_all();
   void clear();
 
  private:
@@ -114,6 +115,7 @@ class State {
   void wait_while_held();
 
   [[nodiscard]] Stream* stream_of(CUstream stream);
+  void copy_late(Stream::Work work);  // on the legacy stream
   [[nodiscard]] Event* event_of(CUevent event);
 
   Memory memory;
@@ -121,12 +123,14 @@ class State {
   std::map<CUstream, std::unique_ptr<Stream>> streams;
   std::map<CUevent, std::unique_ptr<Event>> events;
   std::unique_ptr<Stream> default_stream;
+  std::deque<Stream::Work> late_copies;
   std::size_t modules = 0;
   std::size_t contexts = 0;  // how often the primary one is retained
   int driver_version = 0;
   int device_count = 1;
   std::string hidden;
   unsigned last_grid = 0;
+  std::atomic<bool> is_reset = false;
 
   static const FakeCudaControl kControl;
 

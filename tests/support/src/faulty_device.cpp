@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <functional>
 #include <thread>
 #include <utility>
 
@@ -16,7 +17,13 @@ class FaultyDevice::Queue final : public DeviceQueue {
       : device_(device), inner_(std::move(inner)) {
     device_.queues_.push_back(this);
   }
-  ~Queue() override { std::erase(device_.queues_, this); }
+  ~Queue() override {
+    std::array<DeviceMark, 8> some;
+    while (!flush()) {
+      (void)inner_->poll(some);
+    }
+    std::erase(device_.queues_, this);
+  }
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
@@ -34,7 +41,11 @@ class FaultyDevice::Queue final : public DeviceQueue {
         return wrong;
       }
     }
-    const Errc answer = inner_->move(pieces, crc);
+    if (const Errc wrong = check_move(pieces, crc); wrong != Errc::ok) {
+      return wrong;
+    }
+    const Errc answer = give([this, copied = std::vector<MovePiece>(pieces.begin(), pieces.end()),
+                              crc] { return inner_->move(copied, crc); });
     device_.moves += answer == Errc::ok ? 1U : 0U;
     device_.pieces += answer == Errc::ok ? pieces.size() : 0U;
     return answer;
@@ -46,7 +57,7 @@ class FaultyDevice::Queue final : public DeviceQueue {
     if (const Errc wrong = device_.check_reach(to, from); wrong != Errc::ok) {
       return wrong;
     }
-    const Errc answer = inner_->copy(to, from);
+    const Errc answer = give([this, to, from] { return inner_->copy(to, from); });
     device_.copies += answer == Errc::ok ? 1U : 0U;
     return answer;
   }
@@ -54,7 +65,7 @@ class FaultyDevice::Queue final : public DeviceQueue {
     if (const Errc wrong = device_.fault(); wrong != Errc::ok) {
       return wrong;
     }
-    const Errc answer = inner_->mark(id);
+    const Errc answer = give([this, id] { return inner_->mark(id); });
     if (answer == Errc::ok) {
       marks_.push_back(id);
     }
@@ -68,6 +79,9 @@ class FaultyDevice::Queue final : public DeviceQueue {
         marks_.pop_front();
       }
     } else if (!device_.holds_marks) {
+      if (!device_.holds_work) {
+        (void)flush();
+      }
       count = inner_->poll(out);
       marks_.erase(marks_.begin(), marks_.begin() + static_cast<std::ptrdiff_t>(count));
     }
@@ -86,6 +100,7 @@ class FaultyDevice::Queue final : public DeviceQueue {
 
   // Until all that was queued has ended.
   void finish() {
+    held_.clear();
     std::array<DeviceMark, 8> some;
     while (inner_->mark(~std::uint64_t{0}) != Errc::ok) {
       (void)inner_->poll(some);
@@ -103,6 +118,28 @@ class FaultyDevice::Queue final : public DeviceQueue {
   FaultyDevice& device_;
   std::unique_ptr<DeviceQueue> inner_;
   std::deque<std::uint64_t> marks_;
+  std::deque<std::function<Errc()>> held_;
+
+  // Does it now, or behind what is held.
+  Errc give(std::function<Errc()> work) {
+    if (!device_.holds_work && held_.empty()) {
+      return work();
+    }
+    held_.push_back(std::move(work));
+    return Errc::ok;
+  }
+  // Gives the inner queue what was held, as it has room. True when nothing is left.
+  bool flush() {
+    while (!held_.empty()) {
+      const Errc answer = held_.front()();
+      if (answer == Errc::queue_full) {
+        return false;
+      }
+      GODBOX_ASSERT(answer == Errc::ok);
+      held_.pop_front();
+    }
+    return true;
+  }
 };
 
 FaultyDevice::~FaultyDevice() { GODBOX_ASSERT(queues_.empty()); }
@@ -129,7 +166,7 @@ Errc FaultyDevice::fault() {
 }
 
 Errc FaultyDevice::check_reach(ConstSpan a, ConstSpan b) {
-  if (reaches(a) && reaches(b)) {
+  if (holds(a) && holds(b)) {
     return Errc::ok;
   }
   strays += 1;
@@ -195,16 +232,30 @@ void FaultyDevice::unregister_host(MutableSpan memory) {
 }
 
 bool FaultyDevice::reaches(ConstSpan memory) const {
-  for (const Ranges* const ranges : {&allocated_, &staging_, &registered_}) {
-    const auto behind = ranges->upper_bound(memory.data());
-    if (memory.data() != nullptr && behind != ranges->begin()) {
+  reach_calls += 1;
+  return holds(memory);
+}
+
+// Also where ranges that touch hold it together.
+bool FaultyDevice::holds(ConstSpan memory) const {
+  const std::byte* at = memory.data();
+  const std::byte* const end = at + memory.size();
+  bool found = at != nullptr;
+  while (found && at < end) {
+    found = false;
+    for (const Ranges* const ranges : {&allocated_, &staging_, &registered_}) {
+      const auto behind = ranges->upper_bound(at);
+      if (behind == ranges->begin()) {
+        continue;
+      }
       const auto& [begin, size] = *std::prev(behind);
-      if (memory.data() + memory.size() <= begin + size) {
-        return true;
+      if (at < begin + size) {
+        at = begin + size;
+        found = true;
       }
     }
   }
-  return false;
+  return found;
 }
 
 Result<std::unique_ptr<DeviceQueue>> FaultyDevice::make_queue() {

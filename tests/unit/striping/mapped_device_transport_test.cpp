@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_fixture.h"
 #include <godbox/driver/host_device.h>
+#include <godbox/striping/executor.h>
 #include <godbox/striping/mapped_device_transport.h>
 #include <godbox_test/allocation_count.h>
 
@@ -13,17 +14,13 @@ using namespace godbox::test;
 
 // A strict device, and a transport by which it reaches the pool itself.
 struct World {
-  explicit World(std::uint32_t lanes = 2, SizeBytes batch_bytes = 8_MiB,
-                 Duration device_timeout = std::chrono::seconds(10)) {
+  explicit World(std::uint32_t lanes = 2, SizeBytes batch_bytes = 8_MiB) {
     Targets channels = share(pool);
     for (const auto& target : channels) {
       shared.push_back(static_cast<SharedTarget*>(target.get()));
     }
-    auto made = MappedDeviceTransport::create(channels, device,
-                                              {.layout_of = layout_of,
-                                               .lanes = lanes,
-                                               .batch_bytes = batch_bytes,
-                                               .device_timeout = device_timeout});
+    auto made = MappedDeviceTransport::create(
+        channels, device, {.layout_of = layout_of, .lanes = lanes, .batch_bytes = batch_bytes});
     REQUIRE(made.has_value());
     CHECK(channels.empty());
     transport = std::move(*made);
@@ -116,6 +113,35 @@ TEST_CASE("a request in more pieces than a move has is too_large; beside others 
   }
 }
 
+TEST_CASE("channels are registered in pieces, with time for a network between", "[unit][device]") {
+  const std::unique_ptr<DeviceMemory> real = make_test_device();
+  FaultyDevice device(*real);
+  const Targets pool = make_targets();
+  Targets channels = share(pool);
+  std::size_t calls = 0;
+  auto made = MappedDeviceTransport::create(
+      channels, device,
+      {.layout_of = layout_of, .register_at_once = 1_MiB, .on_registered = [&calls] { ++calls; }});
+  REQUIRE(made.has_value());
+  CHECK(calls == kChannels * kChannelBytes / (1U << 20U));
+  check_bytes_and_crcs(**made, device, pool, 5);
+  CHECK(device.strays == 0);
+  made->reset();
+  CHECK(device.is_clean());
+  Targets again = share(pool);
+  device.registrations_max = 6;  // the second channel's third piece is not registered
+  const auto refused = MappedDeviceTransport::create(
+      again, device, {.layout_of = layout_of, .register_at_once = 1_MiB});
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::limit_exceeded);
+  CHECK(refused.error().detail.find("DRAM channel 1 (") != std::string::npos);
+  CHECK(device.is_clean());
+  CHECK(MappedDeviceTransport::create(again, device,
+                                      {.layout_of = layout_of, .register_at_once = 0_B})
+            .error()
+            .code == Errc::invalid_argument);
+}
+
 TEST_CASE("bytes of a channel that has lost them are poison, others are not", "[unit][device]") {
   World world;
   DevicePages pages(world.device, 65536);
@@ -203,24 +229,141 @@ TEST_CASE("a fence of a device's lane ends its own requests, and the other lane'
   CHECK(run(*world.transport, all.request(1, WorkOp::read)) == Errc::ok);
 }
 
-TEST_CASE("a fence of a device's lane gives up on one that does not answer, and it counts as lost",
+// Two requests on lane 0 and one on lane 1 of a device that does not begin, and lane 0 fenced.
+struct HeldWorld : World {
+  HeldWorld() {
+    pages.write(image);
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      works[i].local = {{pages.at(i * 65536), 65536}};
+      works[i].remote = {segment(1, i * 65536, 65536)};
+    }
+    device.holds_work = true;
+    REQUIRE(transport->post(LaneId(0), works[0].request(0, WorkOp::write)) == Errc::ok);
+    REQUIRE(transport->post(LaneId(1), works[1].request(1, WorkOp::write)) == Errc::ok);
+    (void)transport->progress();
+    REQUIRE(transport->post(LaneId(0), works[2].request(2, WorkOp::read)) == Errc::ok);
+    transport->fence(LaneId(0));
+  }
+  [[nodiscard]] Bytes pool_bytes() const {
+    Bytes all;
+    for (const std::unique_ptr<MemoryTarget>& target : pool) {
+      all.insert(all.end(), target->data(), target->data() + kChannelBytes);
+    }
+    return all;
+  }
+
+  DevicePages pages{device, 3 * 65536};
+  Bytes image = random_bytes(3 * 65536, 11);
+  std::array<Work, 3> works;
+};
+
+TEST_CASE("a slow device is none that is lost: what it holds completes when no byte moves any more",
           "[unit][device]") {
-  World world(2, 8_MiB, std::chrono::milliseconds(30));
-  DevicePages pages(world.device, 65536);
-  pages.write(random_bytes(65536, 11));
-  Work work;
-  work.local = {{pages.at(0), 65536}};
-  work.remote = {segment(1, 0, 65536)};
-  REQUIRE(world.transport->post(LaneId(0), work.request(1, WorkOp::write)) == Errc::ok);
-  world.device.holds_marks = true;
-  (void)world.transport->progress();
-  CHECK(world.transport->poll_pause() < Duration::max());
-  world.transport->fence(LaneId(0));
-  Completion done;
-  REQUIRE(world.transport->poll({&done, 1}) == 1);
-  CHECK(done.status == Errc::device_lost);
-  CHECK(world.transport->lane_status(LaneId(0)).last_error == Errc::device_lost);
-  CHECK(world.transport->post(LaneId(0), work.request(2, WorkOp::read)) == Errc::lane_closed);
+  HeldWorld world;
+  Transport& transport = *world.transport;
+  std::array<Completion, 4> some;
+  REQUIRE(transport.poll(some) == 1);  // it had not been launched
+  CHECK((some[0].id == WorkId(2) && some[0].status == Errc::lane_fenced));
+  CHECK(transport.requests_held(LaneId(0)) == 1);
+  CHECK(transport.requests_held(LaneId(1)) == 0);
+  const Bytes before = world.pool_bytes();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+  while (std::chrono::steady_clock::now() < until) {
+    (void)transport.progress();
+    CHECK(transport.poll(some) == 0);
+    transport.reopen(LaneId(0));
+    transport.fence(LaneId(0));
+  }
+  CHECK(transport.poll_pause() < Duration::max());
+  CHECK(transport.lane_status(LaneId(0)).state == LaneState::down);
+  CHECK(transport.lane_status(LaneId(0)).last_error == Errc::lane_fenced);
+  CHECK(transport.lane_status(LaneId(1)).state == LaneState::up);
+  CHECK(transport.post(LaneId(0), world.works[2].request(3, WorkOp::read)) == Errc::lane_closed);
+  CHECK(world.pool_bytes() == before);
+  world.device.holds_work = false;
+  Bytes after;
+  for (std::size_t ended = 0; ended < 2;) {
+    (void)transport.progress();
+    ended += transport.poll(std::span(some).subspan(ended));
+  }
+  after = world.pool_bytes();
+  CHECK(after != before);  // which is why it was not to complete before
+  for (const Completion& done : std::span(some).first(2)) {
+    CHECK(done.status == (done.lane == LaneId(0) ? Errc::lane_fenced : Errc::ok));
+  }
+  CHECK(transport.requests_held(LaneId(0)) == 0);
+  transport.reopen(LaneId(0));
+  CHECK(run(transport, world.works[2].request(4, WorkOp::read)) == Errc::ok);
+  CHECK(world.pool_bytes() == after);
+}
+
+TEST_CASE("what a device holds ends with it, if it is lost indeed", "[unit][device]") {
+  HeldWorld world;
+  world.device.lose();
+  std::size_t lost = 0;
+  for (const Completion& done : wait_for(*world.transport, 3)) {
+    lost += done.status == Errc::device_lost ? 1U : 0U;
+  }
+  CHECK(lost == 2);
+  CHECK(world.transport->requests_held(LaneId(0)) == 0);
+}
+
+TEST_CASE("a batch ends behind its deadline, or its cancelling, when the device is through",
+          "[unit][device]") {
+  const SteadyClock clock;
+  for (const bool is_cancelled : {false, true}) {
+    CAPTURE(is_cancelled);
+    World world;
+    DevicePages pages(world.device, 65536);
+    pages.write(random_bytes(65536, 13));
+    Executor executor(*world.transport, clock, {});
+    const Extent extent{.address = {SlabId(1), SlabOffset(0)}, .length_bytes = 65536};
+    const LocalSegment local{pages.at(0), 65536};
+    const Transfer transfer{
+        .op = WorkOp::write, .key = RKey(1), .extents = {&extent, 1}, .local = {&local, 1}};
+    Errc status = Errc::ok;
+    Bytes at_end;
+    const auto first_strip = [&] {
+      return Bytes(world.pool[0]->data() + (1U << 20U), world.pool[0]->data() + (2U << 20U));
+    };
+    world.device.holds_work = true;
+    const auto batch = executor.submit({&transfer, 1}, clock.now() + std::chrono::milliseconds(20),
+                                       [&](std::span<const Errc> statuses) {
+                                         status = statuses[0];
+                                         at_end = first_strip();
+                                       });
+    REQUIRE(batch.has_value());
+    const auto drive = [&](std::chrono::milliseconds how_long) {
+      const auto until = std::chrono::steady_clock::now() + how_long;
+      while (std::chrono::steady_clock::now() < until && status == Errc::ok) {
+        (void)executor.progress();
+        (void)world.transport->progress();
+      }
+    };
+    if (is_cancelled) {
+      (void)executor.progress();
+      (void)world.transport->progress();
+      std::thread release([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(30));
+        world.device.holds_work = false;
+      });
+      executor.cancel(*batch);
+      CHECK_FALSE(world.device.holds_work);
+      release.join();
+    } else {
+      drive(std::chrono::milliseconds(80));
+      CHECK(status == Errc::ok);
+      CHECK(executor.batches_in_flight() == 1);
+      CHECK(executor.counters().batches_expired == 1);
+      world.device.holds_work = false;
+      drive(std::chrono::seconds(10));
+    }
+    CHECK(status == (is_cancelled ? Errc::cancelled : Errc::deadline_exceeded));
+    CHECK(executor.counters().lanes_fenced == 1);
+    CHECK(executor.batches_in_flight() == 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    CHECK(first_strip() == at_end);
+  }
 }
 
 TEST_CASE("a device that goes takes its lanes with it", "[unit][device]") {

@@ -153,26 +153,40 @@ TEST_CASE("memory out of the device's reach is refused, until it is announced", 
   CHECK(run(*world.transport, work.request(2, WorkOp::write)) == Errc::ok);
   world.transport->deregister_memory(memory);
   world.transport->deregister_memory(memory);  // again: nothing to do
-  CHECK(world.transport->post(LaneId(0), work.request(3, WorkOp::write)) == Errc::invalid_argument);
+  // The other one's pages are theirs together.
+  CHECK(run(*world.transport, work.request(3, WorkOp::write)) == Errc::ok);
+  world.transport->deregister_memory(MutableSpan(memory).subspan(5, 10));
+  CHECK(world.transport->post(LaneId(0), work.request(4, WorkOp::write)) == Errc::invalid_argument);
   CHECK(world.device.strays == 0);
+  CHECK(world.device.reach_calls < 20);
 }
 
-TEST_CASE("a later piece out of reach fails its batch by name, and the lane stands",
+TEST_CASE("a piece out of reach is refused wherever it is in a request, and the lane stands",
           "[unit][device]") {
   World world;
-  DevicePages pages(world.device, 65536);
+  DevicePages pages(world.device, 65536), others(world.device, 65536);
   pages.write(random_bytes(65536, 8));
   Bytes stray(100);
-  Work bad;
-  bad.local = {{pages.at(0), 100}, {stray.data(), stray.size()}};
-  bad.remote = {segment(1, 0, 200)};
-  CHECK(run(*world.transport, bad.request(1, WorkOp::write)) == Errc::invalid_argument);
-  CHECK(run(*world.transport, bad.request(2, WorkOp::read)) == Errc::invalid_argument);
-  CHECK(world.device.strays == 2);
-  Work good;
-  good.local = {{pages.at(0), 65536}};
-  good.remote = {segment(1, 0, 65536)};
-  CHECK(run(*world.transport, good.request(3, WorkOp::write)) == Errc::ok);
+  Work work;
+  work.remote = {segment(1, 0, 800)};
+  for (const WorkOp op : {WorkOp::write, WorkOp::read}) {
+    for (std::size_t bad = 0; bad < 8; ++bad) {
+      CAPTURE(bad);
+      work.local.clear();
+      for (std::size_t i = 0; i < 8; ++i) {
+        work.local.push_back({(i % 2 == 0 ? pages : others).at(i * 5000), 100});
+      }
+      CHECK(run(*world.transport, work.request(1, op)) == Errc::ok);
+      work.local[bad].data = stray.data();
+      CHECK(world.transport->post(LaneId(0), work.request(2, op)) == Errc::invalid_argument);
+      work.local[bad].data = pages.at(65536 - 99);  // its last byte is beyond
+      if (!world.device.reaches({pages.at(65536), 1})) {
+        CHECK(world.transport->post(LaneId(0), work.request(3, op)) == Errc::invalid_argument);
+      }
+    }
+  }
+  CHECK(world.transport->lane_status(LaneId(0)).state == LaneState::up);
+  CHECK(world.device.strays == 0);
 }
 
 TEST_CASE("more pieces than a move may have are too_large", "[unit][device]") {
@@ -187,7 +201,7 @@ TEST_CASE("more pieces than a move may have are too_large", "[unit][device]") {
   CHECK(run(*world.transport, work.request(2, WorkOp::write)) == Errc::ok);
 }
 
-TEST_CASE("a fence waits for kernels that are under way, and for no more", "[unit][device]") {
+TEST_CASE("a fenced request ends when its kernels have, and no later", "[unit][device]") {
   World world;
   DevicePages pages(world.device, 1U << 20U);
   const Bytes image = random_bytes(pages.size(), 9);
@@ -208,6 +222,9 @@ TEST_CASE("a fence waits for kernels that are under way, and for no more", "[uni
         ended += world.transport->poll(some);
       }
       world.transport->fence(LaneId(0));
+      while (world.transport->requests_held(LaneId(0)) > 0) {
+        (void)world.transport->progress();
+      }
       const std::size_t left = world.transport->poll(some);
       CHECK(ended + left == works.size());
       for (std::size_t i = 0; i < left; ++i) {
@@ -282,25 +299,49 @@ TEST_CASE("a device that goes ends every request with device_lost, and all is gi
   }
 }
 
-TEST_CASE("a fence gives up on a device that does not answer, and it counts as lost",
+TEST_CASE("a fence keeps what a slow device has until it is through, and loses no device for it",
           "[unit][device]") {
-  World world(
-      {.staging = 32_MiB, .device = 32_MiB, .device_timeout = std::chrono::milliseconds(30)});
-  DevicePages pages(world.device, 65536);
-  pages.write(random_bytes(65536, 11));
-  Work work;
-  work.local = {{pages.at(0), 65536}};
-  work.remote = {segment(1, 0, 65536)};
-  REQUIRE(world.transport->post(LaneId(0), work.request(1, WorkOp::write)) == Errc::ok);
-  world.device.holds_marks = true;
-  (void)world.transport->progress();
-  CHECK(world.transport->poll_pause() < Duration::max());
-  world.transport->fence(LaneId(0));
-  Completion done;
-  REQUIRE(world.transport->poll({&done, 1}) == 1);
-  CHECK(done.status == Errc::device_lost);
-  CHECK(world.transport->lane_status(LaneId(0)).last_error == Errc::device_lost);
-  CHECK(world.transport->post(LaneId(0), work.request(2, WorkOp::read)) == Errc::lane_closed);
+  for (const bool is_lost : {false, true}) {
+    CAPTURE(is_lost);
+    World world;
+    Transport& transport = *world.transport;
+    DevicePages pages(world.device, 2 * 65536);
+    pages.write(random_bytes(2 * 65536, 11));
+    std::array<Work, 2> works;
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      works[i].local = {{pages.at(i * 65536), 65536}};
+      works[i].remote = {segment(1, i * 65536, 65536)};
+    }
+    world.device.holds_work = true;
+    REQUIRE(transport.post(LaneId(0), works[0].request(1, WorkOp::write)) == Errc::ok);
+    (void)transport.progress();
+    REQUIRE(transport.post(LaneId(0), works[1].request(2, WorkOp::write)) == Errc::ok);
+    transport.fence(LaneId(0));
+    std::array<Completion, 4> some;
+    REQUIRE(transport.poll(some) == 1);
+    CHECK((some[0].id == WorkId(2) && some[0].status == Errc::lane_fenced));
+    for (int i = 0; i < 1000; ++i) {
+      (void)transport.progress();
+      transport.reopen(LaneId(0));
+      CHECK(transport.poll(some) == 0);
+    }
+    CHECK(transport.poll_pause() < Duration::max());
+    CHECK(transport.requests_held(LaneId(0)) == 1);
+    CHECK(transport.lane_status(LaneId(0)).last_error == Errc::lane_fenced);
+    CHECK(transport.post(LaneId(0), works[1].request(3, WorkOp::read)) == Errc::lane_closed);
+    if (is_lost) {
+      world.device.lose();
+    }
+    world.device.holds_work = false;
+    const std::vector<Completion> done = wait_for(transport, 1);
+    CHECK(done[0].id == WorkId(1));
+    CHECK(done[0].status == (is_lost ? Errc::device_lost : Errc::lane_fenced));
+    CHECK(transport.requests_held(LaneId(0)) == 0);
+    if (!is_lost) {
+      transport.reopen(LaneId(0));
+      CHECK(run(transport, works[1].request(4, WorkOp::write)) == Errc::ok);
+    }
+  }
 }
 
 TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[unit][device]") {
@@ -323,7 +364,6 @@ TEST_CASE("staging that cannot be made says why, and leaves nothing behind", "[u
   CHECK(code(device, {.queues_each_way = 0}) == Errc::invalid_argument);
   CHECK(code(device, {.queues_each_way = 17}) == Errc::invalid_argument);
   CHECK(code(device, {.batch_bytes = 0_B}) == Errc::invalid_argument);
-  CHECK(code(device, {.device_timeout = Duration(0)}) == Errc::invalid_argument);
   device.allocations_fail = true;
   CHECK(code(device, kSmall) == Errc::device_memory_full);
   device.allocations_fail = false;

@@ -89,7 +89,12 @@ GODBOX_LANE std::uint32_t step(const Word& word, const std::uint32_t (*table)[16
 #pragma unroll
 #endif
   for (int i = 0; i < 32; ++i) {
-    sum ^= table[i][(word.w[i / 8] >> (4 * (i % 8))) & 0xFU];
+    // Cut out as an offset in bytes: the place times four, which else costs an instruction more.
+    const int place = 4 * (i % 8) - 2;
+    const std::uint32_t bits = word.w[i / 8];
+    const std::uint32_t offset = (place < 0 ? bits << 2U : bits >> place) & 0x3CU;
+    sum ^= *reinterpret_cast<const std::uint32_t*>(
+        reinterpret_cast<const unsigned char*>(table[i]) + offset);
   }
   return sum;
 }

@@ -5,12 +5,13 @@
 // its own share and nothing else, because credits are per lane, lanes take work when they have
 // credit, and the end of a batch goes to the lanes that will be done with it first. Thread-safety:
 // the transport's thread. Ownership: a batch's transfers, lists and memory belong to the executor
-// until its callback runs; after that no byte of them is touched. Callbacks may call back into the
-// executor. Warm, nothing is allocated per run. Units: bytes, TimePoints. Errors per transfer:
-// crc_mismatch, key_revoked, ... from the request; the lane's error after kRunAttemptsMax attempts;
-// deadline_exceeded; lane_closed when no lane is up at the deadline. wrong_epoch, session_lost and
-// device_lost end the whole batch; transfers that were done stay ok. Once all lanes are down with
-// device_lost, none comes back, and each batch ends so at once.
+// until its callback runs; after that no byte of them is touched: where a device is not through
+// with them (Transport::requests_held()), a batch ends after its deadline. Callbacks may call back
+// into the executor. Warm, nothing is allocated per run. Units: bytes, TimePoints. Errors per
+// transfer: crc_mismatch, key_revoked, ... from the request; the lane's error after kRunAttemptsMax
+// attempts; deadline_exceeded; lane_closed when no lane is up at the deadline. wrong_epoch,
+// session_lost and device_lost end the whole batch; transfers that were done stay ok. Once all
+// lanes are down with device_lost, none comes back, and each batch ends so at once.
 #pragma once
 
 #include <godbox/clock.h>
@@ -63,7 +64,8 @@ class Executor {
   [[nodiscard]] Result<BatchId> submit(std::span<const Transfer> transfers, TimePoint deadline,
                                        OnBatchDone on_done,
                                        TrafficClass traffic_class = TrafficClass::foreground);
-  // Ends the batch with `cancelled`, fencing the lanes that hold its requests.
+  // Ends the batch with `cancelled`, fencing the lanes that hold its requests; waits for a device
+  // that still moves its bytes.
   void cancel(BatchId batch);
   // Takes completions, posts what has credit, expires batches, reopens lanes. True if it did
   // anything.

@@ -16,6 +16,13 @@
 // Memory of a device: the Client's transport reaches it (StagedTransport, MappedDeviceTransport).
 // With KvMoverOptions::device, a store's layer and a load may be told to follow a stream of the
 // engine, and each layer of a load has a DeviceEvent. Nothing waits for the device.
+// Graphs: a stream that is being captured into one cannot be followed (invalid_argument): what
+// would be followed is a later launch of the graph, which is not queued yet. Nor is event() for a
+// stream under capture: the graph would wait for this load's record each time that it is launched,
+// and for no later load. Follow and wait outside of the capture, around the launch.
+// Poison: where the transport's device is a GPU and the pool is mapped, a GPU that reads memory
+// which the machine has lost ends its context, and with it all that the process has on that device,
+// the engine too: device_lost.
 //
 // Thread-safety: one thread, the Client's. Callbacks run inside progress() and the calls that drive
 // it; they may begin transfers, and must not destroy the mover.

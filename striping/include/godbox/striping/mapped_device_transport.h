@@ -14,15 +14,16 @@
 // this host, which only the CPU can flush; use StagedTransport over LocalTransport.
 // Poison: after a move, channels that have met poison are asked for the request's runs, and it
 // completes with poison. That finds what the CPU's handler has seen: the host device's own
-// accesses, and pages lost before. A GPU that reads a lost page itself ends its context instead:
-// device_lost.
+// accesses, and pages lost before. A GPU that reads a lost page itself ends its context instead,
+// and with it all that the process has on that device, its engine's tensors too: device_lost. Where
+// that may not be, use StagedTransport: its pool is read by the CPU.
 //
-// Fencing: requests that wait end at once; fence() waits for the moves of the lane that were
-// launched, which cannot be recalled: at most 8 batches of 8 MiB, 1.3 ms at 50 GB/s. A device that
-// has no time for them for `device_timeout` counts as lost. After a read that failed, the pieces'
-// contents are unspecified. device_lost: as StagedTransport. Driving: by poll_pause(), as no
-// network is woken. The local memory of requests has to be in the device's reach: see
-// StagedTransport.
+// Fencing: requests that wait end at once; those whose moves were launched cannot be recalled and
+// are held (requests_held()) until the device is through: at most 8 batches of 8 MiB, 1.3 ms at
+// 50 GB/s of a device that is idle otherwise. One that is busy with other work takes longer, and is
+// not lost for that. After a read that failed, the pieces' contents are unspecified. device_lost:
+// as StagedTransport. Driving: by poll_pause(), as no network is woken. The local memory of
+// requests has to be in the device's reach: see StagedTransport.
 //
 // Thread-safety: as Transport. Ownership: it owns the targets; the device outlives it. Units:
 // bytes. Errors: of create(): invalid_argument (an option), unsupported (a software coherent
@@ -46,11 +47,13 @@ namespace godbox::striping {
 struct MappedDeviceOptions {
   // A slab's layout; called from the caller's thread. Answers are kept.
   std::function<Result<SlabLayout>(SlabId)> layout_of{};
-  std::uint32_t lanes = 4;                         // queues of the device, 1 to 16
-  SizeBytes register_bytes_max{};                  // of all channels together; 0: no limit
+  std::uint32_t lanes = 4;         // queues of the device, 1 to 16
+  SizeBytes register_bytes_max{};  // of all channels together; 0: no limit
+  // Registering takes a second per so many GB. It is done in pieces of this size, and this is
+  // called behind each: to drive a network, whose session would run out meanwhile.
+  SizeBytes register_at_once{std::uint64_t{1} << 30U};
+  std::function<void()> on_registered{};
   SizeBytes batch_bytes{std::uint64_t{8} << 20U};  // a batch that has so many takes no more
-  // How long fence() waits for the device, before that counts as lost.
-  Duration device_timeout = std::chrono::seconds(10);
 };
 
 class MappedDeviceTransport final : public Transport {
@@ -75,6 +78,7 @@ class MappedDeviceTransport final : public Transport {
   bool progress() override;
   [[nodiscard]] Duration poll_pause() const override;
   void fence(LaneId lane) override;
+  [[nodiscard]] std::uint32_t requests_held(LaneId lane) const override;
   void reopen(LaneId lane) override;
 
  private:

@@ -12,17 +12,21 @@
 // Lanes, their credits and states are the inner transport's; a request holds its credit, and its
 // pinned slot, until it completes. queue_full where there is no credit or no slot.
 // All local memory has to be in the device's reach: its own, staging, or registered, which
-// register_memory() does for host memory that is not. post() looks at a request's first piece and
-// answers invalid_argument where it is not; a later piece that is not is the caller's mistake.
+// register_memory() does for host memory that is not, in whole pages, counted where memories share
+// them. post() answers invalid_argument where a piece is not. It asks the device about ranges, not
+// about each piece again, and keeps the answers until deregister_memory() of anything: who frees
+// device memory that requests used has to call that first.
 //
 // Fencing: what waits, or is on a lane, ends at once: the pages have no part in it. Kernels that
-// read or write pages cannot be recalled, so fence() waits for those that hold requests of the
-// lane, and for what their queue has before them: at most 8 batches, by default 32 MiB, which is
-// 0.7 ms at 50 GB/s. A device that has no time for them for `device_timeout` counts as lost.
+// read or write pages cannot be recalled, so requests in a batch are held (requests_held()) until
+// the device is through with it and what their queue has before: at most 8 batches, by default
+// 32 MiB, which is 0.7 ms at 50 GB/s of a device that is idle otherwise. One that is busy with
+// other work takes longer, and is not lost for that: its pages stay in use meanwhile. The inner
+// transport holds nothing: it is no device's.
 // After a read that failed, by crc_mismatch too, the pieces' contents are unspecified.
 //
-// device_lost: every request ends with it, all lanes are down with it as their last error, and
-// reopen() does nothing: make a new transport on a new device.
+// device_lost, which only the device itself says: every request ends with it, all lanes are down
+// with it as their last error, and reopen() does nothing: make a new transport on a new device.
 // Driving: the end of device work wakes no network; poll_pause() says how soon to look.
 //
 // Thread-safety: as Transport. Ownership: it owns the inner transport; the device outlives it.
@@ -47,8 +51,6 @@ struct StagedTransportOptions {
   SizeBytes device{std::uint64_t{64} << 20U};
   std::uint32_t queues_each_way = 2;               // 1 to 16
   SizeBytes batch_bytes{std::uint64_t{4} << 20U};  // a batch that has so many takes no more
-  // How long fence() waits for the device, before that counts as lost.
-  Duration device_timeout = std::chrono::seconds(10);
 };
 
 class StagedTransport final : public Transport {
@@ -69,6 +71,7 @@ class StagedTransport final : public Transport {
   bool progress() override;
   [[nodiscard]] Duration poll_pause() const override;
   void fence(LaneId lane) override;
+  [[nodiscard]] std::uint32_t requests_held(LaneId lane) const override;
   void reopen(LaneId lane) override;
 
   [[nodiscard]] Transport& inner();

@@ -38,6 +38,10 @@ struct FakeCudaControl {
   void (*set_memory_max)(std::size_t bytes);
   // The driver has no such function; nullptr: it has all.
   void (*hide)(const char* function);
+  // As by an engine's cudaDeviceReset(): the context can no longer be made current.
+  void (*reset_device)();
+  // As if another had unregistered the host memory.
+  void (*unregister_all)();
   // While held, streams begin no work.
   void (*hold)(bool is_held);
   // How often a function was called since reset().

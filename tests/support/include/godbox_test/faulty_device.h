@@ -10,6 +10,7 @@
 
 #include <godbox/device_memory.h>
 
+#include <atomic>
 #include <map>
 #include <optional>
 #include <vector>
@@ -30,9 +31,13 @@ class FaultyDevice final : public DeviceMemory {
   std::optional<std::size_t> queues_max;         // beyond: limit_exceeded
   std::uint64_t full_every = 0;                  // every n-th call of a queue answers queue_full
   bool holds_marks = false;                      // nothing seems to end
+  // Nothing that is queued begins, as on a stream behind a long kernel; once it is false again all
+  // is done in its order, as the queue is polled or goes. May be set by another thread.
+  std::atomic<bool> holds_work{false};
 
   // --- Counts ---
   std::uint64_t moves = 0, pieces = 0, copies = 0, strays = 0;
+  mutable std::uint64_t reach_calls = 0;
   [[nodiscard]] bool is_lost() const { return is_lost_; }
   // True when all that was allocated, pinned and registered has been given back, and no queue is
   // left.
@@ -57,6 +62,7 @@ class FaultyDevice final : public DeviceMemory {
   // What a call of a queue answers before it does anything, or ok.
   [[nodiscard]] Errc fault();
   [[nodiscard]] Errc check_reach(ConstSpan a, ConstSpan b);
+  [[nodiscard]] bool holds(ConstSpan memory) const;
   void remember(Ranges& ranges, ConstSpan memory);
   void forget(Ranges& ranges, ConstSpan memory);
 

@@ -15,6 +15,8 @@
 #include <thread>
 
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace godbox::driver {
 namespace {
@@ -165,7 +167,7 @@ TEST_CASE("a queue or an event that cannot be made gives back what it had", "[un
         CHECK(fake->live() == before);
       }
     }
-    fake->fail_call("cuStreamCreate", 1, kOutOfMemory);
+    fake->fail_call("cuStreamCreateWithPriority", 1, kOutOfMemory);
     CHECK(code_of(device->make_queue()) == "device_memory_full");
     fake->fail_call("cuEventCreate", 1, kOutOfMemory);
     CHECK(code_of(device->make_event()) == "device_memory_full");
@@ -296,6 +298,96 @@ TEST_CASE("a driver call that fails in a queue loses the device", "[unit]") {
   }
 }
 
+TEST_CASE("a device that the engine has reset is lost, and the engine goes on", "[unit]") {
+  alignas(4096) static std::array<std::byte, 4096> page;
+  const Setup setup;
+  const auto event = setup.device->make_event();
+  REQUIRE(event.has_value());
+  REQUIRE(setup.device->register_host(page).has_value());
+  CHECK(code_of(setup.queue->record(**event)) == "ok");
+  CHECK(code_of(setup.move_some()) == "ok");
+  CHECK(code_of(setup.queue->mark(1)) == "ok");
+  const std::size_t frees = setup.fake->calls("cuMemFree");
+  setup.fake->reset_device();
+  std::vector<std::byte> heap(16);
+  CHECK_FALSE(setup.device->reaches(heap));
+  CHECK(poll_for(*setup.queue, 1).front().status == Errc::device_lost);
+  CHECK(code_of(setup.move_some()) == "device_lost");
+  CHECK(code_of(setup.queue->mark(2)) == "device_lost");
+  CHECK(code_of((*event)->is_done()) == "device_lost");
+  CHECK(code_of(setup.device->make_queue()) == "device_lost");
+  const auto refused = setup.device->allocate(4_KiB);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().detail ==
+        "the CUDA device was lost: cuCtxPushCurrent: an error unknown to the driver (709)");
+  setup.device->unregister_host(page);
+  CHECK(setup.fake->calls("cuMemFree") == frees);
+}
+
+TEST_CASE("what the driver no longer knows when it is freed is no reason to end", "[unit]") {
+  alignas(4096) static std::array<std::byte, 4096> page;
+  const Setup setup;
+  REQUIRE(setup.device->register_host(page).has_value());
+  setup.fake->unregister_all();
+  setup.device->unregister_host(page);  // 713
+  CHECK(code_of(setup.move_some()) == "ok");
+  setup.fake->fail_call("cuMemFree", 1, 1);
+  const auto more = setup.device->allocate(4_KiB);
+  REQUIRE(more.has_value());
+  setup.device->release(*more);
+  CHECK(code_of(setup.move_some()) == "ok");
+}
+
+TEST_CASE("a handle of its own that the driver no longer knows loses the device", "[unit]") {
+  const Setup setup;
+  CHECK(code_of(setup.queue->mark(1)) == "ok");
+  CHECK(code_of(setup.move_some()) == "ok");
+  CHECK(code_of(setup.queue->mark(2)) == "ok");
+  setup.fake->fail_call("cuEventQuery", 1, 400);  // CUDA_ERROR_INVALID_HANDLE
+  CHECK(poll_for(*setup.queue, 2).back().status == Errc::device_lost);
+}
+
+TEST_CASE("a forked child makes no call of CUDA's", "[unit]") {
+  const Setup setup;
+  CHECK(code_of(setup.move_some()) == "ok");
+  CHECK(code_of(setup.queue->mark(1)) == "ok");
+  CHECK(poll_for(*setup.queue, 1).front().status == Errc::ok);
+  const std::size_t pushed = setup.fake->calls("cuCtxPushCurrent");
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const bool is_lost = setup.move_some() == Errc::device_lost &&
+                         setup.queue->mark(2) == Errc::device_lost &&
+                         code_of(setup.device->allocate(4_KiB)) == "device_lost" &&
+                         code_of(setup.device->make_event()) == "device_lost" &&
+                         !setup.device->reaches(setup.memory);
+    setup.device->release(setup.memory);
+    setup.device->release_staging(setup.staging);
+    _exit(is_lost && setup.fake->calls("cuCtxPushCurrent") == pushed ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  CHECK(code_of(setup.move_some()) == "ok");
+}
+
+TEST_CASE("work for which the driver has no room fails alone", "[unit]") {
+  const Setup setup;
+  for (const int result : {kOutOfMemory, 701}) {
+    CAPTURE(result);
+    setup.fake->fail_call("cuLaunchKernel", 1, result);
+    CHECK(code_of(setup.move_some()) == "device_memory_full");
+    CHECK(code_of(setup.move_some()) == "ok");
+    setup.fake->fail_call("cuEventRecord", 1, result);
+    CHECK(code_of(setup.queue->mark(1)) == "queue_full");
+    CHECK(code_of(setup.queue->mark(1)) == "ok");
+    CHECK(poll_for(*setup.queue, 1).front().status == Errc::ok);
+  }
+  setup.fake->fail_call("cuLaunchKernel", 1, kOutOfMemory);
+  setup.fake->fail_call("cuMemGetInfo", 1, kLaunchFailed);
+  CHECK(code_of(setup.move_some()) == "device_lost");
+}
+
 TEST_CASE("memory that the device does not reach is told apart", "[unit]") {
   const Setup setup;
   std::vector<std::byte> heap(4096);
@@ -422,6 +514,29 @@ TEST_CASE("a kernel that is bound by the bus leaves most of the device to the en
   CHECK(poll_for(*setup.queue, 1).front().status == Errc::ok);
   setup.device->release(*more);
   setup.device->release_staging(*pinned);
+}
+
+TEST_CASE("how a move over the bus uses the device can be set", "[unit]") {
+  FakeCuda fake(kLibrary);
+  // 256 tiles where there are 32 blocks, 512 where there are 64, 32 where there are 4.
+  const std::array copies_of{std::pair{CudaTuning{}, 0}, std::pair{CudaTuning{511, 1000}, 1},
+                             std::pair{CudaTuning{512, 1000}, 0}, std::pair{CudaTuning{31, 4}, 1}};
+  for (const auto& [tuning, copied] : copies_of) {
+    auto device = make_cuda_device({.library = kLibrary, .tuning = tuning});
+    REQUIRE(device.has_value());
+    const auto memory = (*device)->allocate(1_MiB);
+    const auto pinned = (*device)->allocate_staging(1_MiB);
+    auto queue = (*device)->make_queue();
+    REQUIRE((memory.has_value() && pinned.has_value() && queue.has_value()));
+    const std::size_t copies = fake->calls("cuMemcpyAsync");
+    const MovePiece piece{memory->data(), pinned->data(), 1 << 20};
+    CHECK(code_of((*queue)->move({&piece, 1}, {})) == "ok");
+    CHECK(fake->calls("cuMemcpyAsync") - copies == static_cast<std::size_t>(copied));
+    CHECK(fake->last_grid() == std::min(64U, tuning.blocks_over_bus_max));
+    queue->reset();
+    (*device)->release(*memory);
+    (*device)->release_staging(*pinned);
+  }
 }
 
 TEST_CASE("a queue follows a stream of the engine's", "[unit]") {

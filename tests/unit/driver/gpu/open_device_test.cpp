@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cuda_tuning.h"
 #include <godbox/driver/dma_buf.h>
 #include <godbox/driver/host_device.h>
 #include <godbox/driver/open_device.h>
@@ -6,6 +7,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <array>
+#include <cstdlib>
 
 namespace godbox::driver {
 namespace {
@@ -47,6 +49,32 @@ TEST_CASE("auto takes what there is and says why", "[unit]") {
     CHECK(chosen->memory->kind() == DeviceKind::host);
     CHECK(chosen->reason == "auto took host memory (no GPU): " + cuda.error().detail);
   }
+}
+
+TEST_CASE("how moves use a GPU is set by options, or else by the environment", "[unit]") {
+  (void)setenv("GODBOX_CUDA_TILES_OVER_BUS", "256", 1);
+  (void)setenv("GODBOX_CUDA_BLOCKS_OVER_BUS", "128", 1);
+  const auto of_environment = cuda_tuning({});
+  const auto of_option = cuda_tuning({.cuda_blocks_over_bus_max = 16});
+  (void)unsetenv("GODBOX_CUDA_BLOCKS_OVER_BUS");
+  REQUIRE((of_environment.has_value() && of_option.has_value()));
+  CHECK(of_environment->tiles_over_bus_max == 256);
+  CHECK(of_environment->blocks_over_bus_max == 128);
+  CHECK(of_option->tiles_over_bus_max == 256);
+  CHECK(of_option->blocks_over_bus_max == 16);
+  for (const char* const text : {"", "many", "1x", "-1", "9999999999"}) {
+    (void)setenv("GODBOX_CUDA_TILES_OVER_BUS", text, 1);
+    const auto refused = open_device(DeviceChoice::automatic);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().code == Errc::config_invalid);
+    CHECK(refused.error().detail ==
+          "GODBOX_CUDA_TILES_OVER_BUS is '" + std::string(text) + "': allowed are 0 to 1048576");
+  }
+  (void)unsetenv("GODBOX_CUDA_TILES_OVER_BUS");
+  CHECK(cuda_tuning({})->tiles_over_bus_max == 16384);
+  const auto none = open_device(DeviceChoice::host, {.cuda_blocks_over_bus_max = 0});
+  REQUIRE_FALSE(none.has_value());
+  CHECK(none.error().code == Errc::invalid_argument);
 }
 
 TEST_CASE("memory of the host is no dma-buf", "[unit]") {

@@ -6,16 +6,20 @@
 // GPU where there is one that works, and says in a sentence what it took and why. Reports repeat
 // that sentence, so that no figure of the host is taken for one of a GPU. Where the choice comes
 // from (an option, the environment's GODBOX_DEVICE) is the caller's affair.
-// The CUDA implementation needs driver 11.3 or later, on Linux, and kernels built into this library
-// (the CUDA Toolkit, when godbox was built). It works in the device's primary context, so that it
-// reaches what the CUDA runtime, PyTorch for one, has allocated in the same process.
-// Thread-safety: any thread. Ownership: the caller's; see DeviceMemory. Units: bytes.
-// Errors: device_missing (cuda was asked for; the detail says what is missing), config_invalid (an
-// unknown choice), invalid_argument (an ordinal that no device has).
-// Sources: CUDA Driver API reference manual (driver entry point access, primary contexts).
+// The CUDA implementation needs Linux, driver 11.3 or later, one no older than the major version of
+// the Toolkit that the kernels were made by (that of 13 makes kernels for drivers of 13), and
+// kernels built into this library (the CUDA Toolkit, when godbox was built). It works in the
+// device's primary context, so that it reaches what the CUDA runtime, PyTorch for one, has
+// allocated in the same process. Thread-safety: any thread. Ownership: the caller's; see
+// DeviceMemory. Units: bytes. Errors: device_missing (cuda was asked for; the detail says what is
+// missing), config_invalid (an unknown choice, or a variable that is no number that is allowed),
+// invalid_argument (an ordinal that no device has, an option out of range). Sources: CUDA Driver
+// API reference manual (driver entry point access, primary contexts).
 #pragma once
 
 #include <godbox/device_memory.h>
+
+#include <optional>
 
 namespace godbox::driver {
 
@@ -27,6 +31,12 @@ enum class DeviceChoice : std::uint8_t { automatic, host, cuda };
 
 struct OpenDeviceOptions {
   int ordinal = 0;  // of the GPU, as CUDA numbers what CUDA_VISIBLE_DEVICES leaves
+  // How moves over the bus use the GPU, for measurements that look for the best; unless set, what
+  // the environment's GODBOX_CUDA_TILES_OVER_BUS and GODBOX_CUDA_BLOCKS_OVER_BUS say. A move of at
+  // most so many tiles has no copy engine bring them; a kernel over the bus has at most so many
+  // thread blocks.
+  std::optional<unsigned> cuda_tiles_over_bus_max{};
+  std::optional<unsigned> cuda_blocks_over_bus_max{};
 };
 
 struct OpenedDevice {
