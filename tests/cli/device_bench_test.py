@@ -53,14 +53,27 @@ class DeviceBenchTest(BenchRowsTest):
         self.assertEqual({one[0] for one in paths}, {"local", "tcp"})
         for op in ("read", "write"):
             self.assertIn(("local", "mapped-device", op), paths)
+            asked = {row["path_asked"] for row in pages if row["path"] == "mapped-device"}
+            self.assertEqual(asked, {"direct"})
             self.assertIn(("local", "staged over local", op), paths)
             self.assertIn(("tcp", "staged over tcp", op), paths)
         for row in pages:
             self.assertEqual(row["ceiling"], "pinned-copy")
+            self.assertEqual((row["pool_memory"], row["pool_page_bytes"]),
+                             ("memfd", os.sysconf("SC_PAGE_SIZE")))
+            self.assertGreaterEqual(row["pool_bytes"], 3 * row["working_set_bytes"])
+            self.assertGreater(row["start_seconds"], 0)
             self.assertGreaterEqual(row["bytes_checked"], row["working_set_bytes"])
             if row["op"] == "read":
                 self.assertLessEqual(row["layer_0_us"], row["last_layer_us"])
                 self.assertGreater(row["layer_0_share"], 0)
+
+    def test_one_path_alone(self):
+        for path, start in (("direct", "mapped-device"), ("staged", "staged over local")):
+            rows = self.device_rows("--models", "llama-3.1-8b", "--crc", "on", "--transport",
+                                    "local", "--path", path)
+            paths = {row["path"] for row in self.of(rows, "device-pages")}
+            self.assertEqual(paths, {start})
 
     def test_a_timeline_has_kernels_copies_and_layers(self):
         report = self.folder / "report.html"
@@ -101,6 +114,10 @@ class DeviceBenchTest(BenchRowsTest):
         for options, word in (
                 (["--device", "tpu"], "auto, host, cuda"),
                 (["--models", "llama-3.1-8b"], "--device"),
+                (["--path", "direct"], "--device"),
+                (["--hugetlbfs", "/"], "--device"),
+                (["--device", "host", "--path", "round"], "--path"),
+                (["--device", "host", "--hugetlbfs", "/no/such"], "/no/such"),
                 (["--device", "host", "--models", "llama-9"], "llama-9"),
                 (["--device", "host", "--models", ""], "--models"),
                 (["--device", "host", "--ports", "3"], "--ports"),

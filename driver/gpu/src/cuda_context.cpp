@@ -14,6 +14,23 @@ namespace {
 
 constexpr unsigned kBlocksPerProcessor = 4;  // as in kernels/move.cu
 
+// A GPU that is full of an engine's memory is there.
+Errc code_of_opening(CUresult result) {
+  return result == CUDA_ERROR_OUT_OF_MEMORY ? Errc::device_memory_full : Errc::device_missing;
+}
+
+std::string_view hint_of_kernels(CUresult result) {
+  switch (result) {
+    case CUDA_ERROR_INVALID_IMAGE:
+    case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
+      return "; the driver may be older than that CUDA: update it, or build with an older Toolkit";
+    case CUDA_ERROR_NO_BINARY_FOR_GPU:
+      return "; they are for GPUs of compute capability 7.5 and later";
+    default:
+      return "";
+  }
+}
+
 std::atomic<unsigned> forks = 0;  // that this process has come out of
 
 // Asked for at each call, where getpid() would be a system call.
@@ -140,7 +157,7 @@ int CudaContext::attribute(CUdevice_attribute which) const {
 
 Result<void> CudaContext::retain(int ordinal) {
   const auto missing = [&](const char* call, CUresult result) {
-    return Error(Errc::device_missing, driver_.describe(call, result));
+    return Error(code_of_opening(result), driver_.describe(call, result));
   };
   int count = 0;
   if (const CUresult result = driver_.cuDeviceGetCount(&count); result != CUDA_SUCCESS) {
@@ -192,9 +209,10 @@ Result<void> CudaContext::load_kernels() {
     stream_priority_ = 0;  // as all streams are
   }
   const auto missing = [&](const char* call, CUresult result) {
-    return Error(Errc::device_missing, name_ + " does not run godbox's kernels (made by CUDA " +
-                                           cuda_version_text(CUDA_VERSION) +
-                                           "): " + driver_.describe(call, result));
+    return Error(code_of_opening(result), name_ + " does not run godbox's kernels (made by CUDA " +
+                                              cuda_version_text(CUDA_VERSION) +
+                                              "): " + driver_.describe(call, result) +
+                                              std::string(hint_of_kernels(result)));
   };
   CUresult result = driver_.cuModuleLoadData(&module_, move_fatbin());
   if (result != CUDA_SUCCESS) {

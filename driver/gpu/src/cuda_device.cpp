@@ -8,8 +8,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <fstream>
 #include <map>
+#include <sstream>
 #include <utility>
+#include <vector>
 
 #include <unistd.h>
 
@@ -37,6 +40,68 @@ bool contains(const Ranges& ranges, ConstSpan memory) {
   }
   const auto& [begin, size] = *std::prev(behind);
   return memory.data() + memory.size() <= begin + size;
+}
+
+MutableSpan pages_of(MutableSpan memory) {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory.data());
+  const std::uintptr_t before = begin % page;
+  const std::uintptr_t size = (before + memory.size() + page - 1) / page * page;
+  return {memory.data() - before, size};
+}
+
+MutableSpan common(MutableSpan a, MutableSpan b) {
+  std::byte* const begin = std::max(a.data(), b.data());
+  std::byte* const end = std::min(a.data() + a.size(), b.data() + b.size());
+  return begin < end ? MutableSpan(begin, end) : MutableSpan();
+}
+
+// The first run of `memory` that is in none of the ranges; empty if all of it is.
+MutableSpan first_gap(const Ranges& ranges, MutableSpan memory) {
+  std::byte* at = memory.data();
+  std::byte* const end = at + memory.size();
+  auto next = ranges.upper_bound(at);
+  if (next != ranges.begin()) {
+    const auto& [begin, size] = *std::prev(next);
+    at += std::max<std::ptrdiff_t>(0, begin + size - at);
+  }
+  while (next != ranges.end() && next->first == at) {
+    at += next->second;
+    ++next;
+  }
+  if (at >= end) {
+    return {};
+  }
+  const std::size_t until =
+      next == ranges.end() ? memory.size() : static_cast<std::size_t>(next->first - at);
+  return {at, std::min(until, static_cast<std::size_t>(end - at))};
+}
+
+enum class Mapped : std::uint8_t { nowhere, for_reading, for_writing };
+
+// for_reading: none of it may be written; for_writing: all of it; nowhere: neither.
+Mapped mapped_as(ConstSpan memory) {
+  std::ifstream maps("/proc/self/maps");
+  std::uintptr_t at = address(memory.data());
+  const std::uintptr_t end = at + memory.size();
+  bool is_read_only = true, is_writable = true;
+  for (std::string line; at < end && std::getline(maps, line);) {
+    std::istringstream fields(line);
+    std::uintptr_t first = 0, last = 0;
+    char dash = 0;
+    std::string rights;
+    fields >> std::hex >> first >> dash >> last >> rights;
+    if (first <= at && at < last && rights.starts_with('r')) {
+      const bool may_write = rights.starts_with("rw");
+      is_read_only = is_read_only && !may_write;
+      is_writable = is_writable && may_write;
+      at = last;
+    }
+  }
+  if (at < end || (!is_read_only && !is_writable)) {
+    return Mapped::nowhere;
+  }
+  return is_writable ? Mapped::for_writing : Mapped::for_reading;
 }
 
 class CudaDevice final : public DeviceMemory {
@@ -73,7 +138,10 @@ class CudaDevice final : public DeviceMemory {
     const std::byte* end = nullptr;
   };
   [[nodiscard]] Reach reach_of(const std::byte* at) const;
-  [[nodiscard]] CUresult register_pages(MutableSpan memory) const;
+  [[nodiscard]] bool is_reached(ConstSpan memory) const;  // as the driver knows
+  [[nodiscard]] Result<void> pin(MutableSpan pages);
+  [[nodiscard]] Result<void> pin_what_is_not(MutableSpan memory);
+  void unpin_unused(MutableSpan memory);
   MutableSpan remember(void* at, SizeBytes size, Ranges& into);
   void forget(MutableSpan memory, Ranges& from);
   [[nodiscard]] Error full(Errc code, const char* call, CUresult result, SizeBytes size) const;
@@ -90,6 +158,7 @@ class CudaDevice final : public DeviceMemory {
   std::mutex registration_mutex_;
   mutable std::mutex mutex_;  // of the ranges
   Ranges allocated_, staging_, registered_;
+  Ranges pinned_;  // whole pages, for what is registered
 };
 
 MutableSpan CudaDevice::remember(void* at, SizeBytes size, Ranges& into) {
@@ -163,18 +232,89 @@ void CudaDevice::release_staging(MutableSpan memory) {
   }
 }
 
-CUresult CudaDevice::register_pages(MutableSpan memory) const {
+Result<void> CudaDevice::pin(MutableSpan pages) {
   constexpr unsigned kFlags = CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP;
-  const CUresult result = driver_.cuMemHostRegister(memory.data(), memory.size(), kFlags);
-  if (result != CUDA_ERROR_INVALID_VALUE && result != CUDA_ERROR_OPERATING_SYSTEM &&
-      result != CUDA_ERROR_NOT_PERMITTED) {
-    return result;
+  const SizeBytes size(pages.size());
+  CUresult result = driver_.cuMemHostRegister(pages.data(), pages.size(), kFlags);
+  std::string first;
+  // Mappings that are only for reading, as those of sealed objects are. No others: the driver gives
+  // the same answers where it can pin no more, and a write to what was pinned so ends the context.
+  const bool is_refused = result == CUDA_ERROR_INVALID_VALUE ||
+                          result == CUDA_ERROR_OPERATING_SYSTEM ||
+                          result == CUDA_ERROR_NOT_PERMITTED;
+  const Mapped mapped = is_refused ? mapped_as(pages) : Mapped::nowhere;
+  if (mapped == Mapped::for_reading && context_->registers_read_only()) {
+    first = driver_.describe("cuMemHostRegister", result) + ", and for reading only ";
+    result = driver_.cuMemHostRegister(pages.data(), pages.size(),
+                                       kFlags | CU_MEMHOSTREGISTER_READ_ONLY);
   }
-  // It may be a mapping that is only for reading, as those of sealed objects are.
-  return context_->registers_read_only()
-             ? driver_.cuMemHostRegister(memory.data(), memory.size(),
-                                         kFlags | CU_MEMHOSTREGISTER_READ_ONLY)
-             : result;
+  if (result == CUDA_SUCCESS) {
+    const std::lock_guard lock(mutex_);
+    pinned_.emplace(pages.data(), pages.size());
+    return {};
+  }
+  Errc code = Errc::unsupported;
+  if (result == CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED) {
+    code = Errc::invalid_argument;
+  } else if (result == CUDA_ERROR_OUT_OF_MEMORY || mapped == Mapped::for_writing) {
+    code = Errc::limit_exceeded;
+  }
+  Error error = full(code, "cuMemHostRegister", result, size);
+  if (error.code == code && !first.empty()) {
+    error.detail = std::to_string(size.count()) + " bytes were asked for: " + first +
+                   driver_.describe("cuMemHostRegister", result);
+  } else if (error.code == code && mapped == Mapped::for_writing) {
+    error.detail += "; they are there to be written, so the system may not pin as much";
+  }
+  return error;
+}
+
+// CUDA pins whole pages, each once: those that others of ours have pinned stay theirs too, and
+// those that somebody else in the process has are reached as they are.
+Result<void> CudaDevice::pin_what_is_not(MutableSpan memory) {
+  const MutableSpan pages = pages_of(memory);
+  std::byte* at = pages.data();
+  std::byte* const end = at + pages.size();
+  while (at < end) {
+    const MutableSpan gap = [&] {
+      const std::lock_guard lock(mutex_);
+      return first_gap(pinned_, {at, static_cast<std::size_t>(end - at)});
+    }();
+    if (gap.empty()) {
+      return {};
+    }
+    if (auto pinned = pin(gap); !pinned) {
+      const MutableSpan ours = common(gap, memory);
+      if (pinned.error().code != Errc::invalid_argument || !is_reached(ours)) {
+        return pinned;
+      }
+    }
+    at = gap.data() + gap.size();
+  }
+  return {};
+}
+
+// Gives back the pages that hold nothing any more that is registered.
+void CudaDevice::unpin_unused(MutableSpan memory) {
+  std::vector<std::byte*> unused;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [begin, size] : pinned_) {
+      const MutableSpan pages(const_cast<std::byte*>(begin), size);
+      if (!common(pages, pages_of(memory)).empty() && !overlaps(registered_, pages)) {
+        unused.push_back(pages.data());
+      }
+    }
+    for (const std::byte* const begin : unused) {
+      pinned_.erase(begin);
+    }
+  }
+  const CudaContext::Current current(*context_);
+  for (std::byte* const begin : unused) {
+    if (current.works()) {
+      note_freed("cuMemHostUnregister", driver_.cuMemHostUnregister(begin));
+    }
+  }
 }
 
 Result<void> CudaDevice::register_host(MutableSpan memory) {
@@ -193,26 +333,19 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
       return Error(Errc::invalid_argument, "memory to register overlaps what is registered");
     }
   }
-  const CUresult result = register_pages(memory);
-  if (result == CUDA_SUCCESS) {
+  const auto pinned = pin_what_is_not(memory);
+  if (pinned) {
     (void)remember(memory.data(), SizeBytes(memory.size()), registered_);
-    return {};
+  } else {
+    unpin_unused(memory);
   }
-  Errc code = Errc::unsupported;
-  if (result == CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED) {
-    code = Errc::invalid_argument;
-  } else if (result == CUDA_ERROR_OUT_OF_MEMORY) {
-    code = Errc::limit_exceeded;
-  }
-  return full(code, "cuMemHostRegister", result, SizeBytes(memory.size()));
+  return pinned;
 }
 
 void CudaDevice::unregister_host(MutableSpan memory) {
+  const std::lock_guard registration(registration_mutex_);
   forget(memory, registered_);
-  const CudaContext::Current current(*context_);
-  if (current.works()) {
-    note_freed("cuMemHostUnregister", driver_.cuMemHostUnregister(memory.data()));
-  }
+  unpin_unused(memory);
 }
 
 CudaDevice::Reach CudaDevice::reach_of(const std::byte* at) const {
@@ -237,7 +370,6 @@ CudaDevice::Reach CudaDevice::reach_of(const std::byte* at) const {
   return reach;
 }
 
-// Memory that was mapped in parts, as PyTorch's growing segments are, is one range per part.
 bool CudaDevice::reaches(ConstSpan memory) const {
   if (memory.empty() || memory.data() == nullptr || context_->is_lost()) {
     return false;
@@ -250,9 +382,11 @@ bool CudaDevice::reaches(ConstSpan memory) const {
     }
   }
   const CudaContext::Current current(*context_);
-  if (!current.works()) {
-    return false;
-  }
+  return current.works() && is_reached(memory);
+}
+
+// Memory that was mapped in parts, as PyTorch's growing segments are, is one range per part.
+bool CudaDevice::is_reached(ConstSpan memory) const {
   const std::byte* at = memory.data();
   const std::byte* const end = at + memory.size();
   while (at < end) {
@@ -331,7 +465,10 @@ Result<std::unique_ptr<DeviceMemory>> make_cuda_device(const CudaDeviceOptions& 
   }
   auto device = std::make_unique<CudaDevice>(std::move(*context));
   if (auto tried = try_out(*device); !tried) {
-    return Error(Errc::device_missing, device->name() + " does not work: " + tried.error().detail);
+    const Errc why = tried.error().code;
+    const bool may_pass = why == Errc::device_memory_full || why == Errc::limit_exceeded;
+    return Error(may_pass ? why : Errc::device_missing,
+                 device->name() + " does not work: " + tried.error().detail);
   }
   return std::unique_ptr<DeviceMemory>(std::move(device));
 }

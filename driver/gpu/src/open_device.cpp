@@ -57,6 +57,9 @@ Result<OpenedDevice> open_device(DeviceChoice choice, const OpenDeviceOptions& o
     }
     return opened(std::move(*cuda), "took ", "it was asked for");
   }
+  if (!cuda && cuda.error().code != Errc::device_missing) {
+    return cuda.error();  // a GPU that is there, and does not work now
+  }
   if (!cuda) {
     return opened(make_host_device(), "auto took ", cuda.error().detail);
   }

@@ -82,11 +82,18 @@ CUresult Memory::pin(std::size_t size, void** at) {
 }
 
 CUresult Memory::add_host(void* at, std::size_t size, bool is_read_only) {
-  const auto begin = reinterpret_cast<std::uintptr_t>(at);
+  // Whole pages, whatever was asked for.
+  auto begin = reinterpret_cast<std::uintptr_t>(at);
+  const std::uintptr_t inside = begin % whole_pages(1);
+  begin -= inside;
+  size = size == 0 ? 0 : whole_pages(inside + size);
   if (size == 0 || !is_mapped(begin, size, !is_read_only)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   const std::lock_guard lock(mutex_);
+  if (!is_read_only && size > max_) {
+    return CUDA_ERROR_INVALID_VALUE;  // the answer where no more can be pinned, too
+  }
   const auto behind = ranges_.lower_bound(begin + size);
   if (behind != ranges_.begin()) {
     const Range& before = std::prev(behind)->second;
@@ -97,7 +104,7 @@ CUresult Memory::add_host(void* at, std::size_t size, bool is_read_only) {
   ranges_[begin] = {.kind = RangeKind::registered,
                     .begin = begin,
                     .size = size,
-                    .reached_at = static_cast<std::byte*>(at),
+                    .reached_at = reinterpret_cast<std::byte*>(begin),
                     .is_read_only = is_read_only};
   return CUDA_SUCCESS;
 }
@@ -139,14 +146,22 @@ std::optional<Range> Memory::find(std::uintptr_t at) const {
   return range == nullptr ? std::nullopt : std::optional<Range>(*range);
 }
 
+// A kernel goes on from registered pages to those beside them.
 std::byte* Memory::reach(std::uintptr_t at, std::size_t size, bool is_write) const {
   const std::lock_guard lock(mutex_);
-  const Range* const range = range_of(at);
-  if (range == nullptr || size > range->begin + range->size - at ||
-      (is_write && range->is_read_only)) {
-    return nullptr;
+  const Range* const first = range_of(at);
+  const Range* range = first;
+  while (range != nullptr && !(is_write && range->is_read_only)) {
+    const std::uintptr_t end = range->begin + range->size;
+    if (at + size <= end) {
+      return first->reached_at + (at - first->begin);
+    }
+    const Range* const next = range_of(end);
+    const bool goes_on = next != nullptr && range->kind == RangeKind::registered &&
+                         next->kind == RangeKind::registered;
+    range = goes_on ? next : nullptr;
   }
-  return range->reached_at + (at - range->begin);
+  return nullptr;
 }
 
 std::size_t Memory::count(RangeKind kind) const {

@@ -451,6 +451,12 @@ void add_device_options(CLI::App& command, BenchOptions& options) {
                      "auto says what it took");
   command.add_option("--models", options.models, "--device: whose geometry the pages have; a list")
       ->default_str("llama-3.1-70b,llama-3.1-8b,deepseek-v3");
+  command
+      .add_option("--path", options.paths,
+                  "--device: direct, staged or both: which way to a local pool")
+      ->default_str("both");
+  command.add_option("--hugetlbfs", options.hugetlbfs,
+                     "--device: a folder on hugetlbfs; the direct path is measured on it too");
 }
 
 void add_target_options(CLI::App& command, BenchOptions& options) {

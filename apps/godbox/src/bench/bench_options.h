@@ -69,6 +69,8 @@ struct BenchOptions {
   std::optional<double> time_limit_s;
   std::string device;                 // auto, host, cuda; empty: none
   std::optional<std::string> models;  // --device: llama-3.1-70b,llama-3.1-8b,deepseek-v3
+  std::optional<std::string> paths;   // --device: both (direct, staged)
+  std::string hugetlbfs;              // --device: a folder; empty: none
   std::uint64_t seed = 1;
   bool verify = false;
   bool quick = false;

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace godbox::app {
@@ -93,12 +95,34 @@ Result<void> choose_amounts(const BenchOptions& options, DevicePlan& plan) {
   return {};
 }
 
+Result<void> choose_paths(const BenchOptions& options, DevicePlan& plan) {
+  const auto paths =
+      parse_words("--path", options.paths.value_or("both"), {"direct", "staged"}, "both");
+  if (!paths) {
+    return paths.error();
+  }
+  for (const std::string& word : *paths) {
+    plan.paths.push_back(word == "direct" ? DevicePath::direct : DevicePath::staged);
+  }
+  plan.hugetlbfs = options.hugetlbfs;
+  std::error_code error;
+  if (!plan.hugetlbfs.empty() && !std::filesystem::is_directory(plan.hugetlbfs, error)) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--hugetlbfs: \"{}\" is no folder", plan.hugetlbfs));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<bool> is_device_bench(const BenchOptions& options) {
   if (options.device.empty()) {
-    if (options.models) {
-      return Error(Errc::invalid_argument, "--models is for --device");
+    for (const auto& [option, is_given] : {std::pair("--models", options.models.has_value()),
+                                           std::pair("--path", options.paths.has_value()),
+                                           std::pair("--hugetlbfs", !options.hugetlbfs.empty())}) {
+      if (is_given) {
+        return Error(Errc::invalid_argument, fmt::format("{} is for --device", option));
+      }
     }
     return false;
   }
@@ -124,6 +148,9 @@ Result<DevicePlan> make_device_plan(const BenchOptions& options) {
     return chosen.error();
   }
   if (auto chosen = choose_amounts(options, plan); !chosen) {
+    return chosen.error();
+  }
+  if (auto chosen = choose_paths(options, plan); !chosen) {
     return chosen.error();
   }
   const auto transports =

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "bench/bench_options.h"
+#include <godbox/connect.h>
 #include <godbox/driver/open_device.h>
 #include <godbox/striping/kv_geometry.h>
 
@@ -21,7 +22,9 @@ struct DevicePlan {
   std::vector<TransportKind> transports;
   std::vector<WorkOp> ops;  // write (device to pool) before read
   std::vector<bool> crc;
-  SizeBytes working_set;  // 0: by the device
+  std::vector<DevicePath> paths;  // to a local pool: direct, staged
+  std::string hugetlbfs;          // a folder: direct is measured there too; empty: not
+  SizeBytes working_set;          // 0: by the device
   std::uint32_t repeats = 5;
   std::uint32_t copy_threads = 1;
   std::uint64_t seed = 1;

@@ -14,18 +14,24 @@
 #include <godbox/striping/kv_mover.h>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <fstream>
 #include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include <sys/vfs.h>
+#include <unistd.h>
+
 namespace godbox::app {
 namespace {
 
 constexpr std::uint32_t kBlocksPerObject = 16;  // 256 tokens, as LMCache's chunks
-constexpr std::uint64_t kChannelUnit = std::uint64_t{256} << 20U;
+constexpr std::uint64_t kChannelUnit = std::uint64_t{64} << 20U;
 constexpr std::uint32_t kDramChannels = 18;
 constexpr std::uint32_t kEthPorts = 9;
 constexpr double kUsPerMs = 1e3;
@@ -33,9 +39,42 @@ constexpr std::chrono::milliseconds kPortsPeriod{1};
 
 struct PagesSubject {
   TransportKind transport = TransportKind::local;
-  DevicePath path = DevicePath::automatic;
+  DevicePath path = DevicePath::staged;
   bool crc = true;
+  bool is_huge = false;  // the pool is on hugetlbfs
 };
+
+// "[always] within_size never": what is chosen, or "" where the kernel does not say.
+std::string shmem_enabled() {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+  for (std::string word; file >> word;) {
+    if (word.size() > 2 && word.front() == '[') {
+      return word.substr(1, word.size() - 2);
+    }
+  }
+  return {};
+}
+
+// Shared memory of the whole machine that huge pages map.
+std::optional<std::uint64_t> shmem_huge_bytes() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    unsigned long long kib = 0;
+    if (std::sscanf(line.c_str(), "ShmemHugePages: %llu kB", &kib) == 1) {
+      return std::uint64_t{kib} << 10U;
+    }
+  }
+  return std::nullopt;
+}
+
+// Of the file system's pages; what is mapped by larger ones all the same, shmem_huge_bytes says.
+std::uint64_t page_bytes_of(const std::string& folder) {
+  struct statfs system {};
+  if (!folder.empty() && ::statfs(folder.c_str(), &system) == 0) {
+    return static_cast<std::uint64_t>(system.f_bsize);
+  }
+  return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
 
 class PagesCase {
  public:
@@ -98,17 +137,33 @@ class PagesCase {
     const std::uint64_t room = moved_bytes().count() * (plan_.repeats + 5);
     const std::uint64_t share = room / kDramChannels + kChannelUnit;
     config->dram_channel_size = SizeBytes(share / kChannelUnit * kChannelUnit);
+    // Half of the machine's memory is no measure where that grows as it is used.
+    const SizeBytes pool_bytes = config->capacity();
+    config->backing_limit = pool_bytes;
+    if (subject_.is_huge) {
+      config->memory = emulator::MemoryKind::hugetlbfs;
+      config->memory_path = plan_.hugetlbfs;
+    }
     RigClientOptions client;
     client.transport = subject_.transport;
     client.lanes_per_eth_port = default_lanes_per_eth_port(kEthPorts);
     client.copy_threads = plan_.copy_threads;
     client.crc = subject_.crc;
     client.device.memory = &traced_;
-    client.device.path = subject_.path;
+    // A pool that cannot be pinned is staged, and the row says so and why.
+    client.device.path =
+        subject_.path == DevicePath::direct ? DevicePath::automatic : subject_.path;
+    client.device.register_bytes_max = pool_bytes;
+    const SteadyClock clock;
+    const TimePoint begin = clock.now();
     Result<std::unique_ptr<Rig>> rig = Rig::start(std::move(*config), client);
     if (!rig) {
       return rig.error();
     }
+    start_seconds_ = std::chrono::duration<double>(clock.now() - begin).count();
+    pool_bytes_ = pool_bytes;
+    spdlog::info("bench: a pool of {} MiB and its client took {:.1f} s to start: {}",
+                 pool_bytes.count() >> 20U, start_seconds_, (*rig)->data_path());
     rig_ = std::move(*rig);
     kv::KvMoverOptions options;
     options.blocks_per_object = per_object_;
@@ -214,6 +269,15 @@ class PagesCase {
     row.ceiling_variant = fmt::format("copies of {} MiB between device and pinned memory",
                                       pages_.staging().size() >> 20U);
     row.extra["path"] = rig_->data_path();
+    row.extra["path_asked"] = subject_.path == DevicePath::direct ? "direct" : "staged";
+    row.extra["pool_memory"] = subject_.is_huge ? "hugetlbfs" : "memfd";
+    row.extra["pool_bytes"] = pool_bytes_.count();
+    row.extra["pool_page_bytes"] =
+        page_bytes_of(subject_.is_huge ? plan_.hugetlbfs : std::string());
+    row.extra["shmem_enabled"] = shmem_enabled();
+    const auto huge_bytes = shmem_huge_bytes();
+    row.extra["shmem_huge_bytes"] = huge_bytes ? boost::json::value(*huge_bytes) : nullptr;
+    row.extra["start_seconds"] = figure(start_seconds_, 3);
     row.extra["object_blocks"] = per_object_;
     return row;
   }
@@ -286,6 +350,8 @@ class PagesCase {
   std::span<const std::uint32_t> blocks_;
   std::vector<std::string> names_;
   std::vector<std::string_view> views_;
+  SizeBytes pool_bytes_;
+  double start_seconds_ = 0;  // of box and client; a direct path pins the pool
   std::unique_ptr<Rig> rig_;
   std::unique_ptr<kv::KvMover> mover_;  // goes before the client
   std::vector<double> layer_us_;        // of the last load
@@ -296,9 +362,15 @@ std::vector<PagesSubject> subjects_of(const DevicePlan& plan) {
   std::vector<PagesSubject> subjects;
   for (const TransportKind transport : plan.transports) {
     for (const bool crc : plan.crc) {
-      subjects.push_back({transport, DevicePath::automatic, crc});
-      if (transport == TransportKind::local) {
+      if (transport == TransportKind::tcp) {
         subjects.push_back({transport, DevicePath::staged, crc});
+        continue;
+      }
+      for (const DevicePath path : plan.paths) {
+        subjects.push_back({transport, path, crc});
+        if (path == DevicePath::direct && !plan.hugetlbfs.empty()) {
+          subjects.push_back({transport, path, crc, true});
+        }
       }
     }
   }

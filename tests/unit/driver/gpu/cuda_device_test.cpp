@@ -440,6 +440,44 @@ TEST_CASE("what cannot be registered is refused by what it is", "[unit]") {
   CHECK(code_of(setup.device->register_host(page)) == "device_lost");
 }
 
+TEST_CASE("two pieces of memory in one page are registered each for itself", "[unit]") {
+  alignas(4096) static std::array<std::byte, 3 * 4096> pages;
+  const std::span<std::byte> all(pages);
+  const MutableSpan first = all.subspan(100, 5000), second = all.subspan(5100, 4000);
+  const Setup setup;
+  REQUIRE(setup.device->register_host(first).has_value());
+  REQUIRE(setup.device->register_host(second).has_value());
+  CHECK(code_of(setup.device->register_host(all.subspan(5000, 200))) == "invalid_argument");
+  CHECK(setup.fake->live().registrations == 2);
+  setup.device->unregister_host(first);
+  CHECK(setup.device->reaches(second));
+  const MovePiece piece{second.data(), setup.memory.data(), 4000};
+  CHECK(code_of(setup.queue->move({&piece, 1}, {})) == "ok");
+  CHECK(code_of(setup.queue->mark(1)) == "ok");
+  CHECK(poll_for(*setup.queue, 1).front().status == Errc::ok);
+  setup.device->unregister_host(second);
+  CHECK(setup.fake->live().registrations == 0);
+}
+
+TEST_CASE("memory that is not pinned for want of room is not registered for reading", "[unit]") {
+  const Setup setup;
+  std::vector<std::byte> heap(1 << 20);
+  setup.fake->set_memory_max(1 << 19);
+  const auto refused = setup.device->register_host(heap);
+  setup.fake->set_memory_max(std::size_t{1} << 32U);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(code_of(refused) == "limit_exceeded");
+  CHECK_FALSE(setup.device->reaches(heap));
+}
+
+TEST_CASE("a GPU that is full is no GPU that is missing", "[unit]") {
+  FakeCuda fake(kLibrary);
+  for (const char* const call : {"cuDevicePrimaryCtxRetain", "cuModuleLoadData", "cuMemAlloc"}) {
+    fake->fail_call(call, 1, kOutOfMemory);
+    CHECK(code_of(make_cuda_device({.library = kLibrary})) == "device_memory_full");
+  }
+}
+
 TEST_CASE("memory that is not there cannot be registered", "[unit]") {
   const Setup setup;
   const MutableSpan nowhere(reinterpret_cast<std::byte*>(4096), 4096);

@@ -13,8 +13,9 @@
 // allocated in the same process. Thread-safety: any thread. Ownership: the caller's; see
 // DeviceMemory. Units: bytes. Errors: device_missing (cuda was asked for; the detail says what is
 // missing), config_invalid (an unknown choice, or a variable that is no number that is allowed),
-// invalid_argument (an ordinal that no device has, an option out of range). Sources: CUDA Driver
-// API reference manual (driver entry point access, primary contexts).
+// invalid_argument (an ordinal that no device has, an option out of range); and, with automatic
+// too, device_memory_full and limit_exceeded (a GPU that is there has no room now). Sources: CUDA
+// Driver API reference manual (driver entry point access, primary contexts).
 #pragma once
 
 #include <godbox/device_memory.h>
