@@ -5,6 +5,7 @@
 #pragma once
 
 #include <godbox/striping/local_transport.h>
+#include <godbox_test/allocation_count.h>
 #include <godbox_test/faulty_device.h>
 #include <godbox_test/heap_memory_target.h>
 #include <godbox_test/test_device.h>
@@ -284,6 +285,26 @@ inline void check_bytes_and_crcs(Transport& transport, DeviceMemory& device, con
       CHECK(run(transport, work.request(5, WorkOp::read)) == Errc::crc_mismatch);
     }
   }
+}
+
+// Rounds until 20 in a row made no allocation; 0 if there never were. How many requests go into a
+// batch is the device's pace, so the largest batch may come late; an allocation per request would
+// come in each round.
+template <class Round>
+std::size_t rounds_until_warm(Round&& round) {
+  constexpr std::size_t kRoundsMax = 2000;
+  std::size_t warm = 0;
+  for (std::size_t i = 0; i < kRoundsMax && warm < 20; ++i) {
+    const std::uint64_t before = allocation_count();
+    if (!round()) {
+      return 0;
+    }
+    warm = allocation_count() == before ? warm + 1 : 0;
+    if (warm == 20) {
+      return i + 1;
+    }
+  }
+  return 0;
 }
 
 }  // namespace godbox::test
