@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "work_fixture.h"
 #include <godbox/crc32c.h>
 #include <godbox/striping/local_transport.h>
 #include <godbox_test/heap_memory_target.h>
@@ -17,6 +18,12 @@
 
 namespace godbox::striping {
 namespace {
+
+using test::random_bytes;
+using test::run;
+using test::segment;
+using test::wait_for;
+using test::Work;
 
 constexpr std::uint64_t kChannelBytes = 1U << 20U;
 constexpr std::uint16_t kChannels = 7;
@@ -64,63 +71,6 @@ std::vector<std::unique_ptr<MemoryTarget>> make_targets() {
   return targets;
 }
 
-// A request and the lists it needs.
-struct Work {
-  std::vector<RemoteSegment> remote;
-  std::vector<LocalSegment> local;
-  std::vector<CrcBlock> crc;
-
-  WorkRequest request(std::uint64_t id, WorkOp op) {
-    WorkRequest request;
-    request.id = WorkId(id);
-    request.op = op;
-    for (const RemoteSegment& segment : remote) {
-      request.total_bytes += segment.length_bytes;
-    }
-    request.remote = remote;
-    request.local = local;
-    request.crc = crc;
-    return request;
-  }
-};
-
-RemoteSegment segment(std::uint32_t slab, std::uint64_t offset, std::uint32_t length) {
-  return {.key = RKey(1), .address = {SlabId(slab), SlabOffset(offset)}, .length_bytes = length};
-}
-
-std::vector<std::byte> random_bytes(std::size_t size, std::uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<std::byte> bytes(size);
-  for (std::byte& byte : bytes) {
-    byte = static_cast<std::byte>(random());
-  }
-  return bytes;
-}
-
-std::vector<Completion> wait_for(LocalTransport& transport, std::size_t count) {
-  std::vector<Completion> done;
-  while (done.size() < count) {
-    transport.progress();
-    Completion one;
-    while (transport.poll({&one, 1}) == 1) {
-      done.push_back(one);
-    }
-    std::this_thread::yield();
-  }
-  return done;
-}
-
-Errc run(LocalTransport& transport, LaneId lane, const WorkRequest& request) {
-  const Errc posted = transport.post(lane, request);
-  if (posted != Errc::ok) {
-    return posted;
-  }
-  const std::vector<Completion> done = wait_for(transport, 1);
-  CHECK(done[0].id == request.id);
-  CHECK(done[0].lane == lane);
-  return done[0].status;
-}
-
 TEST_CASE("bytes lie where the layout says, and come back, in odd pieces", "[unit]") {
   const std::uint32_t seed = Catch::getSeed();
   CAPTURE(seed);
@@ -163,7 +113,7 @@ TEST_CASE("bytes lie where the layout says, and come back, in odd pieces", "[uni
     };
     work.local = cut_local(bytes);
     work.crc = cut_crc();
-    REQUIRE(run(transport, LaneId(0), work.request(1, WorkOp::write)) == Errc::ok);
+    REQUIRE(run(transport, work.request(1, WorkOp::write)) == Errc::ok);
     std::size_t at = 0;
     for (const CrcBlock& block : work.crc) {
       CHECK(block.crc32c == crc32c(ConstSpan(bytes).subspan(at, block.length_bytes)));
@@ -179,7 +129,7 @@ TEST_CASE("bytes lie where the layout says, and come back, in odd pieces", "[uni
     CHECK(in_place);
     std::vector<std::byte> back(length);
     work.local = cut_local(back);
-    REQUIRE(run(transport, LaneId(0), work.request(2, WorkOp::read)) == Errc::ok);
+    REQUIRE(run(transport, work.request(2, WorkOp::read)) == Errc::ok);
     CHECK(back == bytes);
   }
 }
@@ -193,15 +143,15 @@ TEST_CASE("a read that finds other bytes than were committed ends with crc_misma
   work.remote = {segment(1, 0, 150'000)};
   work.local = {{.data = bytes.data(), .size_bytes = bytes.size()}};
   work.crc = {{.length_bytes = 65536}, {.length_bytes = 65536}, {.length_bytes = 18'928}};
-  REQUIRE(run(transport, LaneId(0), work.request(1, WorkOp::write)) == Errc::ok);
-  REQUIRE(run(transport, LaneId(0), work.request(2, WorkOp::read)) == Errc::ok);
+  REQUIRE(run(transport, work.request(1, WorkOp::write)) == Errc::ok);
+  REQUIRE(run(transport, work.request(2, WorkOp::read)) == Errc::ok);
   std::byte& flipped = channel[(64U << 10U) + 100];
   flipped ^= std::byte{0x10};
-  CHECK(run(transport, LaneId(0), work.request(3, WorkOp::read)) == Errc::crc_mismatch);
+  CHECK(run(transport, work.request(3, WorkOp::read)) == Errc::crc_mismatch);
   flipped ^= std::byte{0x10};
-  CHECK(run(transport, LaneId(0), work.request(4, WorkOp::read)) == Errc::ok);
+  CHECK(run(transport, work.request(4, WorkOp::read)) == Errc::ok);
   work.crc[2].crc32c ^= 0x8000'0000;
-  CHECK(run(transport, LaneId(0), work.request(5, WorkOp::read)) == Errc::crc_mismatch);
+  CHECK(run(transport, work.request(5, WorkOp::read)) == Errc::crc_mismatch);
 }
 
 TEST_CASE("ranges beyond slab or mapping and unknown slabs end with their error", "[unit]") {
@@ -212,7 +162,7 @@ TEST_CASE("ranges beyond slab or mapping and unknown slabs end with their error"
     Work work;
     work.remote = {segment(slab, offset, length)};
     work.local = {{.data = bytes.data(), .size_bytes = length}};
-    return run(transport, LaneId(0), work.request(1, WorkOp::read));
+    return run(transport, work.request(1, WorkOp::read));
   };
   CHECK(status(1, capacity - 8192, 8192) == Errc::ok);
   CHECK(status(1, capacity - 8191, 8192) == Errc::out_of_range);
@@ -329,10 +279,10 @@ TEST_CASE("fence ends what waits, and the lane works again once it is reopened",
   }
   CHECK(transport.lane_status(LaneId(0)).state == LaneState::down);
   CHECK(transport.post(LaneId(0), work.request(9, WorkOp::write)) == Errc::lane_closed);
-  CHECK(run(transport, LaneId(1), work.request(10, WorkOp::write)) == Errc::ok);
+  CHECK(run(transport, work.request(10, WorkOp::write), LaneId(1)) == Errc::ok);
   transport.reopen(LaneId(0));
   CHECK(transport.lane_status(LaneId(0)).state == LaneState::up);
-  CHECK(run(transport, LaneId(0), work.request(11, WorkOp::write)) == Errc::ok);
+  CHECK(run(transport, work.request(11, WorkOp::write)) == Errc::ok);
 }
 
 // Stands still in the middle of a copy until it is let go: coherent memory does not call flush.
@@ -433,11 +383,11 @@ TEST_CASE("layouts that no request needs are forgotten when there are too many",
   for (const Completion& done : wait_for(transport, 5)) {
     CHECK(done.status == (done.id == WorkId(4) ? Errc::limit_exceeded : Errc::ok));
   }
-  CHECK(run(transport, LaneId(0), works[4].request(5, WorkOp::write)) == Errc::ok);
+  CHECK(run(transport, works[4].request(5, WorkOp::write)) == Errc::ok);
   CHECK(asked[1] == 1);
-  CHECK(run(transport, LaneId(0), works[0].request(6, WorkOp::write)) == Errc::ok);
+  CHECK(run(transport, works[0].request(6, WorkOp::write)) == Errc::ok);
   CHECK(asked[1] == 2);
-  CHECK(run(transport, LaneId(0), works[4].request(7, WorkOp::write)) == Errc::ok);
+  CHECK(run(transport, works[4].request(7, WorkOp::write)) == Errc::ok);
   CHECK(asked[1 + 4 * kWorkSegmentsMax] == 2);  // the second after limit_exceeded; still known
 }
 
@@ -449,7 +399,7 @@ TEST_CASE("a layout of another slab than was asked for is not believed", "[unit]
   Work work;
   work.remote = {segment(1, 0, 100)};
   work.local = {{.data = bytes.data(), .size_bytes = bytes.size()}};
-  CHECK(run(transport, LaneId(0), work.request(1, WorkOp::read)) == Errc::protocol_error);
+  CHECK(run(transport, work.request(1, WorkOp::read)) == Errc::protocol_error);
 }
 
 TEST_CASE("two hosts without coherence read what the other wrote", "[unit]") {
@@ -471,9 +421,9 @@ TEST_CASE("two hosts without coherence read what the other wrote", "[unit]") {
     work.remote = {segment(2, 77, 70'003)};
     work.local = {{.data = bytes.data(), .size_bytes = bytes.size()}};
     work.crc = {{.length_bytes = 65'536}, {.length_bytes = 4467}};
-    REQUIRE(run(writer, LaneId(0), work.request(1, WorkOp::write)) == Errc::ok);
+    REQUIRE(run(writer, work.request(1, WorkOp::write)) == Errc::ok);
     work.local = {{.data = back.data(), .size_bytes = back.size()}};
-    CHECK(run(reader, LaneId(0), work.request(2, WorkOp::read)) == Errc::ok);
+    CHECK(run(reader, work.request(2, WorkOp::read)) == Errc::ok);
     CHECK(back == bytes);
   }
 }
