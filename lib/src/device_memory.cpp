@@ -28,6 +28,12 @@ Errc check_move(std::span<const MovePiece> pieces, std::span<const CrcBlock> crc
   return piece_bytes > DeviceQueue::kMoveBytesMax ? Errc::too_large : Errc::ok;
 }
 
+Errc check_copy(ConstSpan to, ConstSpan from) {
+  const bool is_wrong =
+      to.empty() || to.size() != from.size() || to.data() == nullptr || from.data() == nullptr;
+  return is_wrong ? Errc::invalid_argument : Errc::ok;
+}
+
 std::string_view to_string(DeviceKind kind) noexcept {
   switch (kind) {
     case DeviceKind::host:

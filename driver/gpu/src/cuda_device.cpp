@@ -2,6 +2,7 @@
 #include "cuda_device.h"
 
 #include "cuda_queue.h"
+#include "ranges.h"
 #include <godbox/assert.h>
 #include <godbox/driver/dma_buf.h>
 
@@ -9,7 +10,6 @@
 #include <array>
 #include <cstring>
 #include <fstream>
-#include <map>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -18,18 +18,6 @@
 
 namespace godbox::driver {
 namespace {
-
-// Ranges by their first byte, none overlapping another.
-using Ranges = std::map<const std::byte*, std::size_t>;
-
-bool overlaps(const Ranges& ranges, ConstSpan memory) {
-  const auto behind = ranges.lower_bound(memory.data() + memory.size());
-  if (behind == ranges.begin()) {
-    return false;
-  }
-  const auto& [begin, size] = *std::prev(behind);
-  return begin + size > memory.data();
-}
 
 std::uint64_t address(const std::byte* at) { return reinterpret_cast<std::uintptr_t>(at); }
 
@@ -170,9 +158,7 @@ MutableSpan CudaDevice::remember(void* at, SizeBytes size, Ranges& into) {
 
 void CudaDevice::forget(MutableSpan memory, Ranges& from) {
   const std::lock_guard lock(mutex_);
-  const auto found = from.find(memory.data());
-  GODBOX_ASSERT(found != from.end() && found->second == memory.size());
-  from.erase(found);
+  driver::forget(memory, from);
 }
 
 Error CudaDevice::full(Errc code, const char* call, CUresult result, SizeBytes size) const {

@@ -284,8 +284,8 @@ Errc CudaQueue::launch(std::uint64_t begin, std::size_t count, bool has_crc,
 }
 
 Errc CudaQueue::copy(MutableSpan to, ConstSpan from) {
-  if (to.empty() || to.size() != from.size() || to.data() == nullptr || from.data() == nullptr) {
-    return Errc::invalid_argument;
+  if (const Errc checked = check_copy(to, from); checked != Errc::ok) {
+    return checked;
   }
   const CudaContext::Current current(*context_);
   if (const Errc begun = begin_step(); begun != Errc::ok) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host_device.h"
 
+#include "ranges.h"
 #include <godbox/assert.h>
 #include <godbox/crc32c.h>
 #include <godbox/driver/host_device.h>
 
 #include <algorithm>
-#include <map>
 #include <system_error>
 #include <utility>
 
@@ -75,8 +75,8 @@ Errc HostQueue::move(std::span<const MovePiece> pieces, std::span<CrcBlock> crc)
 }
 
 Errc HostQueue::copy(MutableSpan to, ConstSpan from) {
-  if (to.empty() || to.size() != from.size() || to.data() == nullptr || from.data() == nullptr) {
-    return Errc::invalid_argument;
+  if (const Errc checked = check_copy(to, from); checked != Errc::ok) {
+    return checked;
   }
   if (is_full()) {
     return Errc::queue_full;
@@ -199,18 +199,6 @@ namespace {
 
 constexpr std::size_t kHugePageBytes = std::size_t{2} << 20U;
 
-// Ranges by their first byte, none overlapping another.
-using Ranges = std::map<const std::byte*, std::size_t>;
-
-bool overlaps(const Ranges& ranges, ConstSpan memory) {
-  const auto behind = ranges.lower_bound(memory.data() + memory.size());
-  if (behind == ranges.begin()) {
-    return false;
-  }
-  const auto& [begin, size] = *std::prev(behind);
-  return begin + size > memory.data();
-}
-
 class HostDevice final : public DeviceMemory {
  public:
   explicit HostDevice(const HostDeviceOptions& options) : options_(options) {}
@@ -297,11 +285,6 @@ class HostDevice final : public DeviceMemory {
     const MutableSpan memory(static_cast<std::byte*>(address), size.count());
     into.emplace(memory.data(), memory.size());
     return memory;
-  }
-  static void forget(MutableSpan memory, Ranges& from) {
-    const auto found = from.find(memory.data());
-    GODBOX_ASSERT(found != from.end() && found->second == memory.size());
-    from.erase(found);
   }
   static void unmap(MutableSpan memory, Ranges& from) {
     forget(memory, from);

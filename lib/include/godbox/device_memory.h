@@ -132,6 +132,9 @@ class DeviceMemory {
 // have); invalid_argument (no pieces, a piece without bytes or without an address, a block of no
 // length, blocks whose total is not that of the pieces). Errc::ok for all else.
 [[nodiscard]] Errc check_move(std::span<const MovePiece> pieces, std::span<const CrcBlock> crc);
+// What every DeviceQueue::copy() refuses: invalid_argument (no bytes, sizes that differ, no
+// address).
+[[nodiscard]] Errc check_copy(ConstSpan to, ConstSpan from);
 
 [[nodiscard]] std::string_view to_string(DeviceKind kind) noexcept;
 
