@@ -107,6 +107,21 @@ class DeviceRequests {
     }
   }
 
+  // Of the lane's: what the device has is held until it is through; end(ref) for all else.
+  template <class End>
+  void fence(LaneId lane, End&& end) {
+    for_each([&](SlotRef ref, Entry& entry) {
+      if (entry.lane != lane) {
+        return;
+      }
+      if (entry.is_on_device) {
+        entry.is_fenced = true;
+      } else {
+        end(ref);
+      }
+    });
+  }
+
  private:
   struct Lane {
     std::uint32_t requests = 0;

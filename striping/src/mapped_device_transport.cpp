@@ -268,16 +268,8 @@ bool MappedDeviceTransport::Impl::is_waiting() const {
 void MappedDeviceTransport::Impl::fence(LaneId lane) {
   lanes[lane.value()].state = LaneState::down;
   lanes[lane.value()].last_error = Errc::lane_fenced;
-  requests.for_each([&](SlotRef ref, Entry& entry) {
-    if (entry.lane != lane) {
-      return;
-    }
-    if (entry.is_on_device) {
-      entry.is_fenced = true;  // on_batch_done() ends it
-    } else {
-      requests.complete(ref, Errc::lane_fenced);
-    }
-  });
+  // on_batch_done() ends what the device has.
+  requests.fence(lane, [&](SlotRef ref) { requests.complete(ref, Errc::lane_fenced); });
 }
 
 // Only where the device itself said so: it moves no byte any more.

@@ -374,16 +374,8 @@ void StagedTransport::Impl::complete(SlotRef ref, Errc status) {
 void StagedTransport::Impl::fence(LaneId lane) {
   inner->fence(lane);
   GODBOX_ASSERT(inner->requests_held(lane) == 0);  // it touches none of the lane's pinned slots now
-  requests.for_each([&](SlotRef ref, Entry& entry) {
-    if (entry.lane != lane) {
-      return;
-    }
-    if (entry.is_on_device) {
-      entry.is_fenced = true;  // on_member_done() ends it
-    } else {
-      complete(ref, Errc::lane_fenced);
-    }
-  });
+  // on_member_done() ends what the device has.
+  requests.fence(lane, [&](SlotRef ref) { complete(ref, Errc::lane_fenced); });
 }
 
 // Only where the device itself said so: it moves no byte any more.
