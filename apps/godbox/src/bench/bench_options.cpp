@@ -336,6 +336,25 @@ std::string_view to_string(Workload workload) {
                                    : kDeviceWorkloads.at(index - kWorkloads.size());
 }
 
+Result<OpsAndCrc> parse_ops_and_crc(const BenchOptions& options, std::string_view default_crc) {
+  const auto ops = parse_words("--op", options.ops.value_or("both"), kOps, "both");
+  const auto crc =
+      parse_words("--crc", options.crc.value_or(std::string(default_crc)), kCrc, "both");
+  if (!ops || !crc) {
+    return ops ? crc.error() : ops.error();
+  }
+  OpsAndCrc chosen;
+  for (const WorkOp op : {WorkOp::write, WorkOp::read}) {
+    if (std::find(ops->begin(), ops->end(), to_string(op)) != ops->end()) {
+      chosen.ops.push_back(op);
+    }
+  }
+  for (const std::string& word : *crc) {
+    chosen.crc.push_back(word == "on");
+  }
+  return chosen;
+}
+
 std::string_view to_string(WorkOp op) { return op == WorkOp::read ? "read" : "write"; }
 
 Result<BenchPlan> make_plan(const BenchOptions& options) {

@@ -82,6 +82,14 @@ struct BenchOptions {
 
 void add_bench_options(CLI::App& command, BenchOptions& options);
 
+// --op and --crc of the benches that are not of a box. Errors: invalid_argument.
+struct OpsAndCrc {
+  std::vector<WorkOp> ops;  // write before read
+  std::vector<bool> crc;
+};
+[[nodiscard]] Result<OpsAndCrc> parse_ops_and_crc(const BenchOptions& options,
+                                                  std::string_view default_crc);
+
 // scaling: which resource grows; the other is then unlimited.
 enum class Sweep : std::uint8_t { none, dram_channels, eth_ports };
 

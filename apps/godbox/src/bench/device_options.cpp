@@ -155,22 +155,18 @@ Result<DevicePlan> make_device_plan(const BenchOptions& options) {
   }
   const auto transports =
       parse_words("--transport", options.transports.value_or("both"), {"local", "tcp"}, "both");
-  const auto ops = parse_words("--op", options.ops.value_or("both"), {"read", "write"}, "both");
-  const auto crc = parse_words("--crc", options.crc.value_or("both"), {"on", "off"}, "both");
-  if (!transports || !ops || !crc) {
-    return !transports ? transports.error() : !ops ? ops.error() : crc.error();
+  if (!transports) {
+    return transports.error();
+  }
+  Result<OpsAndCrc> chosen = parse_ops_and_crc(options, "both");
+  if (!chosen) {
+    return chosen.error();
   }
   for (const std::string& word : *transports) {
     plan.transports.push_back(word == "local" ? TransportKind::local : TransportKind::tcp);
   }
-  for (const WorkOp op : {WorkOp::write, WorkOp::read}) {
-    if (std::find(ops->begin(), ops->end(), to_string(op)) != ops->end()) {
-      plan.ops.push_back(op);
-    }
-  }
-  for (const std::string& word : *crc) {
-    plan.crc.push_back(word == "on");
-  }
+  plan.ops = std::move(chosen->ops);
+  plan.crc = std::move(chosen->crc);
   return plan;
 }
 

@@ -217,19 +217,12 @@ Result<TargetPlan> make_target_plan(const BenchOptions& options) {
   if (auto chosen = choose_amounts(options, plan); !chosen) {
     return chosen.error();
   }
-  const auto ops = parse_words("--op", options.ops.value_or("both"), {"read", "write"}, "both");
-  const auto crc = parse_words("--crc", options.crc.value_or("on"), {"on", "off"}, "both");
-  if (!ops || !crc) {
-    return ops ? crc.error() : ops.error();
+  Result<OpsAndCrc> chosen = parse_ops_and_crc(options, "on");
+  if (!chosen) {
+    return chosen.error();
   }
-  for (const WorkOp op : {WorkOp::write, WorkOp::read}) {
-    if (std::find(ops->begin(), ops->end(), to_string(op)) != ops->end()) {
-      plan.ops.push_back(op);
-    }
-  }
-  for (const std::string& word : *crc) {
-    plan.crc.push_back(word == "on");
-  }
+  plan.ops = std::move(chosen->ops);
+  plan.crc = std::move(chosen->crc);
   return plan;
 }
 
