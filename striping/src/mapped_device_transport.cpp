@@ -324,7 +324,7 @@ LaneStatus MappedDeviceTransport::lane_status(LaneId lane) const {
 }
 
 Result<void> MappedDeviceTransport::register_memory(MutableSpan memory) {
-  return impl_->registered.add_unless_reached(memory);
+  return impl_->registered.add(memory);
 }
 
 void MappedDeviceTransport::deregister_memory(MutableSpan memory) {

@@ -429,7 +429,7 @@ LaneStatus StagedTransport::lane_status(LaneId lane) const {
 }
 
 Result<void> StagedTransport::register_memory(MutableSpan memory) {
-  return impl_->registered.add_unless_reached(memory);
+  return impl_->registered.add(memory);
 }
 
 void StagedTransport::deregister_memory(MutableSpan memory) {

@@ -30,6 +30,12 @@ bool contains(const Ranges& ranges, ConstSpan memory) {
   return memory.data() + memory.size() <= begin + size;
 }
 
+bool contains(const Registrations& registrations, ConstSpan memory) {
+  return std::any_of(registrations.begin(), registrations.end(), [memory](const auto& one) {
+    return one.first <= memory.data() && memory.data() + memory.size() <= one.first + one.second;
+  });
+}
+
 MutableSpan pages_of(MutableSpan memory) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<std::uintptr_t>(memory.data());
@@ -132,6 +138,7 @@ class CudaDevice final : public DeviceMemory {
   void unpin_unused(MutableSpan memory);
   MutableSpan remember(void* at, SizeBytes size, Ranges& into);
   void forget(MutableSpan memory, Ranges& from);
+  [[nodiscard]] bool is_ours(ConstSpan memory) const;  // given out or registered here
   [[nodiscard]] Error full(Errc code, const char* call, CUresult result, SizeBytes size) const;
   // For calls that free: what they answer is of a device that was lost, now or then (one that the
   // engine has reset no longer knows what was there), and nothing is left to be done about it.
@@ -145,7 +152,8 @@ class CudaDevice final : public DeviceMemory {
   const CudaDriver& driver_;
   std::mutex registration_mutex_;
   mutable std::mutex mutex_;  // of the ranges
-  Ranges allocated_, staging_, registered_;
+  Ranges allocated_, staging_;
+  Registrations registered_;
   Ranges pinned_;  // whole pages, for what is registered
 };
 
@@ -255,8 +263,8 @@ Result<void> CudaDevice::pin(MutableSpan pages) {
   return error;
 }
 
-// CUDA pins whole pages, each once: those that others of ours have pinned stay theirs too, and
-// those that somebody else in the process has are reached as they are.
+// CUDA pins whole pages, each once: what is pinned for another registration serves this one too,
+// and what somebody else in the process has pinned or allocated is reached as it is.
 Result<void> CudaDevice::pin_what_is_not(MutableSpan memory) {
   const MutableSpan pages = pages_of(memory);
   std::byte* at = pages.data();
@@ -269,9 +277,8 @@ Result<void> CudaDevice::pin_what_is_not(MutableSpan memory) {
     if (gap.empty()) {
       return {};
     }
-    if (auto pinned = pin(gap); !pinned) {
-      const MutableSpan ours = common(gap, memory);
-      if (pinned.error().code != Errc::invalid_argument || !is_reached(ours)) {
+    if (!is_reached(common(gap, memory))) {
+      if (auto pinned = pin(gap); !pinned) {
         return pinned;
       }
     }
@@ -313,15 +320,10 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
   }
   // One after another, and not with the ranges locked: pinning takes seconds where there is much.
   const std::lock_guard registration(registration_mutex_);
-  {
-    const std::lock_guard lock(mutex_);
-    if (overlaps(registered_, memory)) {
-      return Error(Errc::invalid_argument, "memory to register overlaps what is registered");
-    }
-  }
-  const auto pinned = pin_what_is_not(memory);
+  auto pinned = pin_what_is_not(memory);
   if (pinned) {
-    (void)remember(memory.data(), SizeBytes(memory.size()), registered_);
+    const std::lock_guard lock(mutex_);
+    registered_.emplace(memory.data(), memory.size());
   } else {
     unpin_unused(memory);
   }
@@ -330,7 +332,10 @@ Result<void> CudaDevice::register_host(MutableSpan memory) {
 
 void CudaDevice::unregister_host(MutableSpan memory) {
   const std::lock_guard registration(registration_mutex_);
-  forget(memory, registered_);
+  {
+    const std::lock_guard lock(mutex_);
+    driver::forget(memory, registered_);
+  }
   unpin_unused(memory);
 }
 
@@ -360,15 +365,17 @@ bool CudaDevice::reaches(ConstSpan memory) const {
   if (memory.empty() || memory.data() == nullptr || context_->is_lost()) {
     return false;
   }
-  {
-    const std::lock_guard lock(mutex_);
-    if (contains(allocated_, memory) || contains(staging_, memory) ||
-        contains(registered_, memory)) {
-      return true;
-    }
+  if (is_ours(memory)) {
+    return true;
   }
   const CudaContext::Current current(*context_);
   return current.works() && is_reached(memory);
+}
+
+bool CudaDevice::is_ours(ConstSpan memory) const {
+  const std::lock_guard lock(mutex_);
+  return contains(allocated_, memory) || contains(staging_, memory) ||
+         contains(registered_, memory);
 }
 
 // Memory that was mapped in parts, as PyTorch's growing segments are, is one range per part.

@@ -246,9 +246,6 @@ class HostDevice final : public DeviceMemory {
     if (memory.empty() || memory.data() == nullptr) {
       return Error(Errc::invalid_argument, "memory to register is empty");
     }
-    if (overlaps(registered_, memory)) {
-      return Error(Errc::invalid_argument, "memory to register overlaps what is registered");
-    }
     registered_.emplace(memory.data(), memory.size());
     return {};
   }
@@ -294,7 +291,8 @@ class HostDevice final : public DeviceMemory {
   const HostDeviceOptions options_;
   std::mutex mutex_;
   SizeBytes allocated_size_{};
-  Ranges allocated_, staging_, registered_;
+  Ranges allocated_, staging_;
+  Registrations registered_;
 };
 
 }  // namespace

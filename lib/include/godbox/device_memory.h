@@ -115,9 +115,11 @@ class DeviceMemory {
   // Errors: invalid_argument, limit_exceeded, device_lost.
   [[nodiscard]] virtual Result<MutableSpan> allocate_staging(SizeBytes size) = 0;
   virtual void release_staging(MutableSpan memory) = 0;
-  // Lets queues reach host memory that is there already, such as a mapped DRAM channel, at its own
-  // address. Errors: invalid_argument (empty, or overlaps what is registered), limit_exceeded (the
-  // system pins no more), unsupported (memory of a kind that cannot be), device_lost.
+  // Lets queues reach memory that is there already, such as a mapped DRAM channel, at its own
+  // address, until as many calls of unregister_host() with the same memory. Memories may overlap,
+  // and be in reach already, which needs nothing more. Errors: invalid_argument (empty, or somebody
+  // else in the process has registered a part of it, and not all), limit_exceeded (the system pins
+  // no more), unsupported (memory of a kind that cannot be), device_lost.
   [[nodiscard]] virtual Result<void> register_host(MutableSpan memory) = 0;
   virtual void unregister_host(MutableSpan memory) = 0;
   // True if a queue may touch all of `memory`: allocated, staging, registered, or (CUDA) allocated
