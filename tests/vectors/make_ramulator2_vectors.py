@@ -12,14 +12,11 @@ usage: make_ramulator2_vectors.py --source <clone of Ramulator 2> --driver <ramu
                    fingerprints of the streams, and the figures with what formulas say
   --only a,b       run these patterns alone, and print them
   --table          print the README's table from the file that is checked in, and run nothing
-  --speed <file>   write too how fast Ramulator 2 was, to a file of its own
 """
 
 import argparse
 import json
-import os
 import pathlib
-import platform
 import subprocess
 import sys
 import tempfile
@@ -308,27 +305,31 @@ def figures(answer, lines, tck_ps):
     return kept
 
 
-def run_pattern(ramulator, driver, shape):
+def loaded_job(ramulator, shape):
     device = describe_device(ramulator, shape["device"])
     clocks = device["timing_clocks"]
-    mapping = whole_mapping(shape, device)
-    job = {"mapping": mapping, "stream": shape["stream"], "injection": shape["injection"],
-           "write_tail_clocks": clocks["nCWL"] + clocks["nBL"]}
-    loaded = run_driver(driver, {**job, "ramulator": ramulator_config(
-        ramulator, shape, device, with_refresh=True)})
-    idle_lines = min(IDLE_LINES, shape["stream"]["lines"])
-    idle = run_driver(driver, {
-        **job, "ramulator": ramulator_config(ramulator, shape, device, with_refresh=False),
-        "stream": {**shape["stream"], "lines": idle_lines},
-        "injection": {"lines_in_flight": 1, "gap_clocks": IDLE_GAP_CLOCKS}})
-    made = {**shape, "mapping": mapping, "fingerprint": loaded["fingerprint"],
+    return {"mapping": whole_mapping(shape, device), "stream": shape["stream"],
+            "injection": shape["injection"],
+            "write_tail_clocks": clocks["nCWL"] + clocks["nBL"],
+            "ramulator": ramulator_config(ramulator, shape, device, with_refresh=True)}
+
+
+def idle_job(ramulator, shape):
+    device = describe_device(ramulator, shape["device"])
+    lines = min(IDLE_LINES, shape["stream"]["lines"])
+    return {**loaded_job(ramulator, shape), "stream": {**shape["stream"], "lines": lines},
+            "injection": {"lines_in_flight": 1, "gap_clocks": IDLE_GAP_CLOCKS},
+            "ramulator": ramulator_config(ramulator, shape, device, with_refresh=False)}
+
+
+def run_pattern(ramulator, driver, shape):
+    device = describe_device(ramulator, shape["device"])
+    loaded = run_driver(driver, loaded_job(ramulator, shape))
+    idle = run_driver(driver, idle_job(ramulator, shape))
+    return {**shape, "mapping": whole_mapping(shape, device), "fingerprint": loaded["fingerprint"],
             "loaded": figures(loaded, shape["stream"]["lines"], device["tCK_ps"]),
             "idle": {key: idle[key] for key in (
                 "read_clocks", "write_clocks", "row_hits", "row_misses", "row_conflicts")}}
-    speed = {"lines": shape["stream"]["lines"], "cpu_s": loaded["cpu_s"],
-             "wall_s": loaded["wall_s"], "simulated_clocks": loaded["ticks"],
-             "lines_per_cpu_s": round(shape["stream"]["lines"] / loaded["cpu_s"])}
-    return made, speed
 
 
 def commit_of(source):
@@ -462,13 +463,6 @@ def table(vectors):
               f"{'' if formula is None else f'{formula:.4f}'} |")
 
 
-def cpu_model():
-    for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=pathlib.Path)
@@ -476,7 +470,6 @@ def parse_arguments():
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--only")
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--speed", type=pathlib.Path)
     given = parser.parse_args()
     runs = given.source is not None and given.driver is not None
     if not runs and not given.table and not given.check:
@@ -496,23 +489,17 @@ def main():
         return 1 if problems else 0
     ramulator = import_ramulator(given.source)
     wanted = given.only.split(",") if given.only else [shape["name"] for shape in PATTERNS]
-    made, speeds = [], {}
+    made = []
     for shape in PATTERNS:
         if shape["name"] in wanted:
-            one, speeds[shape["name"]] = run_pattern(ramulator, given.driver, shape)
-            made.append(one)
-            print(f"{shape['name']}: {one['loaded']['bytes_per_s'] / 1e9:.2f} GB/s, "
-                  f"{speeds[shape['name']]['lines_per_cpu_s']} lines per CPU second",
+            made.append(run_pattern(ramulator, given.driver, shape))
+            print(f"{shape['name']}: {made[-1]['loaded']['bytes_per_s'] / 1e9:.2f} GB/s",
                   file=sys.stderr)
     used = sorted({one["device"] for one in made})
     vectors = {
         "simulator": "Ramulator 2.1", "commit": commit_of(given.source),
         "devices": {name: describe_device(ramulator, name) for name in used}, "patterns": made,
     }
-    if given.speed:
-        given.speed.write_text(compact({
-            "simulator": "Ramulator 2.1", "cpu": cpu_model(), "load_average": os.getloadavg(),
-            "patterns": speeds}) + "\n", encoding="utf-8")
     text = compact(vectors) + "\n"
     if given.only:
         print(text, end="")

@@ -210,7 +210,7 @@ class Simulation {
     if (injection_.lines_in_flight > 0 && lines_in_flight_ >= injection_.lines_in_flight) {
       return false;
     }
-    return clock_ >= not_before_ && clock_ >= scheduled(next_);
+    return clock_ >= not_before_ && (injection_.interval_clocks == 0 || clock_ >= scheduled(next_));
   }
 
   // Of that line's kind, in its sub-channel.
