@@ -188,7 +188,7 @@ Result<void> VmSession::boot() {
   if (!accelerator) {
     return accelerator.error();
   }
-  launch.accelerator = *accelerator;
+  launch.accelerator = accelerator_ = *accelerator;
   const TimePoint start = SteadyClock().now();
   launch.on_progress = [start](std::string_view what) {
     const std::chrono::duration<double> passed = SteadyClock().now() - start;
@@ -331,6 +331,7 @@ boost::json::object VmSession::status() const {
           {"qemu", qemu_.path},
           {"qemu_version", qemu_.version},
           {"qemu_patched", qemu_.is_patched},
+          {"accelerator", to_string(accelerator_)},
           {"hot_plug_slots", plan_.hot_plug_slots.size()},
           {"attached", std::move(attached)}};
 }

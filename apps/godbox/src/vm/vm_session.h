@@ -95,6 +95,7 @@ class VmSession {
   std::map<std::size_t, int> shared_memory_;  // descriptors, by index of inputs_.interleaved
   std::vector<emulator::vm::DataFile> tables_;
   emulator::vm::QemuProgram qemu_;
+  emulator::vm::Accelerator accelerator_ = emulator::vm::Accelerator::tcg;
   emulator::vm::QemuInputs inputs_;
   std::optional<VmControl> control_;
   std::map<std::size_t, Attached> attached_;  // by hot-plug slot
