@@ -149,7 +149,7 @@ endfunction()
 # godbox_precompile(<target> [header...])
 # With GODBOX_PRECOMPILE: these and the common headers of the C++ library are compiled once for all
 # sources of the target. Only headers that are not ours, and every source still includes what it
-# uses: the builds without this (release, perf) hold it to that. Targets of few sources gain nothing.
+# uses: the builds without this (release, perf) hold it to that. Few sources gain nothing.
 # ccache takes part where its sloppiness is "pch_defines,time_macros".
 set(GODBOX_PRECOMPILED_SOURCES_MIN 6)
 function(godbox_precompile target)
@@ -183,7 +183,7 @@ function(godbox_precompile target)
     <fmt/format.h>
     ${headers}
   )
-  # GCC forgets what is a system header, and GCC 12 warns wrongly about comparisons of strings there.
+  # GCC forgets what is a system header, and GCC 12 warns wrongly about comparing strings there.
   target_compile_options(
     ${target} PRIVATE "$<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess;-Wno-stringop-overread>"
   )
