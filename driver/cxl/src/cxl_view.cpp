@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "attributes.h"
+#include <godbox/cxl/interleave.h>
 #include <godbox/driver/cxl_view.h>
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 namespace godbox::driver {
 namespace {
@@ -269,6 +271,27 @@ const Item* find_named(const std::vector<Item>& items, const std::string& name) 
   return found == items.end() ? nullptr : &*found;
 }
 
+Result<std::optional<SizeBytes>> wanted_granularity(const CxlTree& tree) {
+  constexpr std::string_view kKey = "godbox.granularity=";
+  const Result<std::string> line = tree.read("/proc/cmdline");
+  const std::string words = line ? " " + *line : std::string();
+  const std::size_t at = words.find(" " + std::string(kKey));
+  if (at == std::string::npos) {
+    return std::optional<SizeBytes>();
+  }
+  const std::string text = words.substr(at + 1 + kKey.size());
+  std::uint64_t bytes = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), bytes).ptr;
+  const bool is_number = end == text.data() + text.size() || *end == ' ';
+  const auto legal = cxl::InterleaveGranularity::create(SizeBytes(is_number ? bytes : 0));
+  if (!legal) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("the kernel's command line: {}{}: {}", kKey,
+                             text.substr(0, text.find(' ')), legal.error().detail));
+  }
+  return std::optional(legal->size());
+}
+
 }  // namespace
 
 const CxlMemdev* CxlView::find_memdev(const std::string& name) const {
@@ -327,7 +350,15 @@ Result<CxlView> read_cxl_view(const CxlTree& tree) {
   if (!places) {
     return places.error();
   }
-  return Reader(tree, std::move(*places)).read_all();
+  const Result<std::optional<SizeBytes>> granularity = wanted_granularity(tree);
+  if (!granularity) {
+    return granularity.error();
+  }
+  Result<CxlView> view = Reader(tree, std::move(*places)).read_all();
+  if (view) {
+    view->wanted_granularity = *granularity;
+  }
+  return view;
 }
 
 Result<SizeBytes> memory_block_size(const CxlTree& tree) {

@@ -192,7 +192,8 @@ class Planner {
     // Linux shows the least granularity for a window of one way, whatever the firmware says.
     const bool is_free = window.decoder->targets.size() == 1;
     CxlRegionPlan plan{window.decoder->name,
-                       is_free ? kUsualGranularity : window.decoder->interleave_granularity,
+                       is_free ? view_.wanted_granularity.value_or(kUsualGranularity)
+                               : window.decoder->interleave_granularity,
                        {}};
     for (const CxlMemdev* const memdev : found) {
       plan.serials.push_back(memdev->serial);

@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <set>
 
 #include <unistd.h>
 
@@ -51,6 +52,18 @@ Result<std::uint64_t> number_of(const boost::json::object& request, std::string_
 }
 
 std::string_view name_of(BringUp mode) { return mode == BringUp::numa ? "numa" : "dax"; }
+
+// A window of one host bridge does not tell the guest at which granularity its regions are.
+std::string granularity_argument(const emulator::vm::VmPlan& plan) {
+  std::set<std::uint64_t> granularities;
+  for (const emulator::vm::PlannedRegion& region : plan.regions) {
+    if (region.ways > 1 && plan.topology.windows[region.window.value()].targets.size() == 1) {
+      granularities.insert(region.granularity.count());
+    }
+  }
+  return granularities.size() == 1 ? fmt::format("godbox.granularity={}", *granularities.begin())
+                                   : "";
+}
 
 Result<void> check_guest_memory(const emulator::vm::VmConfig& config) {
   const SizeBytes available = driver::available_memory_bytes();
@@ -183,6 +196,7 @@ Result<void> VmSession::boot() {
     return arguments.error();
   }
   launch.machine_arguments = std::move(*arguments);
+  launch.kernel_arguments = granularity_argument(plan_);
   const Result<emulator::vm::Accelerator> accelerator =
       choose_accelerator(options_.accelerator, launch, options_.stop_descriptor);
   if (!accelerator) {

@@ -17,6 +17,23 @@ Result<std::vector<CxlRegionPlan>> plan_all(const FakeKernel& kernel) {
   return plan_cxl_regions(*view, memdevs);
 }
 
+TEST_CASE("who boots the machine may say at which granularity host bridges interleave", "[unit]") {
+  const auto kernel = form_b(2);
+  CHECK(plan_all(*kernel).value().front().granularity == 4_KiB);
+  kernel->put("/proc/cmdline", "quiet xgodbox.granularity=512 godbox.granularity=256 panic=-1");
+  CHECK(plan_all(*kernel).value().front().granularity == 256_B);
+  kernel->put("/proc/cmdline", "godbox.granularity=16384");
+  CHECK(plan_all(*kernel).value().front().granularity == 16_KiB);
+  for (const std::string wrong : {"", "300", "256x", "32768", "-256"}) {
+    CAPTURE(wrong);
+    kernel->put("/proc/cmdline", "godbox.granularity=" + wrong);
+    const auto view = read_cxl_view(*kernel);
+    REQUIRE_FALSE(view.has_value());
+    CHECK(view.error().code == Errc::invalid_argument);
+    CHECK(view.error().detail.find("godbox.granularity") != std::string::npos);
+  }
+}
+
 TEST_CASE("a window for each channel gives each channel a region, in order of address", "[unit]") {
   const auto kernel = form_a(9);
   const auto plans = plan_all(*kernel);

@@ -47,6 +47,7 @@ struct CxlRegionPlan {
 // interleaved region where so many equal channels under its host bridges fill it exactly, position
 // i under target i % ways; otherwise x1 regions while there is room, or, where the window itself is
 // interleaved, the widest region that fits. Channels of different owners never share a region.
+// Regions under one host bridge are interleaved at CxlView::wanted_granularity, or 4 KiB.
 // Errors: invalid_argument, naming each device for which there is no place and why.
 [[nodiscard]] Result<std::vector<CxlRegionPlan>> plan_cxl_regions(
     const CxlView& view, const std::vector<const CxlMemdev*>& memdevs);

@@ -5,7 +5,8 @@
 // Source: Linux 6.12 Documentation/ABI/testing/sysfs-bus-cxl; a host bridge is a "port" below
 // root0, and an endpoint's `uport` is its memdev. Words: CXL r3.1 9.18.1.3 (CFMWS: a window).
 // Thread-safety: plain values; read_cxl_view as its tree. Ownership: none. Units: bytes.
-// Errors: device_missing (no CXL bus), io_error (garbage in a file). What vanishes while it is read
+// Errors: device_missing (no CXL bus), io_error (garbage in a file), invalid_argument (a
+// granularity on the command line that is none). What vanishes while it is read
 // is left out: devices may go at any time.
 #pragma once
 
@@ -81,6 +82,9 @@ struct CxlView {
   std::vector<CxlRootDecoder> root_decoders;
   std::vector<CxlRegion> regions;
   std::vector<CxlDax> dax_devices;  // of CXL regions
+  // At which a region in a window of one host bridge is to be interleaved, which no table of the
+  // firmware says: whoever boots a VM puts godbox.granularity=BYTES on the kernel's command line.
+  std::optional<SizeBytes> wanted_granularity;
 
   [[nodiscard]] const CxlMemdev* find_memdev(const std::string& name) const;
   [[nodiscard]] const CxlRegion* find_region(const std::string& name) const;
