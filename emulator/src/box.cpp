@@ -72,7 +72,7 @@ Result<void> check_backing_limit(const std::vector<std::unique_ptr<MemoryTarget>
 struct Box::Impl {
   Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>> targets,
        SizeBytes backing_limit, const Clock& box_clock, RandomSource& random,
-       const NativeDoorOptions& door_options);
+       const NativeDoorOptions& door_options, SlabMemoryMaker make_slab_memory);
 
   [[nodiscard]] wire::InfoReply info();
   [[nodiscard]] std::vector<int> memory_descriptors() const;
@@ -97,13 +97,14 @@ struct Box::Impl {
 
 Box::Impl::Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>> targets,
                 SizeBytes limit, const Clock& box_clock, RandomSource& random,
-                const NativeDoorOptions& door_options)
+                const NativeDoorOptions& door_options, SlabMemoryMaker make_slab_memory)
     : config(std::move(box_config)),
       dram_channels(std::move(targets)),
       backing_limit(limit),
       clock(box_clock),
       started(box_clock.now()),
-      service(config, pointers_to(dram_channels), backing_limit, clock, random),
+      service(config, pointers_to(dram_channels), backing_limit, clock, random,
+              std::move(make_slab_memory)),
       port_faults(config.eth_ports()),
       timing(make_timing(config, port_faults)),
       context{service,
@@ -180,7 +181,8 @@ std::string Box::Impl::status_json() {
 Result<std::unique_ptr<Box>> Box::create(BoxConfig config,
                                          std::vector<std::unique_ptr<MemoryTarget>> dram_channels,
                                          SizeBytes backing_limit, const Clock& clock,
-                                         RandomSource& random, NativeDoorOptions door_options) {
+                                         RandomSource& random, NativeDoorOptions door_options,
+                                         SlabMemoryMaker make_slab_memory) {
   if (const Result<void> valid = validate(config, kDramChannelGranularity); !valid) {
     return valid.error();
   }
@@ -190,8 +192,9 @@ Result<std::unique_ptr<Box>> Box::create(BoxConfig config,
   if (const Result<void> enough = check_backing_limit(dram_channels, backing_limit); !enough) {
     return enough.error();
   }
-  return std::unique_ptr<Box>(new Box(std::make_unique<Impl>(
-      std::move(config), std::move(dram_channels), backing_limit, clock, random, door_options)));
+  return std::unique_ptr<Box>(
+      new Box(std::make_unique<Impl>(std::move(config), std::move(dram_channels), backing_limit,
+                                     clock, random, door_options, std::move(make_slab_memory))));
 }
 
 Box::Box(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -31,6 +31,9 @@ void add_pool(boost::json::object& to, const PoolUsage& usage) {
   to["quarantined"] = usage.quarantined;
   to["lost_objects"] = usage.lost_objects;
   to["retired_bytes"] = usage.retired.count();
+  to["logical_devices"] = usage.logical_devices;
+  to["bound_bytes"] = usage.bound.count();
+  to["bound_slab_bytes"] = usage.bound_slabs.count();
 }
 
 // Names are any bytes, JSON is not.
@@ -78,6 +81,7 @@ boost::json::array dram_channels(const BoxStatus& status) {
         {"bytes_read", usage.bytes_read},
         {"bytes_written", usage.bytes_written},
         {"requests", usage.requests},
+        {"bound_bytes", usage.bound.count()},
     });
   }
   return channels;

@@ -38,6 +38,11 @@ bool is_operation(std::uint8_t number) {
     case Op::wait:
     case Op::commit_layer:
     case Op::events:
+    case Op::bind:
+    case Op::unbind:
+    case Op::seal:
+    case Op::drop:
+    case Op::list_bound:
       return true;
   }
   return false;

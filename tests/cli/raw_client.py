@@ -5,6 +5,8 @@ Frames come from tests/vectors/make_wire_vectors.py, which shares no code with g
 """
 
 import json
+import mmap
+import os
 import select
 import socket
 import struct
@@ -30,12 +32,12 @@ def connect(address):
     return socket.create_connection((host, int(port)))
 
 
-def hello(kind=CONTROL, session=0, secret=(0, 0)):
+def hello(kind=CONTROL, session=0, secret=(0, 0), tenant=""):
     body = Vector()
     body.u16(1, "version_min").u16(1, "version_max").u8(kind, "kind").u8(0, "auth_method")
     body.u16(0, "lane").u64(session, "session")
     body.u64(secret[0], "secret").u64(secret[1], "secret")
-    body.text("", "tenant").u16(0, "auth: length")
+    body.text(tenant, "tenant").u16(0, "auth: length")
     return frame("hello", body, request_id=0, epoch=0).bytes()
 
 
@@ -78,13 +80,28 @@ def has_hung_up(peer):
                for _, event in poll.poll(0))
 
 
+class Bound:
+    """A logical device in this process's hands."""
+
+    def __init__(self, device, sealed, size, descriptor, slabs):
+        self.device, self.sealed, self.size, self.slabs = device, sealed, size, slabs
+        self.descriptor = descriptor
+
+    def map(self, writable=True):
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        return mmap.mmap(self.descriptor, self.size, mmap.MAP_SHARED, protection)
+
+    def close(self):
+        os.close(self.descriptor)
+
+
 class RawSession:
     """A control connection that has said HELLO."""
 
-    def __init__(self, address):
+    def __init__(self, address, tenant=""):
         self.socket = connect(address)
         self.socket.settimeout(REPLY_SECONDS_MAX)
-        self.socket.sendall(hello())
+        self.socket.sendall(hello(tenant=tenant))
         status, body = self.reply()
         assert status == 0, status
         self.session, *self.secret, self.epoch = struct.unpack_from("<QQQQ", body, 8)
@@ -102,6 +119,31 @@ class RawSession:
         body = receive(self.socket, body_bytes)
         receive(self.socket, payload_bytes)
         return status, body
+
+    def reply_with_descriptors(self):
+        """The same, and what rode along."""
+        data, descriptors, _, _ = socket.recv_fds(self.socket, 1 << 20, 64)
+        while len(data) < HEADER_BYTES or \
+                len(data) < HEADER_BYTES + struct.unpack_from("<I", data, 24)[0]:
+            data += receive(self.socket, 1)
+        return struct.unpack_from("<H", data, 6)[0], data[HEADER_BYTES:], descriptors
+
+    def bind(self, vm, size=0, device=0):
+        """BIND of docs/wire-protocol.md, 9.7: a status, and what came of it."""
+        self.send("bind", Vector().u64(size, "size").u16(device, "device").text(vm, "vm"))
+        status, body, descriptors = self.reply_with_descriptors()
+        if status != 0:
+            assert not descriptors
+            return status, body[4:].decode()
+        device, flags, size, count = struct.unpack_from("<HHQI", body)
+        return status, Bound(device, bool(flags), size, descriptors[0],
+                             struct.unpack_from(f"<{count}I", body, 16))
+
+    def change(self, op, device):
+        """UNBIND, SEAL or DROP: a status and a sentence."""
+        self.send(op, Vector().u16(device, "device"))
+        status, body = self.reply()
+        return status, body[4:].decode()
 
     def box_status(self):
         """What STATUS answers; opens no lane, so that its own traffic is on one port only."""

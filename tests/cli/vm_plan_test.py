@@ -84,6 +84,13 @@ class VmPlanTest(ProgramTest):
         self.assertIn("node,nodeid=0,memdev=guest_ram,cpus=0", plan["qemu_arguments"])
         slots = self.plan("--preset", "laptop", "--hot-plug-slots", "2")["hot_plug_slots"]
         self.assertEqual([slot["numa_node"] for slot in slots], [19, 20])
+        plan = self.plan("--form", "slots", "--hot-plug-size", "512MiB")
+        self.assertEqual(plan["devices"], [])
+        self.assertEqual([slot["numa_node"] for slot in plan["hot_plug_slots"]], [1, 2])
+        self.assertEqual([window["size_bytes"] for window in plan["windows"]], [512 << 20] * 2)
+        text = self.run_program("vm", "plan", "--form", "slots", "--svg", "-").stdout
+        xml.etree.ElementTree.fromstring(text)
+        self.assertIn(b"empty port", self.run_program("vm", "plan", "--form", "slots").stdout)
 
     def test_the_pictures_are_xml_and_show_every_channel(self):
         for options in ([], ["--preset", "emfasys28", "--form", "widest"],
@@ -136,7 +143,10 @@ class VmPlanTest(ProgramTest):
 
     def test_wrong_options_are_answered(self):
         wrong = [
-            (["--form", "rows"], "channels, super-nics, widest"),
+            (["--form", "rows"], "channels, super-nics, widest, slots"),
+            (["--form", "slots", "--hot-plug-slots", "0"], "1 to 16"),
+            (["--hot-plug-size", "1MiB"], "a positive multiple of 256MiB"),
+            (["--hot-plug-size", "big"], "a size like"),
             (["--form", "widest", "--switches"], "without switches"),
             (["--owner", "me"], "bound, pool"),
             (["--granularity", "big"], "--granularity"),
@@ -145,6 +155,7 @@ class VmPlanTest(ProgramTest):
             (["--hot-plug-slots", "17"], "0 to 16"),
             (["--topology", self.folder / "none.toml"], "none.toml"),
             (["--topology", "x", "--form", "widest"], "without --form"),
+            (["--topology", "x", "--hot-plug-size", "1GiB"], "--hot-plug-size"),
         ]
         for options, words in wrong:
             with self.subTest(options=options):

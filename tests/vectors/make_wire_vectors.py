@@ -88,6 +88,7 @@ OPS = {
     "map_memory": 34, "reserve": 40, "commit": 41, "abort": 42, "lookup": 43, "release": 44,
     "remove": 45, "list": 46, "status": 47, "allocate_region": 48, "free_region": 49,
     "retain": 50, "usage": 51, "wait": 52, "commit_layer": 53, "events": 54,
+    "bind": 55, "unbind": 56, "seal": 57, "drop": 58, "list_bound": 59,
 }
 
 CLASSES = {"foreground": 0, "prefetch": 1, "write_back": 2}
@@ -341,6 +342,41 @@ def tenants() -> dict[str, Vector]:
     }
 
 
+def devices() -> dict[str, Vector]:
+    none = Vector()
+    new = Vector().u64(1 << 28, "size").u16(0, "device: a new one").text("vm-a", "vm")
+    sealed = Vector().u64(0, "size").u16(7, "device").text("vm-b", "vm")
+    bound = Vector().u16(7, "device").u16(0, "flags").u64(1 << 28, "size")
+    bound.u32(4, "slabs: count").u32(65, "slab").u32(66, "slab").u32(3, "slab").u32(4, "slab")
+    shared = Vector().u16(7, "device").u16(1, "flags: sealed").u64(1 << 28, "size")
+    shared.u32(1, "slabs: count").u32(65, "slab")
+    refused = Vector().u32(30, "length").add(b"VM vm-a has 1 GiB of its 1 GiB", "text")
+    one = Vector().u16(0x7FFF, "device")
+    listed = Vector().u32(3, "count")
+    listed.u16(7, "device").u8(1, "state: sealed").reserved(1).u64(1 << 28, "size")
+    listed.text("tenant-a", "tenant").u32(2, "holders: count")
+    listed.u8(0, "flags").text("vm-a", "vm").u8(1, "flags: has let go").text("vm-b", "vm")
+    listed.u16(8, "device").u8(0, "state: bound").reserved(1).u64(1 << 29, "size")
+    listed.text("", "tenant").u32(1, "holders: count").u8(0, "flags").text("vm-c", "vm")
+    listed.u16(0x7FFF, "device").u8(2, "state: leaving").reserved(1).u64(1 << 40, "size")
+    listed.text("", "tenant").u32(0, "holders: count")
+    return {
+        "bind_request": frame("bind", new, request_id=70),
+        "bind_sealed_request": frame("bind", sealed, request_id=71),
+        "bind_response": frame("bind", bound, request_id=70, response=True),
+        "bind_sealed_response": frame("bind", shared, request_id=71, response=True),
+        "bind_error_response": frame("bind", refused, request_id=70, response=True, status=404),
+        "unbind_request": frame("unbind", one, request_id=72),
+        "unbind_response": frame("unbind", none, request_id=72, response=True),
+        "seal_request": frame("seal", one, request_id=73),
+        "seal_response": frame("seal", none, request_id=73, response=True),
+        "drop_request": frame("drop", one, request_id=74),
+        "drop_response": frame("drop", none, request_id=74, response=True),
+        "list_bound_request": frame("list_bound", none, request_id=75),
+        "list_bound_response": frame("list_bound", listed, request_id=75, response=True),
+    }
+
+
 def seeds_of(name: str, data: bytes) -> dict[str, bytes]:
     """What tests/fuzz/wire_fuzz.cpp takes: operation and flags, then a body; zeros, then a header."""
     header = data[:HEADER_BYTES]
@@ -357,7 +393,7 @@ def main() -> int:
     check = parser.parse_args().check
 
     files: dict[pathlib.Path, bytes] = {}
-    for part in (hello(), data(), box(), puts(), gets(), regions(), tenants()):
+    for part in (hello(), data(), box(), puts(), gets(), regions(), tenants(), devices()):
         for name, vector in part.items():
             title = f"# {name.replace('_', ' ')}: {len(vector.bytes())} bytes"
             lines = ["# SPDX-License-Identifier: Apache-2.0", title, *vector.lines()]

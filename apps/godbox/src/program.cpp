@@ -77,6 +77,7 @@ int run_program(int argc, const char* const* argv) {
   add_bench(program, chosen);
   add_replay(program, chosen);
   add_vm(program, chosen);
+  add_pool(program, chosen);
   add_cxl(program, chosen);
   try {
     program.parse(argc, argv);

@@ -5,6 +5,7 @@
 #include <godbox/driver/descriptor_limit.h>
 #include <godbox/driver/kernel_random.h>
 #include <godbox/driver/machine_memory.h>
+#include <godbox/driver/memfd_slab.h>
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -58,6 +59,14 @@ SizeBytes default_backing_limit(const emulator::BoxConfig& config) {
   return is_given ? config.capacity() : driver::machine_memory_bytes() / 2;
 }
 
+// Where the DRAM channels are this machine's memory, so is that of a logical device. What a device
+// has, its own hardware has to give to others.
+SlabMemoryMaker slab_memory_maker(const emulator::BoxConfig& config) {
+  const bool is_own =
+      config.memory == emulator::MemoryKind::memfd || config.memory == emulator::MemoryKind::tmpfs;
+  return is_own ? SlabMemoryMaker(driver::MemfdSlab::create) : SlabMemoryMaker();
+}
+
 }  // namespace
 
 struct BoxServer::Impl {
@@ -96,7 +105,7 @@ Result<void> BoxServer::Impl::make_box(const emulator::NativeDoorOptions& door_o
     return dram_channels.error();
   }
   auto made = emulator::Box::create(config, std::move(*dram_channels), backing_limit, clock, random,
-                                    door_options);
+                                    door_options, slab_memory_maker(config));
   if (!made) {
     return made.error();
   }

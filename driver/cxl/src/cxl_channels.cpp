@@ -113,12 +113,18 @@ Result<void> check_not_pool(const CxlTree& tree, const std::string& dax_device) 
   std::error_code error;
   const std::string path = std::filesystem::canonical(dax_device, error).string();
   for (const CxlChannel& channel : *channels) {
-    if (channel.dax_device == (error ? dax_device : path) && channel.identity &&
-        channel.identity->owner == cxl::ChannelOwner::pool) {
+    if (channel.dax_device != (error ? dax_device : path) || !channel.identity) {
+      continue;
+    }
+    if (channel.identity->owner == cxl::ChannelOwner::pool) {
       return Error(
           Errc::access_denied,
           fmt::format("{} is DRAM channel {} of box {:#x}, which serves it to others", dax_device,
                       channel.identity->dram_channel.value(), channel.identity->box));
+    }
+    if (channel.identity->owner == cxl::ChannelOwner::shared) {
+      return Error(Errc::access_denied,
+                   fmt::format("{} is sealed: it can only be read", dax_device));
     }
   }
   return {};

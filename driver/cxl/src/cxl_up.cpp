@@ -18,16 +18,17 @@ struct Work {
   std::vector<std::uint64_t> already{};
 };
 
-// Before anything is touched: pool bytes never become a kernel's RAM.
+// Before anything is touched: pool bytes never become a kernel's RAM, nor what only can be read.
 Result<void> check_owners(const std::vector<CxlChannel>& chosen, CxlUse use) {
   for (const CxlChannel& channel : chosen) {
-    if (use == CxlUse::numa && channel.identity &&
-        channel.identity->owner == cxl::ChannelOwner::pool) {
+    if (use == CxlUse::numa && channel.identity && !cxl::may_be_ram(channel.identity->owner)) {
+      const bool is_pool = channel.identity->owner == cxl::ChannelOwner::pool;
       return Error(
           Errc::access_denied,
-          fmt::format("{} belongs to the pool, so it is used as dax only and never as NUMA "
-                      "memory; choose others with --serial or --owner bound",
-                      name_of(channel)));
+          fmt::format("{} {}, so it is used as dax only and never as NUMA memory; choose others "
+                      "with --serial or --owner bound",
+                      name_of(channel),
+                      is_pool ? "belongs to the pool" : "is sealed, and shared with others"));
     }
   }
   return {};

@@ -30,10 +30,13 @@ Error none_chosen(const std::vector<CxlChannel>& all, const CxlSelection& select
 
 std::string name_of(const CxlChannel& channel) {
   const std::string device = fmt::format("{}, serial 0x{:x}", channel.memdev, channel.serial);
-  return channel.identity
-             ? fmt::format("DRAM channel {} of box {} ({})", channel.identity->dram_channel.value(),
-                           channel.identity->box, device)
-             : fmt::format("the CXL device {}", device);
+  if (!channel.identity) {
+    return fmt::format("the CXL device {}", device);
+  }
+  const std::optional<LdId> part = channel.identity->logical_device();
+  return fmt::format("{} {} of box {} ({})", part ? "logical device" : "DRAM channel",
+                     part ? part->value() : channel.identity->dram_channel.value(),
+                     channel.identity->box, device);
 }
 
 Result<std::vector<CxlChannel>> select_channels(const std::vector<CxlChannel>& all,

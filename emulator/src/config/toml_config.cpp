@@ -162,6 +162,7 @@ std::vector<Key> make_keys() {
   keys.push_back({"high_watermark", real(&C::high_watermark, "a number above 0, at most 1")});
   keys.push_back({"low_watermark", real(&C::low_watermark, "a number above 0, at most 1")});
   keys.push_back({"tenant_quota", quantity(&C::tenant_quota, parse_size, kSizeForm)});
+  keys.push_back({"vm_quota", quantity(&C::vm_quota, parse_size, kSizeForm)});
   keys.push_back({"lease_max", quantity(&C::lease_max, parse_duration, kDurationForm)});
   keys.push_back({"reservation_max", quantity(&C::reservation_max, parse_duration, kDurationForm)});
   keys.push_back({"session_timeout", quantity(&C::session_timeout, parse_duration, kDurationForm)});
@@ -204,8 +205,10 @@ class Reader {
         }
         continue;
       }
-      if (path == "tenant_quotas") {
-        if (Result<void> quotas = read_quotas(node); !quotas) {
+      if (path == "tenant_quotas" || path == "vm_quotas") {
+        Result<void> quotas = path == "vm_quotas" ? read_quotas(path, node, config_.vm_quotas)
+                                                  : read_quotas(path, node, config_.tenant_quotas);
+        if (!quotas) {
           return quotas;
         }
         continue;
@@ -233,20 +236,22 @@ class Reader {
   }
 
  private:
-  // [tenant_quotas]: a tenant's name, which is any text, and its quota.
-  Result<void> read_quotas(const toml::node& node) {
+  // [tenant_quotas], [vm_quotas]: a name, which is any text, and its quota.
+  template <class Quota>
+  Result<void> read_quotas(const std::string& path, const toml::node& node,
+                           std::vector<Quota>& quotas) {
     if (!node.is_table()) {
-      return refused("tenant_quotas", node, "a table, [tenant_quotas]");
+      return refused(path, node, fmt::format("a table, [{}]", path));
     }
-    config_.tenant_quotas.clear();
-    for (const auto& [tenant, quota] : *node.as_table()) {
+    quotas.clear();
+    for (const auto& [name, quota] : *node.as_table()) {
       const auto* written = quota.as_string();
       const Result<SizeBytes> size =
           written != nullptr ? parse_size(written->get()) : Result<SizeBytes>(Errc::config_invalid);
       if (!size) {
-        return refused(fmt::format("tenant_quotas.{}", tenant.str()), quota, kSizeForm);
+        return refused(fmt::format("{}.{}", path, name.str()), quota, kSizeForm);
       }
-      config_.tenant_quotas.push_back({std::string(tenant.str()), *size});
+      quotas.push_back({std::string(name.str()), *size});
     }
     return {};
   }
@@ -274,6 +279,7 @@ class Reader {
       names.push_back(key.path);
     }
     names.push_back("tenant_quotas");
+    names.push_back("vm_quotas");
     const std::string meant = suggestion(path, names);
     return {
         Errc::config_invalid,

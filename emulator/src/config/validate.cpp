@@ -168,28 +168,42 @@ Result<void> check_time(std::string_view key, Duration value) {
   return {};
 }
 
+// `name`: which member of a quota says whose it is.
+template <class Quota>
+Result<void> check_named_quotas(std::string_view key, const std::vector<Quota>& quotas,
+                                std::string Quota::*name, std::size_t name_bytes_max) {
+  for (std::size_t i = 0; i < quotas.size(); ++i) {
+    const std::string& of = quotas[i].*name;
+    if (of.size() > name_bytes_max) {
+      return wrong(key, fmt::format("a name of {} bytes", of.size()),
+                   fmt::format("names of at most {} bytes", name_bytes_max));
+    }
+    const bool is_twice =
+        std::any_of(quotas.begin(), quotas.begin() + static_cast<std::ptrdiff_t>(i),
+                    [&](const Quota& other) { return other.*name == of; });
+    if (is_twice) {
+      return wrong(fmt::format("{}.{}", key, of), quotas[i].quota.count(), "one quota for each");
+    }
+  }
+  return {};
+}
+
+// A tenant's is above 0; a VM's may be 0, and it has no memory of its own then.
 Result<void> check_quotas(const BoxConfig& config) {
   if (config.tenant_quota && config.tenant_quota->is_zero()) {
     return wrong("tenant_quota", 0, "more than 0 bytes, or the key left out for no limit");
   }
-  for (std::size_t i = 0; i < config.tenant_quotas.size(); ++i) {
-    const auto& [tenant, quota] = config.tenant_quotas[i];
-    const std::string key = fmt::format("tenant_quotas.{}", tenant);
+  for (const auto& [tenant, quota] : config.tenant_quotas) {
     if (quota.is_zero()) {
-      return wrong(key, 0, "more than 0 bytes");
-    }
-    if (tenant.size() > wire::kNameBytesMax) {
-      return wrong("tenant_quotas", fmt::format("a name of {} bytes", tenant.size()),
-                   fmt::format("names of at most {} bytes", wire::kNameBytesMax));
-    }
-    const bool is_twice = std::any_of(
-        config.tenant_quotas.begin(), config.tenant_quotas.begin() + static_cast<std::ptrdiff_t>(i),
-        [&name = tenant](const TenantQuota& other) { return other.tenant == name; });
-    if (is_twice) {
-      return wrong(key, quota.count(), "one quota for each tenant");
+      return wrong(fmt::format("tenant_quotas.{}", tenant), 0, "more than 0 bytes");
     }
   }
-  return {};
+  if (Result<void> checked = check_named_quotas("tenant_quotas", config.tenant_quotas,
+                                                &TenantQuota::tenant, wire::kNameBytesMax);
+      !checked) {
+    return checked;
+  }
+  return check_named_quotas("vm_quotas", config.vm_quotas, &VmQuota::vm, wire::kVmNameBytesMax);
 }
 
 Result<void> check_policy(const BoxConfig& config) {

@@ -82,7 +82,8 @@ void Backing::zero(MemoryTarget& target, DramOffset offset, std::uint64_t size_b
 }
 
 std::size_t Backing::free_chunks() const {
-  const std::uint64_t free_bytes = limit_bytes_ - std::min(limit_bytes_, backed_bytes_);
+  const std::uint64_t limit_bytes = chunk_limit_bytes();
+  const std::uint64_t free_bytes = limit_bytes - std::min(limit_bytes, backed_bytes_);
   return free_bytes / table_.geometry().chunk_total_bytes();
 }
 

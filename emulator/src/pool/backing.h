@@ -13,6 +13,7 @@
 #include <godbox/clock.h>
 #include <godbox/memory_target.h>
 
+#include <algorithm>
 #include <deque>
 #include <span>
 
@@ -52,6 +53,16 @@ class Backing {
           const Clock& clock);
 
   [[nodiscard]] std::uint64_t limit_bytes() const { return limit_bytes_; }
+  // Of it, memory of logical devices, which is none of the DRAM channels'; and what that leaves.
+  [[nodiscard]] std::uint64_t bound_bytes() const { return bound_bytes_; }
+  [[nodiscard]] std::uint64_t chunk_limit_bytes() const { return limit_bytes_ - bound_bytes_; }
+  // How much has to be given back first; 0: there is room.
+  [[nodiscard]] std::uint64_t missing_for_bound(std::uint64_t size_bytes) const {
+    const std::uint64_t in_use = backed_bytes_ + bound_bytes_ + size_bytes;
+    return in_use - std::min(in_use, limit_bytes_);
+  }
+  void add_bound(std::uint64_t size_bytes) { bound_bytes_ += size_bytes; }
+  void remove_bound(std::uint64_t size_bytes) { bound_bytes_ -= size_bytes; }
   // At most the limit: what is given back to make room goes before the new comes.
   [[nodiscard]] std::uint64_t backed_bytes() const { return backed_bytes_ - replaced_bytes_; }
   [[nodiscard]] MemoryTarget& dram_channel(DramChannelId id) { return *targets_[id.value()]; }
@@ -68,10 +79,10 @@ class Backing {
   [[nodiscard]] bool is_poisoned(std::span<const MutableSpan> spans) const;
   // Zeros, where everybody sees them.
   static void zero(MemoryTarget& target, DramOffset offset, std::uint64_t size_bytes);
+  // Of them, those that plan_release() can plan to give back.
+  [[nodiscard]] std::size_t idle_chunks() const { return holds_ == 0 ? idle_.size() : 0; }
   // Chunks that plan() can back now, counting idle ones that would be given back for them.
-  [[nodiscard]] std::size_t room_chunks() const {
-    return free_chunks() + (holds_ == 0 ? idle_.size() : 0);
-  }
+  [[nodiscard]] std::size_t room_chunks() const { return free_chunks() + idle_chunks(); }
   // Chunks that are being backed or given back just now.
   [[nodiscard]] std::size_t busy_chunks() const { return busy_chunks_; }
   // Those of them that are being given back.
@@ -118,6 +129,7 @@ class Backing {
   std::vector<MemoryTarget*> software_targets_;  // those of them whose coherence is `software`
   bool is_referable_ = true;
   std::uint64_t limit_bytes_;
+  std::uint64_t bound_bytes_ = 0;
   std::uint64_t backed_bytes_ = 0;    // with busy chunks
   std::uint64_t replaced_bytes_ = 0;  // of them, what leaves before others that are counted come
   std::size_t busy_chunks_ = 0;

@@ -17,7 +17,8 @@ Epoch make_epoch(RandomSource& random) { return Epoch(random.next_u64() | 1U); }
 
 PoolService::Impl::Impl(const BoxConfig& box_config,
                         const std::vector<MemoryTarget*>& dram_channels, SizeBytes backing_limit,
-                        const Clock& box_clock, RandomSource& random)
+                        const Clock& box_clock, RandomSource& random,
+                        SlabMemoryMaker slab_memory_maker)
     : config(box_config),
       clock(box_clock),
       epoch(make_epoch(random)),
@@ -29,6 +30,7 @@ PoolService::Impl::Impl(const BoxConfig& box_config,
       keys(random),
       tenants(box_config),
       sessions(index.slots(), random),
+      make_slab_memory(std::move(slab_memory_maker)),
       started(box_clock.now()),
       eviction_order(index.slots()),
       dram_channel_usage(dram_channels.size()) {
@@ -224,7 +226,7 @@ Errc PoolService::Impl::may_hold_bytes(std::uint32_t tenant, std::uint64_t size_
   if (!tenants.at(tenant).may_hold(bytes)) {
     return Errc::quota_exceeded;
   }
-  if (held_bytes + bytes > slabs.geometry().capacity_bytes() / 2 ||
+  if (held_bytes + bytes > (slabs.geometry().capacity_bytes() - space.bound_bytes()) / 2 ||
       (!is_sparse && held_live_bytes + bytes > live_limit_bytes() / 2)) {
     return Errc::limit_exceeded;
   }
@@ -301,9 +303,7 @@ std::uint64_t PoolService::Impl::reserved_bytes_for(std::uint64_t size_bytes) co
   return total;
 }
 
-std::uint64_t PoolService::Impl::live_limit_bytes() const {
-  return std::min(slabs.geometry().capacity_bytes(), backing.limit_bytes());
-}
+std::uint64_t PoolService::Impl::live_limit_bytes() const { return space.live_limit_bytes(); }
 
 void PoolService::Impl::evict(std::uint32_t slot_index) {
   ++tenants.at(index.slot(slot_index).tenant).evictions;

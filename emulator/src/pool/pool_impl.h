@@ -7,6 +7,7 @@
 #pragma once
 
 #include "pool/backing.h"
+#include "pool/bound_table.h"
 #include "pool/event_logs.h"
 #include "pool/eviction_order.h"
 #include "pool/key_table.h"
@@ -45,9 +46,11 @@ inline constexpr std::chrono::milliseconds kBusyWaitMax{25};
 
 struct PoolService::Impl {
   using WaitOutcome = PoolService::WaitOutcome;
+  using Binding = PoolService::Binding;
 
   Impl(const BoxConfig& box_config, const std::vector<MemoryTarget*>& dram_channels,
-       SizeBytes backing_limit, const Clock& box_clock, RandomSource& random);
+       SizeBytes backing_limit, const Clock& box_clock, RandomSource& random,
+       SlabMemoryMaker slab_memory_maker);
 
   // --- Sessions (service_sessions.cpp) ---
   [[nodiscard]] Result<SessionInfo> open_session(std::string_view tenant);
@@ -81,6 +84,8 @@ struct PoolService::Impl {
     std::uint64_t evict_bytes = 0;
     std::uint64_t evicted_bytes = 0;
     bool is_out_of_victims = false;
+    std::uint64_t clear_slabs = 0;  // so many have to be free
+    int clear_rounds = 0;
     std::vector<Extent> scrub;
     std::vector<std::uint32_t> scrub_slots;  // pinned until they are scrubbed
   };
@@ -93,7 +98,7 @@ struct PoolService::Impl {
   [[nodiscard]] Placed place_object(const Session& session, const NewObject& object,
                                     Pending& pending);
   // ok, or why the tenant's quota leaves no room; or ok with something to evict in `pending`.
-  [[nodiscard]] Errc check_quota(const Session& session, std::uint64_t size_bytes,
+  [[nodiscard]] Errc check_quota(const Session& session, std::uint64_t wanted_bytes,
                                  Pending& pending);
   struct Until {
     TimePoint deadline;
@@ -141,12 +146,15 @@ struct PoolService::Impl {
     pending.waits = 0;
     pending.evicted_bytes = 0;
     pending.is_out_of_victims = false;
+    pending.clear_rounds = 0;
     for (int round = 0;;) {
       attempt();
       if (pending.must_wait) {
         wait_for_busy(lock, pending);
       } else if (pending.evict_bytes > 0) {
         evict_for(lock, pending);
+      } else if (pending.clear_slabs > 0) {
+        clear_slabs(lock, pending);
       } else if (!pending.backing.empty()) {
         do_backing(lock, pending, round < kBackingRoundsMax);
         pending.may_back = pending.may_back && round < 2 * kBackingRoundsMax;
@@ -212,6 +220,32 @@ struct PoolService::Impl {
   void end_hold(std::uint32_t index);
   void unpin_for_good(std::uint32_t index);
   void change_use(const ObjectSlot& slot, SpaceAllocator::Use from, SpaceAllocator::Use to);
+
+  // --- Logical devices (service_bind.cpp) ---
+  [[nodiscard]] std::uint64_t vm_quota_bytes(std::string_view vm) const;
+  // ok, or ok with something to evict in `pending`.
+  [[nodiscard]] Result<void> check_bind_quotas(const Session& session,
+                                               const wire::BindRequest& request, Pending& pending);
+  // Slabs, appended to `slots`, and backing. With anything left to do in `pending` nothing is held:
+  // do it, and call again.
+  [[nodiscard]] Result<void> place_device(SizeBytes size, std::vector<std::uint32_t>& slots,
+                                          Pending& pending);
+  [[nodiscard]] Error backing_full(SizeBytes size) const;
+  [[nodiscard]] Result<Binding> bind_new(SessionId session_id, const wire::BindRequest& request,
+                                         const std::shared_ptr<SlabMemory>& memory,
+                                         Pending& pending);
+  [[nodiscard]] Result<Binding> bind_sealed(SessionId session_id, const wire::BindRequest& request);
+  [[nodiscard]] Binding add_holder(Session& session, LogicalDevice& device, std::string_view vm);
+  // Evicts what lies in the slabs that are cleared with the least, until there are
+  // pending.clear_slabs free ones, or nearly; by steps with `lock` open in between.
+  void clear_slabs(std::unique_lock<std::mutex>& lock, Pending& pending);
+  // The session has none any more.
+  void release_devices(const Session& session);
+  // That nobody has, and whose memory nobody is giving back.
+  [[nodiscard]] LogicalDevice* next_leaving();
+  // Gives some of what is leaving back, with `lock` open meanwhile.
+  void settle_leaving(std::unique_lock<std::mutex>& lock);
+  void forget(const LogicalDevice& device);
 
   // --- Data path (service_access.cpp) ---
   [[nodiscard]] Errc check_segment(const Session& session, WorkOp op, const RemoteSegment& segment,
@@ -291,6 +325,8 @@ struct PoolService::Impl {
   LeaseTable leases;
   WaitTable waits;
   EventLogs event_logs;
+  BoundTable bound;
+  const SlabMemoryMaker make_slab_memory;
   // Reservations with a layer at least, by the hash of their name: one for each.
   std::unordered_map<std::uint64_t, std::uint32_t> partial_objects;
 

@@ -20,9 +20,10 @@ wire::UsageReply to_usage(const Tenant& tenant) {
 }  // namespace
 
 PoolService::PoolService(const BoxConfig& config, std::vector<MemoryTarget*> dram_channels,
-                         SizeBytes backing_limit, const Clock& clock, RandomSource& random)
-    : impl_(
-          std::make_unique<Impl>(config, std::move(dram_channels), backing_limit, clock, random)) {}
+                         SizeBytes backing_limit, const Clock& clock, RandomSource& random,
+                         SlabMemoryMaker make_slab_memory)
+    : impl_(std::make_unique<Impl>(config, std::move(dram_channels), backing_limit, clock, random,
+                                   std::move(make_slab_memory))) {}
 
 PoolService::~PoolService() = default;
 
@@ -205,6 +206,7 @@ void PoolService::close_session(SessionId session_id) {
     Impl::open_briefly(lock);
     session = impl_->sessions.find(session_id);
   }
+  impl_->settle_leaving(lock);
 }
 
 void PoolService::reserve(SessionId session_id, const wire::ReserveRequest& request,
@@ -426,6 +428,7 @@ void PoolService::on_timer() {
   if (!pending.backing.empty()) {
     impl_->do_backing(lock, pending, true);
   }
+  impl_->settle_leaving(lock);
 }
 
 PoolUsage PoolService::usage() const {
@@ -433,7 +436,7 @@ PoolUsage PoolService::usage() const {
   PoolUsage usage;
   usage.capacity = SizeBytes(impl_->slabs.geometry().capacity_bytes());
   usage.reserved = SizeBytes(impl_->space.reserved_bytes());
-  usage.backed = SizeBytes(impl_->backing.backed_bytes());
+  usage.backed = SizeBytes(impl_->backing.backed_bytes() + impl_->backing.bound_bytes());
   usage.backing_limit = SizeBytes(impl_->backing.limit_bytes());
   usage.index_memory = SizeBytes(impl_->index_memory_bytes());
   usage.objects = impl_->index.published();
@@ -448,13 +451,18 @@ PoolUsage PoolService::usage() const {
   usage.quarantined = impl_->quarantined;
   usage.lost_objects = impl_->lost_objects;
   usage.retired = SizeBytes(impl_->retired_bytes);
+  usage.logical_devices = impl_->bound.size();
+  usage.bound = impl_->bound.bytes();
+  usage.bound_slabs = SizeBytes(impl_->space.bound_bytes());
   return usage;
 }
 
 DramChannelUsage PoolService::dram_channel_usage(DramChannelId id) const {
   const std::lock_guard lock(impl_->mutex);
   GODBOX_ASSERT(id.value() < impl_->dram_channel_usage.size());
-  return impl_->dram_channel_usage[id.value()];
+  DramChannelUsage usage = impl_->dram_channel_usage[id.value()];
+  usage.bound = SizeBytes(impl_->space.bound_bytes() / impl_->slabs.geometry().members);
+  return usage;
 }
 
 }  // namespace godbox::emulator

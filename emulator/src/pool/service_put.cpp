@@ -6,20 +6,19 @@
 
 namespace godbox::emulator {
 
-Errc PoolService::Impl::check_quota(const Session& session, std::uint64_t size_bytes,
+Errc PoolService::Impl::check_quota(const Session& session, std::uint64_t wanted_bytes,
                                     Pending& pending) {
   const Tenant& tenant = tenants.at(session.tenant);
-  const std::uint64_t wanted = reserved_bytes_for(size_bytes);
   const std::uint64_t room = tenant.room_bytes();
-  if (wanted <= room) {
+  if (wanted_bytes <= room) {
     return Errc::ok;
   }
   const bool may_evict = config.eviction == EvictionPolicy::lru && !pending.is_out_of_victims;
-  if (!may_evict || wanted - room > tenant.evictable_bytes) {
+  if (!may_evict || wanted_bytes - room > tenant.evictable_bytes) {
     return Errc::quota_exceeded;
   }
   pending.evict_why = Errc::quota_exceeded;
-  pending.evict_bytes = wanted - room;
+  pending.evict_bytes = wanted_bytes - room;
   pending.evict_tenant = session.tenant;
   pending.evict_tenant_number = tenant.number;
   return Errc::ok;
@@ -37,7 +36,7 @@ PoolService::Impl::Placed PoolService::Impl::place_object(const Session& session
       possible != Errc::ok) {
     return {possible, kNoIndex};
   }
-  if (const Errc room = check_quota(session, object.size_bytes, pending);
+  if (const Errc room = check_quota(session, reserved_bytes_for(object.size_bytes), pending);
       room != Errc::ok || pending.evict_bytes > 0) {
     return {room, kNoIndex};
   }

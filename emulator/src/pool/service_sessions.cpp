@@ -98,6 +98,7 @@ bool PoolService::Impl::close_step(Session& session) {
     --regions;
     retire(slot_index);
   }
+  release_devices(session);
   release_tenant(session.tenant);
   if (session.pins_memory) {
     backing.let_go();

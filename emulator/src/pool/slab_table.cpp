@@ -2,6 +2,7 @@
 #include "pool/slab_table.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace godbox::emulator {
 namespace {
@@ -17,24 +18,22 @@ SlabTable::SlabTable(const SpaceGeometry& geometry) : geometry_(geometry) {
   generations_.resize(geometry.slots, 0);
 }
 
-std::uint32_t SlabTable::cut(StripKind kind) {
-  std::uint32_t slot = kNoSlot;
+std::uint32_t SlabTable::take_slot() {
   if (!free_slots_.empty()) {
-    slot = free_slots_.back();
+    const std::uint32_t slot = free_slots_.back();
     free_slots_.pop_back();
-  } else if (slots_ever_used_ < slabs_.size()) {
-    slot = slots_ever_used_++;
-  } else {
-    return kNoSlot;
+    return slot;
   }
+  return slots_ever_used_ < slabs_.size() ? slots_ever_used_++ : kNoSlot;
+}
+
+void SlabTable::set_up(std::uint32_t slot, StripKind kind) {
   const SlabId id(generations_[slot]++ * slot_stride_ + slot + 1);
   Slab& slab = slabs_[slot];
   slab.id = id;
   slab.kind = kind;
   slab.taken_strips = 0;
   slab.backed_run_bound_strips = kRunUnbounded;
-  slab.bitmap = StripBitmap(geometry_.strips_per_slab(kind));
-  bitmap_bytes_ += slab.bitmap.memory_bytes();
   slab.chunks.resize(geometry_.chunks_per_slab);
   slab.backed_free_strips = 0;
   for (Chunk& chunk : slab.chunks) {
@@ -44,17 +43,44 @@ std::uint32_t SlabTable::cut(StripKind kind) {
   Result<striping::SlabLayout> layout = striping::SlabLayout::create(make_record(id, slot, kind));
   GODBOX_ASSERT(layout.has_value());
   slab.layout = std::move(*layout);
-  by_kind_[static_cast<std::size_t>(kind)].push_back(slot);
   ++live_slabs_;
+}
+
+std::uint32_t SlabTable::cut(StripKind kind) {
+  const std::uint32_t slot = take_slot();
+  if (slot == kNoSlot) {
+    return kNoSlot;
+  }
+  set_up(slot, kind);
+  Slab& slab = slabs_[slot];
+  slab.bitmap = StripBitmap(geometry_.strips_per_slab(kind));
+  bitmap_bytes_ += slab.bitmap.memory_bytes();
+  by_kind_[static_cast<std::size_t>(kind)].push_back(slot);
+  return slot;
+}
+
+std::uint32_t SlabTable::cut_bound() {
+  const std::uint32_t slot = take_slot();
+  if (slot == kNoSlot) {
+    return kNoSlot;
+  }
+  set_up(slot, kBoundStripKind);
+  slabs_[slot].is_bound = true;
+  ++bound_slabs_;
   return slot;
 }
 
 void SlabTable::dissolve(std::uint32_t slot) {
   Slab& slab = slabs_[slot];
   GODBOX_ASSERT(slab.id.value() != 0 && slab.taken_strips == 0);
-  std::vector<std::uint32_t>& siblings = by_kind_[static_cast<std::size_t>(slab.kind)];
-  siblings.erase(std::find(siblings.begin(), siblings.end(), slot));
+  if (std::exchange(slab.is_bound, false)) {
+    --bound_slabs_;
+  } else {
+    std::vector<std::uint32_t>& siblings = by_kind_[static_cast<std::size_t>(slab.kind)];
+    siblings.erase(std::find(siblings.begin(), siblings.end(), slot));
+  }
   slab.id = SlabId();
+  slab.is_draining = false;
   slab.layout.reset();
   bitmap_bytes_ -= slab.bitmap.memory_bytes();
   slab.bitmap = StripBitmap();

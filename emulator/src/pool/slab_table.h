@@ -46,7 +46,9 @@ struct Slab {
   std::uint64_t backed_run_bound_strips = kRunUnbounded;  // as Chunk's, over all backed chunks
   StripBitmap bitmap;
   std::vector<Chunk>
-      chunks;  // belongs to the slot: a chunk that cannot be given back outlives slabs
+      chunks;             // belongs to the slot: a chunk that cannot be given back outlives slabs
+  bool is_bound = false;  // a logical device's: of no object, and in no list of its kind
+  bool is_draining = false;  // takes nothing new, so that it becomes free
   std::optional<striping::SlabLayout> layout;
 };
 
@@ -68,12 +70,19 @@ class SlabTable {
   }
   // Cuts a slab in a free slot; kNoSlot when there is none.
   [[nodiscard]] std::uint32_t cut(StripKind kind);
+  // The same for a logical device.
+  [[nodiscard]] std::uint32_t cut_bound();
   // The slab has no taken strip.
   void dissolve(std::uint32_t slot);
   [[nodiscard]] std::uint64_t live_slabs() const { return live_slabs_; }
+  [[nodiscard]] std::uint64_t bound_slabs() const { return bound_slabs_; }
+  // Slots below this one have been in use at some time.
+  [[nodiscard]] std::uint32_t slots_end() const { return slots_ever_used_; }
   [[nodiscard]] std::uint64_t memory_bytes() const;
 
  private:
+  [[nodiscard]] std::uint32_t take_slot();
+  void set_up(std::uint32_t slot, StripKind kind);
   [[nodiscard]] wire::SlabRecord make_record(SlabId id, std::uint32_t slot, StripKind kind) const;
 
   SpaceGeometry geometry_;
@@ -86,6 +95,7 @@ class SlabTable {
   std::uint32_t slots_ever_used_ = 0;
   std::array<std::vector<std::uint32_t>, kStripKinds> by_kind_;
   std::uint64_t live_slabs_ = 0;
+  std::uint64_t bound_slabs_ = 0;
   std::uint64_t bitmap_bytes_ = 0;
 };
 

@@ -156,7 +156,7 @@ bool SpaceAllocator::may_back_more(const Part& part, const Output& out) const {
 
 bool SpaceAllocator::shares_chunks(const Part& part) const {
   return part.strips * kSmallPartsPerChunk <= table_.geometry().strips_per_chunk(part.kind) &&
-         backing_.backed_bytes() >= backing_.limit_bytes() / kUnsharedBackingShare;
+         backing_.backed_bytes() >= backing_.chunk_limit_bytes() / kUnsharedBackingShare;
 }
 
 void SpaceAllocator::rotate_start(const Part& part) {
@@ -294,17 +294,102 @@ void SpaceAllocator::append(const Part& part, const Run& run, Output& out) {
 std::uint32_t SpaceAllocator::cut_slab(StripKind kind) {
   std::uint32_t slot = table_.cut(kind);
   for (std::size_t other = 0; slot == kNoSlot && other < kStripKinds; ++other) {
-    if (other == index_of(kind) || empty_slabs_[other] == 0) {
-      continue;
+    if (other != index_of(kind) && dissolve_empty(static_cast<StripKind>(other))) {
+      slot = table_.cut(kind);
     }
-    const std::vector<std::uint32_t>& slabs = table_.of_kind(static_cast<StripKind>(other));
-    dissolve(*std::find_if(slabs.begin(), slabs.end(), [this](std::uint32_t candidate) {
-      return table_.slab(candidate).taken_strips == 0;
-    }));
-    slot = table_.cut(kind);
   }
   empty_slabs_[index_of(kind)] += slot == kNoSlot ? 0U : 1U;
   return slot;
+}
+
+bool SpaceAllocator::dissolve_empty(StripKind kind) {
+  if (empty_slabs_[index_of(kind)] == 0) {
+    return false;
+  }
+  const std::vector<std::uint32_t>& slabs = table_.of_kind(kind);
+  dissolve(*std::find_if(slabs.begin(), slabs.end(), [this](std::uint32_t candidate) {
+    return table_.slab(candidate).taken_strips == 0;
+  }));
+  return true;
+}
+
+// What lies backed and idle in such a slab stays so, and is given back as elsewhere: the device's
+// bytes have memory of their own.
+bool SpaceAllocator::take_slabs(std::uint64_t count, std::vector<std::uint32_t>& slots) {
+  const std::size_t before = slots.size();
+  while (slots.size() - before < count) {
+    std::uint32_t slot = table_.cut_bound();
+    for (std::size_t kind = 0; slot == kNoSlot && kind < kStripKinds; ++kind) {
+      if (dissolve_empty(static_cast<StripKind>(kind))) {
+        slot = table_.cut_bound();
+      }
+    }
+    if (slot == kNoSlot) {
+      give_back_slabs(std::span(slots).subspan(before));
+      slots.resize(before);
+      return false;
+    }
+    slots.push_back(slot);
+  }
+  return true;
+}
+
+// The last one first: whoever takes as many again takes the same, in the same order.
+void SpaceAllocator::give_back_slabs(std::span<const std::uint32_t> slots) {
+  for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot) {
+    GODBOX_ASSERT(table_.slab(*slot).is_bound);
+    table_.dissolve(*slot);
+  }
+}
+
+std::uint64_t SpaceAllocator::free_slabs() const {
+  return table_.geometry().slots - table_.live_slabs() +
+         std::accumulate(empty_slabs_.begin(), empty_slabs_.end(), std::uint64_t{0});
+}
+
+std::uint64_t SpaceAllocator::slabs_for(std::uint64_t size_bytes) const {
+  return divide_up(size_bytes, table_.geometry().slab_bytes());
+}
+
+// Not if something in it is held. Whether sparse objects are is known of none of its chunks.
+bool SpaceAllocator::may_be_cleared(const Slab& slab) const {
+  return slab.id != SlabId() && !slab.is_bound && slab.taken_strips > 0 &&
+         std::all_of(slab.chunks.begin(), slab.chunks.end(), [](const Chunk& chunk) {
+           return chunk.live_strips == chunk.evictable_strips;
+         });
+}
+
+std::uint64_t SpaceAllocator::clearable_slabs() const {
+  std::uint64_t count = free_slabs();
+  for (std::uint32_t slot = 0; slot < table_.slots_end(); ++slot) {
+    count += may_be_cleared(table_.slab(slot)) ? 1U : 0U;
+  }
+  return count;
+}
+
+void SpaceAllocator::drain(std::uint64_t most) {
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> candidates;
+  for (std::uint32_t slot = 0; slot < table_.slots_end(); ++slot) {
+    const Slab& slab = table_.slab(slot);
+    if (may_be_cleared(slab)) {
+      candidates.emplace_back(slab.taken_strips * strip_bytes_of(slab.kind), slot);
+    }
+  }
+  std::sort(candidates.begin(), candidates.end());
+  candidates.resize(std::min<std::size_t>(candidates.size(), most));
+  for (const auto& [bytes, slot] : candidates) {
+    table_.slab(slot).is_draining = true;
+  }
+}
+
+void SpaceAllocator::stop_draining() {
+  for (std::uint32_t slot = 0; slot < table_.slots_end(); ++slot) {
+    table_.slab(slot).is_draining = false;
+  }
+}
+
+std::uint64_t SpaceAllocator::live_limit_bytes() const {
+  return std::min(table_.geometry().capacity_bytes() - bound_bytes(), backing_.chunk_limit_bytes());
 }
 
 void SpaceAllocator::dissolve(std::uint32_t slot) {
@@ -374,8 +459,7 @@ void SpaceAllocator::count_kept(const Extent& extent, KeptChunks& kept) const {
 
 bool SpaceAllocator::may_keep(const KeptChunks& more) const {
   const SpaceGeometry& geometry = table_.geometry();
-  const std::uint64_t limit =
-      std::min(geometry.capacity_bytes(), backing_.limit_bytes()) / geometry.chunk_total_bytes();
+  const std::uint64_t limit = live_limit_bytes() / geometry.chunk_total_bytes();
   return kept_chunks_ + more.count <= limit - divide_up(limit, kUnkeptShare);
 }
 
@@ -390,8 +474,7 @@ bool SpaceAllocator::may_fit_after_eviction(std::uint64_t size_bytes) const {
     wanted_chunks += divide_up(part.strips - std::min(part.strips, loose_strips), per_chunk);
     held_chunks += held_chunks_[kind];
   }
-  const std::uint64_t limit = std::min(geometry.capacity_bytes(), backing_.limit_bytes());
-  return held_chunks + wanted_chunks <= limit / geometry.chunk_total_bytes();
+  return held_chunks + wanted_chunks <= live_limit_bytes() / geometry.chunk_total_bytes();
 }
 
 bool SpaceAllocator::may_use(const Chunk& chunk, const Part& part, ChunkFilter filter) {
@@ -430,7 +513,7 @@ std::optional<SpaceAllocator::Run> SpaceAllocator::find(const Part& part, ChunkF
     const std::uint32_t slot = order[(cursor.position + step) % order.size()];
     const Slab& slab = table_.slab(slot);
     const bool backed_only = filter == ChunkFilter::mine || filter == ChunkFilter::backed;
-    if (slab.bitmap.size() - slab.taken_strips < size.least ||
+    if (slab.is_draining || slab.bitmap.size() - slab.taken_strips < size.least ||
         (backed_only &&
          (slab.backed_free_strips < size.least || slab.backed_run_bound_strips < size.least))) {
       continue;

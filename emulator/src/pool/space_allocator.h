@@ -54,11 +54,33 @@ class SpaceAllocator {
   // False where an object of this size would find too few chunks even if all that is evictable
   // went: chunks that hold anything else stay with strips of their size. May be true in vain.
   [[nodiscard]] bool may_fit_after_eviction(std::uint64_t size_bytes) const;
+  // Whole slabs for a logical device: so many, appended to `slots`, or none.
+  [[nodiscard]] bool take_slabs(std::uint64_t count, std::vector<std::uint32_t>& slots);
+  void give_back_slabs(std::span<const std::uint32_t> slots);
+  // Free slabs, and those that were free if all that is evictable went. May count some in vain.
+  [[nodiscard]] std::uint64_t clearable_slabs() const;
+  // Has the `most` of the latter that hold the least take nothing new, until stop_draining().
+  void drain(std::uint64_t most);
+  void stop_draining();
+  [[nodiscard]] bool is_draining(const Extent& extent) const {
+    return table_.slab(table_.find(extent.address.slab)).is_draining;
+  }
+  // Slabs that a logical device could take now.
+  [[nodiscard]] std::uint64_t free_slabs() const;
+  [[nodiscard]] std::uint64_t slabs_for(std::uint64_t size_bytes) const;
   // ok, or why an object of this size can never be placed: too_large, backing_full.
   [[nodiscard]] Errc check_size(std::uint64_t size_bytes, bool is_sparse) const;
 
-  [[nodiscard]] std::uint64_t reserved_bytes() const { return live_bytes_ + sparse_bytes_; }
+  [[nodiscard]] std::uint64_t reserved_bytes() const {
+    return live_bytes_ + sparse_bytes_ + bound_bytes();
+  }
   [[nodiscard]] std::uint64_t live_bytes() const { return live_bytes_; }  // not sparse
+  // In slabs of logical devices.
+  [[nodiscard]] std::uint64_t bound_bytes() const {
+    return table_.bound_slabs() * table_.geometry().slab_bytes();
+  }
+  // Most that live bytes can become.
+  [[nodiscard]] std::uint64_t live_limit_bytes() const;
 
  private:
   enum class ChunkFilter : std::uint8_t { mine, mine_or_unbacked, backed, unbacked, any };
@@ -107,7 +129,9 @@ class SpaceAllocator {
   [[nodiscard]] bool take(const Part& part, const Run& run, Output& out);
   void append(const Part& part, const Run& run, Output& out);
   [[nodiscard]] std::uint32_t cut_slab(StripKind kind);
+  [[nodiscard]] bool dissolve_empty(StripKind kind);
   void dissolve(std::uint32_t slot);
+  [[nodiscard]] bool may_be_cleared(const Slab& slab) const;
   void free_from(std::size_t first_extent, bool is_sparse, Output& out);
 
   [[nodiscard]] std::optional<Run> find(const Part& part, ChunkFilter filter, RunSize size);

@@ -20,6 +20,8 @@ enum class StripKind : std::uint8_t { large, medium, small, tiny, fine };
 inline constexpr std::size_t kStripKinds = 5;
 inline constexpr std::array<std::uint32_t, kStripKinds> kStripBytes{
     kLargeStripBytes, kMediumStripBytes, kSmallStripBytes, kTinyStripBytes, kFineStripBytes};
+// Of a logical device: a page, so that whatever a kernel puts there is on all DRAM channels.
+inline constexpr StripKind kBoundStripKind = StripKind::small;
 // Without medium and tiny strips.
 inline constexpr std::size_t kStripKindsMin = 3;
 

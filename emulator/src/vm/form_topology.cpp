@@ -66,16 +66,18 @@ class Drawing {
     topology().regions.push_back(std::move(region));
   }
 
-  void add_hot_plug_slots(unsigned count) {
+  void add_hot_plug_slots(unsigned per_bridge) {
     cxl::HostBridgeId bridge;
-    for (unsigned slot = 0; slot < count; ++slot) {
-      if (slot % kSlotsPerBridge == 0) {
+    for (unsigned slot = 0; slot < config_.slot_count(); ++slot) {
+      if (slot % per_bridge == 0) {
         bridge = add_bridge();
       }
       const cxl::CxlPort port = add_root_port(bridge);
       drawn_.hot_plug_slots.push_back(
-          {.port = port, .window = next_id<cxl::FixedMemoryWindowId>(topology().windows.size())});
-      add_window({bridge}, config_.box.dram_channel_size);
+          {.port = port,
+           .window = next_id<cxl::FixedMemoryWindowId>(topology().windows.size()),
+           .size = config_.slot_size()});
+      add_window({bridge}, config_.slot_size());
     }
   }
 
@@ -161,9 +163,16 @@ RegionShape super_nic_shape(const VmConfig& config) {
   return {.ways = ways, .host_bridges = 1};
 }
 
+// A bridge's regions come up in the order of their windows alone. So where there is room, each slot
+// has a bridge of its own.
+unsigned slots_per_bridge(const VmConfig& config) {
+  return config.form == ChannelForm::slots
+             ? divide_up(config.slot_count(), cxl::QemuLimits{}.host_bridges_max)
+             : kSlotsPerBridge;
+}
+
 unsigned bridges_for_channels(const VmConfig& config) {
-  const unsigned slots = config.hot_plug_slots.value_or(0);
-  return cxl::QemuLimits{}.host_bridges_max - divide_up(slots, kSlotsPerBridge);
+  return cxl::QemuLimits{}.host_bridges_max - divide_up(config.slot_count(), kSlotsPerBridge);
 }
 
 // How many regions that need no second host bridge share one. A bridge per SuperNIC where that
@@ -185,6 +194,12 @@ unsigned regions_per_bridge(const VmConfig& config) {
 }
 
 Result<std::vector<RegionShape>> shapes_of(const VmConfig& config) {
+  if (config.form == ChannelForm::slots && config.behind_switches) {
+    return Error(Errc::config_invalid, "form slots has no channels that could be behind switches");
+  }
+  if (config.form == ChannelForm::slots) {
+    return std::vector<RegionShape>();
+  }
   if (config.form == ChannelForm::channels) {
     return std::vector<RegionShape>(config.box.dram_channels());
   }
@@ -237,7 +252,7 @@ Result<FormTopology> draw_form(const VmConfig& config, SizeBytes granularity) {
     drawing.add_region(targets, first_device, shape.ways);
     first_device += shape.ways;
   }
-  drawing.add_hot_plug_slots(config.hot_plug_slots.value_or(0));
+  drawing.add_hot_plug_slots(slots_per_bridge(config));
   return std::move(drawing).finish();
 }
 

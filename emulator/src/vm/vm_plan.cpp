@@ -64,9 +64,15 @@ Result<void> check_values(const VmConfig& config) {
     return not_allowed("box", std::to_string(config.box_id),
                        fmt::format("0 to {}", cxl::ChannelSerial::kBoxMax));
   }
-  if (config.hot_plug_slots.value_or(0) > kHotPlugSlotsMax) {
-    return not_allowed("hot-plug slots", std::to_string(*config.hot_plug_slots),
-                       fmt::format("0 to {}", kHotPlugSlotsMax));
+  const unsigned slots_min = config.form == ChannelForm::slots ? 1 : 0;
+  if (config.slot_count() < slots_min || config.slot_count() > kHotPlugSlotsMax) {
+    return not_allowed("hot-plug slots", std::to_string(config.slot_count()),
+                       fmt::format("{} to {}", slots_min, kHotPlugSlotsMax));
+  }
+  const SizeBytes size = config.hot_plug_size.value_or(cxl::kHdmAlignment);
+  if (size.is_zero() || !(size % cxl::kHdmAlignment).is_zero() || size > kHotPlugSizeMax) {
+    return not_allowed("hot-plug size", fmt::format("{} bytes", size.count()),
+                       "a positive multiple of 256MiB, at most 16TiB");
   }
   return {};
 }

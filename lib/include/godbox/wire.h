@@ -317,6 +317,45 @@ struct FreeRegionRequest {
   RKey key;
 };
 
+// --- BIND / UNBIND / SEAL / DROP / LIST_BOUND, on the local socket: logical devices. With BIND's
+// reply comes a descriptor of the device's bytes, in the order of its DPAs ---
+struct BindRequest {
+  SizeBytes size;       // of a new device; 0 with `device`
+  LdId device;          // a sealed one that is there; 0: a new one
+  std::string_view vm;  // for whom
+};
+struct BindReply {
+  LdId device;
+  bool sealed = false;  // to be read only
+  SizeBytes size;
+  std::vector<SlabId> slabs;  // that its bytes are counted in, in the order of its DPAs
+};
+struct LogicalDeviceRequest {  // UNBIND, SEAL, DROP
+  LdId device;
+};
+enum class LogicalDeviceState : std::uint8_t {
+  bound = 0,    // one VM's own
+  sealed = 1,   // read only, of as many VMs as want it
+  leaving = 2,  // nobody's any more; its space is on its way back
+};
+inline constexpr std::uint8_t kLogicalDeviceStates = 3;
+struct BoundHolder {
+  std::string vm;
+  bool has_let_go = false;  // its guest has not got it any more, but its process may map it still
+  bool operator==(const BoundHolder&) const = default;
+};
+struct LogicalDeviceRecord {
+  LdId device;
+  LogicalDeviceState state = LogicalDeviceState::bound;
+  SizeBytes size;
+  std::string tenant;
+  std::vector<BoundHolder> holders;
+  bool operator==(const LogicalDeviceRecord&) const = default;
+};
+struct ListBoundReply {
+  std::vector<LogicalDeviceRecord> devices;
+};
+
 // One encoder and one decoder per body above.
 // Encoders assert the limits of wire_spec.h on counts and names: whoever takes a name or a list
 // from a user checks it first. The sum may still exceed kBodyBytesMax when answers are large; who
@@ -442,5 +481,21 @@ template <>
 [[nodiscard]] Body encode(const EventsReply& message);
 template <>
 [[nodiscard]] Result<EventsReply> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const BindRequest& message);
+template <>
+[[nodiscard]] Result<BindRequest> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const BindReply& message);
+template <>
+[[nodiscard]] Result<BindReply> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const LogicalDeviceRequest& message);
+template <>
+[[nodiscard]] Result<LogicalDeviceRequest> decode(ConstSpan body);
+template <>
+[[nodiscard]] Body encode(const ListBoundReply& message);
+template <>
+[[nodiscard]] Result<ListBoundReply> decode(ConstSpan body);
 
 }  // namespace godbox::wire

@@ -27,6 +27,11 @@ inline constexpr std::uint32_t kSlabMembersMax = 64;
 inline constexpr std::uint32_t kLayersMax = 4095;      // of an object
 inline constexpr std::uint32_t kLayerBytesMin = 4096;  // of each of several layers
 inline constexpr std::uint32_t kWaitNamesMax = 1024;
+inline constexpr std::uint32_t kVmNameBytesMax = 64;
+inline constexpr std::uint32_t kLogicalDevicesMax = 4096;
+inline constexpr std::uint32_t kLdIdMax = 0x7FFF;
+inline constexpr std::uint32_t kLogicalDeviceSlabsMax = 65536;
+inline constexpr std::uint32_t kBoundHoldersMax = 16384;  // of all logical devices together
 
 enum class Op : std::uint8_t {
   hello = 1,
@@ -53,6 +58,11 @@ enum class Op : std::uint8_t {
   wait = 52,
   commit_layer = 53,
   events = 54,
+  bind = 55,
+  unbind = 56,
+  seal = 57,
+  drop = 58,
+  list_bound = 59,
 };
 inline constexpr std::uint8_t kFlagResponse = 0x01;  // FrameHeader::flags
 

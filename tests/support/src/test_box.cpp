@@ -41,7 +41,8 @@ TestBox::TestBox(const TestBoxOptions& options) : random_(options.seed) {
     targets.push_back(std::move(target));
   }
   Result<std::unique_ptr<emulator::Box>> box = emulator::Box::create(
-      std::move(config), std::move(targets), options.backing_limit, clock_, random_, options.door);
+      std::move(config), std::move(targets), options.backing_limit, clock_, random_, options.door,
+      options.has_devices ? slab_memories_.maker() : SlabMemoryMaker());
   GODBOX_ASSERT(box.has_value());
   box_ = std::move(*box);
 }

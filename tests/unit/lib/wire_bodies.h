@@ -78,6 +78,12 @@ inline constexpr BodyCodec kBodyCodecs[] = {
     {wire::Op::commit_layer, true, reencode<wire::StatusesReply>},
     {wire::Op::events, false, reencode<wire::EventsRequest>},
     {wire::Op::events, true, reencode<wire::EventsReply>},
+    {wire::Op::bind, false, reencode<wire::BindRequest>},
+    {wire::Op::bind, true, reencode<wire::BindReply>},
+    {wire::Op::unbind, false, reencode<wire::LogicalDeviceRequest>},
+    {wire::Op::seal, false, reencode<wire::LogicalDeviceRequest>},
+    {wire::Op::drop, false, reencode<wire::LogicalDeviceRequest>},
+    {wire::Op::list_bound, true, reencode<wire::ListBoundReply>},
 };
 
 // The codec of a frame's body; nullptr where there is none. Error responses carry a text.

@@ -376,6 +376,51 @@ TEST_CASE("what a tenant keeps and hears survives the wire", "[unit]") {
       });
 }
 
+TEST_CASE("logical devices survive the wire", "[unit]") {
+  const auto device = [](Dice& dice) {
+    return LdId(static_cast<std::uint16_t>(dice.below(kLdIdMax + 1)));
+  };
+  check_round_trips<BindRequest>(
+      [&](Dice& dice) {
+        return BindRequest{SizeBytes(dice.u64()), device(dice), dice.text(kVmNameBytesMax)};
+      },
+      [](const BindRequest& a, const BindRequest& b) {
+        return a.size == b.size && a.device == b.device && a.vm == b.vm;
+      });
+  check_round_trips<BindReply>(
+      [&](Dice& dice) {
+        BindReply message{device(dice), dice.coin(), SizeBytes(dice.u64()), {}};
+        message.slabs.resize(dice.below(300));
+        for (SlabId& slab : message.slabs) {
+          slab = SlabId(dice.u32());
+        }
+        return message;
+      },
+      [](const BindReply& a, const BindReply& b) {
+        return a.device == b.device && a.sealed == b.sealed && a.size == b.size &&
+               a.slabs == b.slabs;
+      });
+  check_round_trips<LogicalDeviceRequest>(
+      [&](Dice& dice) { return LogicalDeviceRequest{device(dice)}; },
+      [](const LogicalDeviceRequest& a, const LogicalDeviceRequest& b) {
+        return a.device == b.device;
+      });
+  check_round_trips<ListBoundReply>(
+      [&](Dice& dice) {
+        ListBoundReply message{std::vector<LogicalDeviceRecord>(dice.below(20))};
+        for (LogicalDeviceRecord& record : message.devices) {
+          record = {device(dice), static_cast<LogicalDeviceState>(dice.below(kLogicalDeviceStates)),
+                    SizeBytes(dice.u64()), std::string(dice.text()),
+                    std::vector<BoundHolder>(dice.below(5))};
+          for (BoundHolder& holder : record.holders) {
+            holder = {std::string(dice.text(kVmNameBytesMax)), dice.coin()};
+          }
+        }
+        return message;
+      },
+      [](const ListBoundReply& a, const ListBoundReply& b) { return a.devices == b.devices; });
+}
+
 TEST_CASE("listings survive the wire", "[unit]") {
   check_round_trips<ListRequest>(
       [](Dice& dice) {

@@ -457,6 +457,15 @@ TEST_CASE("unknown bits and statuses are refused", "[unit]") {
   const Body events = encode(EventsReply{1, 0, {{1, EventKind::lose, SizeBytes(1), "a"}}});
   CHECK(is_refused<EventsReply>(changed(events, 36, 6)));
   CHECK(is_refused<EventsReply>(changed(events, 37, 1)));
+  CHECK_FALSE(is_refused<LogicalDeviceRequest>(bytes_of({0xFF, 0x7F})));
+  CHECK(is_refused<LogicalDeviceRequest>(bytes_of({0x00, 0x80})));
+  CHECK(is_refused<BindReply>(changed(encode(BindReply()), 2, 2)));
+  const Body bound = encode(ListBoundReply{{{.holders = {{"a", false}}}}});
+  CHECK_FALSE(is_refused<ListBoundReply>(changed(bound, 6, 2)));
+  CHECK(is_refused<ListBoundReply>(changed(bound, 6, 3)));
+  CHECK(is_refused<ListBoundReply>(changed(bound, 7, 1)));
+  CHECK_FALSE(is_refused<ListBoundReply>(changed(bound, 22, 1)));
+  CHECK(is_refused<ListBoundReply>(changed(bound, 22, 2)));
   const LookupObject half{Errc::ok, RKey(1), SizeBytes(1), 0, 0, false, 4, 2};
   const Body lookup = encode(LookupReply{LeaseId(0), 0, {half}, {}, {}});
   CHECK_FALSE(is_refused<LookupReply>(changed(lookup, 24 + 26, 4)));

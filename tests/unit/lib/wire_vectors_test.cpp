@@ -275,6 +275,38 @@ void check_tenants() {
   check_frame("events_response", response_header(Op::events, 62), encode(events));
 }
 
+void check_devices() {
+  check_frame("bind_request", request_header(Op::bind, 70),
+              encode(BindRequest{SizeBytes(1U << 28U), LdId(0), "vm-a"}));
+  check_frame("bind_sealed_request", request_header(Op::bind, 71),
+              encode(BindRequest{SizeBytes(0), LdId(7), "vm-b"}));
+  check_frame(
+      "bind_response", response_header(Op::bind, 70),
+      encode(BindReply{
+          LdId(7), false, SizeBytes(1U << 28U), {SlabId(65), SlabId(66), SlabId(3), SlabId(4)}}));
+  check_frame("bind_sealed_response", response_header(Op::bind, 71),
+              encode(BindReply{LdId(7), true, SizeBytes(1U << 28U), {SlabId(65)}}));
+  check_frame("bind_error_response", response_header(Op::bind, 70, Errc::quota_exceeded),
+              encode(TextReply{"VM vm-a has 1 GiB of its 1 GiB"}));
+  const Body one = encode(LogicalDeviceRequest{LdId(kLdIdMax)});
+  check_frame("unbind_request", request_header(Op::unbind, 72), one);
+  check_frame("unbind_response", response_header(Op::unbind, 72), {});
+  check_frame("seal_request", request_header(Op::seal, 73), one);
+  check_frame("seal_response", response_header(Op::seal, 73), {});
+  check_frame("drop_request", request_header(Op::drop, 74), one);
+  check_frame("drop_response", response_header(Op::drop, 74), {});
+  check_frame("list_bound_request", request_header(Op::list_bound, 75), {});
+  const ListBoundReply listed{
+      {{LdId(7),
+        LogicalDeviceState::sealed,
+        SizeBytes(1U << 28U),
+        "tenant-a",
+        {{"vm-a", false}, {"vm-b", true}}},
+       {LdId(8), LogicalDeviceState::bound, SizeBytes(1U << 29U), "", {{"vm-c", false}}},
+       {LdId(kLdIdMax), LogicalDeviceState::leaving, SizeBytes(std::uint64_t{1} << 40U), "", {}}}};
+  check_frame("list_bound_response", response_header(Op::list_bound, 75), encode(listed));
+}
+
 }  // namespace
 
 TEST_CASE("each message becomes its golden frame, byte for byte", "[unit]") {
@@ -286,6 +318,7 @@ TEST_CASE("each message becomes its golden frame, byte for byte", "[unit]") {
   check_gets();
   check_regions();
   check_tenants();
+  check_devices();
 
   std::set<std::string> files;
   for (const GoldenFrame& frame : test::all_golden_frames()) {

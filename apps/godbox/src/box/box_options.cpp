@@ -113,23 +113,25 @@ Result<void> apply_counts(const BoxOptions& options, emulator::BoxConfig& config
 }
 
 // SIZE for all, NAME=SIZE for one; a name may hold "=" itself. Those of the configuration file stay
-// for tenants that are not named here.
-Result<void> apply_quotas(const BoxOptions& options, emulator::BoxConfig& config) {
-  for (const std::string& text : options.tenant_quotas) {
+// for names that are not given here. `name`: which member of a quota says whose it is.
+template <class Quota>
+Result<void> apply_quotas(std::string_view option, const std::vector<std::string>& texts,
+                          std::optional<SizeBytes>& of_all, std::vector<Quota>& of_some,
+                          std::string Quota::*name) {
+  for (const std::string& text : texts) {
     const std::size_t at = text.rfind('=');
     const Result<SizeBytes> quota =
         emulator::parse_size(at == std::string::npos ? text : text.substr(at + 1));
     if (!quota) {
-      return not_allowed("--tenant-quota", text, "a size like 64GiB, or NAME=SIZE");
+      return not_allowed(option, text, "a size like 64GiB, or NAME=SIZE");
     }
     if (at == std::string::npos) {
-      config.tenant_quota = *quota;
+      of_all = *quota;
       continue;
     }
-    const std::string tenant = text.substr(0, at);
-    std::erase_if(config.tenant_quotas,
-                  [&](const emulator::TenantQuota& each) { return each.tenant == tenant; });
-    config.tenant_quotas.push_back({tenant, *quota});
+    const std::string of = text.substr(0, at);
+    std::erase_if(of_some, [&](const Quota& each) { return each.*name == of; });
+    of_some.push_back({of, *quota});
   }
   return {};
 }
@@ -157,7 +159,15 @@ Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& conf
   } else if (options.eviction) {
     return not_allowed("--eviction", *options.eviction, "lru, none");
   }
-  if (Result<void> quotas = apply_quotas(options, config); !quotas) {
+  if (Result<void> quotas =
+          apply_quotas("--tenant-quota", options.tenant_quotas, config.tenant_quota,
+                       config.tenant_quotas, &emulator::TenantQuota::tenant);
+      !quotas) {
+    return quotas;
+  }
+  if (Result<void> quotas = apply_quotas("--vm-quota", options.vm_quotas, config.vm_quota,
+                                         config.vm_quotas, &emulator::VmQuota::vm);
+      !quotas) {
     return quotas;
   }
   if (Result<void> applied = apply_choice("--map-memory", options.map_memory,
@@ -249,6 +259,11 @@ void add_box_options(CLI::App& command, BoxOptions& options) {
       .add_option("--tenant-quota", options.tenant_quotas,
                   "What each tenant may have, like 64GiB, or one of them, like alice=1TiB; may "
                   "be given several times")
+      ->allow_extra_args(false);
+  command
+      .add_option("--vm-quota", options.vm_quotas,
+                  "What each VM may be given as its own memory (godbox pool bind), like 4GiB, or "
+                  "one of them, like NAME=1TiB; may be given several times")
       ->allow_extra_args(false);
   command.add_option("--map-memory", options.map_memory,
                      "Who may map the memory: trusted: the control socket's owner; cxl: VMs too; "

@@ -26,6 +26,7 @@ struct BoxOptions {
   std::optional<std::string> control_socket;
   std::optional<std::string> backing_limit;
   std::vector<std::string> tenant_quotas;  // "64GiB" or "NAME=64GiB"
+  std::vector<std::string> vm_quotas;      // likewise
   std::optional<std::string> eviction;
   std::optional<std::string> map_memory;
   std::optional<std::string> send_by_reference;

@@ -34,7 +34,8 @@ using driver::CxlUse;
 constexpr std::string_view kSchema = "godbox-cxl-1";
 const std::map<std::string, CxlUse> kUses{{"dax", CxlUse::dax}, {"numa", CxlUse::numa}};
 const std::map<std::string, cxl::ChannelOwner> kOwners{{"pool", cxl::ChannelOwner::pool},
-                                                       {"bound", cxl::ChannelOwner::bound}};
+                                                       {"bound", cxl::ChannelOwner::bound},
+                                                       {"shared", cxl::ChannelOwner::shared}};
 
 struct CxlOptions {
   std::string sysfs_root = "/";
@@ -152,7 +153,10 @@ boost::json::value text_or_null(const std::string& text) {
 boost::json::object channel_json(const CxlChannel& channel) {
   boost::json::object object{{"serial", serial_text(channel.serial)}};
   const auto& identity = channel.identity;
-  object["dram_channel"] = identity ? boost::json::value(identity->dram_channel.value()) : nullptr;
+  const std::optional<LdId> device = identity ? identity->logical_device() : std::nullopt;
+  object["dram_channel"] =
+      identity && !device ? boost::json::value(identity->dram_channel.value()) : nullptr;
+  object["logical_device"] = device ? boost::json::value(device->value()) : nullptr;
   object["box"] = identity ? boost::json::value(identity->box) : nullptr;
   object["owner"] = identity ? boost::json::value(cxl::to_string(identity->owner)) : nullptr;
   object["memdev"] = channel.memdev;
@@ -194,6 +198,16 @@ std::string place_of(const CxlChannel& channel) {
   return channel.windows.empty() ? "no window" : "";
 }
 
+// "17", "LD 3" for a logical device, "-" for a device of somebody else.
+std::string number_of(const CxlChannel& channel) {
+  if (!channel.identity) {
+    return "-";
+  }
+  const std::optional<LdId> device = channel.identity->logical_device();
+  return device ? fmt::format("LD {}", device->value())
+                : fmt::format("{}", channel.identity->dram_channel.value());
+}
+
 void print_channels(const std::vector<CxlChannel>& channels) {
   Table table({{"DRAM channel", Table::Align::right},
                {"owner", Table::Align::left},
@@ -209,8 +223,7 @@ void print_channels(const std::vector<CxlChannel>& channels) {
                                    ? fmt::format("{} ({} of {})", channel.region,
                                                  channel.region_position + 1, channel.region_ways)
                                    : channel.region;
-    table.add({identity ? fmt::format("{}", identity->dram_channel.value()) : "-",
-               identity ? std::string(cxl::to_string(identity->owner)) : "-",
+    table.add({number_of(channel), identity ? std::string(cxl::to_string(identity->owner)) : "-",
                serial_text(channel.serial), channel.memdev, format_size(channel.size),
                std::string(driver::to_string(channel.mode)), place_of(channel), region});
   }
@@ -425,7 +438,7 @@ void add_selection(CLI::App& command, CxlOptions& options) {
   command
       .add_option_function<std::string>(
           "--owner", [&options](const std::string& name) { options.owner = kOwners.at(name); },
-          "Only channels of this owner: pool or bound")
+          "Only channels of this owner: pool, bound or shared")
       ->check(CLI::IsMember(kOwners));
 }
 

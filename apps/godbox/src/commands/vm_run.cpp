@@ -134,6 +134,10 @@ Result<emulator::vm::VmPlan> plan_of_pool(const RunOptions& options, const Chann
   if (!options.vm.topology_file.empty()) {
     return Error(Errc::config_invalid, "--pool and --topology: the box has its own topology");
   }
+  if (options.vm.form == "slots") {
+    return Error(Errc::config_invalid,
+                 "--pool and --form slots: that form shows none of the pool's channels");
+  }
   const BoxOptions& box = options.vm.box;
   const std::pair<const char*, bool> of_the_box[] = {
       {"--super-nics", box.super_nics.has_value()},
@@ -169,6 +173,10 @@ Result<Prepared> prepare(const RunOptions& options) {
   if (!session) {
     return session.error();
   }
+  if (options.vm.form == "slots" && session->bring_up != BringUp::none) {
+    return Error(Errc::config_invalid,
+                 "--form slots and --up: there is nothing to bring up before something is bound");
+  }
   if (options.pool) {
     Result<std::unique_ptr<ChannelLease>> pool = ChannelLease::take(*options.pool);
     if (!pool) {
@@ -191,8 +199,9 @@ void ignore_closed_pipes() { ::signal(SIGPIPE, SIG_IGN); }
 // it shows is gone; then it ends.
 class Watchdog {
  public:
-  Watchdog(emulator::vm::VirtualMachine& machine, const VmSessionOptions& session, Duration limit)
-      : machine_(machine),
+  Watchdog(VmSession& vm, const VmSessionOptions& session, Duration limit)
+      : vm_(vm),
+        machine_(vm.machine()),
         session_(session),
         end_(limit > Duration::zero() ? SteadyClock().now() + limit : kNever),
         descriptor_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {
@@ -215,6 +224,7 @@ class Watchdog {
   void look() {
     std::uint64_t count = 0;
     (void)!::read(descriptor_, &count, sizeof count);
+    vm_.note_lost_boxes();
     if (SteadyClock().now() >= end_) {
       why_ = Error(Errc::deadline_exceeded, "the time of --timeout is over");
     } else if (session_.pool != nullptr && session_.pool->is_lost()) {
@@ -226,6 +236,7 @@ class Watchdog {
     }
   }
 
+  VmSession& vm_;
   emulator::vm::VirtualMachine& machine_;
   const VmSessionOptions& session_;
   TimePoint end_;
@@ -250,13 +261,13 @@ ExitCode run_command(const RunOptions& options) {
     spdlog::info(
         "vm: \"{}\" runs until godbox vm stop or Ctrl-C; godbox vm exec and shell reach it",
         options.session.name);
-    const Watchdog watchdog(machine, prepared->session, seconds(options.limit_s));
+    const Watchdog watchdog(**session, prepared->session, seconds(options.limit_s));
     const Result<void> ended = machine.serve(Duration::zero());
     (*session)->power_off();
     const Error why = watchdog.reason(ended.error());
     return why.code == Errc::cancelled ? ExitCode::ok : vm_failed(why);
   }
-  const Watchdog watchdog(machine, prepared->session, Duration::zero());
+  const Watchdog watchdog(**session, prepared->session, Duration::zero());
   const Result<int> status =
       machine.run({.arguments = options.command, .folder = working_folder()},
                   {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}, seconds(options.limit_s));

@@ -227,9 +227,11 @@ std::string plan_text(const vm::VmPlan& plan) {
       plan.topology.devices.size(), plan.windows.size(), plan.regions.size(), plan.address_bits);
   out += fmt::format("  NUMA node 0 is the guest's own {}, with {} processors\n\n",
                      format_size(plan.config.guest_memory), plan.config.cpus);
-  out += regions_table(plan);
+  if (!plan.regions.empty()) {
+    out += regions_table(plan);
+  }
   if (!plan.hot_plug_slots.empty()) {
-    out += '\n' + slots_table(plan);
+    out += (plan.regions.empty() ? "" : "\n") + slots_table(plan);
   }
   out +=
       "\nLatency and bandwidth are modelled: configured sum and minimum on the way from the "

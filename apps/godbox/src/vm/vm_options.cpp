@@ -22,10 +22,10 @@ Result<void> check_together(const VmOptions& options) {
     return {};
   }
   if (options.form != VmOptions{}.form || options.granularity || options.behind_switches ||
-      options.hot_plug_slots) {
+      options.hot_plug_slots || options.hot_plug_size) {
     return Error(Errc::config_invalid,
                  "--topology says where everything is: it goes without --form, --granularity, "
-                 "--switches and --hot-plug-slots");
+                 "--switches, --hot-plug-slots and --hot-plug-size");
   }
   return {};
 }
@@ -46,7 +46,8 @@ void add_vm_options(CLI::App& command, VmOptions& options) {
   command
       .add_option("--form", options.form,
                   "How the DRAM channels are shown. channels: a region each; super-nics: a region "
-                  "per SuperNIC; widest: as few regions as are legal")
+                  "per SuperNIC; widest: as few regions as are legal; slots: none, but slots for "
+                  "what is bound later")
       ->capture_default_str();
   command.add_option("--granularity", options.granularity,
                      "Of the interleave, 256 to 16KiB (default: 4KiB, or the largest legal one)");
@@ -62,7 +63,10 @@ void add_vm_options(CLI::App& command, VmOptions& options) {
       "the guest reaches them through dax only");
   command.add_option("--box-id", options.box_id, "In the devices' serial numbers (default: 0)");
   command.add_option("--hot-plug-slots", options.hot_plug_slots,
-                     "Empty root ports, each with a window for one more DRAM channel");
+                     "Empty root ports, each with a window (default: none; in the form slots 2)");
+  command.add_option("--hot-plug-size", options.hot_plug_size,
+                     "The largest device that such a slot takes, in multiples of 256MiB (default: "
+                     "a DRAM channel's size)");
 }
 
 Result<vm::VmConfig> build_vm_config(const VmOptions& options) {
@@ -87,6 +91,13 @@ Result<vm::VmConfig> build_vm_config(const VmOptions& options) {
   config.behind_switches = options.behind_switches;
   config.box_id = options.box_id.value_or(0);
   config.hot_plug_slots = options.hot_plug_slots;
+  if (options.hot_plug_size) {
+    const Result<SizeBytes> size = emulator::parse_size(*options.hot_plug_size);
+    if (!size) {
+      return not_allowed("--hot-plug-size", *options.hot_plug_size, "a size like 256MiB or 4GiB");
+    }
+    config.hot_plug_size = *size;
+  }
   if (options.granularity) {
     const Result<SizeBytes> size = emulator::parse_size(*options.granularity);
     if (!size) {

@@ -24,6 +24,7 @@ struct VmOptions {
   std::optional<std::string> owner;     // without it bound
   std::optional<std::uint32_t> box_id;  // without it 0
   std::optional<unsigned> hot_plug_slots;
+  std::optional<std::string> hot_plug_size;
 };
 
 void add_vm_options(CLI::App& command, VmOptions& options);

@@ -3,6 +3,7 @@
 
 #include "vm/accelerator.h"
 #include "vm/own_program.h"
+#include "vm/request_fields.h"
 #include <godbox/driver/machine_memory.h>
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/emulator/vm/cdat.h>
@@ -33,22 +34,21 @@ constexpr Duration kPowerOffLimit = std::chrono::seconds(15);
 constexpr Duration kUnplugLimit = std::chrono::seconds(40);
 
 constexpr std::uint64_t kPoisonUnit = 64;
-constexpr int kInUse = 9;  // of the check in the guest
+// Of the check in the guest.
+constexpr int kInUse = 9;
+constexpr int kIsRam = 10;
 
-bool is_set(const boost::json::object& request, std::string_view name) {
-  const boost::json::value* const value = request.if_contains(name);
-  return value != nullptr && value->is_bool() && value->get_bool();
-}
-
-Result<std::uint64_t> number_of(const boost::json::object& request, std::string_view name,
-                                std::uint64_t without) {
-  const boost::json::value* const value = request.if_contains(name);
-  boost::system::error_code failed;
-  const std::uint64_t number = value != nullptr ? value->to_number<std::uint64_t>(failed) : without;
-  if (failed) {
-    return Error(Errc::invalid_argument, fmt::format("{} is no whole number", name));
-  }
-  return number;
+// In the guest: whether one of the device's decoders serves a region, and what has that.
+std::string use_check(std::uint64_t serial) {
+  return fmt::format(
+      "cd /sys/bus/cxl/devices; for mem in mem*; do grep -qx 0x{:x} $mem/serial || continue; "
+      "for port in endpoint*; do "
+      "[ \"$(readlink -f $port/uport)\" = \"$(readlink -f $mem)\" ] || continue; "
+      "for decoder in $port/decoder[0-9]*; do grep -qvxE 0x0+ $decoder/dpa_size || continue; "
+      "region=$(cat $decoder/region); for dax in /sys/bus/dax/drivers/kmem/dax*; do "
+      "case \"$(readlink -f $dax)\" in */$region/*) exit {};; esac; done; exit {}; "
+      "done; done; done; exit 0",
+      serial, kIsRam, kInUse);
 }
 
 std::string_view name_of(BringUp mode) { return mode == BringUp::numa ? "numa" : "dax"; }
@@ -275,24 +275,30 @@ boost::json::object VmSession::answer(const VmControl::Request& asked) {
     reply = boost::json::object{{"stopping", true}};
   } else if (what == "status") {
     reply = status();
-  } else if (!is_changing_ &&
-             (what == "poison" || (what == "detach" && is_set(request, "force")))) {
+  } else if (!is_changing_ && (what == "poison" || ((what == "detach" || what == "unbind") &&
+                                                    is_set(request, "force")))) {
     // QEMU's alone to do, so that it can be done while a command runs in the guest.
     is_changing_ = true;
-    reply = what == "poison" ? poison(request) : detach(request);
+    reply = what != "poison"                   ? detach(request)
+            : request.contains("dram_channel") ? poison_channel(request)
+                                               : poison(request);
     is_changing_ = false;
   } else if (machine_->is_busy() || is_serving_ || is_changing_) {
     reply = Error(Errc::queue_full, "the VM does something else; one thing at a time");
   } else {
     // Each of these waits, and other requests are answered meanwhile.
     is_serving_ = true;
-    is_changing_ = what == "attach" || what == "detach";
+    is_changing_ = what != "exec";
     if (what == "exec") {
       reply = exec(asked);
     } else if (what == "attach") {
       reply = attach();
-    } else if (what == "detach") {
+    } else if (what == "detach" || what == "unbind") {
       reply = detach(request);
+    } else if (what == "bind") {
+      reply = bind(request);
+    } else if (what == "seal") {
+      reply = seal(request);
     }
     is_serving_ = is_changing_ = false;
   }
@@ -334,8 +340,16 @@ Result<boost::json::object> VmSession::exec(const VmControl::Request& asked) {
 
 boost::json::object VmSession::status() const {
   boost::json::array attached;
-  for (const auto& [slot, channel] : attached_) {
-    attached.push_back({{"slot", slot}, {"serial", channel.serial}});
+  for (const auto& [slot, one] : attached_) {
+    boost::json::object told{{"slot", slot},
+                             {"serial", one.serial},
+                             {"size_bytes", one.size().count()},
+                             {"read_only", one.is_read_only()},
+                             {"memory", emulator::vm::descriptor_path(one.descriptor())}};
+    told["logical_device"] =
+        one.lease ? boost::json::value(one.lease->device().value()) : boost::json::value(nullptr);
+    told["box_lost"] = one.lease && one.lease->is_lost();
+    attached.push_back(std::move(told));
   }
   return {{"name", options_.name},
           {"form", to_string(plan_.config.form)},
@@ -350,17 +364,32 @@ boost::json::object VmSession::status() const {
           {"attached", std::move(attached)}};
 }
 
+Result<std::size_t> VmSession::find_slot(SizeBytes size) const {
+  bool is_one_free = false;
+  for (std::size_t slot = 0; slot < plan_.hot_plug_slots.size(); ++slot) {
+    const bool is_free = !attached_.contains(slot);
+    if (is_free && plan_.hot_plug_slots[slot].size >= size) {
+      return slot;
+    }
+    is_one_free = is_one_free || is_free;
+  }
+  if (is_one_free) {
+    return Error(Errc::too_large,
+                 fmt::format("{} MiB are more than the slots' windows take, {} MiB; godbox vm run "
+                             "--hot-plug-size makes them larger",
+                             size.count() >> 20U, plan_.config.slot_size().count() >> 20U));
+  }
+  return Error(Errc::limit_exceeded,
+               fmt::format("all {} slots are taken; godbox vm run --hot-plug-slots makes more",
+                           plan_.hot_plug_slots.size()));
+}
+
 Result<boost::json::object> VmSession::attach() {
-  std::size_t slot = 0;
-  while (attached_.contains(slot)) {
-    ++slot;
-  }
-  if (slot >= plan_.hot_plug_slots.size()) {
-    return Error(Errc::limit_exceeded,
-                 fmt::format("all {} slots are taken; godbox vm run --hot-plug-slots makes more",
-                             plan_.hot_plug_slots.size()));
-  }
   const SizeBytes size = plan_.config.box.dram_channel_size;
+  const Result<std::size_t> slot = find_slot(size);
+  if (!slot) {
+    return slot.error();
+  }
   auto memory = driver::MappedMemory::memfd(size);
   if (!memory) {
     return memory.error();
@@ -370,40 +399,57 @@ Result<boost::json::object> VmSession::attach() {
   if (!cdat) {
     return cdat.error();
   }
-  const unsigned number = static_cast<unsigned>(plan_.topology.devices.size()) + attached_ever_++;
+  const unsigned number = static_cast<unsigned>(plan_.topology.devices.size()) + attached_ever_;
   const cxl::ChannelSerial serial{
       .owner = cxl::ChannelOwner::bound,
       .box = plan_.config.box_id,
       .dram_channel = DramChannelId(static_cast<std::uint16_t>(number))};
   Attached attached{.memory = std::move(*memory),
+                    .lease = nullptr,
+                    .request = {},
                     .cdat = std::move(*cdat),
                     .serial = serial.value(),
-                    .id = fmt::format("attached{}", attached_ever_)};
-  if (Result<void> plugged = plug_in(plan_.hot_plug_slots[slot], attached); !plugged) {
-    return plugged.error();
+                    .id = fmt::format("attached{}", ++attached_ever_)};
+  if (Result<void> shown = show(*slot, std::move(attached)); !shown) {
+    return shown.error();
   }
-  const std::uint64_t value = attached.serial;
-  attached_.emplace(slot, std::move(attached));
+  return boost::json::object{
+      {"slot", *slot}, {"serial", serial.value()}, {"size_bytes", size.count()}};
+}
+
+Result<void> VmSession::show(std::size_t slot, Attached attached) {
+  if (Result<void> plugged = plug_in(plan_.hot_plug_slots[slot], attached); !plugged) {
+    return plugged;
+  }
   const std::string seen = fmt::format(
       "for try in $(seq 200); do grep -qx 0x{:x} /sys/bus/cxl/devices/mem*/serial && exit 0; "
       "sleep 0.1; done; exit 1",
-      value);
-  if (Result<void> there = guest_does({"sh", "-c", seen}, "looking for the new device"); !there) {
-    (void)unplug(attached_.at(slot));
-    attached_.erase(slot);
-    return there.error();
+      attached.serial);
+  const auto at = attached_.emplace(slot, std::move(attached)).first;
+  Result<void> there = guest_does({"sh", "-c", seen}, "looking for the new device");
+  if (there) {
+    return there;
   }
-  return boost::json::object{{"slot", slot}, {"serial", value}, {"size_bytes", size.count()}};
+  // One that the guest does not let go of either stays, to be taken out later.
+  if (const Result<bool> unplugged = unplug(at->second); unplugged) {
+    if (at->second.lease) {
+      give_back(std::move(at->second), *unplugged);
+    }
+    attached_.erase(at);
+  }
+  return there;
 }
 
 Result<void> VmSession::plug_in(const emulator::vm::HotPlugSlot& slot, const Attached& attached) {
-  const boost::json::object backend{
-      {"qom-type", "memory-backend-file"},
-      {"id", attached.id + "-memory"},
-      {"mem-path", emulator::vm::descriptor_path(attached.memory->descriptor())},
-      {"size", attached.memory->size().count()},
-      {"share", true},
-      {"reserve", false}};
+  boost::json::object backend{{"qom-type", "memory-backend-file"},
+                              {"id", attached.id + "-memory"},
+                              {"mem-path", emulator::vm::descriptor_path(attached.descriptor())},
+                              {"size", attached.size().count()},
+                              {"share", true},
+                              {"reserve", false}};
+  if (attached.is_read_only()) {
+    backend["readonly"] = true;
+  }
   const boost::json::object device{{"driver", "cxl-type3"},
                                    {"id", attached.id},
                                    {"bus", emulator::vm::port_id(slot.port)},
@@ -433,7 +479,7 @@ Result<bool> VmSession::has_device(std::string_view id) {
   return listed->find(fmt::format("\"{}\"", id)) != std::string::npos;
 }
 
-Result<void> VmSession::unplug(const Attached& attached) {
+Result<bool> VmSession::unplug(const Attached& attached) {
   // It may have gone meanwhile, when an earlier try was given up.
   Result<bool> is_there = has_device(attached.id);
   if (is_there && *is_there) {
@@ -454,40 +500,38 @@ Result<void> VmSession::unplug(const Attached& attached) {
   }
   // QEMU 10 keeps the memory of a device that is gone mapped, and refuses; it is emptied then.
   const boost::json::object memory{{"id", attached.id + "-memory"}};
-  if (!machine_->qmp("object-del", boost::json::serialize(memory), kQmpLimit)) {
+  const bool is_unmapped =
+      machine_->qmp("object-del", boost::json::serialize(memory), kQmpLimit).has_value();
+  if (!is_unmapped && attached.memory) {
     (void)attached.memory->discard(DramOffset(0), attached.memory->size());
   }
-  return {};
+  return is_unmapped;
 }
 
-// A channel that somebody uses is not pulled out from under him.
+// What somebody uses is not pulled out from under him.
 Result<void> VmSession::check_unused(const Attached& attached) {
-  const std::string idle = fmt::format(
-      "cd /sys/bus/cxl/devices; for mem in mem*; do grep -qx 0x{:x} $mem/serial || continue; "
-      "for port in endpoint*; do "
-      "[ \"$(readlink -f $port/uport)\" = \"$(readlink -f $mem)\" ] || continue; "
-      "cat $port/decoder*/dpa_size | grep -qvxE 0x0+ && exit {}; done; done; exit 0",
-      attached.serial, kInUse);
-  const Result<int> status = guest_status({"sh", "-c", idle});
+  const Result<int> status = guest_status({"sh", "-c", use_check(attached.serial)});
   if (!status) {
     return status.error();
   }
   if (*status == 0) {
     return {};
   }
-  if (*status != kInUse) {
+  if (*status != kInUse && *status != kIsRam) {
     return Error(Errc::io_error,
                  fmt::format("in the guest: the check whether channel {:#x} is in use ended with "
                              "exit status {}",
                              attached.serial, *status));
   }
-  return Error(Errc::already_exists,
-               fmt::format("channel {0:#x} is in use; first, in the guest: godbox cxl down "
-                           "--serial {0:#x}; or detach --force, as if the module were pulled",
-                           attached.serial));
+  return Error(
+      Errc::already_exists,
+      fmt::format("channel {0:#x} is in use: the guest has it {1}; first, in the guest: "
+                  "godbox cxl down --serial {0:#x}; or --force, as if the module were "
+                  "pulled",
+                  attached.serial, *status == kIsRam ? "as its memory (NUMA)" : "in a region"));
 }
 
-Result<boost::json::object> VmSession::detach(const boost::json::object& request) {
+Result<VmSession::Slots::iterator> VmSession::find_attached(const boost::json::object& request) {
   const bool is_named = request.contains("serial");
   const Result<std::uint64_t> serial = number_of(request, "serial", 0);
   if (!serial) {
@@ -501,18 +545,40 @@ Result<boost::json::object> VmSession::detach(const boost::json::object& request
     return Error(Errc::not_found, is_named ? fmt::format("no channel {:#x} is attached", *serial)
                                            : std::string("nothing is attached"));
   }
-  const Attached& attached = found->second;
+  return found;
+}
+
+Result<bool> VmSession::take_out(const Attached& attached, const boost::json::object& request) {
+  if (is_set(request, "down")) {
+    const std::vector<std::string> down = {own_program(), "cxl", "down", "--serial",
+                                           fmt::format("{:#x}", attached.serial)};
+    if (Result<void> done = guest_does(down, "godbox cxl down"); !done) {
+      return Error(Errc::already_exists, done.error().detail);
+    }
+  }
   if (!is_set(request, "force")) {
     if (Result<void> unused = check_unused(attached); !unused) {
       return unused.error();
     }
   }
-  if (Result<void> unplugged = unplug(attached); !unplugged) {
-    return unplugged.error();
+  return unplug(attached);
+}
+
+Result<boost::json::object> VmSession::detach(const boost::json::object& request) {
+  const Result<Slots::iterator> found = find_attached(request);
+  if (!found) {
+    return found.error();
   }
-  const std::uint64_t value = attached.serial;
-  attached_.erase(found);
-  return boost::json::object{{"serial", value}};
+  const Result<bool> is_unmapped = take_out((*found)->second, request);
+  if (!is_unmapped) {
+    return is_unmapped.error();
+  }
+  const std::uint64_t serial = (*found)->second.serial;
+  if ((*found)->second.lease) {
+    give_back(std::move((*found)->second), *is_unmapped);
+  }
+  attached_.erase(*found);
+  return boost::json::object{{"serial", serial}};
 }
 
 Result<VmSession::Found> VmSession::find_device(std::uint64_t serial) const {
@@ -524,7 +590,7 @@ Result<VmSession::Found> VmSession::find_device(std::uint64_t serial) const {
   }
   for (const auto& [slot, channel] : attached_) {
     if (channel.serial == serial) {
-      return Found{channel.id, channel.memory->size()};
+      return Found{channel.id, channel.size()};
     }
   }
   return Error(Errc::not_found, fmt::format("this VM has no channel {:#x}", serial));

@@ -15,7 +15,9 @@
 #include <godbox/emulator/vm/virtual_machine.h>
 #include <godbox/emulator/vm/vm_plan.h>
 #include <godbox/memory_target.h>
+#include <godbox/slab_lease.h>
 
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -52,15 +54,27 @@ class VmSession {
 
   [[nodiscard]] emulator::vm::VirtualMachine& machine() { return *machine_; }
   void power_off();
+  // Says of each box that has gone, once, which devices of it the guest goes on with.
+  void note_lost_boxes();
 
  private:
-  // A DRAM channel that was plugged in while the guest runs.
+  // What was plugged in while the guest runs: a DRAM channel of the VM's own, or a logical device
+  // of a box, which is the box's again when its lease is gone.
   struct Attached {
     std::unique_ptr<MemoryTarget> memory;
+    std::unique_ptr<SlabLease> lease;
+    SlabRequest request;  // that the lease was had by
     emulator::vm::DataFile cdat;
     std::uint64_t serial = 0;
     std::string id;  // QEMU's, of the device
+
+    [[nodiscard]] SizeBytes size() const { return lease ? lease->size() : memory->size(); }
+    [[nodiscard]] int descriptor() const {
+      return lease ? lease->descriptor() : memory->descriptor();
+    }
+    [[nodiscard]] bool is_read_only() const { return lease && lease->is_sealed(); }
   };
+  using Slots = std::map<std::size_t, Attached>;
 
   VmSession(const emulator::vm::VmPlan& plan, const VmSessionOptions& options);
   [[nodiscard]] Result<void> make_memory();
@@ -74,10 +88,36 @@ class VmSession {
   [[nodiscard]] boost::json::object answer(const VmControl::Request& asked);
   [[nodiscard]] Result<boost::json::object> exec(const VmControl::Request& asked);
   [[nodiscard]] Result<boost::json::object> attach();
-  [[nodiscard]] Result<void> unplug(const Attached& attached);
+  // A free slot for a device of that size.
+  [[nodiscard]] Result<std::size_t> find_slot(SizeBytes size) const;
+  // Plugs it in, and waits until the guest has found it.
+  [[nodiscard]] Result<void> show(std::size_t slot, Attached attached);
+  // Whether QEMU has let go of the memory, too.
+  [[nodiscard]] Result<bool> unplug(const Attached& attached);
   [[nodiscard]] Result<bool> has_device(std::string_view id);
+  [[nodiscard]] Result<Slots::iterator> find_attached(const boost::json::object& request);
   [[nodiscard]] Result<boost::json::object> detach(const boost::json::object& request);
+  // As the request says: after the guest has brought it down, or if it does not use it, or anyway.
+  // Whether QEMU has let go of the memory, too.
+  [[nodiscard]] Result<bool> take_out(const Attached& attached, const boost::json::object& request);
   [[nodiscard]] Result<void> check_unused(const Attached& attached);
+
+  // --- Logical devices of a box (vm_binding.cpp) ---
+  [[nodiscard]] Result<boost::json::object> bind(const boost::json::object& request);
+  [[nodiscard]] Result<std::unique_ptr<SlabLease>> ask_for(const SlabRequest& request);
+  [[nodiscard]] Result<void> fill(const SlabLease& to, const SlabLease* from);
+  [[nodiscard]] Result<Attached> attached_of(std::unique_ptr<SlabLease> lease,
+                                             const SlabRequest& request);
+  [[nodiscard]] Result<boost::json::object> seal(const boost::json::object& request);
+  // Bytes of a box's DRAM channel, wherever they are in the guest's logical devices.
+  [[nodiscard]] Result<boost::json::object> poison_channel(const boost::json::object& request);
+  // Sealed, the device itself or a copy of it, which nobody ever had mapped.
+  [[nodiscard]] Result<LdId> seal_bytes(const Attached& attached);
+  // The device is the box's again, or as soon as QEMU has let go of the memory.
+  void give_back(Attached attached, bool is_unmapped);
+  // Runs `work` on another thread, and serves the VM until it is done.
+  template <class Work>
+  auto while_serving(Work work) -> decltype(work());
   [[nodiscard]] Result<boost::json::object> poison(const boost::json::object& request);
   // The QEMU device with that serial number, from the start or attached, and its size.
   struct Found {
@@ -98,7 +138,9 @@ class VmSession {
   emulator::vm::Accelerator accelerator_ = emulator::vm::Accelerator::tcg;
   emulator::vm::QemuInputs inputs_;
   std::optional<VmControl> control_;
-  std::map<std::size_t, Attached> attached_;  // by hot-plug slot
+  Slots attached_;                                       // by hot-plug slot
+  std::vector<std::unique_ptr<SlabLease>> kept_mapped_;  // by QEMU, though the guest has let go
+  std::vector<std::uint64_t> told_lost_;                 // serial numbers
   unsigned attached_ever_ = 0;
   bool is_serving_ = false;   // a request that waits for the guest
   bool is_changing_ = false;  // a request that changes devices

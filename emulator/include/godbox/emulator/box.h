@@ -20,11 +20,11 @@ namespace godbox::emulator {
 class Box {
  public:
   // Sizes of the targets must equal config.dram_channel_size; the limit has to hold a chunk of each
-  // strip size.
+  // strip size. Without `make_slab_memory` it has no logical devices.
   [[nodiscard]] static Result<std::unique_ptr<Box>> create(
       BoxConfig config, std::vector<std::unique_ptr<MemoryTarget>> dram_channels,
       SizeBytes backing_limit, const Clock& clock, RandomSource& random,
-      NativeDoorOptions door_options = {});
+      NativeDoorOptions door_options = {}, SlabMemoryMaker make_slab_memory = {});
   ~Box();
   Box(const Box&) = delete;
   Box& operator=(const Box&) = delete;

@@ -36,6 +36,11 @@ struct TenantQuota {
   SizeBytes quota;
 };
 
+struct VmQuota {
+  std::string vm;
+  SizeBytes quota;
+};
+
 // Rates of the paced mode, of one resource each, before the time scale. 0: unlimited.
 // Whether sealed bytes may go to clients by reference to the pool's memory instead of as copies:
 // `automatic` where that is safe (memory that is mapped in trust, clients of the box's user on this
@@ -80,6 +85,9 @@ struct BoxConfig {
   // What a tenant may have in the pool: of its own, or else as all others. Unset: no limit.
   std::optional<SizeBytes> tenant_quota;
   std::vector<TenantQuota> tenant_quotas;
+  // What a VM may have of its own, by its name (PoolService::bind), or else as all others.
+  std::optional<SizeBytes> vm_quota;
+  std::vector<VmQuota> vm_quotas;
   Duration lease_max = std::chrono::seconds(30);
   Duration reservation_max = std::chrono::seconds(60);
   Duration session_timeout = std::chrono::seconds(30);

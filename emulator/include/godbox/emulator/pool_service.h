@@ -45,6 +45,7 @@
 #include <godbox/emulator/timing.h>
 #include <godbox/memory_target.h>
 #include <godbox/random_source.h>
+#include <godbox/slab_memory.h>
 #include <godbox/transport.h>
 #include <godbox/wire.h>
 
@@ -105,8 +106,8 @@ struct AccessTicket {
 
 struct PoolUsage {
   SizeBytes capacity;  // address space
-  SizeBytes reserved;  // given to objects, regions and reservations
-  SizeBytes backed;    // present memory
+  SizeBytes reserved;  // given to objects, regions, reservations and logical devices
+  SizeBytes backed;    // present memory, that of logical devices included
   SizeBytes backing_limit;
   SizeBytes index_memory;  // estimate of the service's own memory for names, slots and tables
   std::uint64_t objects = 0;
@@ -121,12 +122,16 @@ struct PoolUsage {
   std::uint64_t quarantined = 0;   // objects and reservations that wait for pins or leases
   std::uint64_t lost_objects = 0;  // dropped, as the memory has lost bytes of theirs
   SizeBytes retired;               // of `reserved`: strips with lost bytes, given to nobody again
+  std::uint64_t logical_devices = 0;  // also those that are leaving
+  SizeBytes bound;                    // what these have
+  SizeBytes bound_slabs;              // of `reserved`: the slabs that they take for it
 };
 
 struct DramChannelUsage {
   std::uint64_t bytes_read = 0;
   std::uint64_t bytes_written = 0;
   std::uint64_t requests = 0;
+  SizeBytes bound;  // of its capacity, in slabs of logical devices
 };
 
 enum class WakeReason : std::uint8_t {
@@ -160,7 +165,8 @@ class PoolService {
   // One target per DRAM channel, all of config.dram_channel_size. `config` must have passed
   // validate().
   PoolService(const BoxConfig& config, std::vector<MemoryTarget*> dram_channels,
-              SizeBytes backing_limit, const Clock& clock, RandomSource& random);
+              SizeBytes backing_limit, const Clock& clock, RandomSource& random,
+              SlabMemoryMaker make_slab_memory = {});
   ~PoolService();
   PoolService(const PoolService&) = delete;
   PoolService& operator=(const PoolService&) = delete;
@@ -279,6 +285,31 @@ class PoolService {
   [[nodiscard]] Result<wire::RegionReply> allocate_region(SessionId session, SizeBytes size);
   [[nodiscard]] Errc free_region(SessionId session, RKey key);
   void describe_slabs(const wire::SlabIdsRequest& request, wire::SlabsReply& reply) const;
+
+  // --- Logical devices. A session's bindings end when it is closed, and never by silence: its
+  // process may have the memory mapped. Each error has a sentence that says why. ---
+  struct Binding {
+    wire::BindReply reply;
+    std::shared_ptr<SlabMemory> memory;
+  };
+  // A new device, of whole slabs and with memory of its own, zeros; or one more holder of a sealed
+  // one. Errors: invalid_argument (a size that is no positive multiple of 256 MiB, a name that is
+  // none), unsupported (no maker of memory), too_large, quota_exceeded (the VM's or the tenant's),
+  // pool_full, backing_full, limit_exceeded, not_found, access_denied (another tenant's),
+  // already_exists (a VM's own; or this VM has it already), session_lost.
+  [[nodiscard]] Result<Binding> bind(SessionId session, const wire::BindRequest& request);
+  // The holder's guest has it no more. What was bound to it alone is given back, zeros for whoever
+  // has it mapped; a sealed one stays, and counts this holder until its session is closed.
+  // Errors: not_found, write_in_flight (it is being sealed).
+  [[nodiscard]] Result<void> unbind(SessionId session, LdId device);
+  // The device that the session alone has is nobody's from now on, can only be read, and stays
+  // until it is dropped. Errors: not_found, access_denied (another session's), already_exists (it
+  // is sealed), write_in_flight (mapped for writing: nothing has changed), io_error.
+  [[nodiscard]] Result<void> seal(SessionId session, LdId device);
+  // A sealed device that no VM has goes. Errors: not_found, access_denied (another tenant's),
+  // already_exists (VMs have it).
+  [[nodiscard]] Result<void> drop(SessionId session, LdId device);
+  void list_bound(wire::ListBoundReply& reply) const;
 
   // --- Data path. ---
   // Checks session, keys, bounds and rights of all segments, fills the ticket and pins what it

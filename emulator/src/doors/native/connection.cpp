@@ -282,8 +282,14 @@ void Connection::leave_session() {
 }
 
 std::span<const int> Connection::descriptors_to_send() {
-  return exchanges_.descriptors_are_next() ? std::span<const int>(descriptors_)
-                                           : std::span<const int>();
+  if (!exchanges_.descriptors_are_next()) {
+    return {};
+  }
+  if (const SlabMemory* const bound = exchanges_.bound_memory_is_next()) {
+    bound_descriptor_ = bound->descriptor();
+    return {&bound_descriptor_, 1};
+  }
+  return descriptors_;
 }
 
 void Connection::on_descriptors_sent() { exchanges_.descriptors_sent(); }

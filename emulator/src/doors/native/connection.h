@@ -95,6 +95,7 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   void handle_control(Exchange& exchange, ConstSpan body, TimePoint now);
   void handle_once(Exchange& exchange, ConstSpan body, TimePoint now);
   [[nodiscard]] Result<Reply> map_memory(ConstSpan body);
+  [[nodiscard]] Result<Reply> bind(ConstSpan body);
   // Waits: connection_waits.cpp.
   struct Parked {
     Exchange* exchange = nullptr;
@@ -153,8 +154,9 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   std::atomic<bool> is_woken_{false};
   std::mutex woken_mutex_;  // of woken_
   std::vector<std::pair<std::uint64_t, WakeReason>> woken_;
-  std::vector<int> descriptors_;
-  std::vector<std::byte> sink_;  // of what comes while holding
+  std::vector<int> descriptors_;  // of the DRAM channels
+  int bound_descriptor_ = -1;     // of the reply that leaves next
+  std::vector<std::byte> sink_;   // of what comes while holding
   MutableSpan sink_span_;
 
   TimePoint opened_;

@@ -26,11 +26,16 @@ bool may_repeat(wire::Op op) {
     case wire::Op::list:
     case wire::Op::status:
     case wire::Op::usage:
+    case wire::Op::list_bound:
       return true;
     default:
       return false;
   }
 }
+
+// Brings descriptors, which the connection that asked for them alone can hold: what that does is
+// never asked for again.
+bool brings_descriptors(wire::Op op) { return op == wire::Op::map_memory || op == wire::Op::bind; }
 
 bool is_data(wire::Op op) { return op == wire::Op::read || op == wire::Op::write; }
 
@@ -266,12 +271,13 @@ Errc Connection::touch(TimePoint now) {
 }
 
 void Connection::handle_control(Exchange& exchange, ConstSpan body, TimePoint now) {
-  if (header_.op != wire::Op::map_memory && !may_repeat(header_.op)) {
+  if (!brings_descriptors(header_.op) && !may_repeat(header_.op)) {
     handle_once(exchange, body, now);
     return;
   }
-  Result<Reply> reply = header_.op == wire::Op::map_memory
-                            ? map_memory(body)
+  Result<Reply> reply = header_.op == wire::Op::map_memory ? map_memory(body)
+                        : header_.op == wire::Op::bind
+                            ? bind(body)
                             : handle_control_op(door_.context, session_.id, header_.op, body);
   if (!reply) {
     reject();
@@ -339,6 +345,28 @@ Result<Reply> Connection::map_memory(ConstSpan body) {
   map.writable = true;
   reply.body = wire::encode(map);
   reply.has_descriptors = !has_it_already;
+  return reply;
+}
+
+// A logical device's memory goes to whoever can open the local socket, and through nothing else: on
+// an Ethernet port no descriptor could ride along.
+Result<Reply> Connection::bind(ConstSpan body) {
+  const Result<wire::BindRequest> request = wire::decode<wire::BindRequest>(body);
+  if (!request) {
+    return request.error();
+  }
+  if (door_.eth_port) {
+    return refusal(Error(Errc::unsupported, "BIND is for the box's control socket"));
+  }
+  Result<PoolService::Binding> bound = door_.context.service.bind(session_.id, *request);
+  if (!bound) {
+    return refusal(bound.error());
+  }
+  is_mapped_ = true;
+  Reply reply;
+  reply.body = wire::encode(bound->reply);
+  reply.has_descriptors = true;
+  reply.bound = std::move(bound->memory);
   return reply;
 }
 

@@ -121,6 +121,22 @@ Result<Reply> with_statuses(ConstSpan body, PoolService& service, SessionId sess
   });
 }
 
+Result<Reply> handle_devices(PoolService& service, SessionId session, wire::Op op, ConstSpan body) {
+  if (op == wire::Op::list_bound) {
+    return without_body(body, [&] {
+      wire::ListBoundReply reply;
+      service.list_bound(reply);
+      return answered(reply);
+    });
+  }
+  return with<wire::LogicalDeviceRequest>(body, [&](const wire::LogicalDeviceRequest& request) {
+    const Result<void> done = op == wire::Op::unbind ? service.unbind(session, request.device)
+                              : op == wire::Op::seal ? service.seal(session, request.device)
+                                                     : service.drop(session, request.device);
+    return done ? Reply() : refusal(done.error());
+  });
+}
+
 Result<Reply> handle_objects(PoolService& service, SessionId session, wire::Op op, ConstSpan body) {
   switch (op) {
     case wire::Op::reserve:
@@ -168,6 +184,14 @@ Reply allocate_region(PoolService& service, SessionId session, SizeBytes size) {
 
 }  // namespace
 
+Reply refusal(const Error& error) {
+  Reply reply = status_only(error.code);
+  if (!error.detail.empty()) {
+    reply.body = wire::encode(wire::TextReply{error.detail});
+  }
+  return reply;
+}
+
 Result<Reply> handle_control_op(DoorContext& context, SessionId session, wire::Op op,
                                 ConstSpan body) {
   PoolService& service = context.service;
@@ -187,6 +211,11 @@ Result<Reply> handle_control_op(DoorContext& context, SessionId session, wire::O
       return with<wire::FreeRegionRequest>(body, [&](const auto& request) {
         return status_only(service.free_region(session, request.key));
       });
+    case wire::Op::unbind:
+    case wire::Op::seal:
+    case wire::Op::drop:
+    case wire::Op::list_bound:
+      return handle_devices(service, session, op, body);
     default:
       return handle_objects(service, session, op, body);
   }

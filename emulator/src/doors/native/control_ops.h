@@ -12,8 +12,11 @@
 
 namespace godbox::emulator {
 
-// Every operation of wire_spec.h but HELLO, PING, GOODBYE, READ, WRITE and MAP_MEMORY, which are
-// the connection's own; any other is answered `unsupported`.
+// Its status and, where it has one, its sentence.
+[[nodiscard]] Reply refusal(const Error& error);
+
+// Every operation of wire_spec.h but HELLO, PING, GOODBYE, READ, WRITE, MAP_MEMORY and BIND, which
+// are the connection's own; any other is answered `unsupported`.
 [[nodiscard]] Result<Reply> handle_control_op(DoorContext& context, SessionId session, wire::Op op,
                                               ConstSpan body);
 

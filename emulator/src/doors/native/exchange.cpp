@@ -67,6 +67,7 @@ void ExchangeTable::reply(Exchange& exchange, Reply reply, TimePoint ready) {
   exchange.body = std::move(reply.body);
   exchange.has_payload = reply.has_payload;
   exchange.has_descriptors = reply.has_descriptors;
+  exchange.bound = std::move(reply.bound);
   count_bytes(exchange, exchange.body.size());
   wire::Header header;
   header.op = exchange.request.op;
@@ -243,6 +244,7 @@ void ExchangeTable::close(Exchange& exchange) {
   exchange.body = {};
   exchange.has_payload = false;
   exchange.has_descriptors = false;
+  exchange.bound.reset();
   exchange.next = nullptr;
   const auto found =
       std::find_if(in_flight_.begin(), in_flight_.end(),

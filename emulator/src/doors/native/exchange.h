@@ -32,6 +32,7 @@ struct Exchange {
   wire::Body body;
   bool has_payload = false;      // the ticket's spans
   bool has_descriptors = false;  // descriptors ride on its first bytes, which nothing may precede
+  std::shared_ptr<SlabMemory> bound{};  // then it is this one's alone, and not the DRAM channels'
   TimePoint ready{};
   std::uint64_t order = 0;
   std::size_t span_index = 0;      // next to send: 0 header, 1 body, then payload
@@ -52,6 +53,7 @@ struct Reply {
   wire::Body body;
   bool has_payload = false;
   bool has_descriptors = false;
+  std::shared_ptr<SlabMemory> bound{};
 };
 
 class ExchangeTable {
@@ -110,6 +112,8 @@ class ExchangeTable {
     return first_ != nullptr && first_->has_descriptors && first_->span_index == 0 &&
            first_->span_inside == 0;
   }
+  // Whose descriptor that is; nullptr: the DRAM channels' are.
+  [[nodiscard]] const SlabMemory* bound_memory_is_next() const { return first_->bound.get(); }
   void descriptors_sent() { first_->has_descriptors = false; }
 
   // Bytes of a reply that is to be sent, or on its way, are lost: zeros may be in their place.

@@ -60,8 +60,8 @@ class ControlClient final : public StreamEndpoint {
   // it is when the request leaves. `on_reply` may run before this returns only with queue_full or
   // session_lost.
   void request(wire::Op op, ConstSpan body, TimePoint now, TimePoint deadline, OnReply on_reply);
-  // Descriptors that came with MAP_MEMORY, until the next one is asked for; the caller owns them
-  // from here on.
+  // Descriptors that came with MAP_MEMORY or BIND, until the next one is asked for; the caller owns
+  // them from here on.
   [[nodiscard]] std::vector<int> take_descriptors() { return std::exchange(descriptors_, {}); }
   // Goes on over the connection that the caller makes now. is_suspended().
   void resume();
@@ -143,7 +143,7 @@ class ControlClient final : public StreamEndpoint {
   wire::HelloReply hello_;
   std::uint64_t next_request_id_ = 1;
   std::unordered_map<std::uint64_t, Pending> pending_;
-  std::size_t maps_pending_ = 0;
+  std::size_t maps_pending_ = 0;   // MAP_MEMORYs and BINDs
   std::size_t unanswered_ = 0;     // of pending_, those that have left and take a credit
   std::size_t waits_pending_ = 0;  // of pending_, WAITs and EVENTS
 

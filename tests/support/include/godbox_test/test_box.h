@@ -7,6 +7,7 @@
 #pragma once
 
 #include <godbox/emulator/box.h>
+#include <godbox_test/fake_slab_memory.h>
 #include <godbox_test/heap_memory_target.h>
 #include <godbox_test/seeded_random.h>
 
@@ -27,6 +28,7 @@ struct TestBoxOptions {
   emulator::NativeDoorOptions door;
   emulator::MapMemory map_memory = emulator::MapMemory::trusted;
   bool has_descriptors = false;  // DRAM channel i has the number 100 + i
+  bool has_devices = false;      // logical devices, of memory without bytes
   std::uint64_t seed = 1;
 };
 
@@ -41,6 +43,7 @@ class TestBox {
     return box_->eth_port_door(EthPortId(index));
   }
   [[nodiscard]] HeapMemoryTarget& dram_channel(std::size_t index) { return *targets_[index]; }
+  [[nodiscard]] FakeSlabMemories& slab_memories() { return slab_memories_; }
   [[nodiscard]] std::size_t dram_channel_count() const { return targets_.size(); }
   // The bytes of extents as they lie in the DRAM channels, found by the slabs' layouts.
   [[nodiscard]] std::vector<std::byte> bytes_of(std::span<const Extent> extents);
@@ -55,6 +58,7 @@ class TestBox {
   ManualClock clock_;
   SeededRandom random_;
   std::vector<HeapMemoryTarget*> targets_;  // owned by the box
+  FakeSlabMemories slab_memories_;
   std::unique_ptr<emulator::Box> box_;
 };
 

@@ -211,6 +211,23 @@ TEST_CASE("a pool channel is never made NUMA memory", "[unit]") {
   CHECK(channels->at(1).mode == CxlMode::numa);
 }
 
+TEST_CASE("a sealed logical device is never made NUMA memory either", "[unit]") {
+  const std::uint64_t sealed =
+      cxl::ChannelSerial::of_device(cxl::ChannelOwner::shared, 1, LdId(7)).value();
+  FakeKernel kernel({{.serial = sealed, .bridge = 0}}, {{.bridges = {0}}});
+  const auto report = cxl_up(kernel, as(CxlUse::numa));
+  REQUIRE(!report);
+  CHECK(report.error().code == Errc::access_denied);
+  CHECK(holds(report.error().detail, "logical device 7 of box 1"));
+  CHECK(holds(report.error().detail, "is sealed, and shared with others"));
+  CHECK(kernel.writes.empty());
+  REQUIRE(cxl_up(kernel, as(CxlUse::dax)).has_value());
+  CHECK(find_cxl_channels(kernel)->at(0).mode == CxlMode::devdax);
+  const auto taken = check_not_pool(kernel, "/dev/dax0.0");
+  REQUIRE(!taken);
+  CHECK(holds(taken.error().detail, "/dev/dax0.0 is sealed"));
+}
+
 TEST_CASE("a pool channel that waits for a driver is not given to kmem either", "[unit]") {
   const auto kernel = form_a(1, kPool);
   REQUIRE(cxl_up(*kernel, as(CxlUse::dax)).has_value());

@@ -276,6 +276,9 @@ TEST_CASE("every mistake in a TOML document is answered with place, key, value a
       {"tenant_quotas = \"1GiB\"", "allowed is a table, [tenant_quotas]"},
       {"[tenant_quotas]\nalice = \"much\"",
        "box.toml:2: tenant_quotas.alice = 'much': allowed is a size such as"},
+      {"vm_quota = 5", "vm_quota = 5: allowed is a size such as"},
+      {"vm_quotas = \"1GiB\"", "allowed is a table, [vm_quotas]"},
+      {"[vm_quotas]\na = true", "box.toml:2: vm_quotas.a = true: allowed is a size such as"},
       {"tenant_quotaz = 1", "did you mean \"tenant_quota\"?"},
       {"map_memory = true", "map_memory = true: allowed is \"trusted\", \"off\""},
       {"send_by_reference = \"on\"", "send_by_reference = 'on': allowed is \"auto\", \"off\""},
@@ -317,7 +320,7 @@ TEST_CASE("quotas without meaning are answered by name", "[unit][config]") {
   CHECK(contains(answer_to(0_B, {}), "tenant_quota = 0: allowed is more than"));
   CHECK(contains(answer_to({}, {{"a", 0_B}}), "tenant_quotas.a = 0: allowed is more than 0 bytes"));
   CHECK(contains(answer_to({}, {{"a", 1_MiB}, {"a", 2_MiB}}),
-                 "tenant_quotas.a = 2097152: allowed is one quota for each tenant"));
+                 "tenant_quotas.a = 2097152: allowed is one quota for each"));
   CHECK(contains(answer_to({}, {{std::string(513, 'x'), 1_MiB}}),
                  "allowed is names of at most 512 bytes"));
   CHECK(answer_to(1_MiB, {{"a", 2_MiB}, {"b", 1_MiB}}).empty());

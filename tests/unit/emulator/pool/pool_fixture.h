@@ -6,6 +6,7 @@
 #include "fake_dram_channel.h"
 #include <godbox/clock.h>
 #include <godbox/emulator/pool_service.h>
+#include <godbox_test/fake_slab_memory.h>
 #include <godbox_test/seeded_random.h>
 
 #include <catch2/catch_test_macros.hpp>
@@ -29,6 +30,9 @@ struct PoolOptions {
   bool has_memory = true;
   std::optional<SizeBytes> tenant_quota{};
   std::vector<TenantQuota> tenant_quotas{};
+  std::optional<SizeBytes> vm_quota{};
+  std::vector<VmQuota> vm_quotas{};
+  bool has_slab_memory = true;
 };
 
 class Pool {
@@ -43,6 +47,8 @@ class Pool {
     config.low_watermark = options.low_watermark;
     config.tenant_quota = options.tenant_quota;
     config.tenant_quotas = options.tenant_quotas;
+    config.vm_quota = options.vm_quota;
+    config.vm_quotas = options.vm_quotas;
     REQUIRE(validate(config, SizeBytes(1U << 16U)).has_value());
     std::vector<MemoryTarget*> targets;
     for (std::uint32_t i = 0; i < options.dram_channels; ++i) {
@@ -50,7 +56,9 @@ class Pool {
       channels.back()->has_memory = options.has_memory;
       targets.push_back(channels.back().get());
     }
-    service = std::make_unique<PoolService>(config, targets, options.backing_limit, clock, random_);
+    service = std::make_unique<PoolService>(
+        config, targets, options.backing_limit, clock, random_,
+        options.has_slab_memory ? slab_memories.maker() : SlabMemoryMaker());
   }
 
   [[nodiscard]] SessionId open(std::string_view tenant = "tenant") {
@@ -125,6 +133,20 @@ class Pool {
     return reply.statuses[0];
   }
 
+  [[nodiscard]] Result<PoolService::Binding> bind(SessionId session, std::string_view vm,
+                                                  SizeBytes size) {
+    return service->bind(session, {size, LdId(), vm});
+  }
+  [[nodiscard]] Result<PoolService::Binding> share(SessionId session, std::string_view vm,
+                                                   LdId device) {
+    return service->bind(session, {SizeBytes(), device, vm});
+  }
+  [[nodiscard]] std::vector<wire::LogicalDeviceRecord> devices() {
+    wire::ListBoundReply reply;
+    service->list_bound(reply);
+    return reply.devices;
+  }
+
   // One segment per extent.
   [[nodiscard]] static std::vector<RemoteSegment> segments_of(RKey key,
                                                               const std::vector<Extent>& extents) {
@@ -186,6 +208,7 @@ class Pool {
 
   ManualClock clock;
   std::vector<std::unique_ptr<FakeDramChannel>> channels;
+  godbox::test::FakeSlabMemories slab_memories;
 
  private:
   godbox::test::SeededRandom random_;

@@ -168,6 +168,36 @@ TEST_CASE("hot-plug slots are empty ports with a window each, after the box's") 
   }
 }
 
+TEST_CASE("slots alone have a host bridge each, and windows of the size that was asked for") {
+  VmConfig config = config_of("emfasys18", ChannelForm::slots);
+  VmPlan made = plan(config);
+  CHECK(made.topology.devices.empty());
+  CHECK(made.regions.empty());
+  CHECK(made.hot_plug_slots.size() == 2);
+  CHECK(made.topology.host_bridges.size() == 2);
+  CHECK(made.hot_plug_slots[1].size == config.box.dram_channel_size);
+  config.hot_plug_slots = 16;
+  config.hot_plug_size = 512_MiB;
+  made = plan(config);
+  CHECK(made.topology.host_bridges.size() == 16);
+  REQUIRE(made.windows.size() == 16);
+  for (std::size_t i = 0; i < 16; ++i) {
+    CHECK(made.hot_plug_slots[i].window.value() == i);
+    CHECK(made.hot_plug_slots[i].size == 512_MiB);
+    CHECK(made.windows[i].expected_hpa.size == 512_MiB);
+  }
+}
+
+TEST_CASE("a slot may be larger than a DRAM channel") {
+  VmConfig config = config_of("laptop");
+  config.hot_plug_slots = 1;
+  config.hot_plug_size = 1_GiB;
+  const VmPlan made = plan(config);
+  check_plan(made);
+  CHECK(made.windows.back().expected_hpa.size == 1_GiB);
+  CHECK(made.windows.front().expected_hpa.size == 256_MiB);
+}
+
 TEST_CASE("windows are expected where QEMU puts them") {
   CHECK(plan(config_of("laptop")).windows[0].expected_hpa.base == cxl::Hpa(0x1'1000'0000));
   CHECK(plan(config_of("emfasys18")).windows[0].expected_hpa.base == cxl::Hpa(0x100'1000'0000));
@@ -219,11 +249,22 @@ TEST_CASE("values beyond their limits are named") {
         std::string::npos);
   CHECK(refusal([](VmConfig& c) { c.box_id = 1U << 24U; }).find("box") != std::string::npos);
   CHECK(refusal([](VmConfig& c) { c.hot_plug_slots = 17; }).find("16") != std::string::npos);
+  for (const SizeBytes size : {0_B, 1_MiB, 300_MiB, 17_TiB}) {
+    CHECK(refusal([size](VmConfig& c) { c.hot_plug_size = size; }).find("hot-plug size") == 0);
+  }
+  const auto of_slots = [&](auto change) {
+    return refusal([&](VmConfig& c) {
+      c.form = ChannelForm::slots;
+      change(c);
+    });
+  };
+  CHECK(of_slots([](VmConfig& c) { c.hot_plug_slots = 0; }).find("1 to 16") != std::string::npos);
+  CHECK(of_slots([](VmConfig& c) { c.behind_switches = true; }).find("form slots") == 0);
 }
 
 TEST_CASE("form names go both ways") {
   for (const ChannelForm form :
-       {ChannelForm::channels, ChannelForm::super_nics, ChannelForm::widest}) {
+       {ChannelForm::channels, ChannelForm::super_nics, ChannelForm::widest, ChannelForm::slots}) {
     CHECK(parse_channel_form(to_string(form)).value() == form);
   }
   const auto wrong = parse_channel_form("channel");

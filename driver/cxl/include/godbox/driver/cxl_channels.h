@@ -56,7 +56,7 @@ struct CxlChannel {
 [[nodiscard]] Result<std::vector<CxlChannel>> find_cxl_channels(const CxlTree& tree);
 
 // Whether a device file may be taken as one's own memory: what is no CXL channel may, and what is
-// bound; the pool of a box may not, which serves it to others.
+// bound; the pool of a box may not, which serves it to others, nor what is sealed.
 // Errors: access_denied, naming device, DRAM channel and box.
 [[nodiscard]] Result<void> check_not_pool(const CxlTree& tree, const std::string& dax_device);
 

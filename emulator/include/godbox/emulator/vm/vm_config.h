@@ -22,9 +22,10 @@ enum class ChannelForm : std::uint8_t {
   channels,    // A: every DRAM channel a region of its own, with a window of its own
   super_nics,  // B: a region and a window per SuperNIC, over its channels
   widest,      // C: as few regions as are legal; 16 + 2 for 18 channels, 16 + 8 + 4 for 28
+  slots,       // no channel at all: hot-plug slots, for what is bound or attached later
 };
-inline constexpr std::array<std::string_view, 3> kChannelFormNames = {"channels", "super-nics",
-                                                                      "widest"};
+inline constexpr std::array<std::string_view, 4> kChannelFormNames = {"channels", "super-nics",
+                                                                      "widest", "slots"};
 
 [[nodiscard]] std::string_view to_string(ChannelForm form);
 // Errors: config_invalid for a word that is not one of kChannelFormNames.
@@ -40,6 +41,8 @@ struct HostSide {
 };
 
 struct VmConfig {
+  static constexpr unsigned kSlotsOfForm = 2;
+
   BoxConfig box;
   ChannelForm form = ChannelForm::channels;
   SizeBytes guest_memory{std::uint64_t{1} << 30U};  // the guest's own DRAM, NUMA node 0
@@ -50,13 +53,23 @@ struct VmConfig {
   bool behind_switches = false;
   cxl::ChannelOwner owner = cxl::ChannelOwner::bound;
   std::uint32_t box_id = 0;  // in the devices' serial numbers; at most ChannelSerial::kBoxMax
-  // Empty root ports, each with a window that has room for one DRAM channel.
+  // Empty root ports, each with a window of hot_plug_size. Without it none; in the form `slots` 2.
   std::optional<unsigned> hot_plug_slots;
+  // The largest device that a slot takes. Without it a DRAM channel's.
+  std::optional<SizeBytes> hot_plug_size;
+
+  [[nodiscard]] unsigned slot_count() const {
+    return hot_plug_slots.value_or(form == ChannelForm::slots ? kSlotsOfForm : 0);
+  }
+  [[nodiscard]] SizeBytes slot_size() const {
+    return hot_plug_size.value_or(box.dram_channel_size);
+  }
   HostSide host_side;
 };
 
 inline constexpr unsigned kVmCpusMax = 64;
 inline constexpr unsigned kHotPlugSlotsMax = 16;
+inline constexpr SizeBytes kHotPlugSizeMax{std::uint64_t{16} << 40U};
 inline constexpr SizeBytes kGuestMemoryMin{std::uint64_t{256} << 20U};
 inline constexpr SizeBytes kGuestMemoryMax{std::uint64_t{1} << 40U};
 

@@ -68,10 +68,11 @@ struct PlannedWindow {
   std::vector<cxl::CxlRegionId> regions;
 };
 
-// Where `vm attach` may put a DRAM channel while the guest runs.
+// Where `vm attach` may put a DRAM channel, and `pool bind` a logical device, while the guest runs.
 struct HotPlugSlot {
   cxl::CxlPort port;
   cxl::FixedMemoryWindowId window;
+  SizeBytes size;  // of the window
 };
 
 struct VmPlan {

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Logical devices of a box, given to the guest and taken back while it runs.
+#include "vm/own_program.h"
+#include "vm/request_fields.h"
+#include "vm/vm_session.h"
+#include <godbox/cxl/channel_serial.h>
+#include <godbox/driver/memfd_slab.h>
+#include <godbox/emulator/vm/cdat.h>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace godbox::app {
+
+using emulator::vm::ChannelTiming;
+using emulator::vm::DataFile;
+
+namespace {
+
+// Between two looks at what the VM wants.
+constexpr Duration kTurn = std::chrono::milliseconds(5);
+constexpr SizeBytes kFillStep{std::uint64_t{64} << 20U};
+constexpr std::uint64_t kLineBytes = 64;  // the unit of poison
+constexpr std::uint64_t kPoisonBytesMax = std::uint64_t{1} << 20U;
+// A box that does not answer for so long is none.
+constexpr Duration kBoxLimit = std::chrono::seconds(20);
+
+// All of it but the size has been checked by who sends it; the rest is the box's to check.
+Result<SlabRequest> slab_request(const boost::json::object& request, const std::string& vm) {
+  const Result<std::string> socket = text_of(request, "box");
+  const Result<std::string> tenant = text_of(request, "tenant");
+  const Result<std::uint64_t> size = number_of(request, "size_bytes", 0);
+  const Result<std::uint64_t> device = number_of(request, "logical_device", 0);
+  if (!socket || !tenant) {
+    return socket ? tenant.error() : socket.error();
+  }
+  if (!size || !device) {
+    return size ? device.error() : size.error();
+  }
+  if (*device > wire::kLdIdMax || ((*device == 0) == (*size == 0))) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("a logical device has a size, or is one of 1 to {}", wire::kLdIdMax));
+  }
+  return SlabRequest{.control_socket = *socket,
+                     .tenant = *tenant,
+                     .vm = vm,
+                     .size = SizeBytes(*size),
+                     .device = LdId(static_cast<std::uint16_t>(*device)),
+                     .timeout = kBoxLimit};
+}
+
+// Where bytes of a DRAM channel are in a device: DPAs and how many from there on.
+std::vector<std::pair<std::uint64_t, std::uint64_t>> device_runs(
+    const striping::LogicalDeviceLayout& layout, std::uint64_t dram_channel, std::uint64_t address,
+    std::uint64_t length) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> runs;
+  for (std::uint64_t at = address; at < address + length; at += kLineBytes) {
+    const std::optional<cxl::Dpa> dpa =
+        layout.dpa_of(DramChannelId(static_cast<std::uint16_t>(dram_channel)), DramOffset(at));
+    if (!dpa) {
+      continue;
+    }
+    if (!runs.empty() && runs.back().first + runs.back().second == dpa->count()) {
+      runs.back().second += kLineBytes;
+    } else {
+      runs.emplace_back(dpa->count(), kLineBytes);
+    }
+  }
+  return runs;
+}
+
+// What the guest is told of it: one device over all members' DRAM channels.
+ChannelTiming timing_of(const emulator::BoxConfig& box, std::size_t dram_channels) {
+  ChannelTiming timing = ChannelTiming::of(box);
+  const auto count = static_cast<double>(dram_channels);
+  timing.read_bandwidth = Rate(timing.read_bandwidth.bytes_per_second() * count);
+  timing.write_bandwidth = Rate(timing.write_bandwidth.bytes_per_second() * count);
+  return timing;
+}
+
+}  // namespace
+
+template <class Work>
+auto VmSession::while_serving(Work work) -> decltype(work()) {
+  auto outcome = std::async(std::launch::async, std::move(work));
+  bool is_running = true;
+  while (outcome.wait_for(is_running ? Duration::zero() : kTurn) != std::future_status::ready) {
+    if (is_running) {
+      const Result<void> served = machine_->serve(kTurn);
+      is_running = served || served.error().code == Errc::deadline_exceeded;
+    }
+  }
+  return outcome.get();
+}
+
+Result<std::unique_ptr<SlabLease>> VmSession::ask_for(const SlabRequest& request) {
+  return while_serving([request] { return SlabLease::bind(request); });
+}
+
+Result<void> VmSession::fill(const SlabLease& to, const SlabLease* from) {
+  return while_serving([&to, from]() -> Result<void> {
+    for (SizeBytes at; at < to.size();) {
+      const SizeBytes step = std::min(kFillStep, to.size() - at);
+      if (Result<void> backed = driver::back_slab(to.descriptor(), at, step); !backed) {
+        return backed;
+      }
+      if (from != nullptr) {
+        if (auto copied = driver::copy_slab(from->descriptor(), to.descriptor(), at, step);
+            !copied) {
+          return copied;
+        }
+      }
+      at += step;
+    }
+    return {};
+  });
+}
+
+Result<VmSession::Attached> VmSession::attached_of(std::unique_ptr<SlabLease> lease,
+                                                   const SlabRequest& request) {
+  const ChannelTiming timing = timing_of(plan_.config.box, lease->layout().dram_channels());
+  Result<DataFile> cdat = DataFile::create(emulator::vm::cdat_table(lease->size(), timing));
+  if (!cdat) {
+    return cdat.error();
+  }
+  const cxl::ChannelSerial serial = cxl::ChannelSerial::of_device(
+      lease->is_sealed() ? cxl::ChannelOwner::shared : cxl::ChannelOwner::bound,
+      lease->box_number(), lease->device());
+  return Attached{.memory = nullptr,
+                  .lease = std::move(lease),
+                  .request = request,
+                  .cdat = std::move(*cdat),
+                  .serial = serial.value(),
+                  .id = fmt::format("attached{}", ++attached_ever_)};
+}
+
+Result<boost::json::object> VmSession::bind(const boost::json::object& request) {
+  const Result<SlabRequest> asked = slab_request(request, options_.name);
+  const Result<std::string> up = text_of(request, "up");
+  if (!asked || !up) {
+    return asked ? up.error() : asked.error();
+  }
+  if (Result<std::size_t> slot = find_slot(asked->size); !slot) {
+    return slot.error();
+  }
+  Result<std::unique_ptr<SlabLease>> lease = ask_for(*asked);
+  if (!lease) {
+    return lease.error();
+  }
+  const Result<std::size_t> slot = find_slot((*lease)->size());
+  if (!slot) {
+    return slot.error();
+  }
+  if (!(*lease)->is_sealed()) {
+    if (Result<void> backed = fill(**lease, nullptr); !backed) {
+      return backed.error();
+    }
+  }
+  const boost::json::object told{{"slot", *slot},
+                                 {"logical_device", (*lease)->device().value()},
+                                 {"size_bytes", (*lease)->size().count()},
+                                 {"read_only", (*lease)->is_sealed()},
+                                 {"slabs", (*lease)->layout().slab_count()},
+                                 {"dram_channels", (*lease)->layout().dram_channels()}};
+  Result<Attached> attached = attached_of(std::move(*lease), *asked);
+  if (!attached) {
+    return attached.error();
+  }
+  const std::uint64_t serial = attached->serial;
+  if (Result<void> shown = show(*slot, std::move(*attached)); !shown) {
+    return shown.error();
+  }
+  if (!up->empty()) {
+    const std::vector<std::string> bring = {
+        own_program(), "cxl", "up", "--as", *up, "--serial", fmt::format("{:#x}", serial)};
+    if (Result<void> done = guest_does(bring, "godbox cxl up"); !done) {
+      return Error(done.error().code, fmt::format("logical device {} is bound, and not up: {}",
+                                                  told.at("logical_device").to_number<unsigned>(),
+                                                  done.error().detail));
+    }
+  }
+  boost::json::object reply = told;
+  reply["serial"] = serial;
+  return reply;
+}
+
+void VmSession::give_back(Attached attached, bool is_unmapped) {
+  // A box that is gone has nothing to take back.
+  if (Result<void> given = attached.lease->give_back();
+      !given && given.error().code != Errc::session_lost) {
+    spdlog::warn("vm: logical device {}: {}", attached.lease->device().value(),
+                 given.error().message());
+  }
+  // Of what can be read alone, the box cannot take the pages from a QEMU that maps them: it counts
+  // them until the lease is gone, with the VM.
+  if (attached.lease->is_sealed() && !is_unmapped) {
+    kept_mapped_.push_back(std::move(attached.lease));
+  }
+}
+
+Result<boost::json::object> VmSession::seal(const boost::json::object& request) {
+  const Result<Slots::iterator> found = find_attached(request);
+  if (!found) {
+    return found.error();
+  }
+  const std::size_t slot = (*found)->first;
+  if (!(*found)->second.lease || (*found)->second.lease->is_sealed()) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{:#x} is {}", (*found)->second.serial,
+                             (*found)->second.lease ? "sealed" : "no logical device of a box"));
+  }
+  const Result<bool> is_unmapped = take_out((*found)->second, request);
+  if (!is_unmapped) {
+    return is_unmapped.error();
+  }
+  Attached attached = std::move((*found)->second);
+  attached_.erase(*found);
+  const Result<LdId> sealed = seal_bytes(attached);
+  if (sealed && *sealed == attached.lease->device()) {
+    return boost::json::object{{"logical_device", sealed->value()}, {"copied", false}};
+  }
+  if (sealed) {
+    give_back(std::move(attached), *is_unmapped);
+    return boost::json::object{{"logical_device", sealed->value()}, {"copied", true}};
+  }
+  // Nothing is lost: the guest gets it again.
+  attached.id = fmt::format("attached{}", ++attached_ever_);
+  if (Result<void> shown = show(slot, std::move(attached)); !shown) {
+    return Error(sealed.error().code,
+                 fmt::format("{}; and the guest could not be given it again: {}",
+                             sealed.error().detail, shown.error().detail));
+  }
+  return sealed.error();
+}
+
+Result<LdId> VmSession::seal_bytes(const Attached& attached) {
+  const Result<void> sealed = attached.lease->seal();
+  if (sealed || sealed.error().code != Errc::write_in_flight) {
+    return sealed ? Result<LdId>(attached.lease->device()) : sealed.error();
+  }
+  SlabRequest request = attached.request;
+  request.size = attached.lease->size();
+  request.device = LdId();
+  const Result<std::unique_ptr<SlabLease>> copy = ask_for(request);
+  if (!copy) {
+    return Error(copy.error().code,
+                 fmt::format("QEMU keeps the memory mapped, so that a copy is sealed; but {}",
+                             copy.error().detail));
+  }
+  if (Result<void> filled = fill(**copy, attached.lease.get()); !filled) {
+    return filled.error();
+  }
+  if (Result<void> done = (*copy)->seal(); !done) {
+    return done.error();
+  }
+  return (*copy)->device();
+}
+
+Result<boost::json::object> VmSession::poison_channel(const boost::json::object& request) {
+  const Result<std::uint64_t> box = number_of(request, "box_number", 0);
+  const Result<std::uint64_t> channel = number_of(request, "dram_channel", 0);
+  const Result<std::uint64_t> address = number_of(request, "address", 0);
+  const Result<std::uint64_t> length = number_of(request, "length_bytes", kLineBytes);
+  for (const Result<std::uint64_t>* const one : {&box, &channel, &address, &length}) {
+    if (!*one) {
+      return one->error();
+    }
+  }
+  if (*address % kLineBytes != 0 || *length % kLineBytes != 0 || *length == 0 ||
+      *length > kPoisonBytesMax || *address > UINT64_MAX - *length || *channel > UINT16_MAX) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{} bytes from {:#x} of DRAM channel {}: poison comes in units of {} "
+                             "bytes, at most {}",
+                             *length, *address, *channel, kLineBytes, kPoisonBytesMax));
+  }
+  boost::json::array marked;
+  for (const auto& [slot, attached] : attached_) {
+    if (!attached.lease || attached.lease->box_number() != *box) {
+      continue;
+    }
+    for (const auto& [dpa, bytes] :
+         device_runs(attached.lease->layout(), *channel, *address, *length)) {
+      Result<boost::json::object> done =
+          poison({{"serial", attached.serial}, {"dpa", dpa}, {"length_bytes", bytes}});
+      if (!done) {
+        return done.error();
+      }
+      marked.push_back(std::move(*done));
+    }
+  }
+  return boost::json::object{{"marked", std::move(marked)}};
+}
+
+void VmSession::note_lost_boxes() {
+  for (const auto& [slot, attached] : attached_) {
+    const bool is_told =
+        std::find(told_lost_.begin(), told_lost_.end(), attached.serial) != told_lost_.end();
+    if (attached.lease && attached.lease->is_lost() && !is_told) {
+      told_lost_.push_back(attached.serial);
+      spdlog::warn(
+          "vm: the box of logical device {} ({:#x}) is gone; the guest keeps its memory until it "
+          "is taken out (godbox vm detach)",
+          attached.lease->device().value(), attached.serial);
+    }
+  }
+}
+
+}  // namespace godbox::app
