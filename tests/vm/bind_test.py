@@ -137,7 +137,7 @@ class Run:
         if vm is None:
             return None
         load = (f"setsid sh -c '{self.options.worker} load {hex(serial)} {device.seed}; "
-                "echo $? >/run/load.status' </dev/null >/dev/null 2>&1 &")
+                "echo $? >/run/load.status' </dev/null >/dev/null 2>/run/load.words &")
         vm.machine.output(["sh", "-c", "rm -f /run/load.status; " + load])
         time.sleep(self.random.uniform(0.5, 2))
         number = str(device.number)
@@ -153,7 +153,10 @@ class Run:
         status = vm.machine.output(
             ["sh", "-c", "for try in $(seq 100); do [ -s /run/load.status ] && break; sleep 0.1; "
                          "done; cat /run/load.status"], limit_s=300)
-        assert status.strip() == str(DEVICE_GONE), f"the load ended with {status}"
+        words = vm.machine.output(["cat", "/run/load.words"]).strip()
+        assert status.strip() == str(DEVICE_GONE), f"the load ended with {status}: {words}"
+        if words:
+            print(f"the load: {words}", flush=True)
         self.counts["unbinds under load"] = self.counts.get("unbinds under load", 0) + 1
         return f"{device} taken from {vm} under load"
 

@@ -214,8 +214,18 @@ int store(const Memory& memory, std::uint64_t seed) {
     for (const auto& [page, mark] : marks) {
       char* const at = memory.bytes + page * kPageBytes;
       std::memcpy(at, mark.data(), sizeof(mark));
-      if (std::memcmp(at, mark.data(), sizeof(mark)) != 0) {
-        std::exit(wrong(page, "what was written a moment ago"));
+      Mark found{};
+      std::memcpy(found.data(), at, sizeof(found));
+      if (found != mark) {
+        // A module that is being pulled reads as ones until the kernel has taken the mapping away.
+        const bool is_gone =
+            std::all_of(found.begin(), found.end(), [&, i = std::size_t{0}](auto word) mutable {
+              return word == mark[i++] || word == ~std::uint64_t{0};
+            });
+        std::fprintf(stderr, "bound_worker: %016llx ... in the place of %016llx\n",
+                     static_cast<unsigned long long>(found.back()),
+                     static_cast<unsigned long long>(mark.back()));
+        std::exit(is_gone ? kGone : wrong(page, "what was written a moment ago"));
       }
     }
     ::usleep(2000);  // others want the processor too
