@@ -460,7 +460,9 @@ TEST_CASE("unknown bits and statuses are refused", "[unit]") {
   CHECK_FALSE(is_refused<LogicalDeviceRequest>(bytes_of({0xFF, 0x7F})));
   CHECK(is_refused<LogicalDeviceRequest>(bytes_of({0x00, 0x80})));
   CHECK(is_refused<BindReply>(changed(encode(BindReply()), 2, 2)));
-  const Body bound = encode(ListBoundReply{{{.holders = {{"a", false}}}}});
+  LogicalDeviceRecord device;
+  device.holders = {{"a", false}};
+  const Body bound = encode(ListBoundReply{{device}});
   CHECK_FALSE(is_refused<ListBoundReply>(changed(bound, 6, 2)));
   CHECK(is_refused<ListBoundReply>(changed(bound, 6, 3)));
   CHECK(is_refused<ListBoundReply>(changed(bound, 7, 1)));
