@@ -38,7 +38,8 @@ class Box:
         self.socket = os.path.join(folder, "control.sock")
         self.process = subprocess.Popen(
             [godbox, "serve", "--preset", "laptop", "--tcp-port-base", "0", "--control-socket",
-             self.socket, "--backing-limit", "4GiB", "--vm-quota", f"{SLOTS * 256 + 256}MiB", "--json"],
+             self.socket, "--backing-limit", "4GiB", "--vm-quota", f"{SLOTS * 256 + 256}MiB",
+             "--json"],
             stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
         json.loads(self.process.stdout.readline())
 
