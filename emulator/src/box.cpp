@@ -76,6 +76,7 @@ struct Box::Impl {
 
   [[nodiscard]] wire::InfoReply info();
   [[nodiscard]] std::vector<int> memory_descriptors() const;
+  [[nodiscard]] wire::MapReply memory_map() const;
   [[nodiscard]] std::string status_json();
 
   const BoxConfig config;
@@ -114,6 +115,7 @@ Box::Impl::Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>>
               [this] { return info(); },
               [this] { return status_json(); },
               [this] { return memory_descriptors(); },
+              [this] { return memory_map(); },
               connections_open},
       eth_port_addresses(config.eth_ports()) {
   for (std::uint32_t i = 0; i < config.eth_ports(); ++i) {
@@ -155,13 +157,32 @@ std::vector<int> Box::Impl::memory_descriptors() const {
     return descriptors;
   }
   for (const std::unique_ptr<MemoryTarget>& target : dram_channels) {
-    descriptors.push_back(target->descriptor());
     // What a client writes by itself, nobody would flush before its commit: it has to come as TCP.
-    if (descriptors.back() < 0 || target->coherence() == Coherence::software) {
+    if (target->descriptor() < 0 || target->coherence() == Coherence::software) {
       return {};  // all or none: a client maps the whole box
+    }
+    if (std::find(descriptors.begin(), descriptors.end(), target->descriptor()) ==
+        descriptors.end()) {
+      descriptors.push_back(target->descriptor());
     }
   }
   return descriptors;
+}
+
+wire::MapReply Box::Impl::memory_map() const {
+  wire::MapReply map;
+  map.writable = true;
+  map.dram_channel_sizes.assign(config.dram_channels(), config.dram_channel_size);
+  const std::vector<int> descriptors = memory_descriptors();
+  if (descriptors.empty() || descriptors.size() == dram_channels.size()) {
+    return map;
+  }
+  for (const std::unique_ptr<MemoryTarget>& target : dram_channels) {
+    const auto at = std::find(descriptors.begin(), descriptors.end(), target->descriptor());
+    map.placements.push_back({.descriptor = static_cast<std::uint16_t>(at - descriptors.begin()),
+                              .order = target->order()});
+  }
+  return map;
 }
 
 std::string Box::Impl::status_json() {

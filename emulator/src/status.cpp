@@ -124,6 +124,7 @@ std::string to_json(const BoxStatus& status) {
   root["name"] = status.config.name;
   root["mode"] = status.mode;
   root["time_scale"] = status.config.time_scale;
+  root["form"] = to_string(status.config.form);
   root["map_memory"] = to_string(status.config.map_memory);
   root["send_by_reference"] = to_string(status.config.send_by_reference);
   // As text: JSON readers that keep numbers as doubles would round 64 random bits.

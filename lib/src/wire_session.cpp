@@ -8,6 +8,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <set>
+
 namespace godbox::wire {
 namespace {
 
@@ -322,14 +325,83 @@ Result<MapRequest> decode(ConstSpan body) {
   return finish(reader, message, "MAP_MEMORY request");
 }
 
+std::size_t MapReply::descriptor_count() const {
+  std::size_t count = placements.empty() ? dram_channel_sizes.size() : 0;
+  for (const ChannelPlacement& placement : placements) {
+    count = std::max<std::size_t>(count, placement.descriptor + std::size_t{1});
+  }
+  return count;
+}
+
+namespace {
+
+ChannelPlacement get_placement(ByteReader& reader) {
+  ChannelPlacement placement;
+  placement.descriptor = reader.get<std::uint16_t>();
+  const auto ways = cxl::InterleaveWays::create(reader.get<std::uint8_t>());
+  placement.order.position = reader.get<std::uint8_t>();
+  const auto granularity =
+      cxl::InterleaveGranularity::create(SizeBytes(reader.get<std::uint32_t>()));
+  reader.require(ways.has_value() && granularity.has_value());
+  if (ways && granularity) {
+    placement.order.interleave = {*ways, *granularity};
+  }
+  return placement;
+}
+
+// As MapReply says.
+bool are_sound(const MapReply& message) {
+  struct Memory {
+    cxl::Interleave interleave;
+    SizeBytes channel_size;
+    std::set<std::uint8_t> positions;
+  };
+  std::vector<Memory> memories;
+  if (message.placements.empty() ||
+      message.placements.size() != message.dram_channel_sizes.size()) {
+    return false;
+  }
+  for (std::size_t i = 0; i < message.placements.size(); ++i) {
+    const auto& [descriptor, order] = message.placements[i];
+    const SizeBytes size = message.dram_channel_sizes[i];
+    if (descriptor == memories.size()) {
+      memories.push_back({.interleave = order.interleave, .channel_size = size, .positions = {}});
+    }
+    if (descriptor >= memories.size() || memories[descriptor].interleave != order.interleave ||
+        memories[descriptor].channel_size != size ||
+        order.position >= order.interleave.ways.count() ||
+        !memories[descriptor].positions.insert(order.position).second) {
+      return false;
+    }
+  }
+  return std::all_of(memories.begin(), memories.end(), [](const Memory& memory) {
+    return memory.positions.size() == memory.interleave.ways.count();
+  });
+}
+
+}  // namespace
+
 template <>
 Body encode(const MapReply& message) {
-  Body body(8 + 8 * message.dram_channel_sizes.size());
+  const bool is_placed = !message.placements.empty();
+  GODBOX_ASSERT(!is_placed || are_sound(message));
+  Body body(8 + 8 * message.dram_channel_sizes.size() +
+            sizeof(ChannelPlacementRecord) * message.placements.size());
   ByteWriter writer(body);
-  writer.put(std::uint32_t{message.writable});
+  writer.put((message.writable ? kMapWritable : 0U) | (is_placed ? kMapPlacements : 0U));
   writer.put_count(message.dram_channel_sizes.size(), kDramChannelsMax);
   for (const SizeBytes size : message.dram_channel_sizes) {
     writer.put(size.count());
+  }
+  for (const ChannelPlacement& placement : message.placements) {
+    const cxl::Interleave& interleave = placement.order.interleave;
+    writer.begin_record();
+    writer.put_at(offsetof(ChannelPlacementRecord, descriptor), placement.descriptor);
+    writer.put_at(offsetof(ChannelPlacementRecord, ways),
+                  static_cast<std::uint8_t>(interleave.ways.count()));
+    writer.put_at(offsetof(ChannelPlacementRecord, position), placement.order.position);
+    writer.put_at(offsetof(ChannelPlacementRecord, granularity),
+                  static_cast<std::uint32_t>(interleave.granularity.size().count()));
   }
   return body;
 }
@@ -338,10 +410,19 @@ template <>
 Result<MapReply> decode(ConstSpan body) {
   ByteReader reader(body);
   MapReply message;
-  message.writable = reader.get_flag<std::uint32_t>();
+  const auto flags = reader.get<std::uint32_t>();
+  reader.require((flags & ~(kMapWritable | kMapPlacements)) == 0);
+  message.writable = (flags & kMapWritable) != 0;
   message.dram_channel_sizes.resize(reader.get_count(kDramChannelsMax, 8));
   for (SizeBytes& size : message.dram_channel_sizes) {
     size = get_size(reader);
+  }
+  if ((flags & kMapPlacements) != 0) {
+    message.placements.resize(message.dram_channel_sizes.size());
+    for (ChannelPlacement& placement : message.placements) {
+      placement = get_placement(reader);
+    }
+    reader.require(are_sound(message));
   }
   return finish(reader, std::move(message), "MAP_MEMORY reply");
 }

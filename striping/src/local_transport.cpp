@@ -84,11 +84,12 @@ class Copy {
     if (target.coherence() == Coherence::software) {
       return;  // its lines are dropped before they are read
     }
-    const std::byte* const begin = target.data() + run.offset.count();
     const std::size_t bytes = std::min<std::size_t>(run.length_bytes, kPrefetchBytes);
-    for (std::size_t at = 0; at < bytes; at += kLineBytes) {
-      __builtin_prefetch(begin + at);
-    }
+    for_each_piece(target, run.offset, bytes, [](ConstSpan piece) {
+      for (std::size_t at = 0; at < piece.size(); at += kLineBytes) {
+        __builtin_prefetch(piece.data() + at);
+      }
+    });
   }
 
   void copy_run(const DramRun& run) {
@@ -100,7 +101,11 @@ class Copy {
       return;
     }
     const MemoryTarget& target = *dram_channels_[run.dram_channel.value()];
-    const MutableSpan pool(target.data() + run.offset.count(), run.length_bytes);
+    for_each_piece(target, run.offset, run.length_bytes,
+                   [&](MutableSpan piece) { copy_run_piece(target, piece); });
+  }
+
+  void copy_run_piece(const MemoryTarget& target, MutableSpan pool) {
     const bool software = target.coherence() == Coherence::software;
     const bool reading = work_.request.op == WorkOp::read;
     if (software) {

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 namespace godbox::striping {
@@ -106,8 +107,12 @@ struct MappedDeviceTransport::Impl {
 };
 
 Result<void> MappedDeviceTransport::Impl::prepare() {
+  std::set<std::byte*> seen;  // memory that several channels share is registered once
   for (std::size_t i = 0; i < dram_channels.size(); ++i) {
-    const MutableSpan memory(dram_channels[i]->data(), dram_channels[i]->size().count());
+    const MutableSpan memory = dram_channels[i]->mapping();
+    if (!seen.insert(memory.data()).second) {
+      continue;
+    }
     if (auto pinned = register_in_pieces(memory); !pinned) {
       return Error(pinned.error().code,
                    fmt::format("DRAM channel {} ({}, {} bytes): {}", i, dram_channels[i]->kind(),
@@ -203,14 +208,16 @@ bool MappedDeviceTransport::Impl::add(DeviceBatch& batch, SlotRef ref, Entry& en
     const RemoteSegment& segment = request.remote[i];
     entry.extra.layouts[i]->for_each_run(
         segment.address.offset, segment.length_bytes, [&](const DramRun& run) {
-          std::byte* pool = dram_channels[run.dram_channel.value()]->data() + run.offset.count();
-          for (std::size_t left = run.length_bytes; left > 0;) {
-            const MutableSpan piece = local.take(left);
-            request.op == WorkOp::write ? batch.moves.add_piece(pool, piece.data(), piece.size())
-                                        : batch.moves.add_piece(piece.data(), pool, piece.size());
-            pool += piece.size();
-            left -= piece.size();
-          }
+          for_each_piece(*dram_channels[run.dram_channel.value()], run.offset, run.length_bytes,
+                         [&](MutableSpan pool) {
+                           while (!pool.empty()) {
+                             const MutableSpan piece = local.take(pool.size());
+                             request.op == WorkOp::write
+                                 ? batch.moves.add_piece(pool.data(), piece.data(), piece.size())
+                                 : batch.moves.add_piece(piece.data(), pool.data(), piece.size());
+                             pool = pool.subspan(piece.size());
+                           }
+                         });
         });
   }
   if (!batch.moves.end_request(request)) {
@@ -250,8 +257,8 @@ bool MappedDeviceTransport::Impl::has_met_poison(const Entry& entry) const {
     const RemoteSegment& segment = entry.request.remote[i];
     entry.extra.layouts[i]->for_each_run(
         segment.address.offset, segment.length_bytes, [&](const DramRun& run) {
-          const MemoryTarget& target = *dram_channels[run.dram_channel.value()];
-          found |= met_poison(target, {target.data() + run.offset.count(), run.length_bytes});
+          found |=
+              met_poison(*dram_channels[run.dram_channel.value()], run.offset, run.length_bytes);
         });
   }
   return found;

@@ -208,7 +208,15 @@ TEST_CASE("descriptors of a box that cannot be used are closed", "[contract]") {
     Errc code;
     FakeBox::Answer answer;
   };
-  const std::array<Case, 4> cases = {{
+  const cxl::Interleave pair{cxl::InterleaveWays::create(2).value(),
+                             cxl::InterleaveGranularity::create(256_B).value()};
+  const std::array<Case, 5> cases = {{
+      {"one memory for both, and two descriptors", Errc::protocol_error,
+       [pair](wire::Header header) {
+         wire::MapReply reply{{SizeBytes(4096), SizeBytes(4096)}, false, {}};
+         reply.placements = {{0, {pair, 0}}, {0, {pair, 1}}};
+         return wire::encode_frame(header, wire::encode(reply));
+       }},
       {"refused after all", Errc::access_denied,
        [](wire::Header header) {
          header.status = Errc::access_denied;

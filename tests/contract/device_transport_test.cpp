@@ -8,13 +8,14 @@ namespace godbox::test {
 namespace {
 
 std::unique_ptr<ServedWorld> device_world(const std::string& scheme, DevicePath path,
-                                          const std::string& data_path) {
+                                          const std::string& data_path,
+                                          const MemoryForm& form = {}) {
   ConnectOptions options;
   options.device.path = path;
   options.device.staged.staging = 32_MiB;
   options.device.staged.device = 32_MiB;
   options.copy_threads = 2;
-  auto world = std::make_unique<ServedWorld>(scheme, options, make_test_device());
+  auto world = std::make_unique<ServedWorld>(scheme, options, make_test_device(), form);
   REQUIRE(world->data_path() == data_path);
   return world;
 }
@@ -32,6 +33,13 @@ TEST_CASE("staging over the local transport keeps the contract of transports", "
 TEST_CASE("a device over the mapped pool keeps the contract of transports", "[contract]") {
   check_contract(transport_contract(),
                  [] { return device_world("local:", DevicePath::automatic, "mapped-device"); });
+}
+
+TEST_CASE("a device over a mapped pool of interleaved regions keeps the contract of transports",
+          "[contract]") {
+  check_contract(transport_contract(), [] {
+    return device_world("local:", DevicePath::automatic, "mapped-device", kFinelyInterleaved);
+  });
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "memory_contract.h"
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/driver/numa_node_memory.h>
+#include <godbox/interleaved_targets.h>
 #include <godbox_test/heap_memory_target.h>
 #include <godbox_test/tmpfs_folder.h>
 
@@ -87,6 +88,35 @@ TEST_CASE("a file that is not coherent between hosts keeps the contract of memor
     return world_of(driver::MappedMemory::file(unique_path(folder.path()), kSmallSize,
                                                {.coherence = Coherence::software}));
   });
+}
+
+cxl::Interleave interleave_of(unsigned ways, SizeBytes granularity) {
+  return {cxl::InterleaveWays::create(ways).value(),
+          cxl::InterleaveGranularity::create(granularity).value()};
+}
+
+// The target at one position, and the others, so that their memory stays.
+std::unique_ptr<OwnedMemoryWorld> world_of_position(unsigned position,
+                                                    const cxl::Interleave& interleave) {
+  const SizeBytes unit = std::max(4_KiB, interleave.granularity.size());
+  auto memory =
+      driver::MappedMemory::memfd(unit * MemoryWorld::kGranules * interleave.ways.count());
+  REQUIRE(memory.has_value());
+  auto targets = interleaved_targets(std::move(*memory), interleave, unit);
+  REQUIRE(targets.has_value());
+  return std::make_unique<OwnedMemoryWorld>(std::move((*targets)[position]));
+}
+
+TEST_CASE("channels that share a memory keep the contract of memory", "[contract]") {
+  for (const auto& [ways, granularity] :
+       {std::pair(2U, 256_B), std::pair(3U, 512_B), std::pair(4U, 4_KiB), std::pair(16U, 16_KiB)}) {
+    DYNAMIC_SECTION(ways << " at " << granularity.count()) {
+      const cxl::Interleave interleave = interleave_of(ways, granularity);
+      const unsigned last = ways - 1;
+      check_contract(memory_contract(),
+                     [&interleave, last] { return world_of_position(last, interleave); });
+    }
+  }
 }
 
 TEST_CASE("a NUMA node keeps the contract of memory", "[contract]") {

@@ -74,6 +74,39 @@ std::uint64_t connections_open(emulator::Box& box) {
   return connections;
 }
 
+// Two doors of the same memory, and the bytes where the one translation function has them.
+TEST_CASE("in every form all doors have the same bytes", "[contract]") {
+  using emulator::ChannelForm;
+  for (const auto& [form, granularity] :
+       {std::pair(ChannelForm::channels, std::optional<SizeBytes>()),
+        std::pair(ChannelForm::super_nics, std::optional(256_B)),
+        std::pair(ChannelForm::super_nics, std::optional(16_KiB)),
+        std::pair(ChannelForm::widest, std::optional(512_B))}) {
+    CAPTURE(to_string(form));
+    const ServedFolder folder;
+    emulator::BoxConfig config = small_box(folder.socket());
+    config.form = form;
+    config.interleave_granularity = granularity;
+    const auto server = serve(std::move(config));
+    const auto tcp = connected("unix:" + folder.socket());
+    const auto local = connected("local:" + folder.socket());
+    for (const std::size_t size : {1U, 4000U, 70'000U, 3'000'000U}) {
+      check_put_and_get(tcp->client(), "by tcp " + std::to_string(size), size);
+      check_put_and_get(local->client(), "mapped " + std::to_string(size), size);
+      std::vector<std::byte> one(size);
+      std::vector<std::byte> other(size);
+      const LocalSegment into_one{one.data(), size};
+      const LocalSegment into_other{other.data(), size};
+      const std::string name = "by tcp " + std::to_string(size);
+      const striping::GetItem by_tcp{name, {&into_one, 1}};
+      const striping::GetItem mapped{name, {&into_other, 1}};
+      REQUIRE(tcp->client().get({&by_tcp, 1}) == std::vector<Errc>{Errc::ok});
+      REQUIRE(local->client().get({&mapped, 1}) == std::vector<Errc>{Errc::ok});
+      CHECK(one == other);
+    }
+  }
+}
+
 TEST_CASE("lanes beyond the first of each port are opened when those are busy", "[contract]") {
   const ServedFolder folder;
   const auto server = serve(small_box(folder.socket()));

@@ -24,6 +24,19 @@ TEST_CASE("the transport over TCP keeps the contract of transports", "[contract]
                  [] { return std::make_unique<ServedWorld>("unix:", ConnectOptions{}); });
 }
 
+TEST_CASE("transports keep the contract over memory in the order of interleaved regions",
+          "[contract]") {
+  for (const std::string scheme : {"local:", "unix:"}) {
+    for (const MemoryForm& form : {kFinelyInterleaved, kWidelyInterleaved}) {
+      DYNAMIC_SECTION(scheme << " " << to_string(form.form)) {
+        check_contract(transport_contract(), [&scheme, &form] {
+          return std::make_unique<ServedWorld>(scheme, ConnectOptions{}, nullptr, form);
+        });
+      }
+    }
+  }
+}
+
 TEST_CASE("the transport over TCP with two lanes per port keeps the contract of transports",
           "[contract]") {
   check_contract(transport_contract(), [] {

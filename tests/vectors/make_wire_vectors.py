@@ -202,6 +202,12 @@ def box() -> dict[str, Vector]:
         slabs.u64(offset, "offset").u16(channel, "dram_channel").reserved(2).reserved(4)
     memory = Vector().u32(1, "flags: writable").u32(2, "count")
     memory.u64(268435456, "DRAM channel 0").u64(1 << 40, "DRAM channel 1")
+    placed = Vector().u32(3, "flags: writable, placements").u32(3, "count")
+    placed.u64(268435456, "DRAM channel 0").u64(268435456, "DRAM channel 1")
+    placed.u64(1 << 40, "DRAM channel 2")
+    placed.u16(0, "descriptor").u8(2, "ways").u8(1, "position").u32(4096, "granularity")
+    placed.u16(0, "descriptor").u8(2, "ways").u8(0, "position").u32(4096, "granularity")
+    placed.u16(1, "descriptor").u8(1, "ways").u8(0, "position").u32(256, "granularity")
     status = Vector().u32(11, "length").add(b'{"slabs":1}', "text")
     refused = Vector().u32(24, "length").add(b"memory is not offered by", "text")
     return {
@@ -213,6 +219,7 @@ def box() -> dict[str, Vector]:
         "map_memory_pinned_request": frame("map_memory", Vector().u32(1, "flags: pins"),
                                            request_id=22),
         "map_memory_response": frame("map_memory", memory, request_id=22, response=True),
+        "map_memory_placed_response": frame("map_memory", placed, request_id=22, response=True),
         "map_memory_error_response": frame("map_memory", refused, request_id=22, response=True,
                                            status=116),
         "status_request": frame("status", none, request_id=23),

@@ -14,11 +14,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
 
-from machine import SKIPPED, Machine, die_with_parent, why_not
+from machine import SKIPPED, Box, Machine, die_with_parent, why_not, why_not_patched
 
 GODBOX = os.path.abspath(os.environ["GODBOX_PROGRAM"])
 MIB = 1 << 20
@@ -124,6 +125,172 @@ def staged(command):
     loader = "./ld-linux-x86-64.so.2 --library-path ."
     return " ".join(f"{loader} ./{word}" if word in PROGRAMS else word
                     for word in command.split())
+
+
+# Compiled, linked and run with all its memory on CXL nodes; tells where its own code is.
+COMPILE_AND_RUN = r"""
+mkdir -p /tmp/program && cd /tmp/program && cat >sum.c <<'END'
+#include <stdio.h>
+#include <string.h>
+int main(void) {
+  static unsigned char bytes[4 << 20];
+  unsigned long sum = 0;
+  char line[512];
+  for (unsigned long i = 0; i < sizeof bytes; ++i) bytes[i] = (unsigned char)(i * 7);
+  for (unsigned long i = 0; i < sizeof bytes; ++i) sum += bytes[i];
+  printf("sum %lu\n", sum);
+  FILE* maps = fopen("/proc/self/numa_maps", "r");
+  while (fgets(line, sizeof line, maps)) if (strstr(line, "/sum")) fputs(line, stdout);
+  return 0;
+}
+END
+cc -O1 -o sum sum.c && ./sum
+"""
+
+
+class PatchedQemu(unittest.TestCase):
+    def setUp(self):
+        if why_not_patched():
+            self.skipTest(why_not_patched())
+
+    def on_all_nodes(self, machine, command, limit_s):
+        begin = time.monotonic()
+        output = machine.output(["numactl", "--membind=1-18", "bash", "-c", command + " 2>&1"],
+                                limit_s)
+        print(command.strip().splitlines()[0], f"ok in {time.monotonic() - begin:.0f} s (emulated)",
+              flush=True)
+        return output
+
+    def test_unmodified_programs_on_all_18_nodes(self):
+        options = ["--preset", "laptop", "--guest-memory", "2GiB", "--up", "numa"]
+        with Machine(GODBOX, options) as machine:
+            self.assertIn("available: 19 nodes (0-18)", machine.output(["numactl", "-H"]))
+            output = self.on_all_nodes(machine, COMPILE_AND_RUN, 600)
+            self.assertIn(f"sum {sum(i * 7 % 256 for i in range(256)) * (4 * MIB // 256)}", output)
+            code = [line for line in output.splitlines() if "/sum" in line]
+            self.assertTrue(code)
+            for line in code:
+                self.assertNotRegex(line, r"\bN0=")
+            output = self.on_all_nodes(
+                machine, "stress-ng --vm 2 --vm-bytes 64M --vm-ops 2000 --verify", 1200)
+            self.assertNotIn("fail", output.lower().replace("failed: 0", ""))
+            output = self.on_all_nodes(machine, "memtester 64M 1", 1800)
+            self.assertNotIn("FAILURE", output)
+            self.assertIn("Done.", output)
+            self.assertEqual(machine.tell("status")["qemu_messages"], "")
+
+    # The DPA of a byte of an x2 region at 256 B, by hand: granules go to the channels in turn.
+    LINE = 0x340  # in the fourth granule: of the second channel, its second one
+    LINE_DPA = 0x140
+
+    def read(self, machine, device, offset, size=8):
+        """What a program reads there; 135: it was ended by SIGBUS."""
+        result = machine.run(["python3", "-c", READ, device, str(offset), str(size)])
+        return result.stdout.strip() if result.returncode == 0 else result.returncode
+
+    def channels(self, machine, *options):
+        return {channel["serial"]: channel
+                for channel in machine.tell("channel", *options)["channels"]}
+
+    def start_pair(self):
+        return Machine(GODBOX, ["--preset", "laptop", "--super-nics", "1", "--channels", "2",
+                                "--ports", "1", "--form", "super-nics", "--granularity", "256",
+                                "--up", "dax"])
+
+    def test_a_poisoned_line_of_an_interleaved_region_in_ram(self):
+        with self.start_pair() as machine:
+            channels = machine.json([GODBOX, "cxl", "status", "--json"])["channels"]
+            device, serial = channels[1]["dax_device"], channels[1]["serial"]
+            machine.output(["python3", "-c", WRITE_PATTERN, device, str(2 * MIB), "8", "0"])
+            # It is RAM: nothing was counted.
+            for channel in self.channels(machine).values():
+                self.assertEqual((channel["bytes_read"], channel["bytes_written"]), (0, 0))
+            machine.tell("poison", "--serial", serial, "--dpa", hex(self.LINE_DPA))
+            for offset in (self.LINE - 8, self.LINE + 64):
+                self.assertEqual(self.read(machine, device, offset), str(offset))
+            self.assertEqual(self.read(machine, device, self.LINE + 56), 135)
+            kernel = machine.output(["sh", "-c", "dmesg | grep -i 'memory failure' || true"])
+            print("the guest's kernel:", kernel.strip().splitlines()[-1:])
+            for offset in (self.LINE - 8, self.LINE + 64, self.LINE + 4096):
+                self.assertEqual(self.read(machine, device, offset), str(offset))
+            machine.tell("poison", "--serial", serial, "--dpa", hex(self.LINE_DPA), "--clear")
+            self.assertEqual(self.read(machine, device, self.LINE), "0")
+            machine.output(["python3", "-c", WRITE_PATTERN, device, str(2 * MIB), "8", "0"])
+            for offset in (self.LINE - 8, self.LINE, self.LINE + 56, self.LINE + 64):
+                self.assertEqual(self.read(machine, device, offset), str(offset))
+            before = self.channels(machine)
+            self.read(machine, device, self.LINE)
+            self.assertEqual(self.channels(machine), before)  # RAM again
+            self.assertEqual(machine.tell("status")["qemu_messages"], "")
+
+    def test_faults_and_counters_of_channels(self):
+        with self.start_pair() as machine:
+            channels = machine.json([GODBOX, "cxl", "status", "--json"])["channels"]
+            device, serial = channels[0]["dax_device"], channels[1]["serial"]
+            number = int(serial, 16)
+            machine.output(["python3", "-c", WRITE_PATTERN, device, str(2 * MIB), "8", "0"])
+            for fault, mended in (("--link down", "--link up"), ("--media dead", "--media ok")):
+                self.channels(machine, "--serial", serial, *fault.split())
+                self.assertEqual(self.read(machine, device, 0), "0")  # the first channel's
+                self.assertEqual(self.read(machine, device, 4096 + 256), 135)
+                self.channels(machine, "--serial", serial, *mended.split())
+                self.assertEqual(self.read(machine, device, 4096 + 256), str(4096 + 256))
+            self.channels(machine, "--serial", serial, "--access", "counted")
+            before = self.channels(machine)[number]["bytes_read"]
+            self.read(machine, device, 0, 65536)
+            counted = self.channels(machine)[number]["bytes_read"] - before
+            print(f"of 65536 bytes of the region {counted} were counted on one of two channels")
+            self.assertEqual(counted, 32768)
+            begin = time.monotonic()
+            self.channels(machine, "--serial", serial, "--delay-ns", "1000000")
+            self.read(machine, device, 0, 16384)
+            took = time.monotonic() - begin
+            self.assertGreater(took, 16384 / 2 / 8 * 0.001)
+            shown = self.channels(machine, "--serial", serial, "--delay-ns", "0", "--access",
+                                  "direct")[number]
+            self.assertEqual((shown["access"], shown["delay_ns"]), ("direct", 0))
+            for bad, words in ((["--serial", serial, "--link", "sideways"], "--link"),
+                               (["--serial", serial, "--media", "tired"], "--media"),
+                               (["--serial", serial, "--access", "fast"], "--access"),
+                               (["--serial", serial, "--delay-ns", "1000001"], "--delay-ns"),
+                               (["--serial", "0x1", "--link", "down"], "no channel 0x1"),
+                               (["--link", "down"], "serial number")):
+                refused = subprocess.run([GODBOX, "vm", "channel", "--name", machine.name, *bad],
+                                         capture_output=True, text=True, check=False)
+                self.assertNotEqual(refused.returncode, 0)
+                self.assertIn(words, refused.stderr)
+
+    def test_a_box_that_goes_away_leaves_errors_and_a_vm_that_answers(self):
+        with tempfile.TemporaryDirectory() as folder:
+            box = Box(GODBOX, folder, "--form", "super-nics")
+            options = ["--preset", "laptop", "--pool", box.socket, "--up", "dax"]
+            try:
+                with Machine(GODBOX, options) as machine:
+                    channels = machine.json([GODBOX, "cxl", "status", "--json"])["channels"]
+                    device = channels[0]["dax_device"]
+                    self.assertNotEqual(self.read(machine, device, 0), 135)
+                    box.process.kill()
+                    end = time.monotonic() + 30
+                    while time.monotonic() < end and any(
+                            one["media"] == "ok" for one in self.channels(machine).values()):
+                        time.sleep(0.2)
+                    self.assertEqual(self.read(machine, device, 0), 135)
+                    self.assertEqual(machine.output(["echo", "alive"]), "alive\n")
+            finally:
+                box.end()
+
+
+# Prints bytes of a device as a number.
+READ = """
+import mmap, os, sys
+path, offset, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+file = os.open(path, os.O_RDWR)
+memory = mmap.mmap(file, 2 << 20)
+if size == 8:
+    print(int.from_bytes(memory[offset:offset + 8], "little"))
+else:
+    print(len(memory[offset:offset + size]))
+"""
 
 
 class Dax(unittest.TestCase):

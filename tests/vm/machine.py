@@ -33,6 +33,14 @@ def why_not(godbox):
     return ""
 
 
+def why_not_patched():
+    """Why the QEMU of qemu-patches/build is not used here; empty when it is."""
+    folder = os.environ.get("GODBOX_QEMU") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "godbox", "qemu")
+    program = os.path.join(folder, "current", "qemu-system-x86_64")
+    return "" if os.access(program, os.X_OK) else f"needs {program}, which qemu-patches/build makes"
+
+
 class Machine:
     """`with Machine(godbox, ["--preset", "laptop"]) as machine: machine.run([...])`"""
 
@@ -96,3 +104,20 @@ class Machine:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class Box:
+    """A box whose memory VMs may show."""
+
+    def __init__(self, godbox, folder, *options):
+        self.socket = os.path.join(folder, "control.sock")
+        self.process = subprocess.Popen(
+            [godbox, "serve", "--preset", "laptop", "--map-memory", "cxl", "--tcp-port-base", "0",
+             "--control-socket", self.socket, "--json", *options], stdout=subprocess.PIPE,
+            text=True, preexec_fn=die_with_parent)
+        ready = json.loads(self.process.stdout.readline())
+        self.port = ready["eth_ports"][0].rsplit(":", 1)[1]
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(20)

@@ -4,8 +4,12 @@
 #include <godbox/driver/cxl_channels.h>
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/driver/numa_node_memory.h>
+#include <godbox/emulator/channel_groups.h>
+#include <godbox/interleaved_targets.h>
 
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace godbox::app {
 
@@ -50,15 +54,17 @@ Result<std::unique_ptr<MemoryTarget>> make_device(const BoxConfig& config, std::
   return as_target(MappedMemory::device(path, config.dram_channel_size, config.memory_coherence));
 }
 
-Result<std::unique_ptr<MemoryTarget>> make_one(const BoxConfig& config, std::uint32_t index) {
+// For one channel, or from that one on for as many as share it.
+Result<std::unique_ptr<MemoryTarget>> make_one(const BoxConfig& config, std::uint32_t index,
+                                               std::size_t channels = 1) {
+  const SizeBytes size = config.dram_channel_size * channels;
   switch (config.memory) {
     case MemoryKind::memfd:
-      return as_target(MappedMemory::memfd(config.dram_channel_size));
+      return as_target(MappedMemory::memfd(size));
     case MemoryKind::tmpfs:
     case MemoryKind::hugetlbfs:
       return as_target(MappedMemory::file(
-          fmt::format("{}/{}-dram-{:02}", config.memory_path, config.name, index),
-          config.dram_channel_size));
+          fmt::format("{}/{}-dram-{:02}", config.memory_path, config.name, index), size));
     case MemoryKind::device:
       return make_device(config, index);
     case MemoryKind::numa:
@@ -77,6 +83,38 @@ Result<void> check_kind(const BoxConfig& config, const MemoryTarget& target) {
                                                  config.memory_path, is_hugetlbfs ? "a" : "no"));
 }
 
+Error of_dram_channel(std::uint32_t index, const Error& error) {
+  return {error.code, fmt::format("DRAM channel {}: {}", index, error.detail)};
+}
+
+// The channels of interleaved regions, which share a memory each; the others stay empty.
+Result<void> make_groups(const BoxConfig& config,
+                         std::vector<std::unique_ptr<MemoryTarget>>& dram_channels) {
+  const auto groups = emulator::channel_groups(config);
+  if (!groups) {
+    return groups.error();
+  }
+  for (const emulator::ChannelGroup& group : *groups) {
+    const std::uint32_t first =
+        std::min_element(group.channels.begin(), group.channels.end())->value();
+    auto memory = make_one(config, first, group.channels.size());
+    if (!memory) {
+      return of_dram_channel(first, memory.error());
+    }
+    if (Result<void> checked = check_kind(config, **memory); !checked) {
+      return checked;
+    }
+    auto targets = interleaved_targets(std::move(*memory), group.interleave);
+    if (!targets) {
+      return of_dram_channel(first, targets.error());
+    }
+    for (std::size_t i = 0; i < group.channels.size(); ++i) {
+      dram_channels[group.channels[i].value()] = std::move((*targets)[i]);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<std::unique_ptr<MemoryTarget>>> make_dram_channels(const BoxConfig& config) {
@@ -88,16 +126,22 @@ Result<std::vector<std::unique_ptr<MemoryTarget>>> make_dram_channels(const BoxC
       return Error(swept.error().code, "memory_path: " + swept.error().detail);
     }
   }
-  std::vector<std::unique_ptr<MemoryTarget>> dram_channels;
+  std::vector<std::unique_ptr<MemoryTarget>> dram_channels(config.dram_channels());
+  if (Result<void> made = make_groups(config, dram_channels); !made) {
+    return made.error();
+  }
   for (std::uint32_t i = 0; i < config.dram_channels(); ++i) {
+    if (dram_channels[i] != nullptr) {
+      continue;
+    }
     Result<std::unique_ptr<MemoryTarget>> made = make_one(config, i);
     if (!made) {
-      return Error(made.error().code, fmt::format("DRAM channel {}: {}", i, made.error().detail));
+      return of_dram_channel(i, made.error());
     }
     if (Result<void> checked = check_kind(config, **made); !checked) {
       return checked.error();
     }
-    dram_channels.push_back(std::move(*made));
+    dram_channels[i] = std::move(*made);
   }
   return dram_channels;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A box's DRAM channels from this machine's memory, as its configuration says.
+// A box's DRAM channels from this machine's memory, as its configuration says: each in a memory of
+// its own, or those of an interleaved region together in one (BoxConfig::form).
 // Errors: those of driver::MappedMemory and driver::NumaNodeMemory, with the DRAM channel's number
 // in the sentence.
 #pragma once

@@ -75,6 +75,8 @@ struct ChannelLease::Impl {
         return Error(Errc::limit_exceeded, "no descriptor left for a DRAM channel");
       }
       descriptors.push_back(copy);
+      orders.push_back(target->order());
+      memories.push_back(target->data());
     }
     size = context.box.dram_channel_size;
     box_number = cxl::box_number(context.session.epoch);
@@ -89,6 +91,8 @@ struct ChannelLease::Impl {
   }
 
   std::vector<int> descriptors;
+  std::vector<cxl::ChannelOrder> orders;
+  std::vector<const std::byte*> memories;  // where they are mapped: which are the same
   SizeBytes size;
   std::uint32_t super_nics = 0;
   std::uint32_t box_number = 0;
@@ -127,6 +131,16 @@ Result<std::unique_ptr<ChannelLease>> ChannelLease::take(std::string_view contro
 }
 
 const std::vector<int>& ChannelLease::descriptors() const { return impl_->descriptors; }
+const std::vector<cxl::ChannelOrder>& ChannelLease::orders() const { return impl_->orders; }
+std::vector<DramChannelId> ChannelLease::sharers(DramChannelId channel) const {
+  std::vector<DramChannelId> sharers(impl_->orders[channel.value()].interleave.ways.count());
+  for (std::size_t i = 0; i < impl_->orders.size(); ++i) {
+    if (impl_->memories[i] == impl_->memories[channel.value()]) {
+      sharers[impl_->orders[i].position] = DramChannelId(static_cast<std::uint16_t>(i));
+    }
+  }
+  return sharers;
+}
 SizeBytes ChannelLease::dram_channel_size() const { return impl_->size; }
 std::uint32_t ChannelLease::super_nics() const { return impl_->super_nics; }
 std::uint32_t ChannelLease::box_number() const { return impl_->box_number; }

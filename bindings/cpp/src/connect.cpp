@@ -9,11 +9,13 @@
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/driver/own_machine.h>
 #include <godbox/emulator/box_config.h>
+#include <godbox/interleaved_targets.h>
 #include <godbox/native/native_transport.h>
 #include <godbox/striping/local_transport.h>
 #include <godbox/striping/mapped_device_transport.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <thread>
 #include <utility>
@@ -68,36 +70,76 @@ bool wants_direct(const DeviceOptions& device) {
   return device.memory != nullptr && device.path != DevicePath::staged;
 }
 
+Result<std::vector<DaxChannel>> dax_devices_of(const ConnectOptions& options, std::uint32_t box) {
+  if (options.dax_devices.empty()) {
+    return find_dax_devices(box);
+  }
+  if (Result<void> checked = check_dax_devices(options.dax_devices, box); !checked) {
+    return checked.error();
+  }
+  std::vector<DaxChannel> devices;
+  for (const std::string& path : options.dax_devices) {
+    devices.push_back({.path = path, .order = {}});
+  }
+  return devices;
+}
+
+Result<std::unique_ptr<MemoryTarget>> map_one(const std::string& path, SizeBytes size) {
+  auto mapped =
+      driver::MappedMemory::device(path, size, Coherence::coherent, driver::DeviceUse::shared);
+  if (!mapped) {
+    return mapped.error();
+  }
+  return std::unique_ptr<MemoryTarget>(std::move(*mapped));
+}
+
+// A target for each; the channels of an interleaved region are all in its device, or none is.
+Result<Targets> map_all(const std::vector<DaxChannel>& devices, SizeBytes dram_channel_size) {
+  Targets targets;
+  std::map<std::string, Targets> regions;  // by device, then position; empty where it was taken
+  for (const DaxChannel& device : devices) {
+    const unsigned ways = device.order.interleave.ways.count();
+    Targets& parts = regions[device.path];
+    if (parts.empty()) {
+      auto mapped = map_one(device.path, dram_channel_size * ways);
+      if (!mapped) {
+        return mapped.error();
+      }
+      if (ways == 1) {
+        targets.push_back(std::move(*mapped));
+        continue;
+      }
+      auto made = interleaved_targets(std::move(*mapped), device.order.interleave);
+      if (!made) {
+        return Error(made.error().code, device.path + ": " + made.error().detail);
+      }
+      parts = std::move(*made);
+    }
+    if (ways != parts.size() || parts[device.order.position] == nullptr) {
+      return Error(Errc::device_missing, device.path + ": two DRAM channels claim the same bytes");
+    }
+    targets.push_back(std::move(parts[device.order.position]));
+  }
+  return targets;
+}
+
 // The box's DRAM channels as CXL devices of this machine.
 Result<Targets> map_dax_devices(const Client::TransportContext& context,
                                 const ConnectOptions& options) {
-  std::vector<std::string> paths = options.dax_devices;
-  if (paths.empty()) {
-    Result<std::vector<std::string>> found =
-        find_dax_devices(cxl::box_number(context.session.epoch));
-    if (!found) {
-      return found.error();
-    }
-    paths = std::move(*found);
-  } else if (Result<void> checked =
-                 check_dax_devices(paths, cxl::box_number(context.session.epoch));
-             !checked) {
-    return checked.error();
+  const Result<std::vector<DaxChannel>> devices =
+      dax_devices_of(options, cxl::box_number(context.session.epoch));
+  if (!devices) {
+    return devices.error();
   }
   const std::size_t channels = context.box.dram_channel_super_nic.size();
-  if (paths.size() != channels) {
+  if (devices->size() != channels) {
     return Error(Errc::invalid_argument, "the box has " + std::to_string(channels) +
                                              " DRAM channels, and there are " +
-                                             std::to_string(paths.size()) + " dax devices");
+                                             std::to_string(devices->size()) + " dax devices");
   }
-  Targets targets;
-  for (const std::string& path : paths) {
-    auto mapped = driver::MappedMemory::device(path, context.box.dram_channel_size,
-                                               Coherence::coherent, driver::DeviceUse::shared);
-    if (!mapped) {
-      return mapped.error();
-    }
-    targets.push_back(std::move(*mapped));
+  Result<Targets> targets = map_all(*devices, context.box.dram_channel_size);
+  if (!targets) {
+    return targets;
   }
   // From here on the box holds what this session may touch until it is gone.
   const Result<wire::MapReply> reply =

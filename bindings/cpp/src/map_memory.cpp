@@ -2,6 +2,7 @@
 #include "map_memory.h"
 
 #include <godbox/driver/mapped_memory.h>
+#include <godbox/interleaved_targets.h>
 
 #include <string>
 #include <utility>
@@ -35,6 +36,47 @@ class ReceivedDescriptors {
  private:
   std::vector<int> descriptors_;
 };
+
+Result<std::unique_ptr<MemoryTarget>> map_one(ReceivedDescriptors& descriptors, std::size_t index,
+                                              SizeBytes size, bool writable) {
+  auto mapped = driver::MappedMemory::from_descriptor(descriptors.release(index), size, writable);
+  if (!mapped) {
+    return mapped.error();
+  }
+  return std::unique_ptr<MemoryTarget>(std::move(*mapped));
+}
+
+// A target for each DRAM channel. That placements are sound, the decoder has seen to.
+Result<Targets> map_all(const wire::MapReply& reply, ReceivedDescriptors& descriptors) {
+  Targets targets(reply.dram_channel_sizes.size());
+  std::vector<Targets> parts(descriptors.size());  // of interleaved memories, by position
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const wire::ChannelPlacement placement =
+        reply.placements.empty()
+            ? wire::ChannelPlacement{.descriptor = static_cast<std::uint16_t>(i), .order = {}}
+            : reply.placements[i];
+    Targets& of_memory = parts[placement.descriptor];
+    if (of_memory.empty()) {
+      const unsigned ways = placement.order.interleave.ways.count();
+      auto mapped = map_one(descriptors, placement.descriptor, reply.dram_channel_sizes[i] * ways,
+                            reply.writable);
+      if (!mapped) {
+        return mapped.error();
+      }
+      if (!placement.order.is_interleaved()) {
+        targets[i] = std::move(*mapped);
+        continue;
+      }
+      auto made = interleaved_targets(std::move(*mapped), placement.order.interleave);
+      if (!made) {
+        return Error(Errc::protocol_error, made.error().detail);
+      }
+      of_memory = std::move(*made);
+    }
+    targets[i] = std::move(of_memory[placement.order.position]);
+  }
+  return targets;
+}
 
 }  // namespace
 
@@ -72,21 +114,12 @@ Result<Targets> map_dram_channels(const Client::TransportContext& context, Durat
   if (!reply) {
     return reply.error();
   }
-  if (descriptors.size() != reply->dram_channel_sizes.size()) {
+  if (descriptors.size() != reply->descriptor_count()) {
     return Error(Errc::protocol_error,
-                 "the box names " + std::to_string(reply->dram_channel_sizes.size()) +
-                     " DRAM channels and gives " + std::to_string(descriptors.size()));
+                 "the box names " + std::to_string(reply->descriptor_count()) +
+                     " memories and gives " + std::to_string(descriptors.size()));
   }
-  Targets targets;
-  for (std::size_t i = 0; i < descriptors.size(); ++i) {
-    auto mapped = driver::MappedMemory::from_descriptor(
-        descriptors.release(i), reply->dram_channel_sizes[i], reply->writable);
-    if (!mapped) {
-      return mapped.error();
-    }
-    targets.push_back(std::move(*mapped));
-  }
-  return targets;
+  return map_all(*reply, descriptors);
 }
 
 }  // namespace godbox

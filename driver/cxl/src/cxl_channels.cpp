@@ -31,6 +31,7 @@ Result<void> add_region(const CxlTree& tree, const CxlView& view, const CxlMemde
   channel.region_ways = region->interleave_ways;
   channel.region_granularity = region->interleave_granularity;
   channel.region_size = region->size;
+  channel.region_start = region->start;
   for (unsigned i = 0; i < region->targets.size(); ++i) {
     if (view.find_owner(region->targets[i]) == &memdev) {
       channel.region_position = i;

@@ -148,6 +148,11 @@ std::vector<Key> make_keys() {
                   one_of<Coherence>(&C::memory_coherence, {{"coherent", Coherence::coherent},
                                                            {"software", Coherence::software}})});
   keys.push_back({"numa_nodes", text(&C::numa_nodes)});
+  keys.push_back({"form", one_of<ChannelForm>(&C::form, {{"channels", ChannelForm::channels},
+                                                         {"super-nics", ChannelForm::super_nics},
+                                                         {"widest", ChannelForm::widest}})});
+  keys.push_back(
+      {"interleave_granularity", quantity(&C::interleave_granularity, parse_size, kSizeForm)});
   keys.push_back({"map_memory", one_of<MapMemory>(&C::map_memory, {{"trusted", MapMemory::trusted},
                                                                    {"off", MapMemory::off},
                                                                    {"cxl", MapMemory::cxl}})});

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/emulator/box_config.h>
+#include <godbox/emulator/channel_groups.h>
 #include <godbox/emulator/port_fault.h>
 #include <godbox/striping/slab_layout.h>
 #include <godbox/wire_spec.h>
@@ -148,6 +149,25 @@ Result<void> check_stray_memory_keys(const BoxConfig& config) {
   return {};
 }
 
+// A device is a channel, and is where it is.
+Result<void> check_form(const BoxConfig& config) {
+  if (config.form == ChannelForm::slots) {
+    return wrong("form", "\"slots\"", "channels, super-nics or widest; slots is of VMs");
+  }
+  const bool is_own_order = config.form == ChannelForm::channels;
+  const bool may_share = config.memory == MemoryKind::memfd || config.memory == MemoryKind::tmpfs;
+  if (!is_own_order && !may_share) {
+    return wrong("form", fmt::format("\"{}\"", to_string(config.form)),
+                 "\"channels\" unless memory is memfd or tmpfs");
+  }
+  if (is_own_order && config.interleave_granularity) {
+    return wrong("interleave_granularity", config.interleave_granularity->count(),
+                 "none with form = \"channels\", where nothing is interleaved");
+  }
+  const Result<std::vector<ChannelGroup>> groups = channel_groups(config);
+  return groups ? Result<void>() : Result<void>(groups.error());
+}
+
 Result<void> check_memory(const BoxConfig& config) {
   if (config.backing_limit && config.backing_limit->is_zero()) {
     return wrong("backing_limit", 0, "more than 0 bytes");
@@ -157,6 +177,9 @@ Result<void> check_memory(const BoxConfig& config) {
   }
   if (config.memory == MemoryKind::device) {
     return check_devices(config);
+  }
+  if (Result<void> checked = check_form(config); !checked) {
+    return checked;
   }
   return config.memory == MemoryKind::numa ? check_numa_nodes(config) : Result<void>();
 }

@@ -8,12 +8,15 @@
 namespace godbox::emulator {
 namespace {
 
+// The kernel refers to pages, or to parts of them: to smaller parts it is slower than a copy.
+constexpr SizeBytes kReferredPieceMin{4096};
+
 // Calls use(part) for what of the spans lies in the target: a span may reach from one target's
 // mapping into the next one's.
 template <class Use>
 void for_parts(const MemoryTarget& target, std::span<const MutableSpan> spans, Use&& use) {
-  std::byte* const begin = target.data();
-  std::byte* const end = begin + target.size().count();
+  std::byte* const begin = target.mapping().data();
+  std::byte* const end = begin + target.mapping().size();
   for (const MutableSpan span : spans) {
     std::byte* const from = std::max(begin, span.data());
     std::byte* const to = std::min(end, span.data() + span.size());
@@ -36,8 +39,10 @@ Backing::Backing(SlabTable& table, std::vector<MemoryTarget*> dram_channels, Siz
     if (target->coherence() == Coherence::software) {
       software_targets_.push_back(target);
     }
-    is_referable_ =
-        is_referable_ && target->coherence() == Coherence::coherent && !target->is_always_present();
+    const bool is_fine = target->order().is_interleaved() &&
+                         target->order().interleave.granularity.size() < kReferredPieceMin;
+    is_referable_ = is_referable_ && target->coherence() == Coherence::coherent &&
+                    !target->is_always_present() && !is_fine;
   }
 }
 
@@ -74,11 +79,12 @@ void Backing::flush(std::span<const MutableSpan> spans) const {
 }
 
 void Backing::zero(MemoryTarget& target, DramOffset offset, std::uint64_t size_bytes) {
-  std::byte* const data = target.data() + offset.count();
-  std::memset(data, 0, size_bytes);
-  if (target.coherence() == Coherence::software) {
-    target.flush({data, size_bytes});
-  }
+  for_each_piece(target, offset, size_bytes, [&](MutableSpan piece) {
+    std::memset(piece.data(), 0, piece.size());
+    if (target.coherence() == Coherence::software) {
+      target.flush(piece);
+    }
+  });
 }
 
 std::size_t Backing::free_chunks() const {

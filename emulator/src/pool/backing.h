@@ -73,7 +73,8 @@ class Backing {
   [[nodiscard]] bool has_poison() const;
   // Whether all targets survive an access that meets it.
   [[nodiscard]] bool is_guarded() const;
-  // Whether all of it is memory that the kernel may refer to: its own pages, coherent for all.
+  // Whether all of it is memory that the kernel may refer to: its own pages, coherent for all, and
+  // whole ones in a piece.
   [[nodiscard]] bool is_referable() const { return is_referable_; }
   // True if a byte of the spans lies on a page that is known to be lost.
   [[nodiscard]] bool is_poisoned(std::span<const MutableSpan> spans) const;

@@ -139,12 +139,11 @@ void PoolService::Impl::drop_if_lost(std::uint32_t slot_index) {
 bool PoolService::Impl::is_lost(const Extent& extent) {
   bool is_met = false;
   slabs.slab(slabs.find(extent.address.slab))
-      .layout->for_each_run(
-          extent.address.offset, extent.length_bytes, [&](const striping::DramRun& run) {
-            const MemoryTarget& target = backing.dram_channel(run.dram_channel);
-            is_met = is_met || met_poison(target, ConstSpan(target.data() + run.offset.count(),
-                                                            run.length_bytes));
-          });
+      .layout->for_each_run(extent.address.offset, extent.length_bytes,
+                            [&](const striping::DramRun& run) {
+                              is_met = is_met || met_poison(backing.dram_channel(run.dram_channel),
+                                                            run.offset, run.length_bytes);
+                            });
   return is_met;
 }
 

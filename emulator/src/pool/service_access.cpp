@@ -29,6 +29,14 @@ bool is_allowed(const ObjectSlot& slot, const Session& session, RKey key, bool i
   return false;
 }
 
+void append(std::vector<MutableSpan>& spans, MutableSpan piece) {
+  if (!spans.empty() && spans.back().data() + spans.back().size() == piece.data()) {
+    spans.back() = {spans.back().data(), spans.back().size() + piece.size()};
+  } else {
+    spans.push_back(piece);
+  }
+}
+
 constexpr std::uint64_t kOutside = UINT64_MAX;
 
 // Where in the object [segment) begins, if it lies in one extent, or in several that follow each
@@ -176,15 +184,9 @@ bool PoolService::Impl::locate_access(WorkOp op, std::span<const RemoteSegment> 
     const Slab& slab = slabs.slab(slabs.find(segment.address.slab));
     slab.layout->for_each_run(
         segment.address.offset, segment.length_bytes, [&](const striping::DramRun& run) {
-          std::byte* data = backing.dram_channel(run.dram_channel).data() + run.offset.count();
           loads[run.dram_channel.value()] += run.length_bytes;
-          if (!ticket.spans.empty() &&
-              ticket.spans.back().data() + ticket.spans.back().size() == data) {
-            ticket.spans.back() = {ticket.spans.back().data(),
-                                   ticket.spans.back().size() + run.length_bytes};
-          } else {
-            ticket.spans.emplace_back(data, run.length_bytes);
-          }
+          for_each_piece(backing.dram_channel(run.dram_channel), run.offset, run.length_bytes,
+                         [&](MutableSpan piece) { append(ticket.spans, piece); });
         });
     ticket.total_bytes += segment.length_bytes;
   }

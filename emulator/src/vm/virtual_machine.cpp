@@ -246,5 +246,6 @@ int VirtualMachine::process_id() const { return impl_->process.id(); }
 std::vector<std::string> VirtualMachine::console_tail() const {
   return {impl_->console_lines.begin(), impl_->console_lines.end()};
 }
+const std::string& VirtualMachine::qemu_messages() const { return impl_->qemu_words; }
 
 }  // namespace godbox::emulator::vm

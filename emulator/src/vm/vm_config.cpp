@@ -7,10 +7,6 @@
 
 namespace godbox::emulator::vm {
 
-std::string_view to_string(ChannelForm form) {
-  return kChannelFormNames.at(static_cast<std::size_t>(form));
-}
-
 Result<ChannelForm> parse_channel_form(std::string_view text) {
   for (std::size_t i = 0; i < kChannelFormNames.size(); ++i) {
     if (kChannelFormNames.at(i) == text) {

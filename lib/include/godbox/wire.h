@@ -9,6 +9,7 @@
 // limits of wire_spec.h and lengths that overflow. No decoder reads out of bounds.
 #pragma once
 
+#include <godbox/cxl/channel_order.h>
 #include <godbox/extent.h>
 #include <godbox/result.h>
 #include <godbox/transport.h>
@@ -143,9 +144,21 @@ struct SlabsReply {
 struct MapRequest {
   bool pins = false;  // the client pins the pages: none may be replaced while the session lives
 };
+// Which of the descriptors that ride along has a DRAM channel's bytes, and in which order.
+struct ChannelPlacement {
+  std::uint16_t descriptor = 0;
+  cxl::ChannelOrder order;
+  bool operator==(const ChannelPlacement&) const = default;
+};
 struct MapReply {
   std::vector<SizeBytes> dram_channel_sizes;
   bool writable = false;
+  // By DRAM channel; empty: a descriptor each, in order. Decoding sees to it that descriptors count
+  // from 0 in the order of their first channels, and that each has as many channels as ways, of one
+  // size, each at a position of its own.
+  std::vector<ChannelPlacement> placements;
+
+  [[nodiscard]] std::size_t descriptor_count() const;
 };
 
 // How long an object is kept. A soft pin has it evicted after all that have none, a hard one never.

@@ -247,4 +247,21 @@ static_assert(offsetof(SlabMemberRecord, dram_channel) == 8);
 static_assert(offsetof(SlabMemberRecord, reserved_10) == 10);
 static_assert(offsetof(SlabMemberRecord, reserved_12) == 12);
 
+// Where a DRAM channel's bytes are in memory that is given to map.
+struct ChannelPlacementRecord {
+  Le16 descriptor;        // 0
+  std::uint8_t ways;      // 2  1, 2, 3, 4, 6, 8, 12 or 16
+  std::uint8_t position;  // 3
+  Le32 granularity;       // 4  bytes
+};
+static_assert(sizeof(ChannelPlacementRecord) == 8);
+static_assert(offsetof(ChannelPlacementRecord, descriptor) == 0);
+static_assert(offsetof(ChannelPlacementRecord, ways) == 2);
+static_assert(offsetof(ChannelPlacementRecord, position) == 3);
+static_assert(offsetof(ChannelPlacementRecord, granularity) == 4);
+
+// MAP_MEMORY reply: flags.
+inline constexpr std::uint32_t kMapWritable = 1U << 0U;
+inline constexpr std::uint32_t kMapPlacements = 1U << 1U;  // a list of them follows
+
 }  // namespace godbox::wire

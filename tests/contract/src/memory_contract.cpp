@@ -20,15 +20,21 @@ Range granules(const MemoryTarget& target, std::uint64_t first, std::uint64_t co
   return {DramOffset((granule * first).count()), granule * count};
 }
 
-MutableSpan bytes(MemoryTarget& target, Range range) {
-  return {target.data() + range.offset.count(), range.size.count()};
-}
-
 bool is_all(ConstSpan range, std::byte value) {
   return std::all_of(range.begin(), range.end(), [=](std::byte byte) { return byte == value; });
 }
 
-void fill(MutableSpan range, std::byte value) { std::fill(range.begin(), range.end(), value); }
+bool is_all(const MemoryTarget& target, Range range, std::byte value) {
+  bool good = true;
+  for_each_piece(target, range.offset, range.size.count(),
+                 [&](ConstSpan piece) { good = good && is_all(piece, value); });
+  return good;
+}
+
+void fill(const MemoryTarget& target, Range range, std::byte value) {
+  for_each_piece(target, range.offset, range.size.count(),
+                 [&](MutableSpan piece) { std::fill(piece.begin(), piece.end(), value); });
+}
 
 Errc code(const Result<void>& result) {
   return result.has_value() ? Errc::ok : result.error().code;
@@ -50,9 +56,9 @@ void backs_zeroes(MemoryWorld& world) {
   MemoryTarget& target = world.target();
   const Range range = granules(target, 2, 3);
   REQUIRE(target.back(range.offset, range.size).has_value());
-  CHECK(is_all(bytes(target, range), kZero));
-  fill(bytes(target, range), kMark);
-  CHECK(is_all(bytes(target, range), kMark));
+  CHECK(is_all(target, range, kZero));
+  fill(target, range, kMark);
+  CHECK(is_all(target, range, kMark));
 }
 
 void backs_twice(MemoryWorld& world) {
@@ -60,25 +66,25 @@ void backs_twice(MemoryWorld& world) {
   const Range inner = granules(target, 4, 2);
   const Range outer = granules(target, 3, 4);
   REQUIRE(target.back(inner.offset, inner.size).has_value());
-  fill(bytes(target, inner), kMark);
+  fill(target, inner, kMark);
   REQUIRE(target.back(outer.offset, outer.size).has_value());
-  CHECK(is_all(bytes(target, inner), kMark));
-  CHECK(is_all(bytes(target, granules(target, 3, 1)), kZero));
-  CHECK(is_all(bytes(target, granules(target, 6, 1)), kZero));
+  CHECK(is_all(target, inner, kMark));
+  CHECK(is_all(target, granules(target, 3, 1), kZero));
+  CHECK(is_all(target, granules(target, 6, 1), kZero));
 }
 
 void discards_only_the_range(MemoryWorld& world) {
   MemoryTarget& target = world.target();
   const Range all = granules(target, 0, MemoryWorld::kGranules);
   REQUIRE(target.back(all.offset, all.size).has_value());
-  fill(bytes(target, all), kMark);
+  fill(target, all, kMark);
   const Range middle = granules(target, 5, 4);
   REQUIRE(target.discard(middle.offset, middle.size).has_value());
-  CHECK(is_all(bytes(target, granules(target, 0, 5)), kMark));
-  CHECK(is_all(bytes(target, granules(target, 9, MemoryWorld::kGranules - 9)), kMark));
+  CHECK(is_all(target, granules(target, 0, 5), kMark));
+  CHECK(is_all(target, granules(target, 9, MemoryWorld::kGranules - 9), kMark));
   REQUIRE(target.back(middle.offset, middle.size).has_value());
-  CHECK(is_all(bytes(target, middle), kZero));
-  CHECK(is_all(bytes(target, granules(target, 4, 1)), kMark));
+  CHECK(is_all(target, middle, kZero));
+  CHECK(is_all(target, granules(target, 4, 1), kMark));
 }
 
 void discards_what_is_absent(MemoryWorld& world) {
@@ -123,15 +129,18 @@ void descriptor_shares(MemoryWorld& world) {
   }
   const Range range = granules(target, 1, 1);
   REQUIRE(target.back(range.offset, range.size).has_value());
-  void* const other = mmap(nullptr, target.size().count(), PROT_READ | PROT_WRITE, MAP_SHARED,
-                           target.descriptor(), 0);
+  const MutableSpan mapping = target.mapping();
+  void* const other =
+      mmap(nullptr, mapping.size(), PROT_READ | PROT_WRITE, MAP_SHARED, target.descriptor(), 0);
   REQUIRE(other != MAP_FAILED);
-  auto* const view = static_cast<std::byte*>(other) + range.offset.count();
-  fill(bytes(target, range), kMark);
-  CHECK(is_all(ConstSpan(view, range.size.count()), kMark));
-  view[5] = std::byte{1};
-  CHECK(bytes(target, range)[5] == std::byte{1});
-  munmap(other, target.size().count());
+  fill(target, range, kMark);
+  for_each_piece(target, range.offset, range.size.count(), [&](MutableSpan piece) {
+    auto* const view = static_cast<std::byte*>(other) + (piece.data() - mapping.data());
+    REQUIRE(is_all(ConstSpan(view, piece.size()), kMark));
+    view[5] = std::byte{1};
+    REQUIRE(piece[5] == std::byte{1});
+  });
+  munmap(other, mapping.size());
 }
 
 void threads_work_apart(MemoryWorld& world) {
@@ -144,10 +153,10 @@ void threads_work_apart(MemoryWorld& world) {
       for (std::uint64_t i = parity; i < MemoryWorld::kGranules; i += 2) {
         const Range range = granules(target, i, 1);
         good = good && target.back(range.offset, range.size).has_value();
-        const MutableSpan span(data + range.offset.count(), range.size.count());
-        good = good && is_all(span, kZero);
-        fill(span, kMark);
-        good = good && is_all(span, kMark) && target.discard(range.offset, range.size).has_value();
+        good = good && is_all(target, range, kZero);
+        fill(target, range, kMark);
+        good = good && is_all(target, range, kMark) &&
+               target.discard(range.offset, range.size).has_value();
       }
     }
     is_good[parity] = good;
@@ -164,13 +173,14 @@ void flushing_keeps_bytes(MemoryWorld& world) {
   MemoryTarget& target = world.target();
   const Range range = granules(target, 0, 1);
   REQUIRE(target.back(range.offset, range.size).has_value());
-  const MutableSpan span = bytes(target, range);
-  fill(span, kMark);
-  target.flush(span.subspan(3, 130));
-  target.invalidate(span.subspan(1, 65));
-  target.flush(span.first(0));
-  target.invalidate(span);
-  CHECK(is_all(span, kMark));
+  fill(target, range, kMark);
+  for_each_piece(target, range.offset, range.size.count(), [&](MutableSpan piece) {
+    target.flush(piece.subspan(3, 130));
+    target.invalidate(piece.subspan(1, 65));
+    target.flush(piece.first(0));
+    target.invalidate(piece);
+  });
+  CHECK(is_all(target, range, kMark));
 }
 
 constexpr std::array<ContractCase<MemoryWorld>, 10> kCases = {{

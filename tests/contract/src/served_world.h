@@ -44,12 +44,23 @@ class StagingMemory final : public std::pmr::memory_resource {
   std::pmr::memory_resource* before_;
 };
 
+// In which order the box's memory lies.
+struct MemoryForm {
+  emulator::ChannelForm form = emulator::ChannelForm::channels;
+  std::optional<SizeBytes> granularity;
+};
+inline const MemoryForm kFinelyInterleaved{emulator::ChannelForm::super_nics, SizeBytes(256)};
+inline const MemoryForm kWidelyInterleaved{emulator::ChannelForm::widest, std::nullopt};
+
 class ServedWorld final : public TransportWorld {
  public:
   ServedWorld(const std::string& scheme, const ConnectOptions& options,
-              std::unique_ptr<DeviceMemory> device = nullptr)
+              std::unique_ptr<DeviceMemory> device = nullptr, const MemoryForm& form = {})
       : device_(std::move(device)) {
-    server_ = serve(small_box(folder_.socket()));
+    emulator::BoxConfig config = small_box(folder_.socket());
+    config.form = form.form;
+    config.interleave_granularity = form.granularity;
+    server_ = serve(std::move(config));
     ConnectOptions with_device = options;
     if (device_ != nullptr) {
       strict_.emplace(*device_);

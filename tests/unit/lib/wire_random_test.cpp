@@ -92,6 +92,27 @@ Retention retention(Dice& dice) {
   return {static_cast<Pin>(dice.below(3)), dice.u32(), dice.u32()};
 }
 
+// Some channels in a memory of their own, some interleaved with their neighbours.
+MapReply placed(MapReply message, Dice& dice) {
+  std::vector<SizeBytes>& sizes = message.dram_channel_sizes;
+  for (std::uint16_t descriptor = 0; message.placements.size() < sizes.size(); ++descriptor) {
+    const std::size_t first = message.placements.size();
+    const std::size_t left = sizes.size() - first;
+    const unsigned wanted = cxl::kInterleaveWaysAllowed.at(dice.below(8));
+    const unsigned ways = wanted <= left ? wanted : 1;
+    const cxl::Interleave interleave{
+        cxl::InterleaveWays::create(ways).value(),
+        cxl::InterleaveGranularity::from_encoding(static_cast<unsigned>(dice.below(7))).value()};
+    const std::size_t turn = dice.below(ways);
+    for (std::size_t i = 0; i < ways; ++i) {
+      sizes[first + i] = sizes[first];
+      message.placements.push_back(
+          {descriptor, {interleave, static_cast<std::uint8_t>((i + turn) % ways)}});
+    }
+  }
+  return message;
+}
+
 }  // namespace
 
 TEST_CASE("HELLO survives the wire", "[unit]") {
@@ -202,14 +223,15 @@ TEST_CASE("descriptions of the box survive the wire", "[unit]") {
       [](const MapRequest& a, const MapRequest& b) { return a.pins == b.pins; });
   check_round_trips<MapReply>(
       [](Dice& dice) {
-        MapReply message{std::vector<SizeBytes>(dice.below(70)), dice.coin()};
+        MapReply message{std::vector<SizeBytes>(dice.below(70)), dice.coin(), {}};
         for (SizeBytes& size : message.dram_channel_sizes) {
           size = SizeBytes(dice.u64());
         }
-        return message;
+        return dice.coin() ? placed(message, dice) : message;
       },
       [](const MapReply& a, const MapReply& b) {
-        return a.writable == b.writable && a.dram_channel_sizes == b.dram_channel_sizes;
+        return a.writable == b.writable && a.dram_channel_sizes == b.dram_channel_sizes &&
+               a.placements == b.placements;
       });
 }
 

@@ -431,6 +431,55 @@ TEST_CASE("a lookup's objects own its extents and CRCs exactly", "[unit]") {
   }
 }
 
+// By hand: flags 2, then sizes and placements {descriptor, ways, position, granularity}.
+TEST_CASE("placements that do not cover whole memories are refused", "[unit]") {
+  struct Placement {
+    std::uint16_t descriptor;
+    std::uint8_t ways;
+    std::uint8_t position;
+    std::uint32_t granularity;
+  };
+  const auto body_of = [](const std::vector<std::uint64_t>& sizes,
+                          const std::vector<Placement>& placements) {
+    Body body(8);
+    body[0] = std::byte{2};
+    body[4] = static_cast<std::byte>(sizes.size());
+    const auto put = [&body](std::uint64_t value, int bytes) {
+      for (int i = 0; i < bytes; ++i) {
+        body.push_back(static_cast<std::byte>(value >> (8 * i)));
+      }
+    };
+    for (const std::uint64_t size : sizes) {
+      put(size, 8);
+    }
+    for (const Placement& one : placements) {
+      put(one.descriptor, 2);
+      put(one.ways, 1);
+      put(one.position, 1);
+      put(one.granularity, 4);
+    }
+    return body;
+  };
+  CHECK_FALSE(is_refused<MapReply>(
+      body_of({8192, 8192, 4096}, {{0, 2, 1, 4096}, {0, 2, 0, 4096}, {1, 1, 0, 256}})));
+  const std::vector<Body> wrong = {
+      body_of({8192, 8192}, {{0, 2, 0, 4096}}),                   // too few
+      body_of({8192, 8192}, {{0, 2, 0, 4096}, {0, 2, 0, 4096}}),  // the same granules twice
+      body_of({8192, 8192}, {{0, 2, 0, 4096}, {0, 2, 2, 4096}}),  // no such position
+      body_of({8192, 8192}, {{0, 2, 0, 4096}, {0, 2, 1, 256}}),   // two granularities
+      body_of({8192, 4096}, {{0, 2, 0, 4096}, {0, 2, 1, 4096}}),  // two sizes
+      body_of({8192, 8192}, {{0, 4, 0, 4096}, {0, 4, 1, 4096}}),  // half of a memory
+      body_of({8192, 8192}, {{1, 1, 0, 4096}, {0, 1, 0, 4096}}),  // descriptors out of order
+      body_of({8192, 8192}, {{0, 5, 0, 4096}, {0, 5, 1, 4096}}),  // no legal ways
+      body_of({8192, 8192}, {{0, 2, 0, 100}, {0, 2, 1, 100}}),    // no legal granularity
+      body_of({}, {}),                                            // placements of nothing
+  };
+  for (std::size_t i = 0; i < wrong.size(); ++i) {
+    CAPTURE(i);
+    CHECK(is_refused<MapReply>(wrong[i]));
+  }
+}
+
 TEST_CASE("unknown bits and statuses are refused", "[unit]") {
   const auto changed = [](Body body, std::size_t offset, unsigned value) {
     body[offset] = static_cast<std::byte>(value);

@@ -169,6 +169,13 @@ void check_box() {
               encode(MapRequest{true}));
   check_frame("map_memory_response", response_header(Op::map_memory, 22),
               encode(MapReply{{SizeBytes(268435456), SizeBytes(std::uint64_t{1} << 40U)}, true}));
+  const cxl::Interleave two_at_4k{cxl::InterleaveWays::create(2).value(),
+                                  cxl::InterleaveGranularity::create(4_KiB).value()};
+  const MapReply placed{
+      {SizeBytes(268435456), SizeBytes(268435456), SizeBytes(std::uint64_t{1} << 40U)},
+      true,
+      {{0, {two_at_4k, 1}}, {0, {two_at_4k, 0}}, {1, {}}}};
+  check_frame("map_memory_placed_response", response_header(Op::map_memory, 22), encode(placed));
   check_frame("map_memory_error_response", response_header(Op::map_memory, 22, Errc::unsupported),
               encode(TextReply{"memory is not offered by"}));
   check_frame("status_request", request_header(Op::status, 23), {});

@@ -170,6 +170,11 @@ Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& conf
       !quotas) {
     return quotas;
   }
+  if (Result<void> applied =
+          apply_choice("--form", options.form, emulator::kBoxFormNames, config.form);
+      !applied) {
+    return applied;
+  }
   if (Result<void> applied = apply_choice("--map-memory", options.map_memory,
                                           emulator::kMapMemoryNames, config.map_memory);
       !applied) {
@@ -233,6 +238,14 @@ Result<void> apply_rates(const PacingOptions& options, emulator::PacedRates& rat
   return apply_rate("--rate-eth", options.rate_eth, rates.eth_port);
 }
 
+void add_form_options(CLI::App& command, BoxOptions& options) {
+  command.add_option("--form", options.form,
+                     "As which CXL regions the memory lies. channels (default): each DRAM channel "
+                     "by itself; super-nics: a region per SuperNIC; widest: as few as are legal");
+  command.add_option("--granularity", options.granularity,
+                     "Of the interleave, 256 to 16KiB (default: 4KiB, or the largest legal one)");
+}
+
 void add_box_options(CLI::App& command, BoxOptions& options) {
   command
       .add_option(
@@ -291,6 +304,13 @@ Result<emulator::BoxConfig> build_config(const BoxOptions& options) {
   }
   if (options.backing_limit) {
     config->backing_limit = backing_limit;
+  }
+  if (options.granularity) {
+    const Result<SizeBytes> size = emulator::parse_size(*options.granularity);
+    if (!size) {
+      return not_allowed("--granularity", *options.granularity, "a size like 256, 4KiB or 16KiB");
+    }
+    config->interleave_granularity = *size;
   }
   if (const Result<void> valid = emulator::validate(*config); !valid) {
     return valid.error();

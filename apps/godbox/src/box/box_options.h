@@ -28,6 +28,8 @@ struct BoxOptions {
   std::vector<std::string> tenant_quotas;  // "64GiB" or "NAME=64GiB"
   std::vector<std::string> vm_quotas;      // likewise
   std::optional<std::string> eviction;
+  std::optional<std::string> form;
+  std::optional<std::string> granularity;
   std::optional<std::string> map_memory;
   std::optional<std::string> send_by_reference;
   std::optional<std::string> mode;
@@ -40,6 +42,8 @@ struct BoxOptions {
 };
 
 void add_box_options(CLI::App& command, BoxOptions& options);
+// --form and --granularity, which a box is made with.
+void add_form_options(CLI::App& command, BoxOptions& options);
 // Errors: config_invalid naming option, value and what is allowed; io_error for the file.
 [[nodiscard]] Result<emulator::BoxConfig> build_config(const BoxOptions& options);
 

@@ -168,6 +168,7 @@ void add_serve(CLI::App& program, Action& chosen) {
   auto options = std::make_shared<ServeOptions>();
   CLI::App* const command = program.add_subcommand("serve", "Run a box until it is told to stop");
   add_box_options(*command, options->box);
+  add_form_options(*command, options->box);
   command->add_flag("--json", options->json, "When ready, print one line of JSON (docs/cli.md)");
   command->footer(std::string(kFooter));
   command->callback([options, &chosen] { chosen = [options] { return run_serve(*options); }; });

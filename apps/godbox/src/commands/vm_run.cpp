@@ -3,6 +3,8 @@
 #include "cli/json.h"
 #include "cli/lists.h"
 #include "cli/log.h"
+#include "cli/table.h"
+#include "vm/pool_memory.h"
 #include "vm/terminal_pump.h"
 #include "vm/vm_commands.h"
 #include "vm/vm_options.h"
@@ -54,6 +56,11 @@ struct NameOptions {
   std::string serial;
   std::string dpa;
   std::string length;
+  std::string link;
+  std::string media;
+  std::string access;
+  std::optional<std::uint64_t> delay_ns;
+  bool clear = false;
   bool force = false;
   bool json = false;
   std::vector<std::string> command;
@@ -144,6 +151,7 @@ Result<emulator::vm::VmPlan> plan_of_pool(const RunOptions& options, const Chann
       {"--channels", box.dram_channels.has_value()},
       {"--channel-size", box.dram_channel_size.has_value()},
       {"--owner bound", options.vm.owner.has_value() && *options.vm.owner != "pool"},
+      {"--granularity without --form", !options.vm.form && options.vm.granularity.has_value()},
       {"--box-id", options.vm.box_id.has_value()}};
   for (const auto& [option, is_given] : of_the_box) {
     if (is_given) {
@@ -165,7 +173,8 @@ Result<emulator::vm::VmPlan> plan_of_pool(const RunOptions& options, const Chann
   config->box.dram_channel_size = pool.dram_channel_size();
   config->owner = cxl::ChannelOwner::pool;
   config->box_id = pool.box_number();
-  return emulator::vm::make_plan(*config);
+  return options.vm.form ? emulator::vm::make_plan(*config)
+                         : plan_as_it_lies(*config, channel_groups(pool));
 }
 
 Result<Prepared> prepare(const RunOptions& options) {
@@ -195,14 +204,15 @@ Result<Prepared> prepare(const RunOptions& options) {
 // What a reader that has gone away leaves is an error of a write, not the end of the VM.
 void ignore_closed_pipes() { ::signal(SIGPIPE, SIG_IGN); }
 
-// Looks twice a second, whatever the VM waits for, whether its time is over or the box whose memory
-// it shows is gone; then it ends.
+// Looks twice a second, whatever the VM waits for, whether its time is over, with which it ends, or
+// the box whose memory it shows is gone: then the channels are dead, and where QEMU cannot do that,
+// the VM ends too.
 class Watchdog {
  public:
-  Watchdog(VmSession& vm, const VmSessionOptions& session, Duration limit)
-      : vm_(vm),
-        machine_(vm.machine()),
+  Watchdog(VmSession& session, const ChannelLease* pool, Duration limit)
+      : machine_(session.machine()),
         session_(session),
+        pool_(pool),
         end_(limit > Duration::zero() ? SteadyClock().now() + limit : kNever),
         descriptor_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {
     constexpr long kPeriodNs = 500'000'000;
@@ -224,11 +234,12 @@ class Watchdog {
   void look() {
     std::uint64_t count = 0;
     (void)!::read(descriptor_, &count, sizeof count);
-    vm_.note_lost_boxes();
+    session_.note_lost_boxes();
     if (SteadyClock().now() >= end_) {
       why_ = Error(Errc::deadline_exceeded, "the time of --timeout is over");
-    } else if (session_.pool != nullptr && session_.pool->is_lost()) {
-      why_ = Error(Errc::session_lost, "the box whose memory this VM shows is gone");
+    } else if (pool_ != nullptr && pool_->is_lost()) {
+      pool_ = nullptr;  // once
+      lose_pool();
     }
     if (why_) {
       machine_.unwatch(descriptor_);
@@ -236,9 +247,17 @@ class Watchdog {
     }
   }
 
-  VmSession& vm_;
+  void lose_pool() {
+    if (session_.lose_pool()) {
+      spdlog::warn("vm: the box whose memory this VM shows is gone: its channels are dead now");
+    } else {
+      why_ = Error(Errc::session_lost, "the box whose memory this VM shows is gone");
+    }
+  }
+
   emulator::vm::VirtualMachine& machine_;
-  const VmSessionOptions& session_;
+  VmSession& session_;
+  const ChannelLease* pool_;
   TimePoint end_;
   int descriptor_;
   std::optional<Error> why_;
@@ -261,13 +280,13 @@ ExitCode run_command(const RunOptions& options) {
     spdlog::info(
         "vm: \"{}\" runs until godbox vm stop or Ctrl-C; godbox vm exec and shell reach it",
         options.session.name);
-    const Watchdog watchdog(**session, prepared->session, seconds(options.limit_s));
+    const Watchdog watchdog(**session, prepared->session.pool.get(), seconds(options.limit_s));
     const Result<void> ended = machine.serve(Duration::zero());
     (*session)->power_off();
     const Error why = watchdog.reason(ended.error());
     return why.code == Errc::cancelled ? ExitCode::ok : vm_failed(why);
   }
-  const Watchdog watchdog(**session, prepared->session, Duration::zero());
+  const Watchdog watchdog(**session, prepared->session.pool.get(), Duration::zero());
   const Result<int> status =
       machine.run({.arguments = options.command, .folder = working_folder()},
                   {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}, seconds(options.limit_s));
@@ -359,7 +378,29 @@ ExitCode exec_in_vm(const NameOptions& options) {
   return reply ? exit_status(*reply) : vm_failed(reply.error());
 }
 
-// attach, detach, poison, status: a request and its reply, for people or as JSON.
+void print_channels(const boost::json::array& channels) {
+  Table table({{"serial"},
+               {"access"},
+               {"link"},
+               {"media"},
+               {"delay ns", Table::Align::right},
+               {"bytes read", Table::Align::right},
+               {"bytes written", Table::Align::right}});
+  for (const boost::json::value& one : channels) {
+    const boost::json::object& channel = one.as_object();
+    const auto number = [&](const char* name) {
+      return channel.at(name).to_number<std::uint64_t>();
+    };
+    const auto word = [&](const char* name) { return std::string(channel.at(name).as_string()); };
+    table.add({fmt::format("{:#x}", number("serial")), word("access"), word("link"), word("media"),
+               std::to_string(number("delay_ns")), std::to_string(number("bytes_read")),
+               std::to_string(number("bytes_written"))});
+  }
+  fmt::print("{}\nbytes: emulated; of accesses that were counted, none that QEMU serves as RAM\n",
+             table.render());
+}
+
+// attach, detach, poison, channel, status: a request and its reply, for people or as JSON.
 ExitCode tell(const NameOptions& options, const boost::json::object& request) {
   const auto reply = ask_vm(options.name, request, {}, seconds(options.limit_s));
   if (!reply) {
@@ -367,6 +408,11 @@ ExitCode tell(const NameOptions& options, const boost::json::object& request) {
   }
   if (options.json) {
     print_json(stdout, *reply, true);
+    return ExitCode::ok;
+  }
+  if (const boost::json::value* const channels = reply->if_contains("channels");
+      channels != nullptr && channels->is_array()) {
+    print_channels(channels->get_array());
     return ExitCode::ok;
   }
   for (const auto& [key, value] : *reply) {
@@ -409,6 +455,19 @@ Result<boost::json::object> request_of(const std::string& verb, const NameOption
   if (options.force) {
     request["force"] = true;
   }
+  if (options.clear) {
+    request["clear"] = true;
+  }
+  for (const auto& [name, word] :
+       {std::pair{"link", &options.link}, std::pair{"media", &options.media},
+        std::pair{"access", &options.access}}) {
+    if (!word->empty()) {
+      request[name] = *word;
+    }
+  }
+  if (options.delay_ns) {
+    request["delay_ns"] = *options.delay_ns;
+  }
   const std::array<std::pair<const char*, const std::string*>, 2> numbers = {
       {{"serial", &options.serial}, {"dpa", &options.dpa}}};
   for (const auto& [name, text] : numbers) {
@@ -448,6 +507,20 @@ void add_tell(CLI::App& vm, Action& chosen, const std::string& verb, const std::
     command->add_option("--serial", options->serial, "Of the channel")->required();
     command->add_option("--dpa", options->dpa, "Device address of the first byte")->required();
     command->add_option("--length", options->length, "Size, a multiple of 64 (default: 64)");
+    command->add_flag("--clear", options->clear,
+                      "Clear it instead, in the guest; the bytes are zeros then");
+  } else if (verb == "channel") {
+    command->add_option("--serial", options->serial, "Of the channel; without it all are shown");
+    command
+        ->add_option("--access", options->access,
+                     "direct: as RAM, where the region allows; counted: each access by itself")
+        ->check(CLI::IsMember({"direct", "counted"}));
+    command->add_option("--delay-ns", options->delay_ns, "Of each access, which is counted then")
+        ->check(CLI::Range(0, 1'000'000));
+    command->add_option("--link", options->link, "The CXL link: up; down: all reads give ones")
+        ->check(CLI::IsMember({"up", "down"}));
+    command->add_option("--media", options->media, "The DRAM: ok; dead: the device says so")
+        ->check(CLI::IsMember({"ok", "dead"}));
   } else if (verb == "detach") {
     command->add_option("--serial", options->serial, "Of the channel; without it the first one");
     command->add_flag("--force", options->force,
@@ -492,6 +565,7 @@ void add_vm_run_commands(CLI::App& vm, Action& chosen) {
   add_tell(vm, chosen, "attach", "Plug one more bound DRAM channel into a running VM");
   add_tell(vm, chosen, "detach", "Take a channel that was attached out of a running VM");
   add_tell(vm, chosen, "poison", "Mark bytes of a channel as lost, as a failing DRAM chip would");
+  add_tell(vm, chosen, "channel", "Faults and byte counts of channels: show or set them");
 }
 
 }  // namespace godbox::app

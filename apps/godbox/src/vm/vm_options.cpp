@@ -21,8 +21,8 @@ Result<void> check_together(const VmOptions& options) {
   if (options.topology_file.empty()) {
     return {};
   }
-  if (options.form != VmOptions{}.form || options.granularity || options.behind_switches ||
-      options.hot_plug_slots || options.hot_plug_size) {
+  if (options.form || options.granularity || options.behind_switches || options.hot_plug_slots ||
+      options.hot_plug_size) {
     return Error(Errc::config_invalid,
                  "--topology says where everything is: it goes without --form, --granularity, "
                  "--switches, --hot-plug-slots and --hot-plug-size");
@@ -43,12 +43,11 @@ Result<cxl::ChannelOwner> parse_owner(const std::string& text) {
 
 void add_vm_options(CLI::App& command, VmOptions& options) {
   add_box_options(command, options.box);
-  command
-      .add_option("--form", options.form,
-                  "How the DRAM channels are shown. channels: a region each; super-nics: a region "
-                  "per SuperNIC; widest: as few regions as are legal; slots: none, but slots for "
-                  "what is bound later")
-      ->capture_default_str();
+  command.add_option(
+      "--form", options.form,
+      "How the DRAM channels are shown (default: as the box's memory lies). channels: a "
+      "region each; super-nics: a region per SuperNIC; widest: as few as are legal; "
+      "slots: none, but slots for what is bound later");
   command.add_option("--granularity", options.granularity,
                      "Of the interleave, 256 to 16KiB (default: 4KiB, or the largest legal one)");
   command.add_flag("--switches", options.behind_switches, "A CXL switch per SuperNIC");
@@ -74,9 +73,10 @@ Result<vm::VmConfig> build_vm_config(const VmOptions& options) {
   if (!box) {
     return box.error();
   }
-  const Result<vm::ChannelForm> form = vm::parse_channel_form(options.form);
+  const Result<vm::ChannelForm> form =
+      options.form ? vm::parse_channel_form(*options.form) : Result<vm::ChannelForm>(box->form);
   if (!form) {
-    return not_allowed("--form", options.form,
+    return not_allowed("--form", *options.form,
                        fmt::format("{}", fmt::join(vm::kChannelFormNames, ", ")));
   }
   const Result<cxl::ChannelOwner> owner = parse_owner(options.owner.value_or("bound"));
@@ -98,6 +98,7 @@ Result<vm::VmConfig> build_vm_config(const VmOptions& options) {
     }
     config.hot_plug_size = *size;
   }
+  config.granularity = options.form ? std::nullopt : box->interleave_granularity;
   if (options.granularity) {
     const Result<SizeBytes> size = emulator::parse_size(*options.granularity);
     if (!size) {

@@ -15,7 +15,7 @@ namespace godbox::app {
 
 struct VmOptions {
   BoxOptions box;
-  std::string form = "channels";
+  std::optional<std::string> form;  // without it the box's
   std::optional<std::string> granularity;
   bool behind_switches = false;
   std::string topology_file;

@@ -2,7 +2,9 @@
 #include "vm/vm_session.h"
 
 #include "vm/accelerator.h"
+#include "vm/channel_faults.h"
 #include "vm/own_program.h"
+#include "vm/pool_memory.h"
 #include "vm/request_fields.h"
 #include <godbox/driver/machine_memory.h>
 #include <godbox/driver/mapped_memory.h>
@@ -49,6 +51,11 @@ std::string use_check(std::uint64_t serial) {
       "case \"$(readlink -f $dax)\" in */$region/*) exit {};; esac; done; exit {}; "
       "done; done; done; exit 0",
       serial, kIsRam, kInUse);
+}
+
+bool is_for_qemu_alone(std::string_view what, const boost::json::object& request) {
+  return what == "channel" || (what == "poison" && !is_set(request, "clear")) ||
+         ((what == "detach" || what == "unbind") && is_set(request, "force"));
 }
 
 std::string_view name_of(BringUp mode) { return mode == BringUp::numa ? "numa" : "dax"; }
@@ -114,7 +121,11 @@ Result<std::unique_ptr<VmSession>> VmSession::start(const emulator::vm::VmPlan& 
 
 Result<void> VmSession::make_memory() {
   const ChannelTiming timing = ChannelTiming::of(plan_.config.box);
-  if (qemu_.is_patched && options_.pool == nullptr) {
+  if (options_.pool != nullptr) {
+    if (Result<void> fits = fit_to_pool(); !fits) {
+      return fits;
+    }
+  } else if (qemu_.is_patched) {
     inputs_.interleaved = emulator::vm::interleaved_memories(plan_);
   }
   for (const cxl::Type3Device& device : plan_.topology.devices) {
@@ -137,6 +148,29 @@ Result<void> VmSession::make_memory() {
     }
     inputs_.switch_cdat_path = table->path();
     tables_.push_back(std::move(*table));
+  }
+  return {};
+}
+
+// What QEMU has to know of the box's channels that share a memory.
+Result<void> VmSession::fit_to_pool() {
+  const std::vector<emulator::ChannelGroup> groups = channel_groups(*options_.pool);
+  Result<std::vector<emulator::vm::InterleavedMemory>> memories =
+      interleaved_memories(plan_, groups);
+  if (!memories) {
+    return memories.error();
+  }
+  if (!groups.empty() && !qemu_.is_patched) {
+    return Error(Errc::unsupported,
+                 fmt::format("the box's memory lies in the order of interleaved regions, which "
+                             "only a QEMU that qemu-patches/build made can show; this is {}",
+                             qemu_.description()));
+  }
+  inputs_.interleaved = std::move(*memories);
+  if (qemu_.is_patched && emulator::channel_groups(plan_) != groups) {
+    spdlog::warn(
+        "vm: the regions are not the box's memory as it lies: it is served eight bytes at "
+        "a time where they differ; without --form the guest gets it at full speed");
   }
   return {};
 }
@@ -260,6 +294,9 @@ Result<void> VmSession::bring_up() {
 void VmSession::power_off() {
   if (machine_ != nullptr) {
     machine_->power_off(kPowerOffLimit);
+    if (!machine_->qemu_messages().empty()) {
+      spdlog::warn("vm: QEMU said: {}", machine_->qemu_messages());
+    }
   }
 }
 
@@ -275,11 +312,11 @@ boost::json::object VmSession::answer(const VmControl::Request& asked) {
     reply = boost::json::object{{"stopping", true}};
   } else if (what == "status") {
     reply = status();
-  } else if (!is_changing_ && (what == "poison" || ((what == "detach" || what == "unbind") &&
-                                                    is_set(request, "force")))) {
-    // QEMU's alone to do, so that it can be done while a command runs in the guest.
+  } else if (!is_changing_ && is_for_qemu_alone(what, request)) {
+    // So that it can be done while a command runs in the guest.
     is_changing_ = true;
-    reply = what != "poison"                   ? detach(request)
+    reply = what == "channel"                  ? channels(request)
+            : what != "poison"                 ? detach(request)
             : request.contains("dram_channel") ? poison_channel(request)
                                                : poison(request);
     is_changing_ = false;
@@ -299,6 +336,8 @@ boost::json::object VmSession::answer(const VmControl::Request& asked) {
       reply = bind(request);
     } else if (what == "seal") {
       reply = seal(request);
+    } else if (what == "poison") {
+      reply = poison(request);
     }
     is_serving_ = is_changing_ = false;
   }
@@ -360,6 +399,7 @@ boost::json::object VmSession::status() const {
           {"qemu_version", qemu_.version},
           {"qemu_patched", qemu_.is_patched},
           {"accelerator", to_string(accelerator_)},
+          {"qemu_messages", machine_->qemu_messages()},
           {"hot_plug_slots", plan_.hot_plug_slots.size()},
           {"attached", std::move(attached)}};
 }
@@ -596,6 +636,80 @@ Result<VmSession::Found> VmSession::find_device(std::uint64_t serial) const {
   return Error(Errc::not_found, fmt::format("this VM has no channel {:#x}", serial));
 }
 
+std::vector<std::uint64_t> VmSession::serials() const {
+  std::vector<std::uint64_t> serials;
+  for (const cxl::Type3Device& device : plan_.topology.devices) {
+    serials.push_back(device.serial_number);
+  }
+  for (const auto& [slot, channel] : attached_) {
+    serials.push_back(channel.serial);
+  }
+  return serials;
+}
+
+// What all channels, or the one that is named, are; after the changes that the request asks for.
+Result<boost::json::object> VmSession::channels(const boost::json::object& request) {
+  if (!qemu_.is_patched) {
+    return Error(Errc::unsupported,
+                 fmt::format("faults and counters of channels need a QEMU that qemu-patches/build "
+                             "made; this is {}",
+                             qemu_.description()));
+  }
+  const Result<std::uint64_t> serial = number_of(request, "serial", 0);
+  if (!serial) {
+    return serial.error();
+  }
+  const bool is_named = request.contains("serial");
+  if (changes_channel(request) && !is_named) {
+    return Error(Errc::invalid_argument, "a change needs the channel's serial number");
+  }
+  boost::json::array channels;
+  for (const std::uint64_t one : is_named ? std::vector{*serial} : serials()) {
+    const Result<Found> device = find_device(one);
+    if (!device) {
+      return device.error();
+    }
+    if (Result<void> changed = change_channel(*machine_, device->id, request); !changed) {
+      return changed.error();
+    }
+    Result<boost::json::object> channel = read_channel(*machine_, device->id);
+    if (!channel) {
+      return channel.error();
+    }
+    (*channel)["serial"] = one;
+    channels.push_back(std::move(*channel));
+  }
+  return boost::json::object{{"channels", std::move(channels)}};
+}
+
+Result<void> VmSession::lose_pool() {
+  for (std::size_t i = 0; i < plan_.topology.devices.size(); ++i) {
+    const auto device = cxl::Type3DeviceId(static_cast<cxl::Type3DeviceId::rep>(i));
+    if (!qemu_.is_patched) {
+      return Error(Errc::unsupported, "a stock QEMU cannot take a channel's memory away");
+    }
+    if (Result<void> dead =
+            change_channel(*machine_, emulator::vm::device_id(device), {{"media", "dead"}});
+        !dead) {
+      return dead;
+    }
+  }
+  return {};
+}
+
+// CXL r3.1 8.2.9.9.4.3 (Clear Poison) is the guest's to do: by the file that its kernel has for it.
+Result<void> VmSession::clear_poison(std::uint64_t serial, std::uint64_t dpa,
+                                     std::uint64_t length) {
+  const std::string clear = fmt::format(
+      "cd /sys/bus/cxl/devices; mountpoint -q /sys/kernel/debug || "
+      "mount -t debugfs debugfs /sys/kernel/debug || exit 1; "
+      "for mem in mem*; do grep -qx 0x{:x} $mem/serial || continue; "
+      "for at in $(seq {} {} {}); do echo $at >/sys/kernel/debug/cxl/$mem/clear_poison || exit 1; "
+      "done; exit 0; done; exit 1",
+      serial, dpa, kPoisonUnit, dpa + length - kPoisonUnit);
+  return guest_does({"sh", "-c", clear}, "clearing poison");
+}
+
 // CXL r3.1 8.2.9.9.4.2 (Inject Poison), as QEMU offers it to its owner: in units of 64 bytes.
 Result<boost::json::object> VmSession::poison(const boost::json::object& request) {
   const Result<std::uint64_t> serial = number_of(request, "serial", 0);
@@ -616,6 +730,12 @@ Result<boost::json::object> VmSession::poison(const boost::json::object& request
                  fmt::format("{} bytes from DPA {:#x}: poison comes in units of {} bytes, and "
                              "channel {:#x} has {:#x} bytes",
                              *length, *dpa, kPoisonUnit, *serial, device->size.count()));
+  }
+  if (is_set(request, "clear")) {
+    if (Result<void> cleared = clear_poison(*serial, *dpa, *length); !cleared) {
+      return cleared.error();
+    }
+    return boost::json::object{{"serial", *serial}, {"dpa", *dpa}, {"length_bytes", *length}};
   }
   const Result<std::string> injected = machine_->qmp(
       "cxl-inject-poison",

@@ -56,6 +56,9 @@ class VmSession {
   void power_off();
   // Says of each box that has gone, once, which devices of it the guest goes on with.
   void note_lost_boxes();
+  // The box whose memory the VM shows is gone: from now on its channels are dead, so that the guest
+  // gets errors and no bytes that nobody keeps. Errors: unsupported (a stock QEMU).
+  [[nodiscard]] Result<void> lose_pool();
 
  private:
   // What was plugged in while the guest runs: a DRAM channel of the VM's own, or a logical device
@@ -78,6 +81,7 @@ class VmSession {
 
   VmSession(const emulator::vm::VmPlan& plan, const VmSessionOptions& options);
   [[nodiscard]] Result<void> make_memory();
+  [[nodiscard]] Result<void> fit_to_pool();
   [[nodiscard]] Result<int> memory_of(const cxl::Type3Device& device, std::size_t index);
   [[nodiscard]] Result<int> new_memory(SizeBytes size);
   [[nodiscard]] Result<void> boot();
@@ -119,12 +123,16 @@ class VmSession {
   template <class Work>
   auto while_serving(Work work) -> decltype(work());
   [[nodiscard]] Result<boost::json::object> poison(const boost::json::object& request);
+  [[nodiscard]] Result<boost::json::object> channels(const boost::json::object& request);
   // The QEMU device with that serial number, from the start or attached, and its size.
   struct Found {
     std::string id;
     SizeBytes size;
   };
   [[nodiscard]] Result<Found> find_device(std::uint64_t serial) const;
+  [[nodiscard]] std::vector<std::uint64_t> serials() const;
+  [[nodiscard]] Result<void> clear_poison(std::uint64_t serial, std::uint64_t dpa,
+                                          std::uint64_t length);
   [[nodiscard]] Result<void> plug_in(const emulator::vm::HotPlugSlot& slot,
                                      const Attached& attached);
   [[nodiscard]] boost::json::object status() const;

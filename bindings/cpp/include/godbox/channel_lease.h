@@ -8,6 +8,7 @@
 // have its memory (map_memory = "cxl").
 #pragma once
 
+#include <godbox/cxl/channel_order.h>
 #include <godbox/result.h>
 #include <godbox/units.h>
 
@@ -27,6 +28,11 @@ class ChannelLease {
   ChannelLease& operator=(const ChannelLease&) = delete;
 
   [[nodiscard]] const std::vector<int>& descriptors() const;  // by DRAM channel
+  // By DRAM channel: how its bytes lie in what is behind the descriptor. Channels of one
+  // interleaved region have the same memory.
+  [[nodiscard]] const std::vector<cxl::ChannelOrder>& orders() const;
+  // The channels that share the memory of this one, by position; alone, of one that shares it not.
+  [[nodiscard]] std::vector<DramChannelId> sharers(DramChannelId channel) const;
   [[nodiscard]] SizeBytes dram_channel_size() const;
   // The SuperNICs that own them; each has as many.
   [[nodiscard]] std::uint32_t super_nics() const;

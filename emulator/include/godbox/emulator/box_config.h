@@ -28,6 +28,21 @@ inline constexpr std::array<std::string_view, 3> kMapMemoryNames = {"off", "trus
 [[nodiscard]] constexpr std::string_view to_string(MapMemory map_memory) {
   return kMapMemoryNames[static_cast<std::size_t>(map_memory)];
 }
+// In which form the box shows its DRAM channels to machines, and so in which order their bytes lie
+// in memory: channels of one region share one memory, in the order of the region's addresses.
+enum class ChannelForm : std::uint8_t {
+  channels,    // A: every DRAM channel a region of its own, with a window of its own
+  super_nics,  // B: a region and a window per SuperNIC, over its channels
+  widest,      // C: as few regions as are legal; 16 + 2 for 18 channels, 16 + 8 + 4 for 28
+  slots,       // no channel at all: hot-plug slots, for what is bound later; of VMs, not of boxes
+};
+inline constexpr std::array<std::string_view, 4> kChannelFormNames = {"channels", "super-nics",
+                                                                      "widest", "slots"};
+inline constexpr std::array<std::string_view, 3> kBoxFormNames = {"channels", "super-nics",
+                                                                  "widest"};
+[[nodiscard]] constexpr std::string_view to_string(ChannelForm form) {
+  return kChannelFormNames[static_cast<std::size_t>(form)];
+}
 enum class TimingMode : std::uint8_t { free, paced };
 enum class EvictionPolicy : std::uint8_t { none, lru };
 
@@ -74,6 +89,10 @@ struct BoxConfig {
   // device: `software` where other hosts use the same memory, as a CXL 2.0 pool is shared.
   Coherence memory_coherence = Coherence::coherent;
   std::string numa_nodes;  // numa: one per DRAM channel, like "1-18" or "2,4,6"
+  // Fixed for the box's life; other forms than `channels` need memory that is memfd or tmpfs.
+  ChannelForm form = ChannelForm::channels;
+  // Of the regions. Unset: 4 KiB, or the largest below it that is legal.
+  std::optional<SizeBytes> interleave_granularity;
   MapMemory map_memory = MapMemory::trusted;
   SendByReference send_by_reference = SendByReference::automatic;
   std::optional<SizeBytes> backing_limit;  // unset: half of the machine's; devices: all

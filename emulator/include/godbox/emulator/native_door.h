@@ -58,6 +58,7 @@ struct DoorContext {
   std::function<wire::InfoReply()> info;
   std::function<std::string()> status_json;
   std::function<std::vector<int>()> memory_descriptors;  // MAP_MEMORY; empty: not offered
+  std::function<wire::MapReply()> memory_map;            // what they are
   std::atomic<std::uint64_t>& connections_open;          // through all doors
 };
 

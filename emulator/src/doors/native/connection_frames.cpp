@@ -340,9 +340,10 @@ Result<Reply> Connection::map_memory(ConstSpan body) {
     return reply;
   }
   is_mapped_ = true;
-  wire::MapReply map;
-  map.dram_channel_sizes.assign(config.dram_channels(), config.dram_channel_size);
-  map.writable = true;
+  wire::MapReply map = door_.context.memory_map();
+  if (has_it_already) {
+    map.placements.clear();  // of descriptors that do not come
+  }
   reply.body = wire::encode(map);
   reply.has_descriptors = !has_it_already;
   return reply;

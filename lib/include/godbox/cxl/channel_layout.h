@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a byte of a box is, for all doors alike. Each DRAM channel has a backing file of its own,
-// and in every form in which the box is shown the file holds the channel's bytes in the order of
-// its DPAs: interleave happens between HPA and DPA, before the file. So a byte written through one
-// door is found through any other. And for whoever holds a region (a dax device, a NUMA node):
-// offset in the region <-> DRAM channel and DPA.
+// Where a byte of a region is, for whoever holds one (a dax device, a NUMA node): offset in the
+// region <-> DRAM channel and DPA. Where a channel's byte is in the memory behind it is
+// channel_order.h's to say: so a byte written through one door is found through any other.
 // Spec: CXL r3.1 8.2.4.20.13. Thread-safety: immutable values; const calls are concurrent.
 // Ownership: values. Units: bytes. Errors: invalid_argument, out_of_range, not_found.
 #pragma once
@@ -18,8 +16,6 @@
 
 namespace godbox::cxl {
 
-// In the file that backs one DRAM channel.
-using FileOffset = Offset<struct FileOffsetTag>;
 // In a region, which is also the offset in its dax device.
 using CxlRegionOffset = Offset<struct CxlRegionOffsetTag>;
 
@@ -29,21 +25,6 @@ struct ChannelPlace {
   Dpa dpa;
   constexpr auto operator<=>(const ChannelPlace&) const = default;
 };
-
-// A byte of the box's backing files.
-struct FilePlace {
-  DramChannelId dram_channel;
-  FileOffset offset;
-  constexpr auto operator<=>(const FilePlace&) const = default;
-};
-
-// The byte order of every channel file, in every form.
-[[nodiscard]] constexpr FilePlace file_place_of(const ChannelPlace& place) {
-  return {.dram_channel = place.dram_channel, .offset = FileOffset(place.dpa.count())};
-}
-[[nodiscard]] constexpr ChannelPlace channel_place_of(const FilePlace& place) {
-  return {.dram_channel = place.dram_channel, .dpa = Dpa(place.offset.count())};
-}
 
 // A byte of a region.
 struct RegionPlace {

@@ -26,7 +26,6 @@ TEST_CASE("without options the box is the full emfasys18", "[unit]") {
 TEST_CASE("options are applied over the preset", "[unit]") {
   BoxOptions options;
   options.preset = "laptop";
-  options.dram_channels = 9;
   options.dram_channel_size = "512MiB";
   options.tcp_port_base = 0;
   options.control_socket = "/tmp/x.sock";
@@ -37,9 +36,14 @@ TEST_CASE("options are applied over the preset", "[unit]") {
   options.rate_dram = "10GB/s";
   options.rate_eth = "0";
   options.server_threads = 2;
+  options.dram_channels = 18;
+  options.form = "super-nics";
+  options.granularity = "256";
   const auto config = build_config(options);
   REQUIRE(config.has_value());
-  CHECK(config->dram_channels() == 9);
+  CHECK(config->dram_channels() == 18);
+  CHECK(config->form == emulator::ChannelForm::super_nics);
+  CHECK(config->interleave_granularity == 256_B);
   CHECK(config->dram_channel_size == 512_MiB);
   CHECK(config->tcp_port_base == 0);
   CHECK(config->control_socket == "/tmp/x.sock");
@@ -67,6 +71,8 @@ TEST_CASE("each wrong option is answered with its name, its value and what is al
       {"--rate-cxl", "-1GB/s", [](BoxOptions& o) { o.rate_cxl = "-1GB/s"; }},
       {"--rate-eth", "100", [](BoxOptions& o) { o.rate_eth = "100"; }},
       {"--tcp-port-base", "65536", [](BoxOptions& o) { o.tcp_port_base = 65536; }},
+      {"--form", "round", [](BoxOptions& o) { o.form = "round"; }},
+      {"--granularity", "fine", [](BoxOptions& o) { o.granularity = "fine"; }},
       {"--config", "/not/there.toml", [](BoxOptions& o) { o.config_file = "/not/there.toml"; }},
   };
   for (const Wrong& wrong : cases) {

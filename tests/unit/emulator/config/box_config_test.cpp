@@ -168,6 +168,8 @@ tcp_port_base = 9000
 control_socket = "/tmp/x.sock"
 memory = "tmpfs"
 memory_path = "/dev/shm/box"
+form = "super-nics"
+interleave_granularity = "1KiB"
 backing_limit = "1GiB"
 eviction = "none"
 high_watermark = 0.8
@@ -196,6 +198,8 @@ eth_port = "400Gbit/s"
   CHECK(config->control_socket == "/tmp/x.sock");
   CHECK(config->memory == MemoryKind::tmpfs);
   CHECK(config->memory_path == "/dev/shm/box");
+  CHECK(config->form == ChannelForm::super_nics);
+  CHECK(config->interleave_granularity == 1_KiB);
   CHECK(config->backing_limit == 1_GiB);
   CHECK(config->eviction == EvictionPolicy::none);
   CHECK(config->high_watermark == 0.8);
@@ -423,6 +427,25 @@ TEST_CASE("keys of memory that belong to another kind are answered by name", "[u
          c.numa_nodes = "1-17";
        },
        "numa_nodes = \"1-17\": allowed is one node for each of the 18 DRAM channels"},
+      {[](BoxConfig& c) {
+         c.memory = MemoryKind::numa;
+         c.numa_nodes = "1-18";
+         c.form = ChannelForm::super_nics;
+       },
+       "form = \"super-nics\": allowed is \"channels\" unless memory is memfd or tmpfs"},
+      {[](BoxConfig& c) { c.interleave_granularity = 4_KiB; },
+       "interleave_granularity = 4096: allowed is none with form = \"channels\""},
+      {[](BoxConfig& c) {
+         c.form = ChannelForm::super_nics;
+         c.interleave_granularity = 3_KiB;
+       },
+       "3072"},
+      {[](BoxConfig& c) {
+         c.form = ChannelForm::super_nics;
+         c.super_nics = 2;
+         c.dram_channels_per_super_nic = 9;
+       },
+       "form super-nics of a box of 2 x 9 DRAM channels is not legal"},
   };
   for (const Mistake& mistake : mistakes) {
     BoxConfig config = laptop();

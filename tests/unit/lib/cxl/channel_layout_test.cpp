@@ -61,14 +61,6 @@ ChannelLayout layout_of(const Case& made) {
   return *layout;
 }
 
-TEST_CASE("a channel's file holds its bytes in the order of their DPAs") {
-  const ChannelPlace place{.dram_channel = DramChannelId(17), .dpa = Dpa(0x1234'5678)};
-  const FilePlace file = file_place_of(place);
-  CHECK(file.dram_channel == DramChannelId(17));
-  CHECK(file.offset.count() == 0x1234'5678);
-  CHECK(channel_place_of(file) == place);
-}
-
 TEST_CASE("each legal interleave deals granules to its members in turn and covers each byte once") {
   constexpr std::uint64_t kGranules = 3;
   for (const unsigned ways : kInterleaveWaysAllowed) {

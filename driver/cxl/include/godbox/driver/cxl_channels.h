@@ -39,11 +39,12 @@ struct CxlChannel {
   std::string pci_address;                     // "0000:11:00.0"; empty when not known
   SizeBytes size;                              // volatile capacity
 
-  std::string region;              // "region0"; empty in mode none
-  unsigned region_ways = 0;        // over how many channels the region is interleaved
-  unsigned region_position = 0;    // which of them this one is
-  SizeBytes region_granularity{};  // 0 in mode none
-  SizeBytes region_size{};         // of all its channels together
+  std::string region;                           // "region0"; empty in mode none
+  unsigned region_ways = 0;                     // over how many channels the region is interleaved
+  unsigned region_position = 0;                 // which of them this one is
+  SizeBytes region_granularity{};               // 0 in mode none
+  SizeBytes region_size{};                      // of all its channels together
+  std::optional<std::uint64_t> region_start{};  // its address, which only root may see
 
   CxlMode mode = CxlMode::none;
   std::string dax_device;              // "/dev/dax0.0" in mode devdax, else empty

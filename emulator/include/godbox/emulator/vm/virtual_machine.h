@@ -100,6 +100,8 @@ class VirtualMachine {
   [[nodiscard]] bool is_busy() const;  // a command runs
   [[nodiscard]] int process_id() const;
   [[nodiscard]] std::vector<std::string> console_tail() const;
+  // What QEMU itself has said so far: nothing, as long as all is well.
+  [[nodiscard]] const std::string& qemu_messages() const;
 
  private:
   struct Impl;

@@ -16,18 +16,9 @@
 
 namespace godbox::emulator::vm {
 
-// In which form the box shows its DRAM channels. It fixes which region, and so which dax device or
-// NUMA node, a byte of a channel is in; the channel's own bytes stay in DPA order in every form.
-enum class ChannelForm : std::uint8_t {
-  channels,    // A: every DRAM channel a region of its own, with a window of its own
-  super_nics,  // B: a region and a window per SuperNIC, over its channels
-  widest,      // C: as few regions as are legal; 16 + 2 for 18 channels, 16 + 8 + 4 for 28
-  slots,       // no channel at all: hot-plug slots, for what is bound or attached later
-};
-inline constexpr std::array<std::string_view, 4> kChannelFormNames = {"channels", "super-nics",
-                                                                      "widest", "slots"};
+using emulator::ChannelForm;
+using emulator::kChannelFormNames;
 
-[[nodiscard]] std::string_view to_string(ChannelForm form);
 // Errors: config_invalid for a word that is not one of kChannelFormNames.
 [[nodiscard]] Result<ChannelForm> parse_channel_form(std::string_view text);
 
@@ -44,6 +35,7 @@ struct VmConfig {
   static constexpr unsigned kSlotsOfForm = 2;
 
   BoxConfig box;
+  // Which region, and so which dax device or NUMA node, a byte of a channel is in.
   ChannelForm form = ChannelForm::channels;
   SizeBytes guest_memory{std::uint64_t{1} << 30U};  // the guest's own DRAM, NUMA node 0
   unsigned cpus = 2;
