@@ -167,8 +167,9 @@ void check_box() {
   check_frame("map_memory_request", request_header(Op::map_memory, 22), {});
   check_frame("map_memory_pinned_request", request_header(Op::map_memory, 22),
               encode(MapRequest{true}));
-  check_frame("map_memory_response", response_header(Op::map_memory, 22),
-              encode(MapReply{{SizeBytes(268435456), SizeBytes(std::uint64_t{1} << 40U)}, true}));
+  check_frame(
+      "map_memory_response", response_header(Op::map_memory, 22),
+      encode(MapReply{{SizeBytes(268435456), SizeBytes(std::uint64_t{1} << 40U)}, true, {}}));
   const cxl::Interleave two_at_4k{cxl::InterleaveWays::create(2).value(),
                                   cxl::InterleaveGranularity::create(4_KiB).value()};
   const MapReply placed{

@@ -240,8 +240,8 @@ Result<void> apply_rates(const PacingOptions& options, emulator::PacedRates& rat
 
 void add_form_options(CLI::App& command, BoxOptions& options) {
   command.add_option("--form", options.form,
-                     "As which CXL regions the memory lies. channels (default): each DRAM channel "
-                     "by itself; super-nics: a region per SuperNIC; widest: as few as are legal");
+                     "As which CXL regions the memory lies. channels (default): one each; "
+                     "super-nics: one per SuperNIC; widest: as few as are legal");
   command.add_option("--granularity", options.granularity,
                      "Of the interleave, 256 to 16KiB (default: 4KiB, or the largest legal one)");
 }
@@ -275,7 +275,7 @@ void add_box_options(CLI::App& command, BoxOptions& options) {
       ->allow_extra_args(false);
   command
       .add_option("--vm-quota", options.vm_quotas,
-                  "What each VM may be given as its own memory (godbox pool bind), like 4GiB, or "
+                  "What each VM may be given (godbox pool bind), like 4GiB, or "
                   "one of them, like NAME=1TiB; may be given several times")
       ->allow_extra_args(false);
   command.add_option("--map-memory", options.map_memory,
