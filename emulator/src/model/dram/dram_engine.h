@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One DRAM sub-channel and its memory controller, command by command. Event driven: each step finds
+// the command that can be issued first and goes there; cycles between are never looked at, and the
+// result is what a controller that looks at every cycle would do. Fixed arrays; nothing is
+// allocated after construction. Thread-safety: none; one owner. Units: cycles of the DRAM clock
+// since the start. Errors: none.
+#pragma once
+
+#include "model/dram/bank_agenda.h"
+#include <godbox/emulator/model/dram_spec.h>
+
+#include <vector>
+
+namespace godbox::emulator::model {
+
+// A place of a line in a sub-channel. `bank` counts over ranks, bank groups and banks.
+struct DramPlace {
+  std::uint32_t bank = 0;
+  std::uint32_t row = 0;
+};
+
+struct DramCounters {
+  std::uint64_t reads = 0;
+  std::uint64_t writes = 0;
+  std::uint64_t activates = 0;
+  std::uint64_t precharges = 0;
+  std::uint64_t refreshes = 0;
+  std::uint64_t row_hits = 0;       // lines that found their row open
+  std::uint64_t row_misses = 0;     // ... their bank closed
+  std::uint64_t row_conflicts = 0;  // ... another row open
+  std::uint64_t turnarounds = 0;    // changes between reading and writing
+  Cycle bus_busy = 0;               // cycles with data on the bus
+};
+
+enum class DramCommand : std::uint8_t { read, write, activate, precharge, precharge_all, refresh };
+
+// For tests: what was on the command bus.
+struct IssuedCommand {
+  DramCommand command = DramCommand::read;
+  std::uint32_t bank = 0;  // the first bank of the rank for precharge_all and refresh
+  std::uint32_t row = 0;   // activate only
+  Cycle at = 0;
+  bool closes_row = false;  // an access with auto-precharge
+};
+
+class DramEngine {
+ public:
+  explicit DramEngine(const DramSpec& spec);
+  // Every command is appended to `log`, which outlives the engine.
+  void log_to(std::vector<IssuedCommand>* log) { log_ = log; }
+
+  [[nodiscard]] bool has_room(bool is_write) const {
+    return queued_[is_write ? 1 : 0] < queue_size_[is_write ? 1 : 0];
+  }
+  [[nodiscard]] std::uint32_t queued() const { return queued_[0] + queued_[1]; }
+  // There must be room, and everything before `now` must have been run.
+  void submit(const DramPlace& place, bool is_write, std::uint32_t tag, Cycle now);
+
+  // Issues all commands that can go before `until`. For every READ and WRITE,
+  // done(tag, is_write, issued, data_end) is called, which may submit at `issued`.
+  template <class Done>
+  void run(Cycle until, Done&& done) {
+    while (step(until, done)) {
+    }
+  }
+  // The same up to and with the next READ or WRITE; false when none is issued before `until`.
+  template <class Done>
+  bool run_to_access(Cycle until, Done&& done) {
+    const std::uint64_t before = counters_.reads + counters_.writes;
+    while (step(until, done)) {
+      if (counters_.reads + counters_.writes != before) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  [[nodiscard]] const DramCounters& counters() const { return counters_; }
+  [[nodiscard]] Cycle read_data_end(Cycle issued) const { return issued + t_.cl + t_.burst; }
+
+ private:
+  using Wish = BankAgenda::Wish;
+  static constexpr std::uint16_t kNone = BankAgenda::kNone;
+  static constexpr std::uint32_t kClosed = 0xFFFFFFFF;
+  static constexpr std::uint32_t kGroupsMax = kRanksMax * 8;
+  static constexpr std::uint32_t kWords = kBanksMax / 64;
+
+  struct Node {
+    std::uint64_t age = 0;
+    std::uint32_t row = 0;
+    std::uint32_t tag = 0;
+    std::uint16_t next = kNone;
+    bool is_counted = false;  // as hit, miss or conflict
+  };
+  struct List {
+    std::uint16_t head = kNone;
+    std::uint16_t tail = kNone;
+  };
+  struct Bank {
+    Cycle act_ready = 0;
+    Cycle access_ready = 0;  // tRCD after ACT
+    Cycle pre_ready = 0;
+    std::uint32_t open_row = kClosed;
+    std::uint16_t hits_in_row = 0;  // accesses since ACT
+    std::uint8_t group = 0;
+    std::uint8_t rank = 0;
+    // 1 + the direction in which the row was opened: the oldest request there keeps it open.
+    std::uint8_t pinned = 0;
+    std::array<List, 2> hits;    // reads, writes that want the open row; oldest first
+    std::array<List, 2> misses;  // ... another row
+  };
+  struct Group {
+    std::array<Cycle, 2> access_ready{};
+    Cycle act_ready = 0;
+  };
+  struct Rank {
+    std::array<Cycle, 2> access_ready{};
+    Cycle act_ready = 0;  // tRRD_S and tFAW
+    Cycle pre_ready = 0;
+    Cycle refresh_due = kCycleNever;
+    std::array<Cycle, 4> last_acts{};
+    std::uint32_t next_act = 0;  // index of the oldest in last_acts
+    bool is_refresh_pending = false;
+  };
+  // What goes next: an item of the agenda, or a command for the whole of a rank.
+  struct Choice {
+    std::uint16_t item = kNone;
+    std::uint16_t rank = kNone;
+    Cycle at = kCycleNever;
+  };
+
+  template <class Done>
+  bool step(Cycle until, Done&& done) {
+    const Choice choice = choose(until);
+    if (choice.item == kNone) {
+      if (choice.rank == kNone) {
+        return false;
+      }
+      issue_to_rank(choice.rank, choice.at);
+      return true;
+    }
+    const std::uint32_t index = choice.item / 2U;
+    const Wish wish = agenda_.item(choice.item).wish;
+    if (wish == Wish::activate) {
+      open_row(index, choice.at);
+    } else if (wish == Wish::precharge) {
+      precharge(index, choice.at);
+    } else {
+      const std::uint32_t direction = direction_of(banks_[index]);
+      const std::uint32_t tag = issue_access(index, direction, choice.at);
+      const Cycle data = choice.at + (direction != 0 ? t_.cwl : t_.cl);
+      done(tag, direction != 0, choice.at, data + t_.burst);
+    }
+    return true;
+  }
+
+  // Of a bank's two items the first is an access to its open row, the second opens or closes one.
+  static std::uint16_t access_item(std::uint32_t bank) {
+    return static_cast<std::uint16_t>(2 * bank);
+  }
+  static std::uint16_t row_item(std::uint32_t bank) {
+    return static_cast<std::uint16_t>(2 * bank + 1);
+  }
+  [[nodiscard]] std::uint32_t direction() const { return is_write_mode_ ? 1 : 0; }
+  // Of the next access to the bank's row.
+  [[nodiscard]] std::uint32_t direction_of(const Bank& bank) const {
+    return bank.pinned != 0 ? bank.pinned - 1U : direction();
+  }
+
+  // Constants of the run.
+  DramTimings t_;
+  bool is_oldest_ready_;
+  RowPolicy row_policy_;
+  std::uint32_t row_hits_max_;
+  std::array<std::uint32_t, 2> queue_size_;
+  std::uint32_t write_high_;
+  std::uint32_t write_low_;
+  std::uint32_t rank_count_;
+  std::uint32_t bank_count_;
+  std::uint32_t banks_per_rank_;
+  std::uint32_t read_to_write_, write_to_read_s_, write_to_read_l_;
+  std::uint32_t other_rank_read_, other_rank_write_, read_to_other_write_, write_to_other_read_;
+
+  BankAgenda agenda_;
+  std::array<Bank, kBanksMax> banks_{};
+  std::array<Group, kGroupsMax> groups_{};
+  std::array<Rank, kRanksMax> ranks_{};
+  std::array<Node, 2 * kQueueEntriesMax> nodes_{};
+  std::uint16_t free_node_ = kNone;
+  std::array<std::uint32_t, 2> queued_{};
+  std::array<std::uint64_t, kWords> busy_{};  // banks with requests
+  std::uint64_t next_age_ = 0;
+  bool is_write_mode_ = false;
+  bool last_was_write_ = false;
+  Cycle command_free_ = 0;  // no command before
+  // No access, no ACT before, whatever its rank and direction: saves most looks at the lists.
+  Cycle access_free_ = 0;
+  Cycle act_free_ = 0;
+  Cycle next_refresh_ = kCycleNever;
+  std::uint32_t refreshes_pending_ = 0;
+  DramCounters counters_;
+  std::vector<IssuedCommand>* log_ = nullptr;
+
+  [[nodiscard]] Choice choose(Cycle until);
+  [[nodiscard]] std::uint16_t choose_item(Cycle now, Cycle& next) const;
+  [[nodiscard]] Cycle shared_ready(std::uint32_t bank, Wish wish) const;
+  [[nodiscard]] std::uint16_t first_available(Wish wish, Cycle now, Cycle& next) const;
+  [[nodiscard]] Choice choose_rank(Cycle now, Cycle& next) const;
+  void mark_refreshes_due(Cycle now);
+
+  void update_write_mode();
+  void plan(std::uint32_t index);
+  void plan_all();
+
+  std::uint32_t issue_access(std::uint32_t index, std::uint32_t direction, Cycle at);
+  void issue_to_rank(std::uint32_t rank, Cycle at);
+  void open_row(std::uint32_t index, Cycle at);
+  void precharge(std::uint32_t index, Cycle at);
+  void close_row(std::uint32_t index, Cycle act_ready);
+  void note_access_on_buses(std::uint32_t index, std::uint32_t direction, Cycle at);
+
+  void note(DramCommand command, std::uint32_t bank, Cycle at) {
+    if (log_ != nullptr) {
+      log_->push_back({command, bank, banks_[bank].open_row, at, false});
+    }
+  }
+  void append(List& list, std::uint16_t node);
+  std::uint16_t take_head(List& list);
+  void count_first_command(std::uint16_t node, std::uint64_t& counter);
+};
+
+}  // namespace godbox::emulator::model
