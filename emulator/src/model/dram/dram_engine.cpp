@@ -116,7 +116,9 @@ void DramEngine::plan(std::uint32_t index) {
   } else {
     agenda_.remove(access_item(index));
   }
-  if (miss != kNone && bank.pinned == 0 && (hit == kNone || is_oldest_ready_)) {
+  const bool is_held =
+      hit != kNone && (!is_oldest_ready_ || (miss != kNone && nodes_[hit].age < nodes_[miss].age));
+  if (miss != kNone && bank.pinned == 0 && !is_held) {
     agenda_.set(row_item(index), Wish::precharge, bank.pre_ready, nodes_[miss].age);
   } else {
     agenda_.remove(row_item(index));

@@ -40,7 +40,7 @@ TEST_CASE("JEDEC's nanoseconds become its cycles", "[unit][model][dram]") {
 
 TEST_CASE("every line has a place of its own", "[unit][model][dram]") {
   DramSpec spec = *jedec_dram({DramStandard::ddr5, 5600, 16, 8, 2, 1});
-  spec.organization.rows = 1024;
+  spec.organization.rows = 128 * 8;
   for (const bool hash : {false, true}) {
     spec.controller.mapping.hash_banks = hash;
     const AddressDecoder decoder(spec);

@@ -92,7 +92,9 @@ inline constexpr std::array<std::string_view, 2> kRowPolicyNames = {"open", "clo
 
 enum class SchedulerRule : std::uint8_t {
   row_hit_first,  // FR-FCFS: of what can go now, hits first, then age; hits hold their row open
-  oldest_ready,   // of what can go now, the oldest, be it a hit or the closing of a row
+  // Of what can go now, the oldest, be it a hit or the opening or closing of a row; a row is held
+  // open by older hits only.
+  oldest_ready,
 };
 inline constexpr std::array<std::string_view, 2> kSchedulerRuleNames = {"row_hit_first",
                                                                         "oldest_ready"};
