@@ -6,14 +6,12 @@
 #pragma once
 
 #include <godbox/wire.h>
+#include <godbox_test/hex_file.h>
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -40,23 +38,8 @@ struct GoldenFrame {
   [[nodiscard]] ConstSpan payload() const { return ConstSpan(bytes).last(header().payload_bytes); }
 };
 
-// Two-digit hexadecimal numbers; "#" begins a comment.
 inline GoldenFrame read_golden_frame(const std::filesystem::path& path) {
-  GoldenFrame frame;
-  frame.name = path.stem().string();
-  std::ifstream file(path);
-  CAPTURE(path.string());
-  REQUIRE(file.is_open());
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream words(line.substr(0, line.find('#')));
-    for (std::string word; words >> word;) {
-      unsigned value = 0;
-      const char* const end = word.data() + word.size();
-      REQUIRE(word.size() == 2);
-      REQUIRE(std::from_chars(word.data(), end, value, 16).ptr == end);
-      frame.bytes.push_back(static_cast<std::byte>(value));
-    }
-  }
+  GoldenFrame frame{.name = path.stem().string(), .bytes = read_hex_file(path)};
   REQUIRE(frame.bytes.size() >= wire::kHeaderBytes);
   return frame;
 }

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the golden frames of RoCEv2, tests/vectors/roce/*.hex.
+
+Written from IBTA volume 1 (chapter 9, annex A17) with struct and zlib: it shares no code with
+Godbox. Its ICRC reproduces that of a frame captured from a ConnectX-4 Lx (CNP below). Run it without arguments
+to write the files, or with --check to compare what it makes with what is checked in.
+
+A .hex file holds the bytes of one frame as two-digit hexadecimal numbers; "#" begins a comment, line
+breaks and spaces mean nothing.
+"""
+
+import argparse
+import pathlib
+import struct
+import sys
+import zlib
+
+OUT = pathlib.Path(__file__).resolve().parent / "roce"
+HOST, BOX = "10.0.0.1", "10.0.0.2"
+HOST6 = bytes.fromhex("fd000000000000000000000000000001")
+BOX6 = bytes.fromhex("fd000000000000000000000000000002")
+HOST_MAC, BOX_MAC = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
+# Captured from a ConnectX-4 Lx.
+CAPTURED_CNP = bytes.fromhex(
+    "e41d2dab2bc27cfe90643b32080045c2003c718c400040119161 0a0011010a001201"
+    "000012b7002800008100ffff400001180000000000000000000000000000000000000000 82fd002a"
+    .replace(" ", ""))
+
+
+def icrc(packet: bytes) -> bytes:
+    """Of bytes from the IP header to the padding."""
+    masked = bytearray(packet)
+    if masked[0] >> 4 == 4:
+        udp = (masked[0] & 15) * 4
+        for at in (1, 8, 10, 11):
+            masked[at] = 0xFF
+    else:
+        udp = 40
+        masked[0] |= 0x0F
+        for at in (1, 2, 3, 7):
+            masked[at] = 0xFF
+    for at in (udp + 6, udp + 7, udp + 12):
+        masked[at] = 0xFF
+    return struct.pack("<I", zlib.crc32(bytes(masked), zlib.crc32(b"\xff" * 8)))
+
+
+assert icrc(CAPTURED_CNP[14:-4]) == CAPTURED_CNP[-4:]
+
+
+def checksum(header: bytes) -> int:
+    total = sum(struct.unpack(f">{len(header) // 2}H", header))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def ipv4(source: str, destination: str, udp_bytes: int, tos: int, identification: int) -> bytes:
+    def address(text: str) -> bytes:
+        return bytes(int(part) for part in text.split("."))
+    header = struct.pack(">BBHHHBBH4s4s", 0x45, tos, 20 + udp_bytes, identification, 0x4000, 64, 17, 0,
+                         address(source), address(destination))
+    return header[:10] + struct.pack(">H", checksum(header)) + header[12:]
+
+
+def ipv6(source: bytes, destination: bytes, udp_bytes: int, traffic_class: int, flow: int) -> bytes:
+    return struct.pack(">IHBB", 6 << 28 | traffic_class << 20 | flow, udp_bytes, 17, 64) \
+        + source + destination
+
+
+def bth(opcode: int, qp: int, psn: int, pad: int = 0, ack: bool = False, solicited: bool = False,
+        migrated: bool = False) -> bytes:
+    flags = solicited << 7 | migrated << 6 | pad << 4
+    return struct.pack(">BBHII", opcode, flags, 0xFFFF, qp, ack << 31 | psn)
+
+
+def reth(address: int, key: int, length: int) -> bytes:
+    return struct.pack(">QII", address, key, length)
+
+
+def aeth(syndrome: int, msn: int) -> bytes:
+    return struct.pack(">I", syndrome << 24 | msn)
+
+
+def frame(packet: bytes, port: int, to_box: bool, version: int = 4, vlan: int | None = None,
+          tos: int = 0, identification: int = 0, flow: int = 0) -> bytes:
+    """`packet` from the BTH to the padding."""
+    udp_bytes = 8 + len(packet) + 4
+    if version == 4:
+        ends = (HOST, BOX) if to_box else (BOX, HOST)
+        ip, ether = ipv4(*ends, udp_bytes, tos, identification), 0x0800
+    else:
+        ends = (HOST6, BOX6) if to_box else (BOX6, HOST6)
+        ip, ether = ipv6(*ends, udp_bytes, tos, flow), 0x86DD
+    macs = BOX_MAC + HOST_MAC if to_box else HOST_MAC + BOX_MAC
+    tag = struct.pack(">HH", 0x8100, vlan) if vlan is not None else b""
+    covered = ip + struct.pack(">HHHH", port, 4791, udp_bytes, 0) + packet
+    return macs + tag + struct.pack(">H", ether) + covered + icrc(covered)
+
+
+def vectors() -> dict[str, bytes]:
+    key, base = 0x1234, 0x10000000
+    to_box, from_box = {"port": 0xC000, "to_box": True}, {"port": 0xC001, "to_box": False}
+    add = struct.pack(">QIQQ", base + 16, key, 1, 0)
+    swap = struct.pack(">QIQQ", base + 24, key, 0x1122334455667788, 7)
+    full = bytes(range(256))
+    return {
+        "read_request": frame(bth(0x0C, 0x11, 0x100, ack=True) + reth(base, key, 5), **to_box),
+        "read_response_only": frame(
+            bth(0x10, 0x12, 0x100, pad=3) + aeth(0x1F, 1) + b"hello\0\0\0", **from_box),
+        "write_only": frame(
+            bth(0x0A, 0x11, 0x101, ack=True) + reth(base + 8, key, 4) + b"ABCD", **to_box),
+        "acknowledge": frame(bth(0x11, 0x12, 0x101) + aeth(0x1F, 2), **from_box),
+        "nak_access": frame(bth(0x11, 0x12, 0x102) + aeth(0x62, 2), **from_box),
+        "fetch_add": frame(bth(0x14, 0x11, 0x103, ack=True) + add, **to_box),
+        "compare_swap": frame(bth(0x13, 0x11, 0x104, ack=True) + swap, **to_box),
+        "atomic_acknowledge": frame(
+            bth(0x12, 0x12, 0x103) + aeth(0x1F, 3) + struct.pack(">Q", 41), **from_box),
+        "write_first": frame(bth(0x06, 0x11, 0x105) + reth(base, key, 600) + full, **to_box),
+        "write_middle": frame(bth(0x07, 0x11, 0x106) + full, **to_box),
+        "write_last": frame(bth(0x08, 0x11, 0x107, ack=True) + full[:88], **to_box),
+        "write_last_immediate": frame(
+            bth(0x09, 0x11, 0x108, pad=1, ack=True, solicited=True) + struct.pack(">I", 0xDEADBEEF)
+            + b"abc\0", **to_box),
+        "write_only_immediate": frame(
+            bth(0x0B, 0x11, 0x109, ack=True) + reth(base, key, 0) + struct.pack(">I", 42), **to_box),
+        "send_only": frame(
+            bth(0x04, 0xABCDEF, 0xFFFFFF, pad=2, ack=True, migrated=True) + b"xy\0\0", **to_box),
+        "send_only_immediate": frame(
+            bth(0x05, 0x11, 0x10A) + struct.pack(">I", 1) + b"", **to_box),
+        "send_last_invalidate": frame(
+            bth(0x16, 0x11, 0x10B, pad=3) + struct.pack(">I", key) + b"z\0\0\0", **to_box),
+        "read_response_first": frame(bth(0x0D, 0x12, 0x10C) + aeth(0x1F, 9) + full, **from_box),
+        "read_response_middle": frame(bth(0x0E, 0x12, 0x10D) + full, **from_box),
+        "read_response_last": frame(
+            bth(0x0F, 0x12, 0x10E, pad=3) + aeth(0x1F, 9) + b"q\0\0\0", **from_box),
+        "atomic_write": frame(
+            bth(0x1D, 0x11, 0x10F, ack=True) + reth(base + 32, key, 8) + b"12345678", **to_box),
+        "flush": frame(
+            bth(0x1C, 0x11, 0x110, ack=True) + struct.pack(">I", 0x11) + reth(base, key, 64),
+            **to_box),
+        "rnr_nak": frame(bth(0x11, 0x12, 0x111) + aeth(0x2C, 9), **from_box),
+        "ud_send_only": frame(
+            bth(0x64, 1, 0x10) + struct.pack(">II", 0x80010000, 1) + full, **to_box),
+        "read_request_ipv6": frame(
+            bth(0x0C, 0x11, 0x100, ack=True) + reth(base, key, 5), version=6, tos=0x2A,
+            flow=0x54321, **to_box),
+        "read_request_vlan": frame(
+            bth(0x0C, 0x11, 0x100, ack=True) + reth(base, key, 5), vlan=0x6064, tos=0x6A,
+            identification=0xBEEF, **to_box),
+        "captured_cnp": CAPTURED_CNP,
+    }
+
+
+def text_of(name: str, data: bytes) -> str:
+    lines = [f"# SPDX-License-Identifier: Apache-2.0\n# {name}: {len(data)} bytes"]
+    for at in range(0, len(data), 16):
+        lines.append(" ".join(f"{byte:02x}" for byte in data[at:at + 16]))
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    made = {f"{name}.hex": text_of(name, data) for name, data in vectors().items()}
+    OUT.mkdir(exist_ok=True)
+    there = {path.name: path.read_text() for path in OUT.iterdir()}
+    if check:
+        wrong = sorted(name for name in made.keys() | there.keys()
+                       if made.get(name) != there.get(name))
+        for name in wrong:
+            print(f"{OUT / name}: differs from what the script makes")
+        print(f"{len(made)} frames, {len(wrong)} wrong")
+        return 1 if wrong else 0
+    for name in there.keys() - made.keys():
+        (OUT / name).unlink()
+    for name, text in made.items():
+        (OUT / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
