@@ -213,6 +213,10 @@ bool has_right_icrc(const Frame& frame) {
   return icrc_begin(covered) == frame.icrc;
 }
 
+std::size_t ethernet_header_bytes(const FrameHeader& header) {
+  return sizeof(EthernetSpec) + (header.vlan ? sizeof(VlanSpec) : 0);
+}
+
 std::size_t encode_frame_header(const FrameHeader& header, std::size_t packet_bytes,
                                 std::span<std::byte, kFrameHeaderBytesMax> out) {
   const bool is_ipv4 = header.source_ip.is_ipv4();

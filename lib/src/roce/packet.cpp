@@ -88,11 +88,10 @@ bool has_allowed_size(Payload payload, std::size_t bytes) {
   return false;
 }
 
-BthSpec bth_of(const Packet& packet) {
+BthSpec bth_of(const Packet& packet, std::size_t payload_bytes) {
   GODBOX_ASSERT(packet.destination_qp.value() <= Psn::kMask);
   const std::size_t flags = (packet.is_solicited ? kSolicited : 0U) |
-                            (packet.is_migrated ? kMigrated : 0U) |
-                            pad_bytes(packet.payload.size()) << 4U;
+                            (packet.is_migrated ? kMigrated : 0U) | pad_bytes(payload_bytes) << 4U;
   const unsigned congestion = (packet.fecn ? kFecn : 0U) | (packet.becn ? kBecn : 0U);
   return {.opcode = static_cast<std::uint8_t>(packet.opcode),
           .flags = static_cast<std::uint8_t>(flags),
@@ -235,14 +234,20 @@ Malformed decode_packet(ConstSpan bytes, Packet& out) {
   read_bth(bth, out);
   read_extensions(*format, HeaderReader(bytes.data() + sizeof(BthSpec)), out);
   out.payload = bytes.subspan(header_bytes, bytes.size() - header_bytes - pad);
+  out.is_padded = pad == pad_bytes(out.payload.size());
   return has_allowed_size(format->payload, out.payload.size()) ? Malformed::no
                                                                : Malformed::payload_size;
 }
 
 std::size_t encode_headers(const Packet& packet, std::span<std::byte, kHeaderBytesMax> out) {
+  return encode_headers(packet, packet.payload.size(), out);
+}
+
+std::size_t encode_headers(const Packet& packet, std::size_t payload_bytes,
+                           std::span<std::byte, kHeaderBytesMax> out) {
   const std::optional<OpcodeFormat> format = format_of(packet.opcode);
-  GODBOX_ASSERT(format && has_allowed_size(format->payload, packet.payload.size()));
-  std::byte* at = write_spec(out.data(), bth_of(packet));
+  GODBOX_ASSERT(format && has_allowed_size(format->payload, payload_bytes));
+  std::byte* at = write_spec(out.data(), bth_of(packet, payload_bytes));
   at = write_extensions(*format, packet, at);
   return static_cast<std::size_t>(at - out.data());
 }

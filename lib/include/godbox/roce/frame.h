@@ -62,6 +62,8 @@ struct Frame {
 [[nodiscard]] bool has_right_icrc(const Frame& frame);
 
 inline constexpr std::size_t kFrameHeaderBytesMax = 14 + 4 + 40 + 8;
+// Of that, what is before the IP header.
+[[nodiscard]] std::size_t ethernet_header_bytes(const FrameHeader& header);
 // Ethernet to UDP for a packet of so many bytes, padding and ICRC included (at most 65,507);
 // returns how many bytes. Both addresses are of one version. IPv4 goes out with "do not fragment";
 // UDP's checksum is 0, as the ICRC covers all (A17.3.2).

@@ -66,6 +66,7 @@ struct Packet {
   Opcode opcode = Opcode::acknowledge;
   bool is_solicited = false;
   bool is_migrated = false;  // MigReq: ConnectX sets it, Linux rxe does not; it means nothing here
+  bool is_padded = true;     // decoded: to a multiple of four bytes, as it has to be
   std::uint16_t p_key = kDefaultPKey;
   bool fecn = false, becn = false;
   QueuePairNumber destination_qp{};
@@ -103,6 +104,9 @@ enum class Malformed : std::uint8_t {
 // Writes BTH and extension headers for a payload of packet.payload.size() bytes; returns how many
 // bytes. `out` holds kHeaderBytesMax. The opcode has a format; numbers of 24 bits are in range.
 std::size_t encode_headers(const Packet& packet, std::span<std::byte, kHeaderBytesMax> out);
+// The same for a payload that lies elsewhere, perhaps in pieces: packet.payload means nothing.
+std::size_t encode_headers(const Packet& packet, std::size_t payload_bytes,
+                           std::span<std::byte, kHeaderBytesMax> out);
 // Zero bytes behind a payload: to a multiple of four.
 [[nodiscard]] constexpr std::size_t pad_bytes(std::size_t payload_bytes) {
   return (4 - payload_bytes % 4) % 4;
