@@ -257,6 +257,14 @@ struct PoolService::Impl {
   // Checks and pins; on an error nothing is.
   [[nodiscard]] Errc pin_access(const AccessBy& by, WorkOp op,
                                 std::span<const RemoteSegment> segments, AccessTicket& ticket);
+  // Who may touch something still; else session_lost or lane_fenced.
+  [[nodiscard]] Errc find_accessor(const AccessBy& by, Session*& session);
+  // Of slab 0, in which no object lies, where no slab has that name.
+  [[nodiscard]] RemoteSegment segment_of(const VirtualRange& range) const;
+  // Checks, pins and locates.
+  [[nodiscard]] Errc begin_access(const AccessBy& by, WorkOp op,
+                                  std::span<const RemoteSegment> segments, AccessTicket& ticket,
+                                  bool& met_poison);
   // Fills in where the bytes are and counts them. True if some are known to be poisoned.
   [[nodiscard]] bool locate_access(WorkOp op, std::span<const RemoteSegment> segments,
                                    AccessTicket& ticket);

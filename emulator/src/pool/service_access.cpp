@@ -145,14 +145,27 @@ void PoolService::Impl::unpin(std::uint32_t pinned) {
   free_if_unused(slot_index);
 }
 
-Errc PoolService::Impl::pin_access(const AccessBy& by, WorkOp op,
-                                   std::span<const RemoteSegment> segments, AccessTicket& ticket) {
-  Session* const session = session_of(by.session);
+Errc PoolService::Impl::find_accessor(const AccessBy& by, Session*& session) {
+  session = session_of(by.session);
   if (session == nullptr) {
     return Errc::session_lost;
   }
-  if (by.lane != wire::LaneToken() && !session->lanes.is_open(by.lane)) {
-    return Errc::lane_fenced;
+  return by.lane == wire::LaneToken() || session->lanes.is_open(by.lane) ? Errc::ok
+                                                                         : Errc::lane_fenced;
+}
+
+RemoteSegment PoolService::Impl::segment_of(const VirtualRange& range) const {
+  const NamedPoolAddress named = from_virtual(range.address);
+  const std::uint32_t slot = slabs.find(named.slab);
+  const SlabId slab = slot == kNoSlot ? SlabId() : slabs.slab(slot).id;
+  return {range.key, {slab, named.offset}, range.length_bytes};
+}
+
+Errc PoolService::Impl::pin_access(const AccessBy& by, WorkOp op,
+                                   std::span<const RemoteSegment> segments, AccessTicket& ticket) {
+  Session* session = nullptr;
+  if (const Errc status = find_accessor(by, session); status != Errc::ok) {
+    return status;
   }
   if (const Errc status = check_segments(*session, op, segments, ticket.pinned);
       status != Errc::ok) {
@@ -205,27 +218,66 @@ bool PoolService::Impl::locate_access(WorkOp op, std::span<const RemoteSegment> 
   return met;
 }
 
-Errc PoolService::begin_access(const AccessBy& by, WorkOp op,
-                               std::span<const RemoteSegment> segments, AccessTicket& ticket) {
+Errc PoolService::Impl::begin_access(const AccessBy& by, WorkOp op,
+                                     std::span<const RemoteSegment> segments, AccessTicket& ticket,
+                                     bool& met_poison) {
   GODBOX_ASSERT(ticket.pinned.empty());
   ticket.spans.clear();
   ticket.dram_channels.clear();
   ticket.total_bytes = 0;
+  if (const Errc status = pin_access(by, op, segments, ticket); status != Errc::ok) {
+    return status;
+  }
+  met_poison = locate_access(op, segments, ticket);
+  return Errc::ok;
+}
+
+Errc PoolService::begin_access(const AccessBy& by, WorkOp op,
+                               std::span<const RemoteSegment> segments, AccessTicket& ticket) {
   bool met = false;
   {
     const std::lock_guard lock(impl_->mutex);
-    if (const Errc status = impl_->pin_access(by, op, segments, ticket); status != Errc::ok) {
+    if (const Errc status = impl_->begin_access(by, op, segments, ticket, met);
+        status != Errc::ok) {
       return status;
     }
-    met = impl_->locate_access(op, segments, ticket);
   }
-  if (met) {
+  return enter_access(ticket, met);
+}
+
+Errc PoolService::begin_access(const AccessBy& by, WorkOp op, const VirtualRange& range,
+                               AccessTicket& ticket) {
+  bool met = false;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    const RemoteSegment segment = impl_->segment_of(range);
+    if (const Errc status = impl_->begin_access(by, op, {&segment, 1}, ticket, met);
+        status != Errc::ok) {
+      return status;
+    }
+  }
+  return enter_access(ticket, met);
+}
+
+// What is left to do without the lock.
+Errc PoolService::enter_access(AccessTicket& ticket, bool met_poison) {
+  if (met_poison) {
     end_access(ticket);
     return Errc::poison;
   }
   // A write too: of a line that is written in part, the rest must not go back as it was.
   impl_->backing.invalidate(ticket.spans);
   return Errc::ok;
+}
+
+Errc PoolService::allows_access(const AccessBy& by, WorkOp op, const VirtualRange& range) const {
+  const std::lock_guard lock(impl_->mutex);
+  Session* session = nullptr;
+  const Errc status = impl_->find_accessor(by, session);
+  std::uint32_t slot_index = kNoIndex;
+  return status == Errc::ok
+             ? impl_->check_segment(*session, op, impl_->segment_of(range), slot_index)
+             : status;
 }
 
 Errc PoolService::check_access(const AccessTicket& ticket) const {

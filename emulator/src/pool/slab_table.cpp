@@ -8,11 +8,13 @@ namespace godbox::emulator {
 namespace {
 
 constexpr std::uint64_t kSlotsMax = std::uint64_t{1} << 24U;
+static_assert(kSlotsMax <= std::uint64_t{1} << kSlabNameBits, "a slab's name says its slot");
 
 }  // namespace
 
 SlabTable::SlabTable(const SpaceGeometry& geometry) : geometry_(geometry) {
   GODBOX_ASSERT(geometry.slots > 0 && geometry.slots <= kSlotsMax);
+  GODBOX_ASSERT(geometry.slab_bytes() - 1 <= kSlabOffsetMask);
   slot_stride_ = std::bit_ceil(static_cast<std::uint32_t>(geometry.slots));
   slabs_.resize(geometry.slots);
   generations_.resize(geometry.slots, 0);

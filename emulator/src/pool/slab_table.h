@@ -10,6 +10,7 @@
 #include "pool/space_geometry.h"
 #include "pool/strip_bitmap.h"
 #include <godbox/striping/slab_layout.h>
+#include <godbox/virtual_address.h>
 
 #include <optional>
 #include <vector>
@@ -63,6 +64,13 @@ class SlabTable {
   [[nodiscard]] std::uint32_t find(SlabId id) const {
     const std::uint32_t slot = (id.value() - 1) & (slot_stride_ - 1);
     return slot < slabs_.size() && slabs_[slot].id == id && id.value() != 0 ? slot : kNoSlot;
+  }
+  // The slot of the live slab of that name, or kNoSlot. There is one at most: the slot is a part of
+  // the name.
+  [[nodiscard]] std::uint32_t find(SlabName name) const {
+    const std::uint32_t slot = (name.value() - 1) & (slot_stride_ - 1);
+    const bool is_live = slot < slabs_.size() && slabs_[slot].id.value() != 0;
+    return is_live && slab_name(slabs_[slot].id) == name ? slot : kNoSlot;
   }
   // Slots of the live slabs of a kind, in the order in which they were cut.
   [[nodiscard]] const std::vector<std::uint32_t>& of_kind(StripKind kind) const {

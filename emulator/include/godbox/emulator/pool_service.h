@@ -47,6 +47,7 @@
 #include <godbox/random_source.h>
 #include <godbox/slab_memory.h>
 #include <godbox/transport.h>
+#include <godbox/virtual_address.h>
 #include <godbox/wire.h>
 
 #include <memory>
@@ -321,6 +322,12 @@ class PoolService {
   [[nodiscard]] Errc begin_access(const AccessBy& by, WorkOp op,
                                   std::span<const RemoteSegment> segments, AccessTicket& ticket);
   void end_access(AccessTicket& ticket);
+  // The same for bytes as RDMA names them; out_of_range also where no slab of that name is there.
+  [[nodiscard]] Errc begin_access(const AccessBy& by, WorkOp op, const VirtualRange& range,
+                                  AccessTicket& ticket);
+  // What that would answer now, but for poison; pins nothing. For a long transfer, which is refused
+  // before its first byte and then pins piece by piece.
+  [[nodiscard]] Errc allows_access(const AccessBy& by, WorkOp op, const VirtualRange& range) const;
   // poison if an access of this ticket's bytes met some by now: they have not all been moved.
   [[nodiscard]] Errc check_access(const AccessTicket& ticket) const;
   // True once any of the memory is known to be lost.
@@ -336,6 +343,8 @@ class PoolService {
 
  private:
   struct Impl;
+  [[nodiscard]] Errc enter_access(AccessTicket& ticket, bool met_poison);
+
   std::unique_ptr<Impl> impl_;
 };
 
