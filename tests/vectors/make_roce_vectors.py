@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the golden frames of RoCEv2, tests/vectors/roce/*.hex.
+"""Makes the golden frames of RoCEv2, tests/vectors/roce/*.hex, and a session of requests with the
+answers that a responder has no choice about, tests/vectors/roce/session/*.hex.
 
 Written from IBTA volume 1 (chapter 9, annex A17) with struct and zlib: it shares no code with
 Godbox. Its ICRC reproduces that of a frame captured from a ConnectX-4 Lx (CNP below). Run it without arguments
@@ -152,6 +153,82 @@ def vectors() -> dict[str, bytes]:
     }
 
 
+def udp_source_port(local_qp: int, remote_qp: int) -> int:
+    """As Linux has it: rdma_flow_label_to_udp_sport of rdma_calc_flow_label."""
+    label = local_qp * remote_qp
+    label ^= label >> 20
+    label ^= label >> 40
+    label &= 0xFFFFF
+    return ((label & 0x3FFF) ^ ((label & 0xFC000) >> 14)) | 0xC000
+
+
+def session() -> dict[str, bytes]:
+    """Queue pair 0x11 of the box, 0x12 of the host, path MTU 256, first PSN 0x100, a region of zeros
+    at `base` that the key opens. Files are taken in the order of their names; a request is followed
+    by its answers."""
+    key, base, wrong_key = 0x1234, 1 << 36, 0x4321
+    ask = {"port": 0xC000, "to_box": True}
+    answer = {"port": udp_source_port(0x11, 0x12), "to_box": False}
+    frames: list[tuple[str, bytes]] = []
+
+    def request(name: str, packet: bytes) -> None:
+        frames.append((f"{name}_request", frame(packet, **ask)))
+
+    def reply(name: str, packet: bytes) -> None:
+        frames.append((f"{name}_answer", frame(packet, **answer)))
+
+    def read(name: str, psn: int, address: int, length: int, msn: int, data: bytes) -> None:
+        request(name, bth(0x0C, 0x11, psn, ack=True) + reth(address, key, length))
+        pieces = [data[at:at + 256] for at in range(0, len(data), 256)]
+        for i, piece in enumerate(pieces):
+            opcode = 0x10 if len(pieces) == 1 else 0x0D if i == 0 \
+                else 0x0F if i == len(pieces) - 1 else 0x0E
+            head = b"" if opcode == 0x0E else aeth(0x1F, msn)
+            pad = -len(piece) % 4
+            reply(name, bth(opcode, 0x12, psn + i, pad=pad) + head + piece + bytes(pad))
+
+    def atomic(name: str, opcode: int, psn: int, swap: int, compare: int, before: int, msn: int) -> None:
+        request(name, bth(opcode, 0x11, psn, ack=True) + struct.pack(">QIQQ", base, key, swap, compare))
+        reply(name, bth(0x12, 0x12, psn) + aeth(0x1F, msn) + struct.pack(">Q", before))
+
+    counted = bytes(range(256)) + bytes(range(256)) + bytes(range(88))
+    value = 0x1122334455667788
+    request("write_only", bth(0x0A, 0x11, 0x100, ack=True) + reth(base + 8, key, 4) + b"ABCD")
+    reply("write_only", bth(0x11, 0x12, 0x100) + aeth(0x1F, 1))
+    read("read_only", 0x101, base + 8, 5, 2, b"ABCD\0")
+    request("write_first", bth(0x06, 0x11, 0x102) + reth(base + 256, key, 600) + counted[:256])
+    request("write_middle", bth(0x07, 0x11, 0x103) + counted[256:512])
+    request("write_last", bth(0x08, 0x11, 0x104, ack=True) + counted[512:])
+    reply("write_last", bth(0x11, 0x12, 0x104) + aeth(0x1F, 3))
+    read("read_three", 0x105, base + 256, 600, 4, counted)
+    atomic("fetch_add", 0x14, 0x108, 1, 0, 0, 5)
+    atomic("swap", 0x13, 0x109, value, 1, 1, 6)
+    atomic("no_swap", 0x13, 0x10A, 5, 1, value, 7)
+    request("atomic_write", bth(0x1D, 0x11, 0x10B, ack=True) + reth(base + 16, key, 8) + b"12345678")
+    reply("atomic_write", bth(0x10, 0x12, 0x10B) + aeth(0x1F, 8))
+    # Words are the host's: of a little-endian one here.
+    read("read_words", 0x10C, base, 24, 9, struct.pack("<Q", value) + b"ABCD\0\0\0\0" + b"12345678")
+    request("write_nothing", bth(0x0A, 0x11, 0x10D, ack=True) + reth(0, wrong_key, 0))
+    reply("write_nothing", bth(0x11, 0x12, 0x10D) + aeth(0x1F, 10))
+    # The second response of READ 0x105 was lost: it goes on in the middle.
+    request("read_rest", bth(0x0C, 0x11, 0x106, ack=True) + reth(base + 512, key, 344))
+    reply("read_rest", bth(0x0D, 0x12, 0x106) + aeth(0x1F, 10) + counted[256:512])
+    reply("read_rest", bth(0x0F, 0x12, 0x107) + aeth(0x1F, 10) + counted[512:])
+    # Asked again, an atomic is not done again.
+    request("fetch_add_again",
+            bth(0x14, 0x11, 0x108, ack=True) + struct.pack(">QIQQ", base, key, 1, 0))
+    reply("fetch_add_again", bth(0x12, 0x12, 0x108) + aeth(0x1F, 10) + struct.pack(">Q", 0))
+    # Of a WRITE that was done before: all that has been done since.
+    request("write_again", bth(0x0A, 0x11, 0x100, ack=True) + reth(base + 8, key, 4) + b"WXYZ")
+    reply("write_again", bth(0x11, 0x12, 0x10D) + aeth(0x1F, 10))
+    request("gap", bth(0x0C, 0x11, 0x111, ack=True) + reth(base, key, 8))
+    reply("gap", bth(0x11, 0x12, 0x10E) + aeth(0x60, 10))
+    request("behind_gap", bth(0x0C, 0x11, 0x112, ack=True) + reth(base, key, 8))
+    request("wrong_key", bth(0x0C, 0x11, 0x10E, ack=True) + reth(base, wrong_key, 8))
+    reply("wrong_key", bth(0x11, 0x12, 0x10E) + aeth(0x62, 10))
+    return {f"session/{i:02}_{name}": data for i, (name, data) in enumerate(frames)}
+
+
 def text_of(name: str, data: bytes) -> str:
     lines = [f"# SPDX-License-Identifier: Apache-2.0\n# {name}: {len(data)} bytes"]
     for at in range(0, len(data), 16):
@@ -163,9 +240,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    made = {f"{name}.hex": text_of(name, data) for name, data in vectors().items()}
-    OUT.mkdir(exist_ok=True)
-    there = {path.name: path.read_text() for path in OUT.iterdir()}
+    made = {f"{name}.hex": text_of(name, data) for name, data in (vectors() | session()).items()}
+    (OUT / "session").mkdir(parents=True, exist_ok=True)
+    there = {str(path.relative_to(OUT)): path.read_text() for path in OUT.rglob("*.hex")}
     if check:
         wrong = sorted(name for name in made.keys() | there.keys()
                        if made.get(name) != there.get(name))
