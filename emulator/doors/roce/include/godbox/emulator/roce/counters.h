@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a RoCE port counts. Each frame that comes in is counted once: as taken, or under the reason
+// for which it was dropped without a word.
+// Thread-safety: atomics; written by the port's thread, read by any. Units: in each name.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace godbox::emulator {
+
+class RoceCounter {
+ public:
+  // One thread writes: no locked instruction is needed.
+  void add(std::uint64_t count = 1) {
+    value_.store(value_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+struct RocePortCounters {
+  RoceCounter frames_received, bytes_received;
+  RoceCounter frames_sent, bytes_sent;
+
+  // Dropped without a word.
+  RoceCounter dropped_port_fault;  // the port is dead or silent on purpose
+  RoceCounter dropped_not_ours;    // other MAC or IP address
+  RoceCounter dropped_other;       // no protocol of ours
+  RoceCounter dropped_malformed;   // lengths, version, opcode, checksum, fragment
+  RoceCounter dropped_icrc;
+  RoceCounter dropped_stranger;      // no such queue pair, or not of this kind
+  RoceCounter dropped_wrong_source;  // not the queue pair's peer
+  RoceCounter dropped_key;           // P_Key or Q_Key
+  RoceCounter dropped_state;         // the queue pair is not in a state for it
+  RoceCounter dropped_sequence;      // behind a NAK, or a duplicate that nobody remembers
+  RoceCounter dropped_response;      // a response to nothing that was asked
+  RoceCounter dropped_limit;         // beyond a limit of connection management or the link
+
+  // Responder.
+  RoceCounter sends, writes, reads, atomics;  // messages done
+  RoceCounter bytes_written, bytes_read;      // payload; of READs as sent, repeats included
+  RoceCounter duplicates;                     // requests that had been done before
+  RoceCounter acks;
+  RoceCounter naks_sequence, naks_invalid, naks_access, naks_operational, naks_not_ready;
+  RoceCounter naks_withheld;  // by the rate limit
+  RoceCounter pins_expired;   // of WRITEs that stalled
+  RoceCounter windows_exhausted;
+
+  // Requester.
+  RoceCounter timeouts, retransmits;  // retransmits: times that it went back
+  RoceCounter rnr_waits;
+
+  RoceCounter cnps_sent, cnps_received;
+};
+
+}  // namespace godbox::emulator

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every bound of the RoCE door, in one place: what strangers may send is counted against these, and
+// nothing of a port grows beyond them. Thread-safety: constants. Units: in each name.
+#pragma once
+
+#include <godbox/emulator/pool_service.h>
+#include <godbox/roce/parameters.h>
+#include <godbox/units.h>
+
+namespace godbox::emulator {
+
+// --- A queue pair ---
+// READs and atomics that are remembered for their retries: the most that a peer may have under way.
+inline constexpr std::uint8_t kRoceResourcesMax = 128;
+inline constexpr std::size_t kRoceReceivesMax = 4096;
+inline constexpr std::size_t kRoceSendsMax = 4096;
+inline constexpr std::size_t kRoceLocalPiecesMax = 16;  // of memory, in one work request
+// Memory pinned for one READ or WRITE at a time; longer ones go piece by piece. A multiple of every
+// path MTU, so that no packet lies in two pieces.
+inline constexpr std::uint32_t kRoceWindowBytes = 128U << 10U;
+static_assert(kRoceWindowBytes % roce::kPathMtuBytesMax == 0);
+// A WRITE of which no packet comes for so long keeps no memory pinned; it goes on if one comes.
+inline constexpr Duration kRoceWritePinMax = std::chrono::milliseconds(200);
+// NAKs that a queue pair may send at once, and how long it takes until it may send one more.
+inline constexpr std::uint32_t kRoceNakBurstMax = 16;
+inline constexpr Duration kRoceNakPeriod = std::chrono::microseconds(500);
+// Congestion is told to a sender once in so long.
+inline constexpr Duration kRoceCnpPeriod = std::chrono::microseconds(50);
+// A requester: PSNs under way, and packets after which it asks for an acknowledgement.
+// A message of more packets could not be told from one that is a whole circle of PSNs away.
+inline constexpr std::uint32_t kRoceMessagePacketsMax = 1U << 22U;
+inline constexpr std::uint32_t kRoceUnackedPacketsMax = 128;
+inline constexpr std::uint32_t kRoceAckEveryPackets = 32;
+static_assert(kRoceAckEveryPackets < kRoceUnackedPacketsMax);
+
+// --- A frame ---
+// Pieces of DRAM channel memory that the payload of one packet lies in.
+inline constexpr std::size_t kRocePayloadSpansMax = roce::kPathMtuBytesMax / kFineStripBytes + 1;
+static_assert(kRocePayloadSpansMax >= kRoceLocalPiecesMax);
+
+// --- A port ---
+inline constexpr std::size_t kRoceQueuePairsMax = 4096;
+inline constexpr std::size_t kRoceAddressesMax = 8;
+// Frames of connection management and of the link that wait to be sent.
+inline constexpr std::size_t kRoceControlFramesMax = 256;
+// How often a port looks for sessions that ended, and says of those that it heard of that they
+// live.
+inline constexpr Duration kRoceSweepPeriod = std::chrono::milliseconds(50);
+// Pieces of pool memory that frames under way, and READs that are being answered, keep pinned.
+inline constexpr std::size_t kRoceWindowsMax = 4096;
+// Frames of a queue pair before another has its turn.
+inline constexpr std::uint32_t kRoceFramesPerTurn = 16;
+
+}  // namespace godbox::emulator

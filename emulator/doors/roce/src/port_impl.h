@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The state of a port: its queue pairs, whose turn it is to send, and their timers. Frames are in
+// port_frames.cpp.
+// Thread-safety: the port's thread. Units: bytes, TimePoints.
+#pragma once
+
+#include "context.h"
+#include "queue_pair.h"
+#include "timer_heap.h"
+#include <godbox/emulator/roce/port.h>
+#include <godbox/ring_queue.h>
+
+#include <unordered_map>
+#include <unordered_set>
+
+namespace godbox::emulator {
+
+struct RoceDoor::State {
+  PoolService& service;
+  TimingModel& timing;
+  const PortFaults& port_faults;
+  AtomicLocks atomic_locks{};
+};
+
+struct RocePort::Impl {
+  Impl(RoceDoor::State& of_door, RocePortOptions port_options, RandomSource& source);
+  ~Impl();
+
+  // --- Frames in (port_frames.cpp) ---
+  void on_frame(ConstSpan frame, TimePoint now);
+  void on_roce(const roce::Frame& frame, TimePoint now);
+  [[nodiscard]] bool is_ours(const roce::FrameHeader& header) const;
+  [[nodiscard]] bool is_own_address(const roce::Gid& address) const;
+  [[nodiscard]] bool is_silent(TimePoint now) const;
+  // What a queue pair's packet is dropped for; nullptr: it is taken.
+  [[nodiscard]] RoceCounter* objection(const roce::Frame& frame, const roce::Packet& packet,
+                                       const RoceQueuePair* pair);
+
+  // --- Frames out (port_frames.cpp) ---
+  [[nodiscard]] bool next_frame(OutFrame& out, TimePoint now);
+  [[nodiscard]] bool next_data_frame(OutFrame& out, TimePoint now);
+  void frame_packet(RoceQueuePair& pair, OutPacket& packet, OutFrame& out);
+  [[nodiscard]] std::size_t copy_frame(const OutFrame& frame, MutableSpan out);
+  void release(ReleaseToken token);
+
+  // --- Queue pairs (port.cpp) ---
+  [[nodiscard]] RoceQueuePair* find(roce::QueuePairNumber number);
+  [[nodiscard]] Result<LocalQueuePair> allot();
+  [[nodiscard]] Errc connect(QueuePairOptions options, TimePoint now);
+  void destroy(roce::QueuePairNumber number);
+  // It may have something to send now.
+  void activate(RoceQueuePair& pair);
+  void update_timer(RoceQueuePair& pair);
+  void sweep();
+  [[nodiscard]] TimePoint next_deadline() const;
+  void on_timer(TimePoint now);
+
+  RoceDoor::State& door;
+  const RocePortOptions options;
+  const roce::PathMtu path_mtu_max;
+  RandomSource& random;
+  RoceContext context;
+
+  using Number = std::uint32_t;
+  std::unordered_map<Number, std::unique_ptr<RoceQueuePair>> pairs;
+  std::unordered_map<Number, std::unique_ptr<RoceQueuePair>> departed;  // frames under way
+  std::unordered_set<Number> allotted;                                  // not connected yet
+  RingQueue<RoceQueuePair*> active;
+  std::uint32_t turn_frames = 0;  // of the first of `active`
+  TimerHeap timers;
+  TimePoint next_sweep{};
+  RingQueue<std::vector<std::byte>> control_frames;
+  OutPacket packet;  // scratch
+};
+
+}  // namespace godbox::emulator
