@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a queue pair of a reliable connection is set up with, at this end and about the other.
-// Thread-safety: plain values. Units: in each name. Errors: none.
+// What a queue pair of a reliable connection is set up with, at this end and about the other: what
+// two programs tell each other by word of mouth, or connection management in a REQ and its REP.
+// Thread-safety: plain values. Ownership: none. Units: in each name. Errors: none here; the port
+// that is to connect one says which values it takes.
 #pragma once
 
 #include <godbox/emulator/pool_service.h>
