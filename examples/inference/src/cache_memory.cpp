@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache_memory.h"
 
+#include <godbox/clock.h>
+
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace godbox::inference {
@@ -25,6 +28,16 @@ Result<CacheMemory> CacheMemory::create(const Geometry& geometry, std::uint32_t 
     return cache.error();
   }
   return CacheMemory(std::move(*buffer), std::make_unique<PagedCache>(std::move(*cache)));
+}
+
+Rate CacheMemory::copy_rate(std::vector<std::byte>& copy) const {
+  const ConstSpan bytes = buffer_.bytes();
+  copy.assign(bytes.size(), std::byte{});  // present before the time begins
+  const SteadyClock clock;
+  const TimePoint begin = clock.now();
+  std::memcpy(copy.data(), bytes.data(), bytes.size());
+  const std::chrono::duration<double> took = clock.now() - begin;
+  return Rate(static_cast<double>(bytes.size()) / took.count());
 }
 
 Result<driver::NumaPlacement> CacheMemory::placement() const {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace godbox::inference {
 
@@ -21,6 +22,9 @@ class CacheMemory {
 
   [[nodiscard]] PagedCache& cache() { return *cache_; }
   [[nodiscard]] Result<driver::NumaPlacement> placement() const;
+  // How fast all of it is copied to `copy`, once: what the memory can do, beside what an engine
+  // makes of it.
+  [[nodiscard]] Rate copy_rate(std::vector<std::byte>& copy) const;
 
  private:
   CacheMemory(driver::NumaBuffer buffer, std::unique_ptr<PagedCache> cache)

@@ -23,6 +23,7 @@ struct Contestant {
   Sequence sequence;
   double first_token_s = 0;
   Spread tokens_per_s;
+  Spread copy_mb_per_s;  // of its pages, by memcpy
 };
 
 class DecodeRun {
@@ -75,7 +76,8 @@ class DecodeRun {
                    .nodes = std::move(nodes),
                    .host = std::move(*host),
                    .sequence = Sequence(make_prompt(plan_, 0)),
-                   .tokens_per_s = {}};
+                   .tokens_per_s = {},
+                   .copy_mb_per_s = {}};
     const Result<double> first = decode(one.host->engine(), one.sequence, 1);
     if (!first) {
       return first.error();
@@ -104,6 +106,7 @@ class DecodeRun {
           return took.error();
         }
         one.tokens_per_s.add(options_.output_tokens / *took);
+        one.copy_mb_per_s.add(one.host->memory().copy_rate(copy_).bytes_per_second() / 1e6);
         if (expected_.empty()) {
           expected_.push_back(expected_of(one.sequence));
         }
@@ -123,13 +126,15 @@ class DecodeRun {
       const Spread& rate = one.tokens_per_s;
       report_.say(fmt::format(
           "  {:<20} {:6.2f} tokens/s (median of {}, {:.2f} to {:.2f}), first of a prompt of {} "
-          "after {}; {}",
+          "after {}; {}, copied at {:.0f} MB/s",
           one.name, rate.median(), rate.samples.size(), rate.least(), rate.most(),
-          options_.prompt_tokens, seconds_text(one.first_token_s), *where));
+          options_.prompt_tokens, seconds_text(one.first_token_s), *where,
+          one.copy_mb_per_s.median()));
       memories.push_back({{"name", one.name},
                           {"placement", *where},
                           {"first_token_s", one.first_token_s},
-                          {"tokens_per_s", rate.figures()}});
+                          {"tokens_per_s", rate.figures()},
+                          {"copy_mb_per_s", one.copy_mb_per_s.figures()}});
     }
     const double ratio =
         contestants[1].tokens_per_s.median() / contestants[0].tokens_per_s.median();
@@ -264,6 +269,7 @@ class DecodeRun {
   Report& report_;
   Weights weights_;
   std::vector<Expected> expected_;  // by conversation
+  std::vector<std::byte> copy_;     // of a cache, for its memory's rate
 };
 
 }  // namespace
