@@ -144,7 +144,8 @@ TEST_CASE("messages whose parts do not follow each other are invalid requests", 
   // What is not offered at all.
   refused({write_begin(Opcode::flush, 0, memory, 8)});
   refused({write_packet(Opcode::send_only_invalidate, 0)});
-  CHECK(std::ranges::all_of(end.bytes_of(memory).begin() + 256, end.bytes_of(memory).end(),
+  const auto bytes = end.bytes_of(memory);
+  CHECK(std::ranges::all_of(bytes.begin() + 256, bytes.end(),
                             [](std::byte byte) { return byte == std::byte{0}; }));
 }
 

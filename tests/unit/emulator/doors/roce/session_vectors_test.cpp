@@ -33,8 +33,9 @@ class CountingRandom final : public RandomSource {
 
 // A pool whose first region has the golden key and lies at the golden address.
 struct GoldenEnd {
-  // The pool takes its keys in blocks of 1024 words, the last one first.
-  CountingRandom keys{kKey - 1023};
+  // The pool takes 12 words for numbers of its own, then keys in blocks of 1024, the last one
+  // first.
+  CountingRandom keys{kKey - 1023 - 12};
   CountingRandom numbers{kBoxNumber};
   ManualClock clock;
   test::HeapMemoryTarget channel{SizeBytes(16U << 20U)};

@@ -24,19 +24,19 @@ enum class SendOp : std::uint8_t {
 };
 
 struct SendRequest {
-  WorkId id;
+  WorkId id{};
   SendOp op = SendOp::send;
-  std::span<const MutableSpan> local;  // kRoceLocalPiecesMax at most; copied, the bytes are not
-  std::uint64_t remote_address = 0;    // but for send
-  RKey key;
+  std::span<const MutableSpan> local{};  // kRoceLocalPiecesMax at most; copied, the bytes are not
+  std::uint64_t remote_address = 0;      // but for send
+  RKey key{};
   std::optional<std::uint32_t> immediate{};  // of send and write
   bool is_solicited = false;
   std::uint64_t swap_or_add = 0, compare = 0;
 };
 
 struct ReceiveRequest {
-  WorkId id;
-  std::span<const MutableSpan> local;
+  WorkId id{};
+  std::span<const MutableSpan> local{};
 };
 
 // IBTA volume 1, 11.6.2: completion return status.
