@@ -217,10 +217,12 @@ int store(const Memory& memory, std::uint64_t seed) {
       Mark found{};
       std::memcpy(found.data(), at, sizeof(found));
       if (found != mark) {
-        // A module that is being pulled reads as ones until the kernel has taken the mapping away.
+        // Until the kernel has taken the mapping away, a module that is being pulled reads as ones
+        // or, where QEMU no longer finds it behind its window, as zeros. Had it been lost before it
+        // was pulled, the driver would see a load that ended too early.
         const bool is_gone =
             std::all_of(found.begin(), found.end(), [&, i = std::size_t{0}](auto word) mutable {
-              return word == mark[i++] || word == ~std::uint64_t{0};
+              return word == mark[i++] || word == ~std::uint64_t{0} || word == 0;
             });
         std::fprintf(stderr, "bound_worker: %016llx ... in the place of %016llx\n",
                      static_cast<unsigned long long>(found.back()),
