@@ -17,7 +17,7 @@ function(godbox_add_library name)
       ${target} PRIVATE ${arg_PRIVATE} $<BUILD_INTERFACE:godbox_private_flags>
     )
     set_property(GLOBAL APPEND PROPERTY GODBOX_ARCHIVES ${target})
-    godbox_precompile(${target})
+    godbox_precompile(${target} KIND library)
   else()
     add_library(${target} INTERFACE)
     set(public INTERFACE)
@@ -46,7 +46,11 @@ function(godbox_add_internal_library name)
     add_library(${target} STATIC ${arg_SOURCES})
     set(public PUBLIC)
     target_link_libraries(${target} PRIVATE godbox_private_flags)
-    godbox_precompile(${target} ${arg_PRECOMPILE})
+    if(arg_PRECOMPILE)
+      godbox_precompile(${target} ${arg_PRECOMPILE})
+    else()
+      godbox_precompile(${target} KIND library)
+    endif()
   else()
     add_library(${target} INTERFACE)
     set(public INTERFACE)
@@ -89,7 +93,9 @@ function(godbox_add_test name)
   target_compile_definitions(
     ${name} PRIVATE "GODBOX_VECTORS_DIR=\"${PROJECT_SOURCE_DIR}/tests/vectors\""
   )
-  godbox_precompile(${name} catch2/catch_test_macros.hpp catch2/generators/catch_generators.hpp)
+  godbox_precompile(
+    ${name} catch2/catch_test_macros.hpp catch2/generators/catch_generators.hpp KIND test
+  )
   godbox_register_test(
     ${name} "${arg_LABEL}" "${arg_TIMEOUT}" $<TARGET_FILE:${name}> ${arg_ARGS}
   )
@@ -146,19 +152,36 @@ function(godbox_add_fuzz name)
   godbox_collect_by_label(${name} fuzz)
 endfunction()
 
-# godbox_precompile(<target> [header...])
-# With GODBOX_PRECOMPILE: these and the common headers of the C++ library are compiled once for all
-# sources of the target. Only headers that are not ours, and every source still includes what it
-# uses: the builds without this (release, perf) hold it to that. Few sources gain nothing.
+# godbox_precompile(<target> [header...] [KIND name])
+# With GODBOX_PRECOMPILE: these and the common headers of the C++ library are compiled once, and all
+# targets of a KIND share what the first of them is compiled with (a KIND: libraries or programs,
+# which differ in -fPIC, and the same headers). Without KIND the target has its own, as long as its
+# sources are many. Only headers that are not ours, and every source still includes what it uses: the
+# builds without this (the preset perf, clang-tidy) hold it to that.
 # ccache takes part where its sloppiness is "pch_defines,time_macros".
-set(GODBOX_PRECOMPILED_SOURCES_MIN 6)
 function(godbox_precompile target)
-  get_target_property(sources ${target} SOURCES)
-  list(LENGTH sources count)
-  if(NOT GODBOX_PRECOMPILE OR count LESS GODBOX_PRECOMPILED_SOURCES_MIN)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "KIND" "")
+  if(NOT GODBOX_PRECOMPILE)
     return()
   endif()
-  set(headers ${ARGN})
+  # GCC forgets what is a system header, and GCC 12 warns wrongly about strings there.
+  target_compile_options(
+    ${target}
+    PRIVATE
+      "$<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess;-Wno-stringop-overread;-Wno-maybe-uninitialized>"
+  )
+  target_compile_definitions(
+    ${target} PRIVATE $<TARGET_PROPERTY:fmt::fmt,INTERFACE_COMPILE_DEFINITIONS>
+  )
+  if(arg_KIND)
+    get_property(carrier GLOBAL PROPERTY GODBOX_PRECOMPILED_${arg_KIND})
+    if(carrier)
+      target_precompile_headers(${target} REUSE_FROM ${carrier})
+      return()
+    endif()
+    set_property(GLOBAL PROPERTY GODBOX_PRECOMPILED_${arg_KIND} ${target})
+  endif()
+  set(headers ${arg_UNPARSED_ARGUMENTS})
   list(TRANSFORM headers PREPEND "<")
   list(TRANSFORM headers APPEND ">")
   target_precompile_headers(
@@ -182,10 +205,6 @@ function(godbox_precompile target)
     <vector>
     <fmt/format.h>
     ${headers}
-  )
-  # GCC forgets what is a system header, and GCC 12 warns wrongly about comparing strings there.
-  target_compile_options(
-    ${target} PRIVATE "$<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess;-Wno-stringop-overread>"
   )
 endfunction()
 

@@ -6,6 +6,7 @@
 #include "cli/lists.h"
 #include <godbox/connect.h>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -5,9 +5,8 @@
 
 #include "box/box_options.h"
 #include "box/rig.h"
+#include "cli/cli11_fwd.h"
 #include <godbox/emulator/port_fault.h>
-
-#include <CLI/CLI.hpp>
 
 #include <optional>
 #include <string>

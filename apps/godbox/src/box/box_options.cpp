@@ -3,6 +3,7 @@
 
 #include "box/shape.h"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

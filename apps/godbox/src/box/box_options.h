@@ -4,9 +4,9 @@
 // preset, then configuration file, then options; checked as one.
 #pragma once
 
-#include <godbox/emulator/box_config.h>
+#include "cli/cli11_fwd.h"
 
-#include <CLI/CLI.hpp>
+#include <godbox/emulator/box_config.h>
 
 #include <optional>
 #include <string>

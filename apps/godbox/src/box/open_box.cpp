@@ -3,6 +3,7 @@
 
 #include <godbox/emulator/box_config.h>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -3,9 +3,9 @@
 // What the commands connect with: a running box's address, and answers that say what to do.
 #pragma once
 
-#include <godbox/connect.h>
+#include "cli/cli11_fwd.h"
 
-#include <CLI/CLI.hpp>
+#include <godbox/connect.h>
 
 #include <memory>
 #include <string>

@@ -14,6 +14,7 @@
 #include "report/report.h"
 #include "results/document.h"
 
+#include <CLI/CLI.hpp>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>

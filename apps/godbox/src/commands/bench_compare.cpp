@@ -7,6 +7,7 @@
 #include "results/compare.h"
 #include "results/document.h"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 

@@ -4,6 +4,7 @@
 #include "report/report.h"
 #include "results/document.h"
 
+#include <CLI/CLI.hpp>
 #include <spdlog/spdlog.h>
 
 #include <memory>

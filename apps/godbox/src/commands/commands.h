@@ -4,9 +4,8 @@
 // sets `chosen` to what has to run.
 #pragma once
 
+#include "cli/cli11_fwd.h"
 #include "cli/exit_code.h"
-
-#include <CLI/CLI.hpp>
 
 #include <functional>
 

@@ -10,6 +10,7 @@
 #include <godbox/driver/cxl_mailbox.h>
 #include <godbox/driver/cxl_regions.h>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>

@@ -3,6 +3,8 @@
 #include "commands/commands.h"
 #include "demo/scenes.h"
 
+#include <CLI/CLI.hpp>
+
 #include <memory>
 
 namespace godbox::app {

@@ -10,6 +10,7 @@
 #include "commands/byte_files.h"
 #include "commands/commands.h"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 

@@ -14,6 +14,7 @@
 #include <godbox/emulator/box_config.h>
 #include <godbox/slab_lease.h>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

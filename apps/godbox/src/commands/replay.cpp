@@ -13,6 +13,7 @@
 #include "replay/replayer.h"
 #include "replay/trace.h"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 

@@ -8,6 +8,7 @@
 #include <godbox/app/box_server.h>
 #include <godbox/driver/descriptor_limit.h>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 

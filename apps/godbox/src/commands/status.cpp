@@ -6,6 +6,7 @@
 #include "cli/table.h"
 #include "commands/commands.h"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <memory>

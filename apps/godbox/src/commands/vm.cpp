@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/vm_commands.h"
 
+#include <CLI/CLI.hpp>
+
 namespace godbox::app {
 
 void add_vm(CLI::App& program, Action& chosen) {

@@ -8,6 +8,7 @@
 #include <godbox/emulator/vm/plan_svg.h>
 #include <godbox/emulator/vm/qemu_command.h>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <memory>

@@ -3,6 +3,7 @@
 // The subcommands of `vm`, as commands.h has those of the program.
 #pragma once
 
+#include "cli/cli11_fwd.h"
 #include "commands/commands.h"
 
 namespace godbox::app {

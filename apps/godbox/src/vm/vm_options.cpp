@@ -3,6 +3,7 @@
 
 #include "commands/byte_files.h"
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "box/box_options.h"
+#include "cli/cli11_fwd.h"
 #include <godbox/emulator/vm/vm_plan.h>
 
 #include <optional>
