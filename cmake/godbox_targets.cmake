@@ -155,9 +155,9 @@ endfunction()
 # godbox_precompile(<target> [header...] [KIND name])
 # With GODBOX_PRECOMPILE: these and the common headers of the C++ library are compiled once, and all
 # targets of a KIND share what the first of them is compiled with (a KIND: libraries or programs,
-# which differ in -fPIC, and the same headers). Without KIND the target has its own, as long as its
-# sources are many. Only headers that are not ours, and every source still includes what it uses: the
-# builds without this (the preset perf, clang-tidy) hold it to that.
+# which differ in -fPIC, and the same headers). Without KIND the target has its own. Only headers
+# that are not ours, and every source still includes what it uses: the builds without this (the
+# preset perf, clang-tidy) hold it to that.
 # ccache takes part where its sloppiness is "pch_defines,time_macros".
 function(godbox_precompile target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "KIND" "")

@@ -5,7 +5,6 @@
 #pragma once
 
 #include "cli/cli11_fwd.h"
-
 #include <godbox/emulator/box_config.h>
 
 #include <optional>

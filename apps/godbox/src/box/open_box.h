@@ -4,7 +4,6 @@
 #pragma once
 
 #include "cli/cli11_fwd.h"
-
 #include <godbox/connect.h>
 
 #include <memory>

@@ -8,6 +8,7 @@
 // Nothing allocates.
 #pragma once
 
+#include <godbox/frame_source.h>
 #include <godbox/roce/packet_spec.h>
 #include <godbox/units.h>
 
@@ -16,8 +17,6 @@
 #include <string_view>
 
 namespace godbox::roce {
-
-using MacAddress = std::array<std::uint8_t, 6>;
 
 // An address as a GID holds it: 16 bytes, IPv4's as ::ffff:a.b.c.d (A17.4.1).
 struct Gid {

@@ -20,7 +20,7 @@ using Bytes = std::vector<std::byte>;
 
 struct RoceEndOptions {
   TestBoxOptions box{};
-  roce::MacAddress mac{2, 0, 0, 0, 0, 2};
+  MacAddress mac{2, 0, 0, 0, 0, 2};
   std::vector<roce::Gid> addresses{roce::Gid::of_ipv4({10, 0, 0, 2})};
   std::uint32_t ethernet_mtu_bytes = 4200;
   std::uint32_t queue_pairs_max = emulator::kRoceQueuePairsMax;

@@ -43,7 +43,7 @@ class RoceDoor {
 
 struct RocePortOptions {
   EthPortId eth_port;
-  roce::MacAddress mac{};
+  MacAddress mac{};
   std::vector<roce::Gid> addresses;  // 1 to kRoceAddressesMax
   std::uint32_t ethernet_mtu_bytes = 1500;
   std::uint32_t queue_pairs_max = kRoceQueuePairsMax;
