@@ -62,7 +62,8 @@ Result<RocePort::LocalQueuePair> RocePort::Impl::allot() {
     const auto number = static_cast<Number>(drawn & kNumberMask);
     const bool is_free = number >= kFirstNumber && number != kMulticastNumber &&
                          !pairs.contains(number) && !departed.contains(number) &&
-                         !allotted.contains(number);
+                         !allotted.contains(number) &&
+                         !connections.has_number(roce::QueuePairNumber(number));
     if (is_free) {
       allotted.insert(number);
       return LocalQueuePair{roce::QueuePairNumber(number),
@@ -101,6 +102,7 @@ void RocePort::Impl::destroy(roce::QueuePairNumber number) {
   std::unique_ptr<RoceQueuePair> pair = std::move(found->second);
   pairs.erase(found);
   pair->break_off();
+  connections.on_destroyed(number);
   timers.erase(*pair);
   if (pair->is_active) {
     turn_frames = active.front() == pair.get() ? 0 : turn_frames;
@@ -128,8 +130,12 @@ void RocePort::Impl::update_timer(RoceQueuePair& pair) {
 }
 
 // Who was fenced, or whose session ended, does no more here; who was heard keeps its session.
-void RocePort::Impl::sweep() {
+void RocePort::Impl::sweep(TimePoint now) {
   for (const auto& [number, pair] : pairs) {
+    if (pair->is_broken() && !pair->is_told_broken) {
+      pair->is_told_broken = true;
+      connections.on_broken(pair->number(), now);
+    }
     const QueuePairOptions& of = pair->options();
     if (of.session == SessionId() || pair->is_broken()) {
       continue;
@@ -145,14 +151,16 @@ void RocePort::Impl::sweep() {
 }
 
 TimePoint RocePort::Impl::next_deadline() const {
-  return std::min(timers.first_deadline(), pairs.empty() ? kNever : next_sweep);
+  return std::min(
+      {timers.first_deadline(), connections.next_deadline(), pairs.empty() ? kNever : next_sweep});
 }
 
 void RocePort::Impl::on_timer(TimePoint now) {
   if (!pairs.empty() && next_sweep <= now) {
     next_sweep = now + kRoceSweepPeriod;
-    sweep();
+    sweep(now);
   }
+  connections.on_timer(now);
   while (timers.first_deadline() <= now) {
     RoceQueuePair& pair = timers.first();
     timers.erase(pair);
@@ -180,6 +188,22 @@ Errc RocePort::connect_queue_pair(const QueuePairOptions& options, TimePoint now
   return impl_->connect(options, now);
 }
 void RocePort::destroy_queue_pair(roce::QueuePairNumber number) { impl_->destroy(number); }
+
+Errc RocePort::listen(roce::ServiceId service) { return impl_->connections.listen(service); }
+std::optional<ConnectionEvent> RocePort::take_connection_event() {
+  return impl_->connections.take_event();
+}
+Result<roce::QueuePairNumber> RocePort::accept(ConnectionId id,
+                                               const ConnectionAcceptance& acceptance,
+                                               TimePoint now) {
+  return impl_->connections.accept(id, acceptance, now);
+}
+Errc RocePort::reject(ConnectionId id, std::span<const std::uint8_t> private_data, TimePoint now) {
+  return impl_->connections.reject(id, private_data, now);
+}
+Errc RocePort::disconnect(roce::QueuePairNumber number, TimePoint now) {
+  return impl_->connections.disconnect(number, now);
+}
 
 Errc RocePort::post_send(roce::QueuePairNumber number, const SendRequest& request) {
   RoceQueuePair* const pair = impl_->find(number);
@@ -217,7 +241,7 @@ roce::PathMtu RocePort::path_mtu_max() const { return impl_->path_mtu_max; }
 
 RocePort::Usage RocePort::usage() const {
   return {impl_->pairs.size() + impl_->departed.size() + impl_->allotted.size(),
-          impl_->context.windows.in_use(), impl_->control_frames.size()};
+          impl_->context.windows.in_use(), impl_->control_frames.size(), impl_->connections.size()};
 }
 
 }  // namespace godbox::emulator

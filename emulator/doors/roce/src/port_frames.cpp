@@ -90,7 +90,7 @@ void RocePort::Impl::on_frame(ConstSpan bytes, TimePoint now) {
       on_roce(frame, now);
       break;
     case roce::FrameKind::other:
-      counters.dropped_other.add();
+      on_link(bytes, now);
       break;
     case roce::FrameKind::too_short:
     case roce::FrameKind::bad_checksum:
@@ -103,14 +103,16 @@ void RocePort::Impl::on_frame(ConstSpan bytes, TimePoint now) {
 void RocePort::Impl::on_roce(const roce::Frame& frame, TimePoint now) {
   roce::Packet in;
   RoceQueuePair* pair = nullptr;
+  bool is_management = false;
   RoceCounter* reason = nullptr;
   if (!is_ours(frame.header)) {
     reason = &context.counters.dropped_not_ours;
   } else if (roce::decode_packet(frame.packet, in) != roce::Malformed::no) {
     reason = &context.counters.dropped_malformed;
   } else {
-    pair = find(in.destination_qp);
-    reason = objection(frame, in, pair);
+    is_management = in.destination_qp.value() == roce::kGsiQueuePair;
+    pair = is_management ? nullptr : find(in.destination_qp);
+    reason = is_management ? management_objection(in) : objection(frame, in, pair);
   }
   // Last, as it reads all of the frame: a flood of what is refused anyway stays cheap.
   if (reason == nullptr && !has_right_icrc(frame)) {
@@ -120,8 +122,16 @@ void RocePort::Impl::on_roce(const roce::Frame& frame, TimePoint now) {
     reason->add();
     return;
   }
+  if (is_management) {
+    on_management(frame, in, now);
+    return;
+  }
+  const bool was_waiting = !pair->may_send;
   pair->on_packet(in, (frame.header.traffic_class & kEcnMask) == kEcnCongested, now);
   activate(*pair);
+  if (was_waiting && pair->may_send) {
+    connections.on_first_packet(in.destination_qp, now);
+  }
 }
 
 RoceCounter* RocePort::Impl::objection(const roce::Frame& frame, const roce::Packet& in,
@@ -135,6 +145,14 @@ RoceCounter* RocePort::Impl::objection(const roce::Frame& frame, const roce::Pac
     return &context.counters.dropped_wrong_source;
   }
   return do_p_keys_match(in.p_key, of.p_key) ? nullptr : &context.counters.dropped_key;
+}
+
+RoceCounter* RocePort::Impl::management_objection(const roce::Packet& in) {
+  if (in.opcode != Opcode::ud_send_only) {
+    return &context.counters.dropped_stranger;
+  }
+  const bool is_member = do_p_keys_match(in.p_key, roce::kDefaultPKey);
+  return in.q_key == roce::kGsiQKey && is_member ? nullptr : &context.counters.dropped_key;
 }
 
 // --- Out ---

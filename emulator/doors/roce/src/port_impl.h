@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The state of a port: its queue pairs, whose turn it is to send, and their timers. Frames are in
-// port_frames.cpp.
+// port_frames.cpp, those of the link and of connection management in port_control.cpp.
 // Thread-safety: the port's thread. Units: bytes, TimePoints.
 #pragma once
 
+#include "connections.h"
 #include "context.h"
 #include "queue_pair.h"
 #include "timer_heap.h"
@@ -37,6 +38,18 @@ struct RocePort::Impl {
   [[nodiscard]] RoceCounter* objection(const roce::Frame& frame, const roce::Packet& packet,
                                        const RoceQueuePair* pair);
 
+  [[nodiscard]] RoceCounter* management_objection(const roce::Packet& packet);
+
+  // --- The link and connection management (port_control.cpp) ---
+  void on_link(ConstSpan bytes, TimePoint now);
+  void on_management(const roce::Frame& frame, const roce::Packet& packet, TimePoint now);
+  // Of an answer to a frame.
+  [[nodiscard]] roce::FrameHeader path_back(const roce::FrameHeader& header) const;
+  void queue_mad(const roce::FrameHeader& path, roce::QueuePairNumber to, roce::Psn psn,
+                 const roce::CmMad& mad);
+  void queue_control(std::vector<std::byte> frame);
+  [[nodiscard]] std::uint64_t ca_guid() const;  // the MAC address as an EUI-64
+
   // --- Frames out (port_frames.cpp) ---
   [[nodiscard]] bool next_frame(OutFrame& out, TimePoint now);
   [[nodiscard]] bool next_data_frame(OutFrame& out, TimePoint now);
@@ -52,7 +65,7 @@ struct RocePort::Impl {
   // It may have something to send now.
   void activate(RoceQueuePair& pair);
   void update_timer(RoceQueuePair& pair);
-  void sweep();
+  void sweep(TimePoint now);
   [[nodiscard]] TimePoint next_deadline() const;
   void on_timer(TimePoint now);
 
@@ -71,6 +84,8 @@ struct RocePort::Impl {
   TimerHeap timers;
   TimePoint next_sweep{};
   RingQueue<std::vector<std::byte>> control_frames;
+  RateLimit link_limit{kRoceLinkBurstMax, kRoceLinkPeriod};
+  RoceConnections connections{*this};
   OutPacket packet;  // scratch
 };
 

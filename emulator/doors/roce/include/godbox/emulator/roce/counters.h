@@ -40,6 +40,15 @@ struct RocePortCounters {
   RoceCounter dropped_response;      // a response to nothing that was asked
   RoceCounter dropped_limit;         // beyond a limit of connection management or the link
 
+  // The link and connection management.
+  RoceCounter link_answers;     // to ARP, neighbour solicitations and echoes
+  RoceCounter link_frames;      // of the link that want no answer
+  RoceCounter control_dropped;  // frames of both to be sent, beyond a limit
+  RoceCounter management;       // messages of connection management that were taken in
+  RoceCounter connections_requested, connections_established, connections_rejected;
+  RoceCounter connections_closed;     // that had been accepted
+  RoceCounter connection_duplicates;  // REQs that had been taken before
+
   // Responder.
   RoceCounter sends, writes, reads, atomics;  // messages done
   RoceCounter bytes_written, bytes_read;      // payload; of READs as sent, repeats included

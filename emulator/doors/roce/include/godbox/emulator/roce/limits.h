@@ -42,8 +42,13 @@ static_assert(kRocePayloadSpansMax >= kRoceLocalPiecesMax);
 // --- A port ---
 inline constexpr std::size_t kRoceQueuePairsMax = 4096;
 inline constexpr std::size_t kRoceAddressesMax = 8;
-// Frames of connection management and of the link that wait to be sent.
+// Frames of connection management and of the link that wait to be sent, and the largest of them: an
+// echo in a jumbo frame.
 inline constexpr std::size_t kRoceControlFramesMax = 256;
+inline constexpr std::size_t kRoceControlFrameBytesMax = 9216;
+// Answers of the link (ARP, neighbour discovery, echo): so many at once, and one more each period.
+inline constexpr std::uint32_t kRoceLinkBurstMax = 256;
+inline constexpr Duration kRoceLinkPeriod = std::chrono::microseconds(100);
 // How often a port looks for sessions that ended, and says of those that it heard of that they
 // live.
 inline constexpr Duration kRoceSweepPeriod = std::chrono::milliseconds(50);
@@ -51,5 +56,29 @@ inline constexpr Duration kRoceSweepPeriod = std::chrono::milliseconds(50);
 inline constexpr std::size_t kRoceWindowsMax = 4096;
 // Frames of a queue pair before another has its turn.
 inline constexpr std::uint32_t kRoceFramesPerTurn = 16;
+
+// --- Connection management of a port ---
+inline constexpr std::size_t kRoceServicesMax = 64;
+// Connections that are asked for and not established: in all, and of one address.
+inline constexpr std::size_t kRoceHalfOpenMax = 256;
+inline constexpr std::size_t kRoceHalfOpenPerPeerMax = 64;
+static_assert(kRoceHalfOpenPerPeerMax < kRoceHalfOpenMax);
+// Events that nobody has taken; with more, nobody new is let in.
+inline constexpr std::size_t kRoceConnectionEventsMax = 1024;
+// New REQs: so many at once, and one more each period. Answers to strangers likewise.
+inline constexpr std::uint32_t kRoceReqBurstMax = 512;
+inline constexpr Duration kRoceReqPeriod = std::chrono::microseconds(200);
+inline constexpr std::uint32_t kRoceStrangerBurstMax = 64;
+inline constexpr Duration kRoceStrangerPeriod = std::chrono::milliseconds(1);
+// How long a program may take to accept a connection.
+inline constexpr Duration kRoceDecisionMax = std::chrono::seconds(5);
+// What a peer says of its own pace is taken within these bounds.
+inline constexpr Duration kRoceCmRepeatMin = std::chrono::milliseconds(100);
+inline constexpr Duration kRoceCmRepeatMax = std::chrono::seconds(5);
+inline constexpr Duration kRoceMraMax = std::chrono::seconds(30);
+inline constexpr std::uint8_t kRoceDreqRetriesMax = 3;
+// Packets of a connection that ended may still be on their way for so long.
+inline constexpr Duration kRoceTimewaitMin = std::chrono::milliseconds(200);
+inline constexpr Duration kRoceTimewaitMax = std::chrono::seconds(4);
 
 }  // namespace godbox::emulator

@@ -50,7 +50,7 @@ class PayloadSpans {
 };
 
 // Frames without pieces (ARP, connection management) lie in `headers` whole.
-inline constexpr std::size_t kOutHeaderBytesMax = 1600;
+inline constexpr std::size_t kOutHeaderBytesMax = kRoceControlFrameBytesMax;
 inline constexpr std::size_t kOutTrailerBytesMax = 3 + roce::kIcrcBytes;
 
 struct OutFrame {

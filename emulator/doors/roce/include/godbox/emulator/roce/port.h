@@ -2,17 +2,21 @@
 //
 // RoCEv2 through one Ethernet port of the box: frames and time in, frames out. A state machine
 // without I/O: DPDK, a TAP device, a VM's socket or a test pump it. It answers requests of its
-// queue pairs from the pool, sends what its own users post, and says nothing to strangers.
-// A pump gives it each frame that comes, asks next_frame() until there is none, and calls
-// on_timer() at next_deadline(). After on_frame(), on_timer(), release() and calls about queue
-// pairs there may be frames to send. Thread-safety: one thread, the pump's; counters from any. All
-// ports of a box share its pool, so its one table of keys: any port reaches what a key opens
-// (docs/rdma.md). Ownership: door and random source outlive the port. Units: bytes, TimePoints.
-// Errors: named at each call; what is wrong in a frame is counted (counters.h).
+// queue pairs from the pool, sends what its own users post, and says nothing to strangers, but that
+// it answers what any host on Ethernet answers (ARP, neighbour discovery, ping; godbox/roce/link.h)
+// and whoever asks for a connection. Answers and connections go to the MAC address that a frame
+// came from; a port looks for nobody's address itself. A pump gives it each frame that comes, asks
+// next_frame() until there is none, and calls on_timer() at next_deadline(). After on_frame(),
+// on_timer(), release() and calls about queue pairs there may be frames to send. Thread-safety: one
+// thread, the pump's; counters from any. All ports of a box share its pool, so its one table of
+// keys: any port reaches what a key opens (docs/rdma.md). Ownership: door and random source outlive
+// the port. Units: bytes, TimePoints. Errors: named at each call; what is wrong in a frame is
+// counted (counters.h).
 #pragma once
 
 #include <godbox/emulator/pool_service.h>
 #include <godbox/emulator/port_fault.h>
+#include <godbox/emulator/roce/connection.h>
 #include <godbox/emulator/roce/counters.h>
 #include <godbox/emulator/roce/out_frame.h>
 #include <godbox/emulator/roce/queue_pair.h>
@@ -82,9 +86,31 @@ class RocePort {
   // before), invalid_argument (a path MTU or a source address that the port has not, numbers out of
   // range).
   [[nodiscard]] Errc connect_queue_pair(const QueuePairOptions& options, TimePoint now);
-  // Its work is flushed and forgotten. Memory of its requests may be read until the frames under
-  // way have been released.
+  // Its work is flushed and forgotten, and its connection, if it has one, ends. Memory of its
+  // requests may be read until the frames under way have been released.
   void destroy_queue_pair(roce::QueuePairNumber number);
+
+  // --- Connections that peers ask for. Those of the pool's service (godbox/roce/pool_hello.h) the
+  // port takes itself: they become lanes of the sessions that they name. ---
+  // From now on, connections of this service are asked about. Errors: limit_exceeded,
+  // already_exists.
+  [[nodiscard]] Errc listen(roce::ServiceId service);
+  // What happened to connections of services that are listened to.
+  [[nodiscard]] std::optional<ConnectionEvent> take_connection_event();
+  // The queue pair is there at once: receive requests may be posted before the peer knows. What
+  // is sent waits until the connection is established. Errors: not_found (not asked for, or not any
+  // more), limit_exceeded (and the peer is refused).
+  [[nodiscard]] Result<roce::QueuePairNumber> accept(ConnectionId id,
+                                                     const ConnectionAcceptance& acceptance,
+                                                     TimePoint now);
+  // `private_data` of at most 148 bytes tells the peer why. Errors: not_found.
+  [[nodiscard]] Errc reject(ConnectionId id, std::span<const std::uint8_t> private_data,
+                            TimePoint now);
+  // Ends the connection: nothing more is taken or sent. An event says when the peer knows; the
+  // queue pair stays until it is destroyed. Errors: not_found.
+  [[nodiscard]] Errc disconnect(roce::QueuePairNumber number, TimePoint now);
+
+  // --- Work. ---
   // Errors: not_found, and those of the requester and responder: queue_full, lane_closed,
   // invalid_argument, too_large.
   [[nodiscard]] Errc post_send(roce::QueuePairNumber number, const SendRequest& request);
@@ -101,11 +127,13 @@ class RocePort {
     std::size_t queue_pairs = 0;
     std::size_t windows = 0;         // pinned pieces of the pool
     std::size_t control_frames = 0;  // queued to be sent
+    std::size_t connections = 0;     // those that wait for their end included
   };
   [[nodiscard]] Usage usage() const;
 
- private:
   struct Impl;
+
+ private:
   std::unique_ptr<Impl> impl_;
 };
 

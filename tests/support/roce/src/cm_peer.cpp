@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <godbox/assert.h>
+#include <godbox_test/cm_peer.h>
+
+#include <algorithm>
+
+namespace godbox::test {
+
+CmPeer::CmPeer(RoceEnd& end, std::uint8_t host) : end_(end), guid_(0x0200'00FF'FE00'0000 | host) {
+  header_.destination = end.port().options().mac;
+  header_.source = {2, 0, 0, 0, 1, host};
+  header_.destination_ip = end.port().options().addresses.front();
+  header_.source_ip = roce::Gid::of_ipv4({10, 0, 1, host});
+}
+
+roce::CmReq CmPeer::req(roce::ServiceId service) {
+  roce::CmReq req;
+  req.local_comm_id = roce::CommId(0xC000'0000 | next_number_);
+  req.service_id = service;
+  req.local_ca_guid = guid_;
+  req.local_qpn = roce::QueuePairNumber(next_number_++);
+  req.responder_resources = 4;
+  req.initiator_depth = 8;
+  req.starting_psn = roce::Psn(0xABCDEF);
+  req.retry_count = 7;
+  req.rnr_retry_count = 7;
+  req.path_mtu = 3;
+  req.local_gid = header_.source_ip;
+  req.remote_gid = header_.destination_ip;
+  req.ack_timeout = 17;
+  roce::encode_ip_header(
+      {.source_port = 40'000, .source = header_.source_ip, .destination = header_.destination_ip},
+      req.private_data);
+  return req;
+}
+
+roce::CmReq CmPeer::pool_req(const emulator::SessionInfo& session) {
+  roce::CmReq of = req(roce::kPoolService);
+  roce::encode_pool_hello(
+      {.session = session.id, .secret = session.secret},
+      std::span(of.private_data).last<roce::kCmUserDataBytes>().first<roce::kPoolHelloBytes>());
+  return of;
+}
+
+void CmPeer::send(const roce::CmMessage& message, std::uint64_t transaction_id) {
+  std::array<std::byte, roce::kMadBytes> payload{};
+  roce::encode_mad({transaction_id, message}, payload);
+  send_packet({.opcode = roce::Opcode::ud_send_only,
+               .destination_qp = roce::QueuePairNumber(roce::kGsiQueuePair),
+               .q_key = roce::kGsiQKey,
+               .source_qp = roce::QueuePairNumber(roce::kGsiQueuePair)},
+              payload);
+}
+
+void CmPeer::send_packet(roce::Packet packet, ConstSpan payload) {
+  end_.port().on_frame(roce_frame(header_, packet, payload), end_.now());
+  pump();
+}
+
+void CmPeer::pump() {
+  for (Bytes bytes = end_.take_frame(); !bytes.empty(); bytes = end_.take_frame()) {
+    roce::Frame frame;
+    RoceAnswer answer;
+    GODBOX_ASSERT(roce::decode_frame(bytes, frame) == roce::FrameKind::roce);
+    GODBOX_ASSERT(roce::has_right_icrc(frame));
+    if (frame.header.destination != header_.source) {
+      continue;
+    }
+    GODBOX_ASSERT(frame.header.destination_ip == header_.source_ip);
+    GODBOX_ASSERT(roce::decode_packet(frame.packet, answer.packet) == roce::Malformed::no);
+    answer.header = frame.header;
+    if (answer.packet.destination_qp.value() == roce::kGsiQueuePair) {
+      GODBOX_ASSERT(answer.packet.opcode == roce::Opcode::ud_send_only);
+      GODBOX_ASSERT(answer.packet.q_key == roce::kGsiQKey);
+      const std::optional<roce::CmMad> mad = roce::decode_mad(answer.packet.payload);
+      GODBOX_ASSERT(mad.has_value());
+      mads_.push_back(*mad);
+      continue;
+    }
+    answer.payload.assign(answer.packet.payload.begin(), answer.packet.payload.end());
+    answer.packet.payload = {};
+    packets_.push_back(std::move(answer));
+  }
+}
+
+std::optional<roce::CmMad> CmPeer::take_mad() {
+  pump();
+  if (mads_.empty()) {
+    return std::nullopt;
+  }
+  const roce::CmMad mad = mads_.front();
+  mads_.pop_front();
+  return mad;
+}
+
+std::optional<RoceAnswer> CmPeer::take_packet() {
+  pump();
+  if (packets_.empty()) {
+    return std::nullopt;
+  }
+  std::optional<RoceAnswer> answer = std::move(packets_.front());
+  packets_.pop_front();
+  return answer;
+}
+
+void CmPeer::advance(Duration by) {
+  const TimePoint until = end_.now() + by;
+  for (;;) {
+    pump();
+    const TimePoint next = std::max(end_.port().next_deadline(), end_.now());
+    if (next > until) {
+      break;
+    }
+    end_.box().clock().set(next);
+    end_.port().on_timer(next);
+  }
+  end_.box().clock().set(until);
+}
+
+}  // namespace godbox::test
