@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/cxl/flit_packer.h"
+
+#include <fmt/format.h>
+
+namespace godbox::emulator::model {
+namespace {
+
+Error invalid(std::string text) { return {Errc::config_invalid, std::move(text)}; }
+
+// Lines per flit of one direction, long enough that what is cut off at the ends is below 0.1 %.
+double lines_per_flit(const CxlLinkSpec& spec, CxlDirection direction, double read_share) {
+  constexpr std::uint32_t kFlits = 8000;
+  constexpr std::uint32_t kWarmUp = 200;
+  constexpr std::size_t kBacklog = 64;
+  FlitPacker packer(spec, direction);
+  const bool reads_have_data = direction == CxlDirection::s2m;
+  double reads_due = 0;
+  std::uint64_t done = 0;
+  for (std::uint32_t i = 0; i < kFlits + kWarmUp; ++i) {
+    while (packer.waiting() < kBacklog) {
+      reads_due += read_share;
+      const bool is_read = reads_due >= 1;
+      reads_due -= is_read ? 1 : 0;
+      packer.push(is_read == reads_have_data, 0);
+    }
+    CxlCredits credits{kBacklog, kBacklog};
+    const PackedFlit flit = packer.pack(credits);
+    done += i < kWarmUp ? 0 : flit.plain_count + flit.line_count;
+  }
+  return static_cast<double>(done) / kFlits;
+}
+
+}  // namespace
+
+Result<void> validate(const CxlLinkSpec& spec) {
+  if (spec.lanes != 4 && spec.lanes != 8 && spec.lanes != 16) {
+    return invalid(fmt::format("link.lanes = {}: allowed are 4, 8, 16", spec.lanes));
+  }
+  if (spec.flit_bytes != 68 && spec.flit_bytes != 256) {
+    return invalid(fmt::format("link.flit_bytes = {}: allowed are 68, 256", spec.flit_bytes));
+  }
+  if (spec.generation == PcieGeneration::gen6 && spec.flit_bytes == 68) {
+    return invalid(
+        "link.flit_bytes = 68: allowed is 256 with link.generation = \"gen6\"; 64 GT/s has no "
+        "flits of 68 bytes");
+  }
+  if (!(spec.crossing_ns >= 0 && spec.crossing_ns <= 1000)) {
+    return invalid(fmt::format("link.crossing_ns = {}: allowed is 0 to 1000", spec.crossing_ns));
+  }
+  struct Credit {
+    std::string_view key;
+    std::uint32_t value;
+  };
+  for (const Credit& credit :
+       {Credit{"request_credits", spec.request_credits},
+        Credit{"write_credits", spec.write_credits}, Credit{"data_credits", spec.data_credits},
+        Credit{"completion_credits", spec.completion_credits}}) {
+    if (credit.value < 1 || credit.value > 4096) {
+      return invalid(fmt::format("link.{} = {}: allowed is 1 to 4096", credit.key, credit.value));
+    }
+  }
+  return {};
+}
+
+Result<CxlLinkCeiling> cxl_link_ceiling(const CxlLinkSpec& spec, double read_share) {
+  if (const Result<void> valid = validate(spec); !valid) {
+    return valid.error();
+  }
+  if (!(read_share >= 0 && read_share <= 1)) {
+    return invalid(fmt::format("read_share = {}: allowed is 0 to 1", read_share));
+  }
+  CxlLinkCeiling result;
+  for (const CxlDirection direction : {CxlDirection::m2s, CxlDirection::s2m}) {
+    result.lines_per_flit[static_cast<std::size_t>(direction)] =
+        lines_per_flit(spec, direction, read_share);
+  }
+  const auto [m2s, s2m] = result.lines_per_flit;
+  result.bound = m2s < s2m ? CxlDirection::m2s : CxlDirection::s2m;
+  result.data = Rate(std::min(m2s, s2m) * 64 * 1e9 / spec.flit_ns());
+  return result;
+}
+
+}  // namespace godbox::emulator::model
