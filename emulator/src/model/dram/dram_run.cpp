@@ -123,32 +123,6 @@ class LoadedSubChannel {
   std::deque<Cycle> leaving_;
 };
 
-Result<void> check(const DramSpec& spec, const DramLoad& load) {
-  if (const Result<void> valid = validate(spec); !valid) {
-    return valid;
-  }
-  if (!(load.read_share >= 0 && load.read_share <= 1)) {
-    return Error(Errc::config_invalid,
-                 fmt::format("load.read_share = {}: allowed is 0 to 1", load.read_share));
-  }
-  if (load.streams == 0 || load.streams > LineSource::kStreamsMax) {
-    return Error(Errc::config_invalid, fmt::format("load.streams = {}: allowed is 1 to {}",
-                                                   load.streams, LineSource::kStreamsMax));
-  }
-  const SizeBytes capacity = spec.organization.capacity();
-  if (load.footprint > capacity || (!load.footprint.is_zero() && load.footprint < kLine)) {
-    return Error(Errc::config_invalid,
-                 fmt::format("load.footprint = {} bytes: allowed is {} to {}",
-                             load.footprint.count(), kLine.count(), capacity.count()));
-  }
-  if (load.stride < kLine || !(load.stride % kLine).is_zero()) {
-    return Error(Errc::config_invalid,
-                 fmt::format("load.stride = {} bytes: allowed are multiples of {}",
-                             load.stride.count(), kLine.count()));
-  }
-  return {};
-}
-
 DramFigures figures_of(const DramSpec& spec,
                        const std::vector<std::unique_ptr<LoadedSubChannel>>& parts) {
   DramFigures result;
@@ -189,8 +163,33 @@ DramFigures figures_of(const DramSpec& spec,
 
 }  // namespace
 
+Result<void> validate(const DramLoad& load, SizeBytes capacity) {
+  if (!(load.read_share >= 0 && load.read_share <= 1)) {
+    return Error(Errc::config_invalid,
+                 fmt::format("load.read_share = {}: allowed is 0 to 1", load.read_share));
+  }
+  if (load.streams == 0 || load.streams > LineSource::kStreamsMax) {
+    return Error(Errc::config_invalid, fmt::format("load.streams = {}: allowed is 1 to {}",
+                                                   load.streams, LineSource::kStreamsMax));
+  }
+  if (load.footprint > capacity || (!load.footprint.is_zero() && load.footprint < kLine)) {
+    return Error(Errc::config_invalid,
+                 fmt::format("load.footprint = {} bytes: allowed is {} to {}",
+                             load.footprint.count(), kLine.count(), capacity.count()));
+  }
+  if (load.stride < kLine || !(load.stride % kLine).is_zero()) {
+    return Error(Errc::config_invalid,
+                 fmt::format("load.stride = {} bytes: allowed are multiples of {}",
+                             load.stride.count(), kLine.count()));
+  }
+  return {};
+}
+
 Result<DramFigures> run_dram(const DramSpec& spec, const DramLoad& load) {
-  if (const Result<void> valid = check(spec, load); !valid) {
+  if (const Result<void> valid = validate(spec); !valid) {
+    return valid.error();
+  }
+  if (const Result<void> valid = validate(load, spec.organization.capacity()); !valid) {
     return valid.error();
   }
   std::vector<std::unique_ptr<LoadedSubChannel>> parts;

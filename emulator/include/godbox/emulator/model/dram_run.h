@@ -34,6 +34,9 @@ struct DramLoad {
   std::uint64_t seed = 1;
 };
 
+// For a memory of that capacity.
+[[nodiscard]] Result<void> validate(const DramLoad& load, SizeBytes capacity);
+
 struct DramFigures {
   std::uint64_t lines = 0;
   double elapsed_ns = 0;
