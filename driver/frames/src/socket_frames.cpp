@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <godbox/driver/socket_frames.h>
+
+#include <godbox/assert.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace godbox::driver {
+namespace {
+
+constexpr std::size_t kHeaderBytes = 14;
+constexpr std::size_t kTagBytes = 4;
+constexpr std::size_t kReceivedMax = 64;  // frames of one receive()
+// Asked of the kernel for each direction; it may give less.
+constexpr int kSocketBufferBytes = 4 << 20;
+
+// A counter that one thread writes and any reads.
+class Count {
+ public:
+  void add(std::uint64_t more) { value_.store(get() + more, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+Error system_error(Errc code, std::string_view what) {
+  return {code, fmt::format("{}: {}", what, std::generic_category().message(errno))};
+}
+
+// What a SocketFrames is made of.
+struct Parts {
+  int descriptor = -1;
+  std::string name;
+  std::string own_path;    // removed at the end; empty: none
+  sockaddr_un remote{};    // of a datagram socket
+  socklen_t remote_bytes = 0;  // 0: the socket needs no address
+  MacAddress mac{};
+  std::uint32_t mtu_bytes = 0;
+};
+
+class SocketFrames final : public FrameSource {
+ public:
+  explicit SocketFrames(Parts parts)
+      : parts_(std::move(parts)),
+        frame_bytes_max_(parts_.mtu_bytes + kHeaderBytes + kTagBytes),
+        received_(kReceivedMax * frame_bytes_max_),
+        to_send_(kSocketFramesMax * frame_bytes_max_) {
+    for (std::size_t i = 0; i < kReceivedMax; ++i) {
+      in_pieces_[i] = {received_.data() + i * frame_bytes_max_, frame_bytes_max_};
+      in_[i].msg_hdr.msg_iov = &in_pieces_[i];
+      in_[i].msg_hdr.msg_iovlen = 1;
+    }
+    for (std::size_t i = 0; i < kSocketFramesMax; ++i) {
+      out_pieces_[i].iov_base = to_send_.data() + i * frame_bytes_max_;
+      out_[i].msg_hdr.msg_iov = &out_pieces_[i];
+      out_[i].msg_hdr.msg_iovlen = 1;
+      if (parts_.remote_bytes > 0) {
+        out_[i].msg_hdr.msg_name = &parts_.remote;
+        out_[i].msg_hdr.msg_namelen = parts_.remote_bytes;
+      }
+    }
+  }
+  ~SocketFrames() override {
+    close(parts_.descriptor);
+    if (!parts_.own_path.empty()) {
+      unlink(parts_.own_path.c_str());
+    }
+  }
+  SocketFrames(const SocketFrames&) = delete;
+  SocketFrames& operator=(const SocketFrames&) = delete;
+
+  [[nodiscard]] std::string name() const override { return parts_.name; }
+  [[nodiscard]] MacAddress mac() const override { return parts_.mac; }
+  [[nodiscard]] std::uint32_t mtu_bytes() const override { return parts_.mtu_bytes; }
+
+  [[nodiscard]] std::size_t receive(std::span<ConstSpan> frames) override;
+  [[nodiscard]] MutableSpan room_to_send(std::size_t size_bytes) override;
+  void commit() override;
+  void flush() override;
+
+  [[nodiscard]] int wait_descriptor() const override { return parts_.descriptor; }
+  [[nodiscard]] FrameCounters counters() const override;
+
+ private:
+  Parts parts_;
+  const std::size_t frame_bytes_max_;
+  std::vector<std::byte> received_, to_send_;
+  std::array<iovec, kReceivedMax> in_pieces_{};
+  std::array<mmsghdr, kReceivedMax> in_{};
+  std::array<iovec, kSocketFramesMax> out_pieces_{};
+  std::array<mmsghdr, kSocketFramesMax> out_{};
+  std::size_t out_begin_ = 0;   // [begin, end) are committed and not sent
+  std::size_t out_end_ = 0;     // at most kSocketFramesMax: the queue begins anew when it is empty
+  bool is_blocked_ = false;     // the kernel took no more at the last flush()
+  std::size_t room_bytes_ = 0;  // of the frame that is being written; 0: none
+  Count received_frames_, received_bytes_, sent_frames_, sent_bytes_, receive_drops_, send_drops_;
+};
+
+std::size_t SocketFrames::receive(std::span<ConstSpan> frames) {
+  const std::size_t wanted = std::min(frames.size(), kReceivedMax);
+  std::size_t count = 0;
+  // Frames that are no frames are passed over, so that an answer of none means that none waits.
+  while (wanted > 0 && count == 0) {
+    const int got = recvmmsg(parts_.descriptor, in_.data(), static_cast<unsigned>(wanted),
+                             MSG_DONTWAIT, nullptr);
+    if (got <= 0) {
+      // Errors of a socket are about what was sent, or the interface is down: nothing has come.
+      break;
+    }
+    for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
+      const bool is_whole = (in_[i].msg_hdr.msg_flags & MSG_TRUNC) == 0;
+      if (!is_whole || in_[i].msg_len < kHeaderBytes) {
+        receive_drops_.add(1);
+        continue;
+      }
+      frames[count] = ConstSpan(received_).subspan(i * frame_bytes_max_, in_[i].msg_len);
+      received_bytes_.add(frames[count++].size());
+    }
+  }
+  received_frames_.add(count);
+  return count;
+}
+
+MutableSpan SocketFrames::room_to_send(std::size_t size_bytes) {
+  room_bytes_ = 0;
+  if (size_bytes == 0 || size_bytes > frame_bytes_max_) {
+    return {};
+  }
+  if (is_blocked_ || out_end_ == kSocketFramesMax) {
+    flush();
+    if (is_blocked_) {
+      return {};
+    }
+  }
+  room_bytes_ = size_bytes;
+  return MutableSpan(to_send_).subspan(out_end_ * frame_bytes_max_, size_bytes);
+}
+
+void SocketFrames::commit() {
+  GODBOX_ASSERT(room_bytes_ > 0);
+  out_pieces_[out_end_].iov_len = room_bytes_;
+  room_bytes_ = 0;
+  ++out_end_;
+}
+
+void SocketFrames::flush() {
+  is_blocked_ = false;
+  while (out_begin_ < out_end_) {
+    const int sent = sendmmsg(parts_.descriptor, &out_[out_begin_],
+                              static_cast<unsigned>(out_end_ - out_begin_), MSG_DONTWAIT);
+    if (sent > 0) {
+      for (int i = 0; i < sent; ++i) {
+        sent_bytes_.add(out_pieces_[out_begin_++].iov_len);
+      }
+      sent_frames_.add(static_cast<std::uint64_t>(sent));
+    } else if (errno == EAGAIN || errno == ENOBUFS) {
+      is_blocked_ = true;
+      return;
+    } else if (errno != EINTR) {
+      send_drops_.add(1);  // nobody is there, or it is not taken as it is
+      ++out_begin_;
+    }
+  }
+  out_begin_ = 0;
+  out_end_ = 0;
+}
+
+FrameCounters SocketFrames::counters() const {
+  return {.received_frames = received_frames_.get(),
+          .received_bytes = received_bytes_.get(),
+          .sent_frames = sent_frames_.get(),
+          .sent_bytes = sent_bytes_.get(),
+          .receive_drops = receive_drops_.get(),
+          .send_drops = send_drops_.get()};
+}
+
+// From here on the descriptor is owned.
+Result<std::unique_ptr<FrameSource>> make_source(Parts parts) {
+  for (const int option : {SO_RCVBUF, SO_SNDBUF}) {
+    static_cast<void>(setsockopt(parts.descriptor, SOL_SOCKET, option, &kSocketBufferBytes,
+                                 sizeof(kSocketBufferBytes)));
+  }
+  return std::unique_ptr<FrameSource>(std::make_unique<SocketFrames>(std::move(parts)));
+}
+
+Result<sockaddr_un> address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(address.sun_path)) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("\"{}\": a socket's path has 1 to {} bytes", path,
+                             sizeof(address.sun_path) - 1));
+  }
+  std::copy(path.begin(), path.end(), address.sun_path);
+  return address;
+}
+
+// Takes away the socket of a process that is gone: one that refuses to be connected to.
+Result<void> clear_path(int descriptor, const sockaddr_un& address) {
+  const std::string path(address.sun_path);
+  struct stat found {};
+  if (lstat(path.c_str(), &found) != 0) {
+    return {};
+  }
+  const bool is_dead = S_ISSOCK(found.st_mode) &&
+                       connect(descriptor, reinterpret_cast<const sockaddr*>(&address),
+                               sizeof(address)) != 0 &&
+                       errno == ECONNREFUSED;
+  if (!is_dead) {
+    return Error(Errc::already_exists, fmt::format("{} is there, and in use", path));
+  }
+  return unlink(path.c_str()) == 0 ? Result<void>() : system_error(Errc::io_error, path);
+}
+
+Result<void> bind_datagram(int descriptor, const sockaddr_un& address) {
+  if (Result<void> cleared = clear_path(descriptor, address); !cleared) {
+    return cleared;
+  }
+  const mode_t before = umask(0177);
+  const int status =
+      bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  const int reason = errno;
+  umask(before);
+  errno = reason;
+  return status == 0 ? Result<void>() : system_error(Errc::io_error, address.sun_path);
+}
+
+// Fills in MAC address and MTU of the interface, and listens to all of its frames.
+Result<void> bind_packet(Parts& parts, const std::string& interface) {
+  ifreq request{};
+  if (interface.empty() || interface.size() >= sizeof(request.ifr_name)) {
+    return Error(Errc::not_found, fmt::format("no network interface \"{}\"", interface));
+  }
+  std::copy(interface.begin(), interface.end(), request.ifr_name);
+  if (ioctl(parts.descriptor, SIOCGIFHWADDR, &request) != 0 ||
+      request.ifr_hwaddr.sa_family != ARPHRD_ETHER) {
+    return Error(Errc::not_found, fmt::format("no Ethernet interface \"{}\"", interface));
+  }
+  std::memcpy(parts.mac.data(), request.ifr_hwaddr.sa_data, parts.mac.size());
+  if (ioctl(parts.descriptor, SIOCGIFMTU, &request) != 0) {
+    return system_error(Errc::io_error, interface);
+  }
+  parts.mtu_bytes = std::clamp(static_cast<std::uint32_t>(request.ifr_mtu), kFrameMtuBytesMin,
+                               kFrameMtuBytesMax);
+  const int yes = 1;
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_protocol = htons(ETH_P_ALL);
+  address.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
+  const bool is_bound =
+      setsockopt(parts.descriptor, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof(yes)) == 0 &&
+      bind(parts.descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  return is_bound ? Result<void>() : system_error(Errc::io_error, interface);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FrameSource>> open_datagram_frames(const DatagramFramesOptions& options) {
+  if (options.mtu_bytes < kFrameMtuBytesMin || options.mtu_bytes > kFrameMtuBytesMax) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("an MTU of {} bytes: {} to {} are allowed", options.mtu_bytes,
+                             kFrameMtuBytesMin, kFrameMtuBytesMax));
+  }
+  if (options.mac == MacAddress{} || (options.mac[0] & 1U) != 0) {
+    return Error(Errc::invalid_argument, "the MAC address is no station's");
+  }
+  const Result<sockaddr_un> local = address_of(options.local_path);
+  const Result<sockaddr_un> remote = address_of(options.remote_path);
+  if (!local || !remote) {
+    return local ? remote.error() : local.error();
+  }
+  Parts parts;
+  parts.descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (parts.descriptor < 0) {
+    return system_error(Errc::io_error, options.local_path);
+  }
+  if (const Result<void> bound = bind_datagram(parts.descriptor, *local); !bound) {
+    close(parts.descriptor);
+    return bound.error();
+  }
+  parts.name = fmt::format("datagram {}", options.local_path);
+  parts.own_path = options.local_path;
+  parts.remote = *remote;
+  parts.remote_bytes = sizeof(parts.remote);
+  parts.mac = options.mac;
+  parts.mtu_bytes = options.mtu_bytes;
+  return make_source(std::move(parts));
+}
+
+Result<std::unique_ptr<FrameSource>> open_packet_frames(const std::string& interface) {
+  Parts parts;
+  // Without a protocol it hears nothing before it is bound to the interface.
+  parts.descriptor = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (parts.descriptor < 0) {
+    return system_error(errno == EPERM || errno == EACCES ? Errc::permission_denied
+                                                          : Errc::io_error,
+                        interface);
+  }
+  if (const Result<void> bound = bind_packet(parts, interface); !bound) {
+    close(parts.descriptor);
+    return bound.error();
+  }
+  parts.name = fmt::format("packet {}", interface);
+  return make_source(std::move(parts));
+}
+
+}  // namespace godbox::driver

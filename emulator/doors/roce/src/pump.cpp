@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <godbox/emulator/roce/pump.h>
+
+#include <godbox/assert.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <vector>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace godbox::emulator {
+namespace {
+
+constexpr std::size_t kEthernetAndTagBytes = 18;
+constexpr std::size_t kSmallFrameBytes = 64;
+// The longest sleep: whoever sets the clock of a machine back loses no more.
+constexpr Duration kSleepMax = std::chrono::seconds(1);
+
+}  // namespace
+
+struct RocePump::Impl {
+  // A port with its wire, and the frame that the wire had no room for.
+  struct Line {
+    RocePort* port = nullptr;
+    FrameSource* frames = nullptr;
+    OutFrame frame;
+    bool is_held = false;
+    bool is_blocked = false;
+  };
+
+  Impl(std::span<const RoceLine> of, const Clock& with_clock, RoceProgram with_program)
+      : clock(with_clock), program(std::move(with_program)), descriptor(eventfd(0, EFD_NONBLOCK)) {
+    GODBOX_ASSERT(descriptor >= 0);
+    for (const RoceLine& line : of) {
+      GODBOX_ASSERT(line.port->options().ethernet_mtu_bytes <= line.frames->mtu_bytes());
+      lines.push_back(std::make_unique<Line>());
+      lines.back()->port = line.port;
+      lines.back()->frames = line.frames;
+    }
+    waits.reserve(lines.size() + 1);
+  }
+  ~Impl() {
+    for (const auto& line : lines) {
+      if (line->is_held) {
+        line->port->release(line->frame.token);
+      }
+    }
+    close(descriptor);
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  bool receive(Line& line, TimePoint now);
+  bool send(Line& line, TimePoint now);
+  // False: the wire has no room.
+  bool send_frame(Line& line);
+  bool round();
+  void sleep();
+  void wake() const {
+    const std::uint64_t one = 1;
+    static_cast<void>(write(descriptor, &one, sizeof(one)) == sizeof(one));
+  }
+
+  const Clock& clock;
+  RoceProgram program;
+  const int descriptor;  // readable: wake() was called
+  std::vector<std::unique_ptr<Line>> lines;
+  std::array<ConstSpan, kRocePumpBurst> received;
+  std::vector<pollfd> waits;
+  std::atomic<bool> is_stopped{false};
+};
+
+bool RocePump::Impl::receive(Line& line, TimePoint now) {
+  const std::size_t count = line.frames->receive(received);
+  for (std::size_t i = 0; i < count; ++i) {
+    line.port->on_frame(received[i], now);
+  }
+  if (line.port->next_deadline() <= now) {
+    line.port->on_timer(now);
+  }
+  return count > 0;
+}
+
+bool RocePump::Impl::send_frame(Line& line) {
+  const std::size_t bytes = line.frame.size_bytes();
+  if (bytes <= line.frames->mtu_bytes() + kEthernetAndTagBytes) {
+    const MutableSpan room = line.frames->room_to_send(bytes);
+    if (room.empty()) {
+      return false;
+    }
+    if (line.port->copy_frame(line.frame, room) == bytes) {
+      line.frames->commit();
+    }
+  }
+  line.port->release(line.frame.token);
+  return true;
+}
+
+bool RocePump::Impl::send(Line& line, TimePoint now) {
+  const bool was_blocked = line.is_blocked;
+  std::size_t sent = 0;
+  line.is_blocked = line.is_held && !send_frame(line);
+  line.is_held = line.is_blocked;
+  while (!line.is_blocked && sent < kRocePumpBurst && line.port->next_frame(line.frame, now)) {
+    ++sent;
+    line.is_blocked = !send_frame(line);
+    line.is_held = line.is_blocked;
+  }
+  if (sent > 0 || was_blocked) {
+    line.frames->flush();
+    // Frames that wait in the source go when it is asked again.
+    line.is_blocked = line.is_held || line.frames->room_to_send(kSmallFrameBytes).empty();
+  }
+  return sent > 0;
+}
+
+bool RocePump::Impl::round() {
+  const TimePoint now = clock.now();
+  bool is_busy = false;
+  for (const auto& line : lines) {
+    is_busy = receive(*line, now) || is_busy;
+  }
+  is_busy = (program && program(now)) || is_busy;
+  for (const auto& line : lines) {
+    is_busy = send(*line, now) || is_busy;
+  }
+  return is_busy;
+}
+
+void RocePump::Impl::sleep() {
+  waits.clear();
+  waits.push_back({.fd = descriptor, .events = POLLIN, .revents = 0});
+  const TimePoint now = clock.now();
+  TimePoint until = now + kSleepMax;
+  for (const auto& line : lines) {
+    until = std::min(until, line->port->next_deadline());
+    const int of_source = line->frames->wait_descriptor();
+    if (line->is_blocked || of_source < 0) {
+      until = std::min(until, now + kRocePumpInterval);
+    }
+    if (of_source >= 0) {
+      waits.push_back({.fd = of_source, .events = POLLIN, .revents = 0});
+    }
+  }
+  const Duration wait = std::max(until - now, Duration(0));
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(wait);
+  const timespec limit{.tv_sec = seconds.count(), .tv_nsec = (wait - seconds).count()};
+  // What it says does not matter: the next round asks everybody.
+  static_cast<void>(ppoll(waits.data(), waits.size(), &limit, nullptr));
+  std::uint64_t woken = 0;
+  static_cast<void>(read(descriptor, &woken, sizeof(woken)) == sizeof(woken));
+}
+
+RocePump::RocePump(std::span<const RoceLine> lines, const Clock& clock, RoceProgram program)
+    : impl_(std::make_unique<Impl>(lines, clock, std::move(program))) {}
+
+RocePump::~RocePump() = default;
+
+void RocePump::run() {
+  while (!impl_->is_stopped.load(std::memory_order_acquire)) {
+    if (!impl_->round()) {
+      impl_->sleep();
+    }
+  }
+}
+
+bool RocePump::round() { return impl_->round(); }
+
+void RocePump::stop() {
+  impl_->is_stopped.store(true, std::memory_order_release);
+  impl_->wake();
+}
+
+void RocePump::wake() { impl_->wake(); }
+
+}  // namespace godbox::emulator

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The pump over wires in memory: by hand in virtual time, and on threads of its own. A wire takes
+// few frames at a time, so that frames have to wait for room.
+#include "responder_fixture.h"
+#include <godbox/emulator/roce/pump.h>
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+
+namespace godbox::emulator {
+namespace {
+
+using test::RoceEndOptions;
+
+constexpr std::uint32_t kMtuBytes = 4200;
+
+// One direction of a wire.
+struct Channel {
+  std::mutex mutex;
+  std::deque<Bytes> frames;
+  std::size_t frames_max = 0;
+};
+
+class MemoryFrames final : public FrameSource {
+ public:
+  MemoryFrames(Channel& in, Channel& out, MacAddress mac) : in_(in), out_(out), mac_(mac) {}
+
+  [[nodiscard]] std::string name() const override { return "memory"; }
+  [[nodiscard]] MacAddress mac() const override { return mac_; }
+  [[nodiscard]] std::uint32_t mtu_bytes() const override { return kMtuBytes; }
+  [[nodiscard]] std::size_t receive(std::span<ConstSpan> frames) override {
+    held_.clear();
+    const std::scoped_lock lock(in_.mutex);
+    while (held_.size() < frames.size() && !in_.frames.empty()) {
+      held_.push_back(std::move(in_.frames.front()));
+      in_.frames.pop_front();
+    }
+    std::copy(held_.begin(), held_.end(), frames.begin());
+    return held_.size();
+  }
+  // Committed frames wait for flush(), so the room is what is left behind those.
+  [[nodiscard]] MutableSpan room_to_send(std::size_t size_bytes) override {
+    const std::scoped_lock lock(out_.mutex);
+    if (out_.frames.size() + waiting_.size() >= out_.frames_max) {
+      ++refusals;
+      return {};
+    }
+    room_.resize(size_bytes);
+    return room_;
+  }
+  void commit() override { waiting_.push_back(room_); }
+  void flush() override {
+    const std::scoped_lock lock(out_.mutex);
+    std::move(waiting_.begin(), waiting_.end(), std::back_inserter(out_.frames));
+    waiting_.clear();
+  }
+  [[nodiscard]] int wait_descriptor() const override { return -1; }
+  [[nodiscard]] FrameCounters counters() const override { return {}; }
+
+  std::atomic<std::uint64_t> refusals{0};
+
+ private:
+  Channel& in_;
+  Channel& out_;
+  MacAddress mac_;
+  std::deque<Bytes> held_;
+  Bytes room_;
+  std::vector<Bytes> waiting_;
+};
+
+// Two ends with a wire of `frames_max` frames each way, and a queue pair between them.
+struct Wired {
+  explicit Wired(std::size_t frames_max) {
+    to_box.frames_max = frames_max;
+    to_client.frames_max = frames_max;
+    const auto client_pair = client.port().allot_queue_pair();
+    const auto box_pair = box.port().allot_queue_pair();
+    REQUIRE((client_pair.has_value() && box_pair.has_value()));
+    const auto connect = [](RoceEnd& end, RoceEnd& peer, const RocePort::LocalQueuePair& own,
+                            const RocePort::LocalQueuePair& other) {
+      QueuePairOptions options = end.pair_options();
+      options.path_mtu = roce::PathMtu::bytes_4096;
+      options.number = own.number;
+      options.remote_number = other.number;
+      options.first_psn_sent = own.first_psn_sent;
+      options.first_psn_received = other.first_psn_sent;
+      options.path.destination = peer.port().options().mac;
+      options.path.destination_ip = peer.port().options().addresses.front();
+      REQUIRE(end.port().connect_queue_pair(options, end.now()) == Errc::ok);
+    };
+    connect(client, box, *client_pair, *box_pair);
+    connect(box, client, *box_pair, *client_pair);
+    number = client_pair->number;
+    memory = box.allocate(1U << 20U);
+    REQUIRE(memory.extents[0].length_bytes >= content.size());
+  }
+  static RoceEndOptions client_options() {
+    RoceEndOptions options;
+    options.mac = {2, 0, 0, 0, 0, 1};
+    options.addresses = {roce::Gid::of_ipv4({10, 0, 0, 1})};
+    options.seed = 78;
+    return options;
+  }
+  [[nodiscard]] SendRequest request(SendOp op, const MutableSpan& piece) const {
+    return {.id = WorkId(1),
+            .op = op,
+            .local = {&piece, 1},
+            .remote_address = memory.address(),
+            .key = memory.key};
+  }
+
+  RoceEnd client{client_options()};
+  RoceEnd box;
+  Channel to_box, to_client;
+  MemoryFrames client_frames{to_client, to_box, client.port().options().mac};
+  MemoryFrames box_frames{to_box, to_client, box.port().options().mac};
+  RoceLine client_line{&client.port(), &client_frames};
+  RoceLine box_line{&box.port(), &box_frames};
+  roce::QueuePairNumber number{};
+  RemoteMemory memory;
+  Bytes content = pattern(400'000);
+};
+
+}  // namespace
+
+TEST_CASE("a pump moves frames, and holds those that a wire has no room for", "[unit][roce]") {
+  for (const std::size_t frames_max : {1U, 3U, 1000U}) {
+    CAPTURE(frames_max);
+    Wired wired(frames_max);
+    Bytes back(wired.content.size());
+    const MutableSpan from(wired.content), to(back);
+    int step = 0;
+    // Writes, then reads back what it wrote.
+    RocePump client({&wired.client_line, 1}, wired.client.box().clock(), [&](TimePoint) {
+      if (step > 0 && !wired.client.port().take_completed(wired.number)) {
+        return false;
+      }
+      if (step < 2) {
+        REQUIRE(wired.client.port().post_send(
+                    wired.number, step == 0 ? wired.request(SendOp::write, from)
+                                            : wired.request(SendOp::read, to)) == Errc::ok);
+      }
+      return ++step < 3;
+    });
+    RocePump box({&wired.box_line, 1}, wired.box.box().clock());
+    for (int round = 0; round < 10'000 && step < 3; ++round) {
+      client.round();
+      box.round();
+    }
+    REQUIRE(step == 3);
+    CHECK(back == wired.content);
+    CHECK((wired.box_frames.refusals > 0) == (frames_max < 1000));
+    CHECK(wired.client.port().counters().retransmits.get() == 0);
+    for (int round = 0; round < 10; ++round) {  // what is left are acknowledgements
+      client.round();
+      box.round();
+    }
+    CHECK(!client.round());
+    CHECK(!box.round());
+    CHECK(wired.box.port().usage().windows == 0);
+  }
+}
+
+TEST_CASE("a pump sees to timers without frames", "[unit][roce]") {
+  Wired wired(1000);
+  Bytes back(64);
+  const MutableSpan to(back);
+  REQUIRE(wired.client.port().post_send(wired.number, wired.request(SendOp::read, to)) == Errc::ok);
+  RocePump client({&wired.client_line, 1}, wired.client.box().clock());
+  CHECK(client.round());
+  wired.to_box.frames.clear();  // lost
+  CHECK(!client.round());
+  for (int i = 0; i < 100 && wired.client.port().counters().timeouts.get() == 0; ++i) {
+    wired.client.box().clock().set(wired.client.port().next_deadline());
+    client.round();
+  }
+  CHECK(wired.client.port().counters().timeouts.get() == 1);
+  CHECK(wired.to_box.frames.size() == 1);
+}
+
+TEST_CASE("a pump lets go of a frame that never left", "[unit][roce]") {
+  Wired wired(1);
+  Bytes back(100'000);
+  const MutableSpan to(back);
+  REQUIRE(wired.client.port().post_send(wired.number, wired.request(SendOp::read, to)) == Errc::ok);
+  {
+    RocePump client({&wired.client_line, 1}, wired.client.box().clock());
+    RocePump box({&wired.box_line, 1}, wired.box.box().clock());
+    client.round();
+    box.round();
+    CHECK(wired.box_frames.refusals > 0);
+    CHECK(wired.box.port().usage().windows == 1);
+  }
+  for (int i = 0; !wired.box.take_frame().empty(); ++i) {
+    REQUIRE(i < 100);
+  }
+  CHECK(wired.box.port().usage().windows == 0);
+}
+
+TEST_CASE("pumps run on threads of their own until they are stopped", "[unit][roce]") {
+  Wired wired(8);
+  const SteadyClock clock;
+  Bytes back(wired.content.size());
+  const MutableSpan from(wired.content), to(back);
+  std::atomic<int> step{0};
+  std::atomic<bool> may_begin{false};
+  RocePump client({&wired.client_line, 1}, clock, [&](TimePoint) {
+    if (!may_begin || (step > 0 && !wired.client.port().take_completed(wired.number))) {
+      return false;
+    }
+    if (step < 2) {
+      static_cast<void>(wired.client.port().post_send(
+          wired.number,
+          step == 0 ? wired.request(SendOp::write, from) : wired.request(SendOp::read, to)));
+    }
+    return ++step < 3;
+  });
+  RocePump box({&wired.box_line, 1}, clock);
+  std::thread client_thread([&] { client.run(); });
+  std::thread box_thread([&] { box.run(); });
+  may_begin = true;
+  client.wake();
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (step < 3 && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  client.stop();
+  box.stop();
+  client_thread.join();
+  box_thread.join();
+  CHECK(step == 3);
+  CHECK(back == wired.content);
+  client.run();  // returns at once
+}
+
+}  // namespace godbox::emulator
