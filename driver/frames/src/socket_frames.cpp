@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <godbox/driver/socket_frames.h>
-
 #include <godbox/assert.h>
+#include <godbox/driver/socket_frames.h>
 
 #include <fmt/format.h>
 
@@ -51,8 +50,8 @@ Error system_error(Errc code, std::string_view what) {
 struct Parts {
   int descriptor = -1;
   std::string name;
-  std::string own_path;    // removed at the end; empty: none
-  sockaddr_un remote{};    // of a datagram socket
+  std::string own_path;        // removed at the end; empty: none
+  sockaddr_un remote{};        // of a datagram socket
   socklen_t remote_bytes = 0;  // 0: the socket needs no address
   MacAddress mac{};
   std::uint32_t mtu_bytes = 0;
@@ -207,9 +206,8 @@ Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof(address.sun_path)) {
-    return Error(Errc::invalid_argument,
-                 fmt::format("\"{}\": a socket's path has 1 to {} bytes", path,
-                             sizeof(address.sun_path) - 1));
+    return Error(Errc::invalid_argument, fmt::format("\"{}\": a socket's path has 1 to {} bytes",
+                                                     path, sizeof(address.sun_path) - 1));
   }
   std::copy(path.begin(), path.end(), address.sun_path);
   return address;
@@ -222,10 +220,10 @@ Result<void> clear_path(int descriptor, const sockaddr_un& address) {
   if (lstat(path.c_str(), &found) != 0) {
     return {};
   }
-  const bool is_dead = S_ISSOCK(found.st_mode) &&
-                       connect(descriptor, reinterpret_cast<const sockaddr*>(&address),
-                               sizeof(address)) != 0 &&
-                       errno == ECONNREFUSED;
+  const bool is_dead =
+      S_ISSOCK(found.st_mode) &&
+      connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 &&
+      errno == ECONNREFUSED;
   if (!is_dead) {
     return Error(Errc::already_exists, fmt::format("{} is there, and in use", path));
   }
@@ -237,8 +235,7 @@ Result<void> bind_datagram(int descriptor, const sockaddr_un& address) {
     return cleared;
   }
   const mode_t before = umask(0177);
-  const int status =
-      bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  const int status = bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
   const int reason = errno;
   umask(before);
   errno = reason;
@@ -260,8 +257,8 @@ Result<void> bind_packet(Parts& parts, const std::string& interface) {
   if (ioctl(parts.descriptor, SIOCGIFMTU, &request) != 0) {
     return system_error(Errc::io_error, interface);
   }
-  parts.mtu_bytes = std::clamp(static_cast<std::uint32_t>(request.ifr_mtu), kFrameMtuBytesMin,
-                               kFrameMtuBytesMax);
+  parts.mtu_bytes =
+      std::clamp(static_cast<std::uint32_t>(request.ifr_mtu), kFrameMtuBytesMin, kFrameMtuBytesMax);
   const int yes = 1;
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
@@ -312,9 +309,8 @@ Result<std::unique_ptr<FrameSource>> open_packet_frames(const std::string& inter
   // Without a protocol it hears nothing before it is bound to the interface.
   parts.descriptor = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (parts.descriptor < 0) {
-    return system_error(errno == EPERM || errno == EACCES ? Errc::permission_denied
-                                                          : Errc::io_error,
-                        interface);
+    return system_error(
+        errno == EPERM || errno == EACCES ? Errc::permission_denied : Errc::io_error, interface);
   }
   if (const Result<void> bound = bind_packet(parts, interface); !bound) {
     close(parts.descriptor);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <godbox/emulator/roce/pump.h>
-
 #include <godbox/assert.h>
+#include <godbox/emulator/roce/pump.h>
 
 #include <algorithm>
 #include <array>

@@ -19,7 +19,7 @@
 
 namespace godbox::driver {
 
-inline constexpr std::size_t kSocketFramesMax = 64;  // that wait to be sent
+inline constexpr std::size_t kSocketFramesMax = 64;     // that wait to be sent
 inline constexpr std::uint32_t kFrameMtuBytesMin = 68;  // RFC 791
 inline constexpr std::uint32_t kFrameMtuBytesMax = 9198;
 

@@ -11,7 +11,6 @@
 #include <mutex>
 #include <thread>
 
-
 namespace godbox::emulator {
 namespace {
 
@@ -214,9 +213,9 @@ TEST_CASE("pumps run on threads of their own until they are stopped", "[unit][ro
       return false;
     }
     if (step < 2) {
-      static_cast<void>(wired.client.port().post_send(
-          wired.number,
-          step == 0 ? wired.request(SendOp::write, from) : wired.request(SendOp::read, to)));
+      static_cast<void>(
+          wired.client.port().post_send(wired.number, step == 0 ? wired.request(SendOp::write, from)
+                                                                : wired.request(SendOp::read, to)));
     }
     return ++step < 3;
   });

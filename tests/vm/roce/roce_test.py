@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""An unmodified RDMA client against the box: a guest of Debian's kernel with a rxe device on a
+virtio network card, whose frames go through datagram sockets to a RoCE port (roce_server).
+rdma-core's
+rping connects, and the bytes that it gets back are those that it sent.
+
+usage: roce_test.py ROCE_SERVER
+"""
+
+import base64
+import json
+import os
+import queue
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from machine import SKIPPED, die_with_parent  # noqa: E402
+
+BOX, GUEST = "10.0.2.2", "10.0.2.15"
+MTU = 4200  # room for packets of 4096 bytes
+BOOT_LIMIT_S = 200
+COMMAND_LIMIT_S = 120
+PORTS = ("control", "stdin", "stdout", "stderr")
+
+
+def image_folder():
+    return os.environ.get("GODBOX_GUEST_IMAGE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "godbox", "guest")
+
+
+def why_not():
+    if not os.path.exists(os.path.join(image_folder(), "version")):
+        return f"no guest image in {image_folder()}; scripts/guest-image makes it"
+    for program in ("qemu-system-x86_64", "rping", "rdma", "modprobe"):
+        if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
+            return f"{program} is missing; scripts/setup installs it"
+    return ""
+
+
+class Guest:
+    """The guest, by the protocol of scripts/guest/init."""
+
+    def __init__(self, folder, network):
+        self.lines = queue.Queue()
+        self.next_id = 1
+        self.output = {"stdout": "", "stderr": ""}
+        arguments = ["-device", "virtio-serial-pci"]
+        listeners = {}
+        for name in PORTS:
+            path = os.path.join(folder, name)
+            listeners[name] = socket.socket(socket.AF_UNIX)
+            listeners[name].bind(path)
+            listeners[name].listen(1)
+            arguments += ["-chardev", f"socket,id={name},path={path}",
+                          "-device", f"virtserialport,chardev={name},name=org.godbox.{name}"]
+        image = image_folder()
+        self.console = os.path.join(folder, "console")
+        self.process = subprocess.Popen(
+            ["qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-accel", "tcg", "-m", "512M",
+             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+             "-kernel", f"{image}/vmlinuz", "-initrd", f"{image}/initramfs",
+             "-append", f"console=ttyS0 panic=-1 no_timer_check quiet loglevel=5 godbox.host={BOX}",
+             "-serial", f"file:{self.console}",
+             "-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
+             "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",
+             "-fsdev", f"local,id=modules,path={image}/modules,security_model=none,readonly=on",
+             "-device", "virtio-9p-pci,fsdev=modules,mount_tag=modules", *arguments, *network],
+            stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        self.sockets = {}
+        for name in PORTS:
+            listeners[name].settimeout(30)
+            self.sockets[name] = listeners[name].accept()[0]
+            listeners[name].close()
+        threading.Thread(target=self.read_control, daemon=True).start()
+        for name in ("stdout", "stderr"):
+            threading.Thread(target=self.read_output, args=(name,), daemon=True).start()
+        self.wait_for("ready", BOOT_LIMIT_S)
+
+    def read_control(self):
+        with self.sockets["control"].makefile("r") as lines:
+            for line in lines:
+                self.lines.put(line.strip())
+
+    def read_output(self, name):
+        while data := self.sockets[name].recv(65536):
+            self.output[name] += data.decode(errors="replace")
+
+    def wait_for(self, words, limit_s):
+        end = time.monotonic() + limit_s
+        while True:
+            try:
+                line = self.lines.get(timeout=max(0.1, end - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"the guest does not say {words!r}: {self.tail()}") from None
+            if line.startswith(words):
+                return line
+            if line.startswith("failed"):
+                raise AssertionError(f"{line}: {self.tail()}")
+
+    def tail(self):
+        try:
+            with open(self.console, errors="replace") as text:
+                return text.read()[-2000:]
+        except OSError:
+            return ""
+
+    def run(self, command, limit_s=COMMAND_LIMIT_S):
+        """(exit status, standard output, standard error) of shell text."""
+        number, self.next_id = self.next_id, self.next_id + 1
+        self.output = {"stdout": "", "stderr": ""}
+        text = "export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n" + command + "\n"
+        encoded = base64.b64encode(text.encode()).decode()
+        self.sockets["control"].sendall(f"exec {number} {encoded}\n".encode())
+        status = int(self.wait_for(f"exit {number} ", limit_s).split()[2])
+        time.sleep(0.2)  # the streams have ports of their own
+        return status, self.output["stdout"], self.output["stderr"]
+
+    def check(self, command, limit_s=COMMAND_LIMIT_S):
+        begin = time.monotonic()
+        status, out, err = self.run(command, limit_s)
+        print(f"guest: {command} ({time.monotonic() - begin:.1f} s): {status}", flush=True)
+        assert status == 0, f"{command}: exit status {status}\n{out}\n{err}\n{self.tail()}"
+        return out
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Server:
+    def __init__(self, program, folder):
+        self.here, self.there = os.path.join(folder, "box"), os.path.join(folder, "guest")
+        self.process = subprocess.Popen(
+            [program, self.here, self.there, BOX, str(MTU)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+        assert self.process.stdout.readline() == "ready\n"
+
+    def network(self):
+        return ["-netdev", f"dgram,id=net0,local.type=unix,local.path={self.there},"
+                f"remote.type=unix,remote.path={self.here}",
+                "-device", f"virtio-net-pci,netdev=net0,host_mtu={MTU},romfile="]
+
+    def end(self):
+        out = self.process.communicate("", timeout=20)[0]
+        print("server:", out.strip(), flush=True)
+        assert self.process.returncode == 0, self.process.returncode
+        return json.loads(out)
+
+
+def pings(guest):
+    """Neighbours: the box answers ARP and ping, in frames of all sizes."""
+    for size in (56, MTU - 28):
+        guest.check(f"ping -c 2 -i 0.2 -M do -s {size} {BOX}")
+
+
+def rping(guest):
+    """Connection, SEND both ways, READ and WRITE by the box, with all sizes of messages."""
+    for size, count in ((100, 20), (4096, 20), (65535, 20)):
+        guest.check(f"rping -c -a {BOX} -C {count} -S {size} -V")
+    return 60
+
+
+def main():
+    program = os.path.abspath(sys.argv[1])
+    reason = why_not()
+    if reason:
+        print(f"SKIPPED: {reason}")
+        return SKIPPED
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(program, folder)
+        guest = None
+        try:
+            begin = time.monotonic()
+            guest = Guest(folder, server.network())
+            print(f"the guest is ready after {time.monotonic() - begin:.1f} s", flush=True)
+            guest.check("modprobe -a crc32_generic rdma_rxe rdma_ucm ib_uverbs")
+            guest.check("rdma link add rxe0 type rxe netdev eth0 && rdma link show")
+            pings(guest)
+            rounds = rping(guest)
+        finally:
+            if guest is not None:
+                guest.end()
+            counted = server.end()
+    assert counted["reads"] == counted["writes"] == rounds, counted
+    assert counted["connections"] == counted["closed"] == 3, counted
+    for wrong in ("failures", "dropped_icrc", "dropped_malformed", "receive_drops"):
+        assert counted[wrong] == 0, (wrong, counted)
+    print("roce: ok")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
