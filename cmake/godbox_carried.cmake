@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Third-party packages for a machine that has none: from the folder GODBOX_CARRIED, which
 # `scripts/gpu --pack` filled on a machine that has them. Headers, ISA-L, libnuma and Catch2; what
-# can be compiled from headers is. libcxl is left out: a build like this says that it has none.
+# can be compiled from headers is. libcxl and DPDK are left out: a build like this says that it has
+# none.
 # There is nothing to install from such a build.
 
 foreach(needed IN ITEMS include/boost/version.hpp include/fmt/core.h lib/libisal.so.2 lib/libnuma.a)
@@ -40,6 +41,7 @@ godbox_carried(Numa::numa libnuma.a)
 # Debian has ISA-L only as a shared library; programs of the build tree find it by their RPATH.
 godbox_carried(Isal::isal libisal.so.2)
 set(GODBOX_HAS_BENCHMARK OFF)
+set(GODBOX_HAS_DPDK OFF)
 find_package(CudaCompiler 11.8 QUIET) # the Toolkit is the machine's own
 godbox_with(CUDA "${CudaCompiler_FOUND}" "CUDA Toolkit 11.8 or later, for GPUs in driver/gpu")
 

@@ -12,6 +12,8 @@ find_package(CLI11 2 REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CudaCompiler 11.8 QUIET)
 godbox_with(CUDA "${CudaCompiler_FOUND}" "CUDA Toolkit 11.8 or later, for GPUs in driver/gpu")
+find_package(Dpdk 22.11 QUIET)
+godbox_with(DPDK "${Dpdk_FOUND}" "DPDK 22.11 or later, for Ethernet ports in driver/dpdk")
 
 if(GODBOX_BUILD_TESTS)
   find_package(Catch2 3 REQUIRED)
