@@ -3,11 +3,12 @@
 // A RoCE port of a small box at a datagram socket, with a server of rping's protocol in front, for
 // clients that are other people's programs.
 //   roce_server LOCAL REMOTE ADDRESS MTU
-// Listens at the socket LOCAL for frames of REMOTE, as the IPv4 host ADDRESS. Says "ready", serves
-// until its standard input ends, and then prints what was counted as one line of JSON.
-// rping's protocol (rdma-core, librdmacm/examples/rping.c): the client sends where a buffer of its
-// lies, the server READs it and sends back a word; the client sends where another one lies, the
-// server WRITEs the same bytes there and sends a word; and so on.
+// Listens at the socket LOCAL for frames of REMOTE, as the IPv4 host ADDRESS. Says "ready" and what
+// a client of the pool has to know (session, its secret, key, virtual address and bytes of a
+// region: six hexadecimal numbers), serves until its standard input ends, and then prints what was
+// counted as one line of JSON. rping's protocol (rdma-core, librdmacm/examples/rping.c): the client
+// sends where a buffer of its lies, the server READs it and sends back a word; the client sends
+// where another one lies, the server WRITEs the same bytes there and sends a word; and so on.
 #include <godbox/driver/socket_frames.h>
 #include <godbox/emulator/roce/pump.h>
 #include <godbox_test/roce_end.h>
@@ -19,6 +20,7 @@
 #include <map>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <arpa/inet.h>
 #include <unistd.h>
@@ -31,6 +33,7 @@ using namespace emulator;
 constexpr roce::ServiceId kRpingService = roce::tcp_service(7174);
 constexpr std::size_t kMessageBytes = 16;  // be64 address, be32 key, be32 size
 constexpr std::size_t kBufferBytesMax = 1U << 20U;
+constexpr std::size_t kRegionBytes = 192U << 10U;  // in one extent
 
 std::uint64_t load_be(ConstSpan bytes) {
   std::uint64_t value = 0;
@@ -41,7 +44,7 @@ std::uint64_t load_be(ConstSpan bytes) {
 }
 
 struct Tally {
-  std::uint64_t connections = 0, reads = 0, writes = 0, bytes = 0, failures = 0;
+  std::uint64_t connections = 0, reads = 0, writes = 0, failures = 0;
 };
 
 // One client.
@@ -97,7 +100,6 @@ class RpingConnection {
   void on_completed(WorkId id) {
     if (id == kMove) {
       (is_reading_ ? tally_.reads : tally_.writes) += 1;
-      tally_.bytes += bytes_;
       post(SendOp::send, kWord, word_);
     }
   }
@@ -159,18 +161,29 @@ class RpingServer {
 };
 
 void print_counters(const Tally& tally, const RocePortCounters& of, const FrameCounters& frames) {
-  fmt::print(
-      R"({{"connections": {}, "reads": {}, "writes": {}, "bytes": {}, "failures": {}, )"
-      R"("established": {}, "closed": {}, "rejected": {}, "link_answers": {}, "dropped_icrc": {}, )"
-      R"("dropped_malformed": {}, "dropped_stranger": {}, "dropped_sequence": {}, )"
-      R"("retransmits": {}, "timeouts": {}, "frames_received": {}, "frames_sent": {}, )"
-      R"("receive_drops": {}, "send_drops": {}}})"
-      "\n",
-      tally.connections, tally.reads, tally.writes, tally.bytes, tally.failures,
-      of.connections_established.get(), of.connections_closed.get(), of.connections_rejected.get(),
-      of.link_answers.get(), of.dropped_icrc.get(), of.dropped_malformed.get(),
-      of.dropped_stranger.get(), of.dropped_sequence.get(), of.retransmits.get(), of.timeouts.get(),
-      frames.received_frames, frames.sent_frames, frames.receive_drops, frames.send_drops);
+  const std::pair<std::string_view, std::uint64_t> counted[] = {
+      {"connections", tally.connections},
+      {"reads", tally.reads},
+      {"writes", tally.writes},
+      {"failures", tally.failures},
+      {"established", of.connections_established.get()},
+      {"closed", of.connections_closed.get()},
+      {"rejected", of.connections_rejected.get()},
+      {"link_answers", of.link_answers.get()},
+      {"dropped_icrc", of.dropped_icrc.get()},
+      {"dropped_malformed", of.dropped_malformed.get()},
+      {"retransmits", of.retransmits.get()},
+      {"pool_written", of.bytes_written.get()},
+      {"pool_read", of.bytes_read.get()},
+      {"atomics", of.atomics.get()},
+      {"frames_received", frames.received_frames},
+      {"frames_sent", frames.sent_frames},
+      {"receive_drops", frames.receive_drops},
+      {"send_drops", frames.send_drops}};
+  for (std::string_view before = "{"; const auto& [name, value] : counted) {
+    fmt::print("{}\"{}\": {}", std::exchange(before, ", "), name, value);
+  }
+  fmt::print("}}\n");
 }
 
 int serve(std::span<char* const> arguments) {
@@ -201,8 +214,12 @@ int serve(std::span<char* const> arguments) {
   const SteadyClock clock;
   const RoceLine line{&end.port(), frames->get()};
   RocePump pump({&line, 1}, clock, [&](TimePoint now) { return server.turn(now); });
+  const RemoteMemory region = end.allocate(kRegionBytes);
+  GODBOX_ASSERT(region.extents.front().length_bytes == kRegionBytes);
+  const SessionInfo& session = end.session();
+  fmt::print("ready {:x} {:x} {:x} {:x} {:x} {:x}\n", session.id.value(), session.secret.words[0],
+             session.secret.words[1], region.key.value(), region.address(), kRegionBytes);
   std::thread thread([&] { pump.run(); });
-  fmt::print("ready\n");
   std::fflush(stdout);
   char byte = 0;
   while (read(STDIN_FILENO, &byte, 1) > 0) {

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""An unmodified RDMA client against the box: a guest of Debian's kernel with a rxe device on a
+"""Unmodified RDMA clients against the box: a guest of Debian's kernel with a rxe device on a
 virtio network card, whose frames go through datagram sockets to a RoCE port (roce_server).
-rdma-core's
-rping connects, and the bytes that it gets back are those that it sent.
+rdma-core's rping connects, and the bytes that it gets back are those that it sent. A client over
+librdmacm and libibverbs (pool_client) joins a session of the pool, and writes, reads and adds there
+with its key. tshark, where there is one, looks at each frame.
 
-usage: roce_test.py ROCE_SERVER
+usage: roce_test.py ROCE_SERVER POOL_CLIENT [FRAMES]
+POOL_CLIENT may be empty: then it is left out. Copies the frames to the file FRAMES (pcap).
 """
 
 import base64
@@ -23,7 +25,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from machine import SKIPPED, die_with_parent  # noqa: E402
 
-BOX, GUEST = "10.0.2.2", "10.0.2.15"
+BOX, BOX_MAC = "10.0.2.2", "02:00:00:00:00:02"
 MTU = 4200  # room for packets of 4096 bytes
 BOOT_LIMIT_S = 200
 COMMAND_LIMIT_S = 120
@@ -137,21 +139,51 @@ class Guest:
 class Server:
     def __init__(self, program, folder):
         self.here, self.there = os.path.join(folder, "box"), os.path.join(folder, "guest")
+        self.frames = os.path.join(folder, "frames.pcap")
         self.process = subprocess.Popen(
             [program, self.here, self.there, BOX, str(MTU)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
-        assert self.process.stdout.readline() == "ready\n"
+        ready, *self.pool = self.process.stdout.readline().split()
+        assert ready == "ready" and len(self.pool) == 6, ready
 
     def network(self):
         return ["-netdev", f"dgram,id=net0,local.type=unix,local.path={self.there},"
                 f"remote.type=unix,remote.path={self.here}",
-                "-device", f"virtio-net-pci,netdev=net0,host_mtu={MTU},romfile="]
+                "-device", f"virtio-net-pci,netdev=net0,host_mtu={MTU},romfile=",
+                "-object", f"filter-dump,id=dump,netdev=net0,file={self.frames},maxlen=65536"]
 
     def end(self):
         out = self.process.communicate("", timeout=20)[0]
         print("server:", out.strip(), flush=True)
         assert self.process.returncode == 0, self.process.returncode
         return json.loads(out)
+
+
+def judge_frames(path, connections):
+    """Another program's opinion of every frame that went over the wire."""
+    if not shutil.which("tshark"):
+        print("frames are not looked at: no tshark")
+        return
+    fields = ["frame.number", "eth.src", "_ws.malformed", "ip.checksum.status",
+              "icmp.checksum.status", "frame.protocols", "infiniband.bth.opcode",
+              "infiniband.mad.attributeid"]
+    lines = subprocess.run(
+        ["tshark", "-n", "-r", path, "-T", "fields", "-E", "separator=;",
+         "-o", "ip.check_checksum:TRUE"] + [word for field in fields for word in ("-e", field)],
+        capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    assert lines, "tshark sees no frame"
+    counts = {}
+    for line in lines:
+        number, source, malformed, ip, icmp, protocols, opcode, attribute = line.split(";")
+        is_bad = malformed or "0" in (ip, icmp)  # 0: a wrong checksum
+        assert not is_bad, f"tshark objects to frame {number}: {line}"
+        if source == BOX_MAC:
+            what = (protocols.split(":")[-1], opcode, attribute)
+            counts[what] = counts.get(what, 0) + 1
+    print("frames of the box, by tshark:", counts)
+    # Each REQ has its REP, each DREQ its DREP.
+    attributes = {what[2]: count for what, count in counts.items() if what[2]}
+    assert attributes.get("0x0013") == attributes.get("0x0016") == connections, attributes
 
 
 def pings(guest):
@@ -167,8 +199,23 @@ def rping(guest):
     return 60
 
 
+def pool(guest, client, numbers):
+    """A session's key opens its region, and only with the session's secret."""
+    if not client:
+        print("the client of the pool is left out: built without librdmacm-dev")
+        return 0
+    out = guest.check(f"{client} {BOX} {' '.join(numbers)}")
+    assert "bytes written and read back" in out, out
+    session, secret, *rest = numbers
+    wrong = [session, f"{int(secret, 16) ^ 1:x}", *rest]
+    status, out, err = guest.run(f"{client} {BOX} {' '.join(wrong)}")
+    assert status == 3 and "reason 112" in out, (status, out, err)  # access_denied
+    return int(numbers[5], 16)
+
+
 def main():
     program = os.path.abspath(sys.argv[1])
+    client = sys.argv[2] and os.path.abspath(sys.argv[2])
     reason = why_not()
     if reason:
         print(f"SKIPPED: {reason}")
@@ -184,12 +231,18 @@ def main():
             guest.check("rdma link add rxe0 type rxe netdev eth0 && rdma link show")
             pings(guest)
             rounds = rping(guest)
+            pool_bytes = pool(guest, client, server.pool)
         finally:
             if guest is not None:
                 guest.end()
             counted = server.end()
+        if len(sys.argv) > 3:
+            shutil.copy(server.frames, sys.argv[3])
+        judge_frames(server.frames, 4 if client else 3)
     assert counted["reads"] == counted["writes"] == rounds, counted
-    assert counted["connections"] == counted["closed"] == 3, counted
+    assert counted["connections"] == 3, counted
+    assert counted["established"] == counted["closed"] == (4 if client else 3), counted
+    assert counted["pool_written"] == counted["pool_read"] == pool_bytes, counted
     for wrong in ("failures", "dropped_icrc", "dropped_malformed", "receive_drops"):
         assert counted[wrong] == 0, (wrong, counted)
     print("roce: ok")

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A client of the pool through librdmacm and libibverbs, as other people's programs are:
+//   pool_client ADDRESS SESSION SECRET SECRET KEY VIRTUAL-ADDRESS BYTES   (numbers hexadecimal)
+// Connects to the pool's service with the proof of the session, WRITEs the bytes of a pattern
+// there in pieces, READs them back, and adds to their first word by FETCH ADD. Exit status 0: all
+// is as it has to be; 3: the connection was refused, with the pool's reason on standard output. No
+// header of godbox: what is here is what docs/rdma.md says.
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <rdma/rdma_cma.h>
+#include <rdma/rdma_verbs.h>
+
+namespace {
+
+constexpr std::size_t kPieceBytes = 48 * 1024 + 4;  // no multiple of a path MTU
+
+struct Hello {
+  std::uint16_t version, reserved;
+  std::uint32_t flags;
+  std::uint64_t session, secret[2];
+};
+static_assert(sizeof(Hello) == 32);
+
+[[noreturn]] void fail(const char* what) {
+  std::perror(what);
+  std::exit(1);
+}
+
+std::uint64_t hexadecimal(const char* text) { return std::strtoull(text, nullptr, 16); }
+
+void wait_for_one(rdma_cm_id* id, const char* what) {
+  ibv_wc completion{};
+  if (rdma_get_send_comp(id, &completion) != 1 || completion.status != IBV_WC_SUCCESS) {
+    std::fprintf(stderr, "%s: %s\n", what, ibv_wc_status_str(completion.status));
+    std::exit(1);
+  }
+}
+
+rdma_cm_id* connect_to(const char* address, Hello& hello) {
+  rdma_addrinfo hints{};
+  hints.ai_port_space = RDMA_PS_TCP;
+  rdma_addrinfo* found = nullptr;
+  if (rdma_getaddrinfo(address, "7400", &hints, &found) != 0) {
+    fail("rdma_getaddrinfo");
+  }
+  ibv_qp_init_attr attributes{};
+  attributes.cap = {.max_send_wr = 16,
+                    .max_recv_wr = 1,
+                    .max_send_sge = 1,
+                    .max_recv_sge = 1,
+                    .max_inline_data = 0};
+  attributes.sq_sig_all = 1;
+  attributes.qp_type = IBV_QPT_RC;
+  rdma_cm_id* id = nullptr;
+  if (rdma_create_ep(&id, found, nullptr, &attributes) != 0) {
+    fail("rdma_create_ep");
+  }
+  rdma_freeaddrinfo(found);
+  rdma_conn_param parameters{};
+  parameters.private_data = &hello;
+  parameters.private_data_len = sizeof(hello);
+  parameters.responder_resources = 1;
+  parameters.initiator_depth = 4;
+  parameters.retry_count = 7;
+  parameters.rnr_retry_count = 7;
+  if (rdma_connect(id, &parameters) != 0) {
+    const rdma_cm_event* const event = id->event;
+    if (event != nullptr && event->event == RDMA_CM_EVENT_REJECTED) {
+      const auto* const data = static_cast<const std::uint8_t*>(event->param.conn.private_data);
+      std::printf("refused: status %d, reason %d\n", event->status, data[2] << 8 | data[3]);
+      std::exit(3);
+    }
+    fail("rdma_connect");
+  }
+  const auto* const data = static_cast<const std::uint8_t*>(id->event->param.conn.private_data);
+  std::printf("connected: version %d, lane %d\n", data[0] << 8 | data[1],
+              data[4] << 24 | data[5] << 16 | data[6] << 8 | data[7]);
+  return id;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 8) {
+    std::fprintf(stderr, "usage: pool_client ADDRESS SESSION SECRET SECRET KEY ADDRESS BYTES\n");
+    return 2;
+  }
+  Hello hello{.version = htons(1),
+              .reserved = 0,
+              .flags = 0,
+              .session = htobe64(hexadecimal(argv[2])),
+              .secret = {htobe64(hexadecimal(argv[3])), htobe64(hexadecimal(argv[4]))}};
+  const auto key = static_cast<std::uint32_t>(hexadecimal(argv[5]));
+  const std::uint64_t address = hexadecimal(argv[6]);
+  const std::size_t bytes = hexadecimal(argv[7]);
+  rdma_cm_id* const id = connect_to(argv[1], hello);
+
+  std::vector<std::uint8_t> sent(bytes), got(bytes);
+  for (std::size_t i = 0; i < bytes; ++i) {
+    sent[i] = static_cast<std::uint8_t>(i * 167 + i / 251);
+  }
+  ibv_mr* const from = rdma_reg_msgs(id, sent.data(), bytes);
+  ibv_mr* const to = rdma_reg_msgs(id, got.data(), bytes);
+  if (from == nullptr || to == nullptr) {
+    fail("rdma_reg_msgs");
+  }
+  for (std::size_t at = 0; at < bytes; at += kPieceBytes) {
+    const std::size_t piece = std::min(kPieceBytes, bytes - at);
+    if (rdma_post_write(id, nullptr, sent.data() + at, piece, from, 0, address + at, key) != 0) {
+      fail("rdma_post_write");
+    }
+    wait_for_one(id, "write");
+  }
+  for (std::size_t at = 0; at < bytes; at += kPieceBytes) {
+    const std::size_t piece = std::min(kPieceBytes, bytes - at);
+    if (rdma_post_read(id, nullptr, got.data() + at, piece, to, 0, address + at, key) != 0) {
+      fail("rdma_post_read");
+    }
+    wait_for_one(id, "read");
+  }
+  if (sent != got) {
+    std::fprintf(stderr, "other bytes came back than were written\n");
+    return 1;
+  }
+
+  ibv_sge place{.addr = reinterpret_cast<std::uintptr_t>(got.data()),
+                .length = sizeof(std::uint64_t),
+                .lkey = to->lkey};
+  ibv_send_wr add{};
+  add.sg_list = &place;
+  add.num_sge = 1;
+  add.opcode = IBV_WR_ATOMIC_FETCH_AND_ADD;
+  add.wr.atomic.remote_addr = address;
+  add.wr.atomic.rkey = key;
+  add.wr.atomic.compare_add = 1;
+  std::array<std::uint64_t, 2> values{};
+  for (std::uint64_t& value : values) {
+    ibv_send_wr* bad = nullptr;
+    if (ibv_post_send(id->qp, &add, &bad) != 0) {
+      fail("ibv_post_send");
+    }
+    wait_for_one(id, "fetch add");
+    std::memcpy(&value, got.data(), sizeof(value));
+  }
+  std::uint64_t first = 0;
+  std::memcpy(&first, sent.data(), sizeof(first));
+  if (values[0] != first || values[1] != first + 1) {
+    std::fprintf(stderr, "FETCH ADD answered other values\n");
+    return 1;
+  }
+  rdma_disconnect(id);
+  std::printf("%zu bytes written and read back\n", bytes);
+  return 0;
+}
