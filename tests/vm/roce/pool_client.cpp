@@ -7,7 +7,6 @@
 // is as it has to be; 3: the connection was refused, with the pool's reason on standard output. No
 // header of godbox: what is here is what docs/rdma.md says.
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -87,6 +86,65 @@ rdma_cm_id* connect_to(const char* address, Hello& hello) {
   return id;
 }
 
+struct Remote {
+  std::uint64_t address = 0;
+  std::uint32_t key = 0;
+};
+
+ibv_mr* registered(rdma_cm_id* id, std::vector<std::uint8_t>& bytes) {
+  ibv_mr* const memory = rdma_reg_msgs(id, bytes.data(), bytes.size());
+  return memory != nullptr ? memory : (fail("rdma_reg_msgs"), nullptr);
+}
+
+void write_and_read(rdma_cm_id* id, const Remote& remote, std::vector<std::uint8_t>& sent,
+                    std::vector<std::uint8_t>& got) {
+  ibv_mr* const from = registered(id, sent);
+  ibv_mr* const to = registered(id, got);
+  const auto in_pieces = [&](const char* what, auto&& post) {
+    for (std::size_t at = 0; at < sent.size(); at += kPieceBytes) {
+      if (post(at, std::min(kPieceBytes, sent.size() - at)) != 0) {
+        fail(what);
+      }
+      wait_for_one(id, what);
+    }
+  };
+  in_pieces("write", [&](std::size_t at, std::size_t size) {
+    return rdma_post_write(id, nullptr, sent.data() + at, size, from, 0, remote.address + at,
+                           remote.key);
+  });
+  in_pieces("read", [&](std::size_t at, std::size_t size) {
+    return rdma_post_read(id, nullptr, got.data() + at, size, to, 0, remote.address + at,
+                          remote.key);
+  });
+  rdma_dereg_mr(from);
+  rdma_dereg_mr(to);
+}
+
+// Adds 1 to the word there; what it was before.
+std::uint64_t fetch_add(rdma_cm_id* id, const Remote& remote) {
+  std::vector<std::uint8_t> word(sizeof(std::uint64_t));
+  ibv_mr* const memory = registered(id, word);
+  ibv_sge place{.addr = reinterpret_cast<std::uintptr_t>(word.data()),
+                .length = sizeof(std::uint64_t),
+                .lkey = memory->lkey};
+  ibv_send_wr add{};
+  add.sg_list = &place;
+  add.num_sge = 1;
+  add.opcode = IBV_WR_ATOMIC_FETCH_AND_ADD;
+  add.wr.atomic.remote_addr = remote.address;
+  add.wr.atomic.rkey = remote.key;
+  add.wr.atomic.compare_add = 1;
+  ibv_send_wr* bad = nullptr;
+  if (ibv_post_send(id->qp, &add, &bad) != 0) {
+    fail("ibv_post_send");
+  }
+  wait_for_one(id, "fetch add");
+  rdma_dereg_mr(memory);
+  std::uint64_t value = 0;
+  std::memcpy(&value, word.data(), sizeof(value));
+  return value;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -99,65 +157,22 @@ int main(int argc, char** argv) {
               .flags = 0,
               .session = htobe64(hexadecimal(argv[2])),
               .secret = {htobe64(hexadecimal(argv[3])), htobe64(hexadecimal(argv[4]))}};
-  const auto key = static_cast<std::uint32_t>(hexadecimal(argv[5]));
-  const std::uint64_t address = hexadecimal(argv[6]);
-  const std::size_t bytes = hexadecimal(argv[7]);
+  const Remote remote{.address = hexadecimal(argv[6]),
+                      .key = static_cast<std::uint32_t>(hexadecimal(argv[5]))};
   rdma_cm_id* const id = connect_to(argv[1], hello);
-
-  std::vector<std::uint8_t> sent(bytes), got(bytes);
-  for (std::size_t i = 0; i < bytes; ++i) {
+  std::vector<std::uint8_t> sent(hexadecimal(argv[7]));
+  std::vector<std::uint8_t> got(sent.size());
+  for (std::size_t i = 0; i < sent.size(); ++i) {
     sent[i] = static_cast<std::uint8_t>(i * 167 + i / 251);
   }
-  ibv_mr* const from = rdma_reg_msgs(id, sent.data(), bytes);
-  ibv_mr* const to = rdma_reg_msgs(id, got.data(), bytes);
-  if (from == nullptr || to == nullptr) {
-    fail("rdma_reg_msgs");
-  }
-  for (std::size_t at = 0; at < bytes; at += kPieceBytes) {
-    const std::size_t piece = std::min(kPieceBytes, bytes - at);
-    if (rdma_post_write(id, nullptr, sent.data() + at, piece, from, 0, address + at, key) != 0) {
-      fail("rdma_post_write");
-    }
-    wait_for_one(id, "write");
-  }
-  for (std::size_t at = 0; at < bytes; at += kPieceBytes) {
-    const std::size_t piece = std::min(kPieceBytes, bytes - at);
-    if (rdma_post_read(id, nullptr, got.data() + at, piece, to, 0, address + at, key) != 0) {
-      fail("rdma_post_read");
-    }
-    wait_for_one(id, "read");
-  }
-  if (sent != got) {
+  write_and_read(id, remote, sent, got);
+  std::uint64_t first = 0;
+  std::memcpy(&first, sent.data(), sizeof(first));
+  if (sent != got || fetch_add(id, remote) != first || fetch_add(id, remote) != first + 1) {
     std::fprintf(stderr, "other bytes came back than were written\n");
     return 1;
   }
-
-  ibv_sge place{.addr = reinterpret_cast<std::uintptr_t>(got.data()),
-                .length = sizeof(std::uint64_t),
-                .lkey = to->lkey};
-  ibv_send_wr add{};
-  add.sg_list = &place;
-  add.num_sge = 1;
-  add.opcode = IBV_WR_ATOMIC_FETCH_AND_ADD;
-  add.wr.atomic.remote_addr = address;
-  add.wr.atomic.rkey = key;
-  add.wr.atomic.compare_add = 1;
-  std::array<std::uint64_t, 2> values{};
-  for (std::uint64_t& value : values) {
-    ibv_send_wr* bad = nullptr;
-    if (ibv_post_send(id->qp, &add, &bad) != 0) {
-      fail("ibv_post_send");
-    }
-    wait_for_one(id, "fetch add");
-    std::memcpy(&value, got.data(), sizeof(value));
-  }
-  std::uint64_t first = 0;
-  std::memcpy(&first, sent.data(), sizeof(first));
-  if (values[0] != first || values[1] != first + 1) {
-    std::fprintf(stderr, "FETCH ADD answered other values\n");
-    return 1;
-  }
   rdma_disconnect(id);
-  std::printf("%zu bytes written and read back\n", bytes);
+  std::printf("%zu bytes written and read back\n", sent.size());
   return 0;
 }
