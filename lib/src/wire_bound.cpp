@@ -4,6 +4,9 @@
 #include "byte_io.h"
 #include <godbox/wire.h>
 
+#include <algorithm>
+#include <cctype>
+
 namespace godbox::wire {
 namespace {
 
@@ -38,6 +41,14 @@ LogicalDeviceRecord get_record(ByteReader& reader) {
 }
 
 }  // namespace
+
+bool is_vm_name(std::string_view name) {
+  return !name.empty() && name.size() <= kVmNameBytesMax &&
+         std::all_of(name.begin(), name.end(), [](unsigned char character) {
+           return std::isalnum(character) != 0 || character == '-' || character == '_' ||
+                  character == '.';
+         });
+}
 
 template <>
 Body encode(const BindRequest& message) {

@@ -3,7 +3,7 @@
 #include <godbox/emulator/channel_groups.h>
 #include <godbox/emulator/port_fault.h>
 #include <godbox/striping/slab_layout.h>
-#include <godbox/wire_spec.h>
+#include <godbox/wire.h>
 
 #include <fmt/format.h>
 
@@ -175,11 +175,11 @@ Result<void> check_memory(const BoxConfig& config) {
   if (Result<void> checked = check_stray_memory_keys(config); !checked) {
     return checked;
   }
-  if (config.memory == MemoryKind::device) {
-    return check_devices(config);
-  }
   if (Result<void> checked = check_form(config); !checked) {
     return checked;
+  }
+  if (config.memory == MemoryKind::device) {
+    return check_devices(config);
   }
   return config.memory == MemoryKind::numa ? check_numa_nodes(config) : Result<void>();
 }
@@ -225,6 +225,13 @@ Result<void> check_quotas(const BoxConfig& config) {
                                                 &TenantQuota::tenant, wire::kNameBytesMax);
       !checked) {
     return checked;
+  }
+  for (const VmQuota& quota : config.vm_quotas) {
+    if (!wire::is_vm_name(quota.vm)) {
+      return wrong("vm_quotas", fmt::format("\"{}\"", quota.vm),
+                   fmt::format("names of 1 to {} letters, digits, '-', '_' and '.'",
+                               wire::kVmNameBytesMax));
+    }
   }
   return check_named_quotas("vm_quotas", config.vm_quotas, &VmQuota::vm, wire::kVmNameBytesMax);
 }

@@ -99,6 +99,7 @@ class Backing {
   void plan_release(std::size_t most, BackingWork& work);
   void plan_trim(BackingWork& work);
   // While somebody has pinned the pages, as many times as it is called, nothing is given back.
+  [[nodiscard]] bool may_release() const { return holds_ == 0; }
   void hold() { ++holds_; }
   void let_go() { --holds_; }
   // Without the lock. What fails leaves nothing behind.

@@ -56,11 +56,23 @@ SizeBytes BoundTable::bytes() const {
 SizeBytes BoundTable::bytes_of(std::string_view vm) const {
   SizeBytes total;
   for (const auto& [id, device] : devices_) {
-    const bool is_its_own = device.state == wire::LogicalDeviceState::bound &&
-                            device.holders.size() == 1 && device.holders.front().vm == vm;
-    total += is_its_own ? device.size : SizeBytes();
+    const bool counts = device.maker == vm && device.state != wire::LogicalDeviceState::leaving &&
+                        !is_bound(device.copy_of);
+    total += counts ? device.size : SizeBytes();
   }
   return total;
+}
+
+bool BoundTable::is_bound(LdId id) const {
+  const auto found = devices_.find(id);
+  return found != devices_.end() && found->second.state == wire::LogicalDeviceState::bound;
+}
+
+bool BoundTable::has_copy(LdId id) const {
+  return std::any_of(devices_.begin(), devices_.end(), [id](const auto& entry) {
+    return entry.second.copy_of == id &&
+           entry.second.state != wire::LogicalDeviceState::leaving;
+  });
 }
 
 }  // namespace godbox::emulator

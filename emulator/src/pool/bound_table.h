@@ -32,6 +32,8 @@ struct LogicalDevice {
   std::vector<std::uint32_t> slots;  // of its slabs, in the order of its DPAs
   std::shared_ptr<SlabMemory> memory;
   std::vector<Holder> holders;
+  std::string maker;  // the VM that it was bound to first, on whose quota it counts
+  LdId copy_of;       // a device whose place it takes once it is sealed; until then it counts on none
   bool is_being_sealed = false;       // without the lock
   bool is_sealed = false;             // its memory is, also while it leaves
   std::uint64_t discarded_bytes = 0;  // while it leaves
@@ -52,13 +54,17 @@ class BoundTable {
   // Of all devices, also those that have let go.
   [[nodiscard]] std::size_t holders() const;
   [[nodiscard]] SizeBytes bytes() const;
-  // That are this VM's own.
+  // On this VM's quota: what was made for it and is not leaving, also sealed and with others, but
+  // for copies whose originals are bound still.
   [[nodiscard]] SizeBytes bytes_of(std::string_view vm) const;
+  [[nodiscard]] bool has_copy(LdId id) const;
   // By id.
   [[nodiscard]] std::map<LdId, LogicalDevice>& devices() { return devices_; }
   [[nodiscard]] const std::map<LdId, LogicalDevice>& devices() const { return devices_; }
 
  private:
+  [[nodiscard]] bool is_bound(LdId id) const;
+
   std::map<LdId, LogicalDevice> devices_;
   std::uint16_t last_id_ = 0;
 };

@@ -223,9 +223,11 @@ struct PoolService::Impl {
 
   // --- Logical devices (service_bind.cpp) ---
   [[nodiscard]] std::uint64_t vm_quota_bytes(std::string_view vm) const;
-  // ok, or ok with something to evict in `pending`.
-  [[nodiscard]] Result<void> check_bind_quotas(const Session& session,
-                                               const wire::BindRequest& request, Pending& pending);
+  // How many devices there may be, the VM's quota, and what a copy is of.
+  [[nodiscard]] Result<void> check_bind_limits(const Session& session,
+                                               const wire::BindRequest& request);
+  // Whether the device would fit if all were evicted that can be.
+  [[nodiscard]] Result<void> check_device_room(SizeBytes size, const Pending& pending) const;
   // Slabs, appended to `slots`, and backing. With anything left to do in `pending` nothing is held:
   // do it, and call again.
   [[nodiscard]] Result<void> place_device(SizeBytes size, std::vector<std::uint32_t>& slots,
@@ -236,9 +238,12 @@ struct PoolService::Impl {
                                          Pending& pending);
   [[nodiscard]] Result<Binding> bind_sealed(SessionId session_id, const wire::BindRequest& request);
   [[nodiscard]] Binding add_holder(Session& session, LogicalDevice& device, std::string_view vm);
-  // Evicts what lies in the slabs that are cleared with the least, until there are
+  // Evicts what lies in the slabs whose objects have the fewest bytes in all, until there are
   // pending.clear_slabs free ones, or nearly; by steps with `lock` open in between.
   void clear_slabs(std::unique_lock<std::mutex>& lock, Pending& pending);
+  // visit(index, slot) of every object that may be evicted, by steps with `lock` open in between.
+  template <class Visit>
+  void for_each_evictable(std::unique_lock<std::mutex>& lock, Visit&& visit);
   // The session has none any more.
   void release_devices(const Session& session);
   // That nobody has, and whose memory nobody is giving back.

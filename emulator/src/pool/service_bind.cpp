@@ -8,7 +8,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
 namespace godbox::emulator {
@@ -22,31 +21,19 @@ constexpr std::uint32_t kSlotsPerStepMax = 16384;
 
 std::string mebibytes(std::uint64_t bytes) { return fmt::format("{} MiB", bytes >> 20U); }
 
-bool is_vm_name(std::string_view name) {
-  return !name.empty() && name.size() <= wire::kVmNameBytesMax &&
-         std::all_of(name.begin(), name.end(), [](unsigned char character) {
-           return std::isalnum(character) != 0 || character == '-' || character == '_' ||
-                  character == '.';
-         });
-}
-
 Result<void> check_request(const wire::BindRequest& request) {
-  if (!is_vm_name(request.vm)) {
+  if (!wire::is_vm_name(request.vm)) {
     return Error(Errc::invalid_argument,
                  fmt::format("the VM's name has {} bytes; allowed: 1 to {} letters, digits, '-', "
                              "'_' and '.'",
                              request.vm.size(), wire::kVmNameBytesMax));
   }
-  const bool is_new = request.device == LdId();
+  const bool is_new = request.device == LdId() || !request.size.is_zero();
   if (is_new && (request.size.is_zero() || !(request.size % kGranularity).is_zero())) {
     return Error(
         Errc::invalid_argument,
         fmt::format("size {}: a logical device has a positive multiple of {} bytes ({})",
                     request.size.count(), kGranularity.count(), mebibytes(kGranularity.count())));
-  }
-  if (!is_new && !request.size.is_zero()) {
-    return Error(Errc::invalid_argument,
-                 "a size is that of a new device; one that is there has its own");
   }
   return {};
 }
@@ -80,34 +67,46 @@ std::uint64_t PoolService::Impl::vm_quota_bytes(std::string_view vm) const {
   return config.vm_quota ? config.vm_quota->count() : UINT64_MAX;
 }
 
-Result<void> PoolService::Impl::check_bind_quotas(const Session& session,
-                                                  const wire::BindRequest& request,
-                                                  Pending& pending) {
+Result<void> PoolService::Impl::check_bind_limits(const Session& session,
+                                                  const wire::BindRequest& request) {
   if (bound.size() >= wire::kLogicalDevicesMax || bound.holders() >= wire::kBoundHoldersMax) {
     return Error(Errc::limit_exceeded,
                  fmt::format("the box has {} logical devices with {} holders; {} and {} are most",
                              bound.size(), bound.holders(), wire::kLogicalDevicesMax,
                              wire::kBoundHoldersMax));
   }
+  const bool is_copy = request.device != LdId();
+  if (is_copy) {
+    const LogicalDevice* const original = bound.find(request.device);
+    if (original == nullptr || original->state == wire::LogicalDeviceState::leaving) {
+      return not_there(request.device);
+    }
+    if (original->tenant != session.tenant || original->maker != request.vm) {
+      return Error(Errc::access_denied,
+                   fmt::format("logical device {} is {}'s", request.device.value(),
+                               names_of(*original)));
+    }
+    if (original->state != wire::LogicalDeviceState::bound || original->size != request.size ||
+        bound.has_copy(request.device)) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("of logical device {} no copy of {} is made: that is for one that is "
+                               "bound, of its size ({}), once",
+                               request.device.value(), mebibytes(request.size.count()),
+                               mebibytes(original->size.count())));
+    }
+  }
   const std::uint64_t of_vm = bound.bytes_of(request.vm).count();
   const std::uint64_t vm_quota = vm_quota_bytes(request.vm);
-  if (of_vm > vm_quota || request.size.count() > vm_quota - of_vm) {
+  if (!is_copy && (of_vm > vm_quota || request.size.count() > vm_quota - of_vm)) {
     return Error(
         Errc::quota_exceeded,
         fmt::format("VM {} has {} and asks for {}; its quota is {}", request.vm, mebibytes(of_vm),
                     mebibytes(request.size.count()), mebibytes(vm_quota)));
   }
-  if (const Errc room = check_quota(session, request.size.count(), pending); room != Errc::ok) {
-    const Tenant& tenant = tenants.at(session.tenant);
-    return Error(room, fmt::format("the tenant has {} and asks for {}; its quota is {}",
-                                   mebibytes(tenant.reserved_bytes),
-                                   mebibytes(request.size.count()), mebibytes(tenant.quota_bytes)));
-  }
   return {};
 }
 
-Result<void> PoolService::Impl::place_device(SizeBytes size, std::vector<std::uint32_t>& slots,
-                                             Pending& pending) {
+Result<void> PoolService::Impl::check_device_room(SizeBytes size, const Pending& pending) const {
   const std::uint64_t count = space.slabs_for(size.count());
   const bool may_evict = config.eviction == EvictionPolicy::lru && !pending.is_out_of_victims;
   const std::uint64_t slabs_there = may_evict ? space.clearable_slabs() : space.free_slabs();
@@ -121,6 +120,14 @@ Result<void> PoolService::Impl::place_device(SizeBytes size, std::vector<std::ui
   if (kept + size.count() > backing.chunk_limit_bytes()) {
     return backing_full(size);
   }
+  // Where clients have pinned the pages, evicting would free none.
+  return backing.missing_for_bound(size.count()) > 0 && !backing.may_release()
+             ? Result<void>(backing_full(size))
+             : Result<void>();
+}
+
+Result<void> PoolService::Impl::place_device(SizeBytes size, std::vector<std::uint32_t>& slots,
+                                             Pending& pending) {
   if (const std::uint64_t missing = backing.missing_for_bound(size.count()); missing > 0) {
     if (backing.idle_chunks() > 0) {
       const std::uint64_t chunk_bytes = slabs.geometry().chunk_total_bytes();
@@ -130,7 +137,7 @@ Result<void> PoolService::Impl::place_device(SizeBytes size, std::vector<std::ui
     return no_space(Errc::backing_full, missing, pending) == Errc::ok ? Result<void>()
                                                                       : backing_full(size);
   }
-  if (!space.take_slabs(count, slots)) {
+  if (const std::uint64_t count = space.slabs_for(size.count()); !space.take_slabs(count, slots)) {
     pending.clear_slabs = count;
     return {};
   }
@@ -153,9 +160,21 @@ Result<PoolService::Binding> PoolService::Impl::bind_new(SessionId session_id,
   if (session == nullptr) {
     return Errc::session_lost;
   }
-  if (Result<void> allowed = check_bind_quotas(*session, request, pending);
-      !allowed || pending.evict_bytes > 0) {
-    return allowed ? Error(Errc::quota_exceeded) : allowed.error();
+  if (Result<void> allowed = check_bind_limits(*session, request); !allowed) {
+    return allowed.error();
+  }
+  // Before anything is evicted, for a device that there cannot be.
+  if (Result<void> fits = check_device_room(request.size, pending); !fits) {
+    return fits.error();
+  }
+  if (const Errc room = check_quota(*session, request.size.count(), pending); room != Errc::ok) {
+    const Tenant& tenant = tenants.at(session->tenant);
+    return Error(room, fmt::format("the tenant has {} and asks for {}; its quota is {}",
+                                   mebibytes(tenant.reserved_bytes),
+                                   mebibytes(request.size.count()), mebibytes(tenant.quota_bytes)));
+  }
+  if (pending.evict_bytes > 0) {
+    return Error(Errc::quota_exceeded);
   }
   std::vector<std::uint32_t> slots;
   if (Result<void> placed = place_device(request.size, slots, pending); !placed || slots.empty()) {
@@ -164,6 +183,8 @@ Result<PoolService::Binding> PoolService::Impl::bind_new(SessionId session_id,
   LogicalDevice& device = *bound.create();
   device.size = request.size;
   device.tenant = session->tenant;
+  device.maker = request.vm;
+  device.copy_of = request.device;
   device.slots = std::move(slots);
   device.memory = memory;
   tenants.add_user(device.tenant);
@@ -221,23 +242,40 @@ void PoolService::Impl::clear_slabs(std::unique_lock<std::mutex>& lock, Pending&
     pending.is_out_of_victims = true;
     return;
   }
-  space.drain(wanted - std::min(wanted, space.free_slabs()));
+  std::vector<std::uint64_t> objects_bytes(slabs.slots_end());
+  for_each_evictable(lock, [this, &objects_bytes](std::uint32_t /*index*/, const ObjectSlot& slot) {
+    std::uint32_t last = kNoSlot;  // an object's extents in one slab follow each other
+    for (const PackedExtent& extent : index.extents(slot)) {
+      const std::uint32_t slab = slabs.find(extent.unpacked().address.slab);
+      if (slab != last && slab < objects_bytes.size()) {
+        objects_bytes[slab] += slot.size_bytes;
+      }
+      last = slab;
+    }
+  });
+  space.drain(wanted - std::min(wanted, space.free_slabs()), objects_bytes);
+  for_each_evictable(lock, [this](std::uint32_t index_of_slot, const ObjectSlot& slot) {
+    const std::span<const PackedExtent> extents = index.extents(slot);
+    if (std::any_of(extents.begin(), extents.end(), [this](const PackedExtent& extent) {
+          return space.is_draining(extent.unpacked());
+        })) {
+      evict(index_of_slot);
+    }
+  });
+  space.stop_draining();
+}
+
+template <class Visit>
+void PoolService::Impl::for_each_evictable(std::unique_lock<std::mutex>& lock, Visit&& visit) {
   for (std::uint32_t i = 0; i < index.slots().end(); ++i) {
     if (i % kSlotsPerStepMax == kSlotsPerStepMax - 1) {
       open_briefly(lock);
     }
     const ObjectSlot& slot = index.slot(i);
-    if (slot.state != SlotState::committed || !slot.is_in_lru) {
-      continue;
-    }
-    const std::span<const PackedExtent> extents = index.extents(slot);
-    if (std::any_of(extents.begin(), extents.end(), [this](const PackedExtent& extent) {
-          return space.is_draining(extent.unpacked());
-        })) {
-      evict(i);
+    if (slot.state == SlotState::committed && slot.is_in_lru) {
+      visit(i, slot);
     }
   }
-  space.stop_draining();
 }
 
 void PoolService::Impl::release_devices(const Session& session) {
@@ -307,7 +345,7 @@ Result<PoolService::Binding> PoolService::bind(SessionId session_id,
   if (Result<void> checked = check_request(request); !checked) {
     return checked.error();
   }
-  if (request.device != LdId()) {
+  if (request.size.is_zero()) {
     const std::lock_guard lock(impl_->mutex);
     return impl_->bind_sealed(session_id, request);
   }

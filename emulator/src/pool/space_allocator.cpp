@@ -367,12 +367,11 @@ std::uint64_t SpaceAllocator::clearable_slabs() const {
   return count;
 }
 
-void SpaceAllocator::drain(std::uint64_t most) {
+void SpaceAllocator::drain(std::uint64_t most, std::span<const std::uint64_t> objects_bytes) {
   std::vector<std::pair<std::uint64_t, std::uint32_t>> candidates;
-  for (std::uint32_t slot = 0; slot < table_.slots_end(); ++slot) {
-    const Slab& slab = table_.slab(slot);
-    if (may_be_cleared(slab)) {
-      candidates.emplace_back(slab.taken_strips * strip_bytes_of(slab.kind), slot);
+  for (std::uint32_t slot = 0; slot < objects_bytes.size(); ++slot) {
+    if (may_be_cleared(table_.slab(slot))) {
+      candidates.emplace_back(objects_bytes[slot], slot);
     }
   }
   std::sort(candidates.begin(), candidates.end());

@@ -59,8 +59,9 @@ class SpaceAllocator {
   void give_back_slabs(std::span<const std::uint32_t> slots);
   // Free slabs, and those that were free if all that is evictable went. May count some in vain.
   [[nodiscard]] std::uint64_t clearable_slabs() const;
-  // Has the `most` of the latter that hold the least take nothing new, until stop_draining().
-  void drain(std::uint64_t most);
+  // Has `most` of the latter take nothing new, until stop_draining(): those whose objects have the
+  // fewest bytes, by slot, with what of them lies elsewhere.
+  void drain(std::uint64_t most, std::span<const std::uint64_t> objects_bytes);
   void stop_draining();
   [[nodiscard]] bool is_draining(const Extent& extent) const {
     return table_.slab(table_.find(extent.address.slab)).is_draining;

@@ -333,10 +333,12 @@ struct FreeRegionRequest {
 // --- BIND / UNBIND / SEAL / DROP / LIST_BOUND, on the local socket: logical devices. With BIND's
 // reply comes a descriptor of the device's bytes, in the order of its DPAs ---
 struct BindRequest {
-  SizeBytes size;       // of a new device; 0 with `device`
-  LdId device;          // a sealed one that is there; 0: a new one
+  SizeBytes size;       // of a new device; 0: one that is there
+  LdId device;          // that, which is sealed; with a size one that the new device is a copy of
   std::string_view vm;  // for whom
 };
+// 1 to kVmNameBytesMax letters, digits, '-', '_' and '.'.
+[[nodiscard]] bool is_vm_name(std::string_view name);
 struct BindReply {
   LdId device;
   bool sealed = false;  // to be read only

@@ -64,6 +64,12 @@ enum class Op : std::uint8_t {
   drop = 58,
   list_bound = 59,
 };
+// Of MAP_MEMORY's and BIND's replies descriptors are a part, which a Unix socket alone can carry.
+[[nodiscard]] constexpr bool brings_descriptors(Op op) {
+  return op == Op::map_memory || op == Op::bind;
+}
+// Logical devices, of the local socket alone.
+[[nodiscard]] constexpr bool is_about_devices(Op op) { return op >= Op::bind && op <= Op::list_bound; }
 inline constexpr std::uint8_t kFlagResponse = 0x01;  // FrameHeader::flags
 
 // Little-endian field of a packed struct; read and written through wire.h only.

@@ -16,7 +16,6 @@ constexpr std::size_t kFramesPerCallMax = 64;
 static_assert(kFramesPerCallMax <= kStreamSpansMax);
 constexpr std::size_t kWindowBytes = std::size_t{1} << 20U;
 
-bool brings_descriptors(wire::Op op) { return op == wire::Op::map_memory || op == wire::Op::bind; }
 
 }  // namespace
 
@@ -27,7 +26,7 @@ void ControlClient::request(wire::Op op, ConstSpan body, TimePoint now, TimePoin
     break_connection(Errc::session_lost);
   }
   // Memory is mapped through a connection that stands, or not at all: it is never asked for again.
-  if (!is_open() || (brings_descriptors(op) && state_ != State::open)) {
+  if (!is_open() || (wire::brings_descriptors(op) && state_ != State::open)) {
     return on_reply(Errc::session_lost, {});
   }
   if (pending_.size() >= kRequestsMax ||
@@ -45,7 +44,7 @@ void ControlClient::request(wire::Op op, ConstSpan body, TimePoint now, TimePoin
   header.request_id = next_request_id_++;
   header.epoch = hello_.epoch;
   pending_.emplace(header.request_id, Pending{op, deadline, std::move(on_reply)});
-  if (brings_descriptors(op)) {
+  if (wire::brings_descriptors(op)) {
     drop_descriptors();
     maps_pending_ += 1;
     is_final_ = true;  // only this connection tells the box that nothing is touched any more
@@ -357,7 +356,7 @@ void ControlClient::complete(std::uint64_t request_id, Errc status, ConstSpan bo
   if (!done.on_reply) {
     return;  // a ping's answer, or one that came after its deadline
   }
-  maps_pending_ -= brings_descriptors(done.op) ? 1U : 0U;
+  maps_pending_ -= wire::brings_descriptors(done.op) ? 1U : 0U;
   done.on_reply(status, body);
 }
 
@@ -369,7 +368,7 @@ void ControlClient::give_up(std::uint64_t request_id) {
     return;  // a callback before this one ended it
   }
   const OnReply on_reply = std::exchange(found->second.on_reply, {});
-  if (brings_descriptors(found->second.op)) {
+  if (wire::brings_descriptors(found->second.op)) {
     maps_pending_ -= 1;
     drop_descriptors();
   }

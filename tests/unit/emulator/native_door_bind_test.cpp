@@ -140,11 +140,18 @@ TEST_CASE("a device is refused on an Ethernet port, and where the box has none t
   DoorFixture fixture(one_device());
   const std::unique_ptr<DoorPeer> port = fixture.connect();
   static_cast<void>(port->open_control());
-  const PeerFrame refused = port->call(wire::Op::bind, new_device());
-  CHECK(refused.header.status == Errc::unsupported);
-  CHECK(sentence(refused) == "BIND is for the box's control socket");
+  const PeerFrame made = fixture.control->call(wire::Op::bind, new_device());
+  REQUIRE(made.header.status == Errc::ok);
+  const wire::LogicalDeviceRequest first{LdId(1)};
+  for (const PeerFrame& refused :
+       {port->call(wire::Op::bind, new_device()), port->call(wire::Op::unbind, first),
+        port->call(wire::Op::seal, first), port->call(wire::Op::drop, first),
+        port->call(wire::Op::list_bound)}) {
+    CHECK(refused.header.status == Errc::unsupported);
+    CHECK(sentence(refused) == "logical devices are for the box's control socket");
+  }
   CHECK(port->descriptors().empty());
-  CHECK(listed(*port).empty());
+  CHECK(listed(*fixture.control).size() == 1);
 
   DoorFixture without;
   CHECK(without.control->call(wire::Op::bind, new_device()).header.status == Errc::unsupported);

@@ -246,7 +246,7 @@ Result<LdId> VmSession::seal_bytes(const Attached& attached) {
   }
   SlabRequest request = attached.request;
   request.size = attached.lease->size();
-  request.device = LdId();
+  request.device = attached.lease->device();  // of which it is a copy
   const Result<std::unique_ptr<SlabLease>> copy = ask_for(request);
   if (!copy) {
     return Error(copy.error().code,

@@ -92,6 +92,7 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   [[nodiscard]] Errc resume(const wire::HelloRequest& request);
   void send_greeting(TimePoint now);
   void handle_request(ConstSpan body, TimePoint now);
+  [[nodiscard]] bool is_refused_here(Exchange& exchange, TimePoint now);
   void handle_control(Exchange& exchange, ConstSpan body, TimePoint now);
   void handle_once(Exchange& exchange, ConstSpan body, TimePoint now);
   [[nodiscard]] Result<Reply> map_memory(ConstSpan body);

@@ -35,7 +35,6 @@ bool may_repeat(wire::Op op) {
 
 // Brings descriptors, which the connection that asked for them alone can hold: what that does is
 // never asked for again.
-bool brings_descriptors(wire::Op op) { return op == wire::Op::map_memory || op == wire::Op::bind; }
 
 bool is_data(wire::Op op) { return op == wire::Op::read || op == wire::Op::write; }
 
@@ -270,8 +269,22 @@ Errc Connection::touch(TimePoint now) {
                                                 : service.touch_session(session_.id);
 }
 
+// Logical devices go to whoever can open the local socket: their names, their fate, and their memory,
+// whose descriptor could not come along on an Ethernet port.
+bool Connection::is_refused_here(Exchange& exchange, TimePoint now) {
+  if (!door_.eth_port || !wire::is_about_devices(header_.op)) {
+    return false;
+  }
+  answer(exchange,
+         refusal(Error(Errc::unsupported, "logical devices are for the box's control socket")), now);
+  return true;
+}
+
 void Connection::handle_control(Exchange& exchange, ConstSpan body, TimePoint now) {
-  if (!brings_descriptors(header_.op) && !may_repeat(header_.op)) {
+  if (is_refused_here(exchange, now)) {
+    return;
+  }
+  if (!wire::brings_descriptors(header_.op) && !may_repeat(header_.op)) {
     handle_once(exchange, body, now);
     return;
   }
@@ -349,15 +362,10 @@ Result<Reply> Connection::map_memory(ConstSpan body) {
   return reply;
 }
 
-// A logical device's memory goes to whoever can open the local socket, and through nothing else: on
-// an Ethernet port no descriptor could ride along.
 Result<Reply> Connection::bind(ConstSpan body) {
   const Result<wire::BindRequest> request = wire::decode<wire::BindRequest>(body);
   if (!request) {
     return request.error();
-  }
-  if (door_.eth_port) {
-    return refusal(Error(Errc::unsupported, "BIND is for the box's control socket"));
   }
   Result<PoolService::Binding> bound = door_.context.service.bind(session_.id, *request);
   if (!bound) {

@@ -42,6 +42,7 @@ struct Device {
   int tenant = 0;
   std::vector<Holder> holders;
   std::vector<SlabId> slabs;
+  int maker = 0;  // the VM that it was made for
   [[nodiscard]] bool is_active() const {
     return std::any_of(holders.begin(), holders.end(),
                        [](const Holder& holder) { return !holder.has_let_go; });
@@ -167,9 +168,8 @@ class Model {
   [[nodiscard]] SizeBytes bytes_of(int vm) const {
     SizeBytes total;
     for (const auto& [id, device] : devices) {
-      const bool is_own =
-          device.state == LogicalDeviceState::bound && device.holders.front().vm == vm;
-      total += is_own ? device.size : 0_B;
+      const bool counts = device.state != LogicalDeviceState::leaving && device.maker == vm;
+      total += counts ? device.size : 0_B;
     }
     return total;
   }
@@ -196,7 +196,8 @@ class Model {
                                     size,
                                     sessions.at(session),
                                     {{session, vm, false}},
-                                    bound->reply.slabs};
+                                    bound->reply.slabs,
+                                    vm};
   }
 
   void unbind() {
@@ -400,7 +401,7 @@ TEST_CASE("whatever VMs and objects do, the books of a box agree", "[unit][pool]
   const int seed = GENERATE(range(1, 9));
   CAPTURE(seed);
   Model model(static_cast<std::uint64_t>(seed));
-  for (int step = 0; step < 1500; ++step) {
+  for (int step = 0; step < 2000; ++step) {
     CAPTURE(step);
     model.step();
   }

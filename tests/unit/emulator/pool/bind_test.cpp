@@ -167,7 +167,7 @@ TEST_CASE("a bind that has no meaning is refused by name", "[unit][pool]") {
     CHECK(code(pool.bind(session, name, kUnit)) == Errc::invalid_argument);
   }
   CHECK(code(pool.bind(session, std::string(65, 'a'), kUnit)) == Errc::invalid_argument);
-  CHECK(code(pool.service->bind(session, {kUnit, LdId(1), "vm"})) == Errc::invalid_argument);
+  CHECK(reason(pool.bind_copy(session, "vm", LdId(1), kUnit)) == "the box has no logical device 1");
   CHECK(reason(pool.share(session, "vm", LdId(9))) == "the box has no logical device 9");
   pool.service->close_session(session);
   CHECK(code(pool.bind(session, "vm", kUnit)) == Errc::session_lost);
@@ -210,6 +210,31 @@ TEST_CASE("a VM gets no more than its quota, and a tenant no more than its own",
   CHECK(reason(pool.bind(small, "vm-d", kUnit)) ==
         "the tenant has 512 MiB and asks for 256 MiB; its quota is 512 MiB");
   CHECK(pool.put(small, "object", kMib) == Errc::quota_exceeded);
+}
+
+TEST_CASE("a copy for sealing takes its original's place in the VM's quota, which sealing keeps",
+          "[unit][pool]") {
+  PoolOptions options = six_channels();
+  options.vm_quota = kUnit;
+  Pool pool(options);
+  const SessionId session = pool.open("t");
+  const SessionId for_copy = pool.open("t");
+  const LdId original = id_of(pool.bind(session, "vm-a", kUnit));
+  CHECK(code(pool.bind(session, "vm-a", kUnit)) == Errc::quota_exceeded);
+  CHECK(code(pool.bind_copy(for_copy, "vm-b", original, kUnit)) == Errc::access_denied);
+  CHECK(code(pool.bind_copy(pool.open("u"), "vm-a", original, kUnit)) == Errc::access_denied);
+  CHECK(code(pool.bind_copy(for_copy, "vm-a", original, 512_MiB)) == Errc::invalid_argument);
+  CHECK(code(pool.bind_copy(for_copy, "vm-a", LdId(77), kUnit)) == Errc::not_found);
+  const LdId copy = id_of(pool.bind_copy(for_copy, "vm-a", original, kUnit));
+  CHECK(code(pool.bind_copy(for_copy, "vm-a", original, kUnit)) == Errc::invalid_argument);
+  REQUIRE(pool.service->seal(for_copy, copy).has_value());
+  REQUIRE(pool.service->unbind(session, original).has_value());
+
+  // Sealed, and with nobody, it is still what the VM made of its quota, until it is dropped.
+  CHECK(code(pool.bind(session, "vm-a", kUnit)) == Errc::quota_exceeded);
+  CHECK(code(pool.bind_copy(for_copy, "vm-a", copy, kUnit)) == Errc::invalid_argument);
+  REQUIRE(pool.service->drop(session, copy).has_value());
+  CHECK(code(pool.bind(session, "vm-a", kUnit)) == Errc::ok);
 }
 
 TEST_CASE("a tenant at its quota evicts its own objects for a device, and no other's",
@@ -370,6 +395,51 @@ TEST_CASE("what leases hold is not evicted for a device, which is refused then",
   CHECK(pool.service->usage().evictions == 0);  // none in vain
   pool.release(session, leased.lease);
   CHECK(code(pool.bind(session, "vm", 1_GiB)) == Errc::ok);
+}
+
+TEST_CASE("nothing is evicted for a device that cannot be backed", "[unit][pool]") {
+  PoolOptions options = six_channels();
+  options.backing_limit = 512_MiB;
+  Pool pool(options);
+  const SessionId session = pool.open();
+  SECTION("while clients have pinned the pages") {
+    for (int i = 0; i < 20; ++i) {
+      REQUIRE(pool.put(session, "o" + std::to_string(i), 24 * kMib) == Errc::ok);
+    }
+    REQUIRE(pool.service->mark_mapped(session, true) == Errc::ok);
+    CHECK(code(pool.bind(session, "vm", kUnit)) == Errc::backing_full);
+    CHECK(pool.usage_of(session).objects == 20);
+  }
+  SECTION("nor for the tenant's quota") {
+    PoolOptions limited = options;
+    limited.tenant_quotas = {{"small", 600_MiB}};
+    Pool other(limited);
+    const SessionId large = other.open("large");
+    REQUIRE(other.bind(large, "vm-a", kUnit).has_value());
+    const SessionId small = other.open("small");
+    for (int i = 0; i < 10; ++i) {
+      REQUIRE(other.put(small, "o" + std::to_string(i), 20 * kMib) == Errc::ok);
+    }
+    CHECK(code(other.bind(small, "vm-c", 512_MiB)) == Errc::backing_full);
+    CHECK(other.usage_of(small).objects == 10);
+  }
+}
+
+TEST_CASE("the slabs that are cleared are those whose objects are worth least", "[unit][pool]") {
+  Pool pool(six_channels());
+  const SessionId session = pool.open();
+  // 224 KiB over six channels: whole strips in one kind of slab, and a tail in another, where the
+  // tails of thousands lie together.
+  int stored = 0;
+  while (pool.service->usage().evictions == 0) {
+    REQUIRE(pool.put(session, "o" + std::to_string(stored++), 224 * 1024) == Errc::ok);
+  }
+  const std::uint64_t before = pool.usage_of(session).objects;
+  REQUIRE(pool.bind(session, "vm", kUnit).has_value());
+  const std::uint64_t evicted = before - pool.usage_of(session).objects;
+  // 11 of 64 slabs are 17 % of the box.
+  CHECK(evicted > 0);
+  CHECK(evicted <= before * 25 / 100);
 }
 
 TEST_CASE("without eviction a device finds only what is free", "[unit][pool]") {

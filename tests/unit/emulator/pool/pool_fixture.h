@@ -141,6 +141,10 @@ class Pool {
                                                    LdId device) {
     return service->bind(session, {SizeBytes(), device, vm});
   }
+  [[nodiscard]] Result<PoolService::Binding> bind_copy(SessionId session, std::string_view vm,
+                                                       LdId original, SizeBytes size) {
+    return service->bind(session, {size, original, vm});
+  }
   [[nodiscard]] std::vector<wire::LogicalDeviceRecord> devices() {
     wire::ListBoundReply reply;
     service->list_bound(reply);
