@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 namespace godbox::app {
@@ -30,6 +31,8 @@ std::vector<ChannelGroup> channel_groups(const ChannelLease& pool) {
 Result<VmPlan> plan_as_it_lies(const emulator::vm::VmConfig& config,
                                const std::vector<ChannelGroup>& groups) {
   emulator::vm::VmConfig tried = config;
+  std::optional<Error> first_error;
+  bool is_any_legal = false;
   for (const ChannelForm form :
        {ChannelForm::channels, ChannelForm::super_nics, ChannelForm::widest}) {
     tried.form = form;
@@ -42,10 +45,15 @@ Result<VmPlan> plan_as_it_lies(const emulator::vm::VmConfig& config,
       if (plan && emulator::channel_groups(*plan) == groups) {
         return plan;
       }
-      if (!plan && form == ChannelForm::channels && groups.empty()) {
-        return plan;  // the only one that fits: its error says what is wrong
+      is_any_legal = is_any_legal || plan.has_value();
+      if (!plan && !first_error) {
+        first_error = plan.error();
       }
     }
+  }
+  // An option that no form allows, or the only form that could fit, says itself what is wrong.
+  if (first_error && (!is_any_legal || groups.empty())) {
+    return *first_error;
   }
   return Error(Errc::config_invalid,
                "with these options no form shows the box's memory as it lies; --form shows it in "
