@@ -4,24 +4,41 @@
 #include <godbox/emulator/channel_groups.h>
 #include <godbox/emulator/vm/interleaved_memory.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace godbox::emulator {
+namespace {
 
-// Legal or not is a question of how many channels there are and not of how large they are, which a
-// VM's plan asks for itself.
+SizeBytes shown_size(SizeBytes channel) {
+  const std::uint64_t unit = cxl::kHdmAlignment.count();
+  // Too large for any address space is for the plan to say.
+  return channel > cxl::kAddressSpaceMax
+             ? channel
+             : SizeBytes(std::max<std::uint64_t>(1, (channel.count() + unit - 1) / unit) * unit);
+}
+
+}  // namespace
+
+// Where a window lies, and with it who has its first granule, follows from the size of what is
+// before it. So it is the plan of a guest with the defaults of VmConfig, at the box's own size.
+// Devices are whole multiples of 256 MiB: channels that are not are in no guest, and lie as those
+// of the next multiple would.
 Result<std::vector<ChannelGroup>> channel_groups(const BoxConfig& config) {
   if (config.form == ChannelForm::channels) {
     return std::vector<ChannelGroup>();
   }
   vm::VmConfig shown;
   shown.box = config;
-  shown.box.dram_channel_size = cxl::kHdmAlignment;
+  shown.box.dram_channel_size = shown_size(config.dram_channel_size);
   shown.form = config.form;
   shown.granularity = config.interleave_granularity;
   const Result<vm::VmPlan> plan = vm::make_plan(shown);
   if (!plan) {
-    return plan.error();
+    return Error(plan.error().code,
+                 fmt::format("form = \"{}\": no guest can be shown these channels: {}",
+                             to_string(config.form), plan.error().detail));
   }
   return channel_groups(*plan);
 }

@@ -3,7 +3,8 @@
 // Which DRAM channels of a box share a memory, by the box's configured form: those of each
 // interleaved region, in the order of its granules. The others have a memory each.
 // Thread-safety: plain values and pure functions. Ownership: values. Units: bytes.
-// Errors: config_invalid for a form that is not legal for the box, as vm::make_plan().
+// Errors: config_invalid for a form in which the default guest cannot be shown the box, with the
+// reason of vm::make_plan().
 #pragma once
 
 #include <godbox/cxl/interleave.h>

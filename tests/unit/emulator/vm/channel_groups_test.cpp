@@ -68,6 +68,42 @@ TEST_CASE("the groups of a box are those of a plan in its form, and of no other'
   CHECK_FALSE(channel_groups(vm::make_plan(config).value()) == groups);
 }
 
+// Where a second window begins, and so who has its first granule, depends on the first one's size.
+TEST_CASE("a box of any channel size lies as its default guest is shown it", "[unit]") {
+  for (const std::uint32_t channels : {3U, 6U, 7U, 11U, 12U, 14U, 18U, 19U, 28U}) {
+    for (const SizeBytes size : {256_MiB, 512_MiB, 768_MiB, 1_GiB, 2_GiB, 1280_GiB}) {
+      CAPTURE(channels, size.count());
+      vm::VmConfig config;
+      config.box = box_of(channels, 1, ChannelForm::widest);
+      config.box.dram_channel_size = size;
+      config.form = ChannelForm::widest;
+      CHECK(channel_groups(vm::make_plan(config).value()) == channel_groups(config.box).value());
+    }
+  }
+  // 4 and 3: the second window begins where another granule is the first.
+  BoxConfig box = box_of(7, 1, ChannelForm::widest);
+  box.dram_channel_size = 256_MiB;
+  const auto small = channel_groups(box).value();
+  box.dram_channel_size = 512_MiB;
+  CHECK_FALSE(channel_groups(box).value() == small);
+}
+
+TEST_CASE("channels that are in no guest have the order of the next size that is", "[unit]") {
+  BoxConfig box = box_of(7, 1, ChannelForm::widest);
+  box.dram_channel_size = 512_MiB;
+  const auto groups = channel_groups(box).value();
+  box.dram_channel_size = 300_MiB;
+  CHECK(channel_groups(box).value() == groups);
+}
+
+TEST_CASE("what no guest can be shown is refused by the form's name", "[unit]") {
+  BoxConfig box = box_of(9, 2, ChannelForm::widest);
+  box.dram_channel_size = SizeBytes(std::uint64_t{1} << 48U);
+  const auto refused = channel_groups(box);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().detail.find("form = \"widest\"") != std::string::npos);
+}
+
 TEST_CASE("a form that is not legal for the box says which rule it breaks", "[unit]") {
   const auto refused = channel_groups(box_of(2, 5, ChannelForm::super_nics));
   REQUIRE_FALSE(refused.has_value());
