@@ -228,9 +228,9 @@ Result<void> check_quotas(const BoxConfig& config) {
   }
   for (const VmQuota& quota : config.vm_quotas) {
     if (!wire::is_vm_name(quota.vm)) {
-      return wrong("vm_quotas", fmt::format("\"{}\"", quota.vm),
-                   fmt::format("names of 1 to {} letters, digits, '-', '_' and '.'",
-                               wire::kVmNameBytesMax));
+      return wrong(
+          "vm_quotas", fmt::format("\"{}\"", quota.vm),
+          fmt::format("names of 1 to {} letters, digits, '-', '_' and '.'", wire::kVmNameBytesMax));
     }
   }
   return check_named_quotas("vm_quotas", config.vm_quotas, &VmQuota::vm, wire::kVmNameBytesMax);

@@ -70,8 +70,7 @@ bool BoundTable::is_bound(LdId id) const {
 
 bool BoundTable::has_copy(LdId id) const {
   return std::any_of(devices_.begin(), devices_.end(), [id](const auto& entry) {
-    return entry.second.copy_of == id &&
-           entry.second.state != wire::LogicalDeviceState::leaving;
+    return entry.second.copy_of == id && entry.second.state != wire::LogicalDeviceState::leaving;
   });
 }
 

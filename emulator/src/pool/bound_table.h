@@ -33,7 +33,7 @@ struct LogicalDevice {
   std::shared_ptr<SlabMemory> memory;
   std::vector<Holder> holders;
   std::string maker;  // the VM that it was bound to first, on whose quota it counts
-  LdId copy_of;       // a device whose place it takes once it is sealed; until then it counts on none
+  LdId copy_of;  // a device whose place it takes once it is sealed; until then it counts on none
   bool is_being_sealed = false;       // without the lock
   bool is_sealed = false;             // its memory is, also while it leaves
   std::uint64_t discarded_bytes = 0;  // while it leaves

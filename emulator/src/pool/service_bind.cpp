@@ -82,17 +82,17 @@ Result<void> PoolService::Impl::check_bind_limits(const Session& session,
       return not_there(request.device);
     }
     if (original->tenant != session.tenant || original->maker != request.vm) {
-      return Error(Errc::access_denied,
-                   fmt::format("logical device {} is {}'s", request.device.value(),
-                               names_of(*original)));
+      return Error(Errc::access_denied, fmt::format("logical device {} is {}'s",
+                                                    request.device.value(), names_of(*original)));
     }
     if (original->state != wire::LogicalDeviceState::bound || original->size != request.size ||
         bound.has_copy(request.device)) {
-      return Error(Errc::invalid_argument,
-                   fmt::format("of logical device {} no copy of {} is made: that is for one that is "
-                               "bound, of its size ({}), once",
-                               request.device.value(), mebibytes(request.size.count()),
-                               mebibytes(original->size.count())));
+      return Error(
+          Errc::invalid_argument,
+          fmt::format("of logical device {} no copy of {} is made: that is for one that is "
+                      "bound, of its size ({}), once",
+                      request.device.value(), mebibytes(request.size.count()),
+                      mebibytes(original->size.count())));
     }
   }
   const std::uint64_t of_vm = bound.bytes_of(request.vm).count();

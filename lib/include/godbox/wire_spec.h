@@ -69,7 +69,9 @@ enum class Op : std::uint8_t {
   return op == Op::map_memory || op == Op::bind;
 }
 // Logical devices, of the local socket alone.
-[[nodiscard]] constexpr bool is_about_devices(Op op) { return op >= Op::bind && op <= Op::list_bound; }
+[[nodiscard]] constexpr bool is_about_devices(Op op) {
+  return op >= Op::bind && op <= Op::list_bound;
+}
 inline constexpr std::uint8_t kFlagResponse = 0x01;  // FrameHeader::flags
 
 // Little-endian field of a packed struct; read and written through wire.h only.

@@ -16,7 +16,6 @@ constexpr std::size_t kFramesPerCallMax = 64;
 static_assert(kFramesPerCallMax <= kStreamSpansMax);
 constexpr std::size_t kWindowBytes = std::size_t{1} << 20U;
 
-
 }  // namespace
 
 void ControlClient::request(wire::Op op, ConstSpan body, TimePoint now, TimePoint deadline,

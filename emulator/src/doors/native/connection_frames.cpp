@@ -269,14 +269,15 @@ Errc Connection::touch(TimePoint now) {
                                                 : service.touch_session(session_.id);
 }
 
-// Logical devices go to whoever can open the local socket: their names, their fate, and their memory,
-// whose descriptor could not come along on an Ethernet port.
+// Logical devices go to whoever can open the local socket: their names, their fate, and their
+// memory, whose descriptor could not come along on an Ethernet port.
 bool Connection::is_refused_here(Exchange& exchange, TimePoint now) {
   if (!door_.eth_port || !wire::is_about_devices(header_.op)) {
     return false;
   }
   answer(exchange,
-         refusal(Error(Errc::unsupported, "logical devices are for the box's control socket")), now);
+         refusal(Error(Errc::unsupported, "logical devices are for the box's control socket")),
+         now);
   return true;
 }
 

@@ -433,6 +433,12 @@ TEST_CASE("keys of memory that belong to another kind are answered by name", "[u
          c.form = ChannelForm::super_nics;
        },
        "form = \"super-nics\": allowed is \"channels\" unless memory is memfd or tmpfs"},
+      {[](BoxConfig& c) {
+         c.memory = MemoryKind::device;
+         c.memory_path = "/dev/dax{}.0";
+         c.form = ChannelForm::super_nics;
+       },
+       "form = \"super-nics\": allowed is \"channels\" unless memory is memfd or tmpfs"},
       {[](BoxConfig& c) { c.interleave_granularity = 4_KiB; },
        "interleave_granularity = 4096: allowed is none with form = \"channels\""},
       {[](BoxConfig& c) {
@@ -455,6 +461,17 @@ TEST_CASE("keys of memory that belong to another kind are answered by name", "[u
     INFO(answer);
     CHECK(contains(answer, mistake.answer));
   }
+}
+
+TEST_CASE("a quota is of a name that a VM can have", "[unit][config]") {
+  BoxConfig config = laptop();
+  for (const std::string name : {"", "a:b", "a b"}) {
+    config.vm_quotas = {{name, 1_GiB}};
+    CHECK(contains(validation_error(config),
+                   "vm_quotas = \"" + name + "\": allowed is names of 1 to 64 letters, digits"));
+  }
+  config.vm_quotas = {{"vm-1.a_b", 0_B}};
+  CHECK(validation_error(config).empty());
 }
 
 TEST_CASE("only loopback addresses are listened on", "[unit][config]") {

@@ -192,12 +192,9 @@ class Model {
     REQUIRE_FALSE(is_beyond_vm);
     ++binds;
     REQUIRE_FALSE(devices.contains(bound->reply.device));
-    devices[bound->reply.device] = {LogicalDeviceState::bound,
-                                    size,
-                                    sessions.at(session),
-                                    {{session, vm, false}},
-                                    bound->reply.slabs,
-                                    vm};
+    devices[bound->reply.device] = {LogicalDeviceState::bound, size,
+                                    sessions.at(session),      {{session, vm, false}},
+                                    bound->reply.slabs,        vm};
   }
 
   void unbind() {
