@@ -34,11 +34,17 @@ constexpr std::uint64_t kReceiveOffloads =
 // Packets that a NIC spreads over queues by: RoCEv2 is UDP, and its source port tells flows apart.
 constexpr std::uint64_t kSpreadBy = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP;
 
+// NICs count buffers in KiB, and some drivers want two at the least.
+constexpr std::uint32_t kBufferUnitBytes = 1024;
+constexpr std::uint32_t kBufferBytesMin = 2048;
+
 std::uint16_t data_room_bytes(std::uint32_t mtu_bytes) {
   const std::uint32_t bytes = mtu_bytes + kFrameOverheadBytes + kDriverBytes;
-  return static_cast<std::uint16_t>(RTE_PKTMBUF_HEADROOM + RTE_ALIGN_CEIL(bytes, 64U));
+  return static_cast<std::uint16_t>(
+      RTE_PKTMBUF_HEADROOM + std::max(kBufferBytesMin, RTE_ALIGN_CEIL(bytes, kBufferUnitBytes)));
 }
-static_assert(RTE_PKTMBUF_HEADROOM + kDpdkMtuMax + kFrameOverheadBytes + kDriverBytes + 64 <
+static_assert(RTE_PKTMBUF_HEADROOM + kDpdkMtuMax + kFrameOverheadBytes + kDriverBytes +
+                  kBufferUnitBytes <
               UINT16_MAX);
 
 std::string_view driver_name(std::string_view device) { return device.substr(0, device.find(',')); }

@@ -107,9 +107,9 @@ MutableSpan Queue::room_to_send(std::size_t size_bytes) {
   if (size_bytes < RTE_ETHER_HDR_LEN || size_bytes > mtu_bytes_ + kFrameOverheadBytes) {
     return {};
   }
-  if (pending_count_ == pending_.size()) {
+  if (is_refused_) {
     flush();
-    if (pending_count_ == pending_.size()) {
+    if (is_refused_) {
       return {};
     }
   }
@@ -141,11 +141,13 @@ void Queue::commit() {
 }
 
 void Queue::flush() {
+  is_refused_ = false;
   while (pending_count_ > 0) {
     const std::uint16_t sent = rte_eth_tx_burst(port_, queue_, pending_.data(),
                                                 static_cast<std::uint16_t>(pending_count_));
     if (sent == 0) {
-      if (!link_is_up()) {
+      is_refused_ = link_is_up();
+      if (!is_refused_) {
         drop_pending();
       }
       return;

@@ -60,6 +60,7 @@ class Queue final : public DpdkPort {
   std::array<rte_mbuf*, kDpdkBurstFrames> pending_{};
   std::array<std::uint32_t, kDpdkBurstFrames> pending_bytes_{};  // the device may free a frame
   std::size_t pending_count_ = 0;
+  bool is_refused_ = false;  // the device has not taken all of them
 
   Count received_frames_, received_bytes_, sent_frames_, sent_bytes_, receive_drops_, send_drops_;
 };

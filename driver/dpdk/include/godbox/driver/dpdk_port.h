@@ -6,8 +6,9 @@
 // example of each.
 // A frame lies in one piece of DPDK's memory: what a sender writes into room_to_send() is what the
 // device reads, and what receive() gives is where the device wrote. Frames go in bursts of up to
-// kDpdkBurstFrames. Where the device takes no more, room_to_send() is empty; where nobody is behind
-// it (link_is_up() is false), what was committed is dropped and counted.
+// kDpdkBurstFrames. While the device does not take what was committed, room_to_send() is empty, and
+// asks it again each time; where nobody is behind it (link_is_up() is false), what was committed is
+// dropped and counted.
 // Waiting: a device that can interrupt has a wait_descriptor(), and receive() arms it when it finds
 // nothing: net_vhost, net_virtio_user, net_tap and most NICs. The others have none; ask them again
 // at once while frames come, then after a time that doubles from 50 us to 1 ms.
