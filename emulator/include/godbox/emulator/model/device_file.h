@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The parameters of a device, as a TOML file that says what its data sheet says. docs/model.md has
+// the keys. Thread-safety: pure functions. Ownership: values. Units: in the keys.
+// Errors: config_invalid with file, line, key, value and what is allowed; unknown keys are errors.
+#pragma once
+
+#include <godbox/emulator/model/box_model.h>
+
+#include <string_view>
+#include <vector>
+
+namespace godbox::emulator::model {
+
+// `where` names the document in errors. Keys that it leaves out are as in the structs' defaults,
+// and JEDEC's tables complete the DRAM.
+[[nodiscard]] Result<BoxModel> parse_device(std::string_view text, std::string_view where);
+
+// The devices that come with godbox (emulator/devices/*.toml), and their files' text.
+[[nodiscard]] std::vector<std::string_view> device_names();
+[[nodiscard]] Result<std::string_view> device_text(std::string_view name);
+
+}  // namespace godbox::emulator::model

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/device/embedded_devices.h"
+#include <godbox/emulator/model/device_file.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <sstream>
+#include <variant>
+
+namespace godbox::emulator::model {
+namespace {
+
+// What the keys of a file set; JEDEC's tables and units are applied to it at the end.
+struct Values {
+  DimmLabel dimm;
+  double interleave_bytes = 256;
+  double path_gbit_per_s = 0;
+  double message_bytes = 65536;
+  std::uint32_t read_queue = DramController{}.read_queue;
+  std::uint32_t write_queue = DramController{}.write_queue;
+  RowPolicy row_policy = RowPolicy::open;
+  BoxModel model;
+};
+
+// A word of a list; `set` gets its index.
+struct Words {
+  std::vector<std::string_view> names;
+  void (*set)(Values&, std::size_t);
+};
+struct Key {
+  std::string_view path;
+  std::variant<std::uint32_t*, double*, bool*, std::string*, Words> target;
+  double low = 0;
+  double high = 0;
+};
+
+template <std::size_t N>
+std::vector<std::string_view> list(const std::array<std::string_view, N>& names) {
+  return {names.begin(), names.end()};
+}
+
+// Ranges that physics sets are checked by validate(); these keep a number within its type.
+std::vector<Key> keys_of(Values& values) {
+  constexpr double kCountMax = 1 << 20;
+  constexpr double kNsMax = 1e6;
+  Type3Spec& device = values.model.device;
+  CxlLinkSpec& link = device.link;
+  EthernetSpec& ethernet = values.model.ethernet;
+  HostPcieSpec& pcie = values.model.host_pcie;
+  return {
+      {"name", &device.name},
+      {"dram.standard",
+       Words{list(kDramStandardNames),
+             [](Values& v, std::size_t i) { v.dimm.standard = static_cast<DramStandard>(i); }}},
+      {"dram.rate_mt_per_s", &values.dimm.megatransfers_per_s, 0, kCountMax},
+      {"dram.density_gbit", &values.dimm.density_gbit, 0, kCountMax},
+      {"dram.device_bits", &values.dimm.device_bits, 0, kCountMax},
+      {"dram.ranks_per_dimm", &values.dimm.ranks_per_dimm, 1, kRanksMax},
+      {"dram.dimms_per_channel", &values.dimm.dimms_per_channel, 1, kRanksMax},
+      {"dram.cl", &values.dimm.cl, 0, kCountMax},
+      {"dram.rcd", &values.dimm.rcd, 0, kCountMax},
+      {"dram.rp", &values.dimm.rp, 0, kCountMax},
+      {"dram.channels", &device.dram_channels, 0, kCountMax},
+      {"dram.interleave_bytes", &values.interleave_bytes, 0, kCountMax},
+      {"dram.read_queue", &values.read_queue, 0, kCountMax},
+      {"dram.write_queue", &values.write_queue, 0, kCountMax},
+      {"dram.row_policy",
+       Words{list(kRowPolicyNames),
+             [](Values& v, std::size_t i) { v.row_policy = static_cast<RowPolicy>(i); }}},
+      {"link.generation", Words{list(kPcieGenerationNames),
+                                [](Values& v, std::size_t i) {
+                                  v.model.device.link.generation = static_cast<PcieGeneration>(i);
+                                }}},
+      {"link.lanes", &link.lanes, 0, kCountMax},
+      {"link.flit_bytes", &link.flit_bytes, 0, kCountMax},
+      {"link.shares_data_headers", &link.shares_data_headers},
+      {"link.crossing_ns", &link.crossing_ns, -kNsMax, kNsMax},
+      {"link.request_credits", &link.request_credits, 0, kCountMax},
+      {"link.write_credits", &link.write_credits, 0, kCountMax},
+      {"link.data_credits", &link.data_credits, 0, kCountMax},
+      {"link.completion_credits", &link.completion_credits, 0, kCountMax},
+      {"controller.round_trip_ns", &device.controller_ns, -kNsMax, kNsMax},
+      {"super_nic.path_gbit_per_s", &values.path_gbit_per_s, -kNsMax, kNsMax},
+      {"super_nic.latency_ns", &values.model.super_nic.latency_ns, -kNsMax, kNsMax},
+      {"ethernet.protocol", Words{list(kWireProtocolNames),
+                                  [](Values& v, std::size_t i) {
+                                    v.model.ethernet.protocol = static_cast<WireProtocol>(i);
+                                  }}},
+      {"ethernet.mtu_bytes", &ethernet.mtu_bytes, 0, kCountMax},
+      {"ethernet.message_bytes", &values.message_bytes, 1, 2147483648.0},
+      {"ethernet.propagation_ns", &ethernet.propagation_ns, -kNsMax, kNsMax},
+      {"ethernet.switch_hops", &ethernet.switch_hops, 0, kCountMax},
+      {"ethernet.switch_hop_ns", &ethernet.switch_hop_ns, -kNsMax, kNsMax},
+      {"host.round_trip_ns", &device.host_ns, -kNsMax, kNsMax},
+      {"host.pcie_generation", Words{list(kPcieGenerationNames),
+                                     [](Values& v, std::size_t i) {
+                                       v.model.host_pcie.generation =
+                                           static_cast<PcieGeneration>(i);
+                                     }}},
+      {"host.pcie_lanes", &pcie.lanes, 0, kCountMax},
+      {"host.pcie_max_payload_bytes", &pcie.max_payload_bytes, 0, kCountMax},
+      {"host.pcie_latency_ns", &pcie.latency_ns, -kNsMax, kNsMax},
+  };
+}
+
+Error invalid(std::string text) { return {Errc::config_invalid, std::move(text)}; }
+
+// Sets one field, or says what would have been allowed.
+struct Setter {
+  const toml::node& node;
+  const Key& key;
+  Values& values;
+
+  using Refusal = std::string;  // empty: done
+  Refusal operator()(std::uint32_t* field) const {
+    const auto* written = node.as_integer();
+    if (written == nullptr || static_cast<double>(written->get()) < key.low ||
+        static_cast<double>(written->get()) > key.high) {
+      return fmt::format("a whole number from {:.0f} to {:.0f}", key.low, key.high);
+    }
+    *field = static_cast<std::uint32_t>(written->get());
+    return {};
+  }
+  Refusal operator()(double* field) const {
+    const std::optional<double> written = node.is_number() ? node.value<double>() : std::nullopt;
+    if (!written || !(*written >= key.low && *written <= key.high)) {
+      return fmt::format("a number from {:.0f} to {:.0f}", key.low, key.high);
+    }
+    *field = *written;
+    return {};
+  }
+  Refusal operator()(bool* field) const {
+    if (!node.is_boolean()) {
+      return "true or false";
+    }
+    *field = node.as_boolean()->get();
+    return {};
+  }
+  Refusal operator()(std::string* field) const {
+    if (!node.is_string()) {
+      return "a text in quotes";
+    }
+    *field = node.as_string()->get();
+    return {};
+  }
+  Refusal operator()(const Words& words) const {
+    for (std::size_t i = 0; i < words.names.size(); ++i) {
+      if (node.is_string() && node.as_string()->get() == words.names[i]) {
+        words.set(values, i);
+        return {};
+      }
+    }
+    return fmt::format("\"{}\"", fmt::join(words.names, "\", \""));
+  }
+};
+
+Result<void> read_table(const toml::table& table, const std::string& parent,
+                        const std::vector<Key>& keys, Values& values, std::string_view where) {
+  for (const auto& [name, node] : table) {
+    const std::string path =
+        parent.empty() ? std::string(name.str()) : fmt::format("{}.{}", parent, name.str());
+    if (node.is_table() && parent.empty()) {
+      const Result<void> inner = read_table(*node.as_table(), path, keys, values, where);
+      if (!inner) {
+        return inner;
+      }
+      continue;
+    }
+    std::ostringstream written;
+    node.visit([&written](const auto& typed) { written << typed; });
+    const std::string said =
+        fmt::format("{}:{}: {} = {}", where, node.source().begin.line, path, written.str());
+    const auto key = std::find_if(keys.begin(), keys.end(),
+                                  [&path](const Key& known) { return known.path == path; });
+    if (key == keys.end()) {
+      std::vector<std::string_view> names;
+      for (const Key& known : keys) {
+        names.push_back(known.path);
+      }
+      return invalid(fmt::format("{}: unknown key; allowed are {}", said, fmt::join(names, ", ")));
+    }
+    const std::string refusal = std::visit(Setter{node, *key, values}, key->target);
+    if (!refusal.empty()) {
+      return invalid(fmt::format("{}: allowed is {}", said, refusal));
+    }
+  }
+  return {};
+}
+
+Result<BoxModel> complete(Values values) {
+  Result<DramSpec> dram = jedec_dram(values.dimm);
+  if (!dram) {
+    return Error(dram.error().code, "dram." + dram.error().detail);
+  }
+  dram->controller.read_queue = values.read_queue;
+  dram->controller.write_queue = values.write_queue;
+  dram->controller.row_policy = values.row_policy;
+  BoxModel& model = values.model;
+  model.device.dram = std::move(*dram);
+  model.device.interleave = SizeBytes(static_cast<std::uint64_t>(values.interleave_bytes));
+  model.super_nic.path = Rate(values.path_gbit_per_s * 1e9 / 8);
+  model.ethernet.message = SizeBytes(static_cast<std::uint64_t>(values.message_bytes));
+  if (const Result<void> valid = validate(model); !valid) {
+    return valid.error();
+  }
+  return std::move(model);
+}
+
+}  // namespace
+
+Result<BoxModel> parse_device(std::string_view text, std::string_view where) {
+  toml::table document;
+  try {
+    document = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    return invalid(
+        fmt::format("{}:{}: not TOML: {}", where, error.source().begin.line, error.description()));
+  }
+  Values values;
+  const Result<void> read = read_table(document, "", keys_of(values), values, where);
+  if (!read) {
+    return read.error();
+  }
+  Result<BoxModel> model = complete(std::move(values));
+  if (!model) {
+    return Error(model.error().code, fmt::format("{}: {}", where, model.error().detail));
+  }
+  return model;
+}
+
+std::vector<std::string_view> device_names() {
+  std::vector<std::string_view> names;
+  for (const EmbeddedDevice& device : kEmbeddedDevices) {
+    names.push_back(device.name);
+  }
+  return names;
+}
+
+Result<std::string_view> device_text(std::string_view name) {
+  for (const EmbeddedDevice& device : kEmbeddedDevices) {
+    if (device.name == name) {
+      return device.text;
+    }
+  }
+  return invalid(fmt::format("device = \"{}\": there is none of that name; allowed: {}", name,
+                             fmt::join(device_names(), ", ")));
+}
+
+}  // namespace godbox::emulator::model
