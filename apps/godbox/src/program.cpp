@@ -76,6 +76,7 @@ int run_program(int argc, const char* const* argv) {
   add_demo(program, chosen);
   add_bench(program, chosen);
   add_replay(program, chosen);
+  add_model(program, chosen);
   add_vm(program, chosen);
   add_pool(program, chosen);
   add_cxl(program, chosen);
