@@ -209,7 +209,7 @@ class PoolTest(ProgramTest):
                     (b, ("vm-b", 0, bound.device), REFUSED_EXISTS, "VM vm-a's own"),
                     (a, ("vm-a", 0, bound.device), REFUSED_EXISTS, "VM vm-a's own"),
                     (b, ("vm-b", 0, 77), REFUSED_NOT_FOUND, "no logical device 77"),
-                    (b, ("vm-b", UNIT, bound.device), REFUSED_ARGUMENT, "has its own"),
+                    (b, ("vm-b", UNIT, bound.device), REFUSED_DENIED, "VM vm-a's"),
                     (b, ("vm-b", 0, 0), REFUSED_ARGUMENT, "a positive multiple of 268435456"),
                     (b, ("vm-b", UNIT + 1, 0), REFUSED_ARGUMENT, "a positive multiple"),
                     (b, ("vm-b", 1 << 63, 0), 104, "the box has 4608 MiB"),

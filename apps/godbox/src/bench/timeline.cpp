@@ -59,8 +59,11 @@ struct Timeline::Impl {
 
   void sample_until(const std::stop_token& stop) {
     std::unique_lock lock(mutex);
-    while (!stop.stop_requested()) {
+    for (;;) {
       wake.wait_for(lock, stop, period, [] { return false; });
+      if (stop.stop_requested()) {
+        return;
+      }
       take();
       if (samples.size() == kSamplesMax) {
         thin_out();
@@ -95,6 +98,7 @@ boost::json::object Timeline::finish() {
   if (impl_->sampler.joinable()) {
     impl_->sampler.join();
   }
+  impl_->take();  // what was over before the sampler began shows, too
   boost::json::array times;
   for (const Sample& sample : impl_->samples) {
     times.push_back(figure(sample.at_ms, 6));
