@@ -168,7 +168,7 @@ Type3Spec vistara() {
   Type3Spec spec;
   // Its host's cores to their own memory: 130 ns, less 31 for DDR5-6400 with its rows closed
   // (paper, Table VI; JEDEC). A CXL port of a processor: 25 ns there and back (Pond, ASPLOS
-  // 2023, 4.1).
+  // 2023).
   spec.host_ns = 99 + 25;
   spec.controller_ns = 50;  // "ASIC idle latency", Table II
   spec.dram = spec_of({DramStandard::ddr4, 2400, 8, 4, 2, 2});
