@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from machine import SKIPPED, Machine, die_with_parent, why_not
+from machine import SKIPPED, Box, Machine, die_with_parent, why_not
 
 MIB = 1 << 20
 UNIT = 256 * MIB
@@ -30,31 +30,6 @@ SETTLE_LIMIT_S = 30
 # The box has room for 16; a seal may need one more for a while.
 DEVICES_MAX = 14
 LEAVING_MAX = 3  # that QEMUs keep mapped: one of these ends then
-
-
-class Box:
-    def __init__(self, godbox, folder):
-        self.godbox = godbox
-        self.socket = os.path.join(folder, "control.sock")
-        self.process = subprocess.Popen(
-            [godbox, "serve", "--preset", "laptop", "--tcp-port-base", "0", "--control-socket",
-             self.socket, "--backing-limit", "4GiB", "--vm-quota", f"{SLOTS * 256 + 256}MiB",
-             "--json"],
-            stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
-        json.loads(self.process.stdout.readline())
-
-    def run(self, *arguments):
-        return subprocess.run([self.godbox, *arguments, "--connect", f"unix:{self.socket}"],
-                              capture_output=True, text=True, check=False, timeout=300)
-
-    def json(self, *arguments):
-        result = self.run(*arguments, "--json")
-        assert result.returncode == 0, (arguments, result.returncode, result.stderr)
-        return json.loads(result.stdout)
-
-    def end(self):
-        self.process.terminate()
-        self.process.wait(20)
 
 
 class Device:
@@ -94,7 +69,8 @@ class Run:
     def __init__(self, options, folder):
         self.options = options
         self.random = random.Random(options.seed)
-        self.box = Box(options.godbox, folder)
+        self.box = Box(options.godbox, folder, "--backing-limit", "4GiB", "--vm-quota",
+                       f"{SLOTS * 256 + 256}MiB")
         self.devices = []  # every one that the box has
         self.seeds = 0
         self.counts = {}

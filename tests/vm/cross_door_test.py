@@ -43,7 +43,7 @@ def guest(machine, worker, address, verb, prefix):
 
 
 def cross_doors(godbox, worker, folder, form=()):
-    box = Box(godbox, folder, *form)
+    box = Box(godbox, folder, "--map-memory", "cxl", *form)
     machine = Machine(godbox, ["--preset", "laptop", "--pool", box.socket, "--up", "dax"])
     churn = None
     try:

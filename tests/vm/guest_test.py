@@ -262,7 +262,7 @@ class PatchedQemu(unittest.TestCase):
 
     def test_a_box_that_goes_away_leaves_errors_and_a_vm_that_answers(self):
         with tempfile.TemporaryDirectory() as folder:
-            box = Box(GODBOX, folder, "--form", "super-nics")
+            box = Box(GODBOX, folder, "--map-memory", "cxl", "--form", "super-nics")
             options = ["--preset", "laptop", "--pool", box.socket, "--up", "dax"]
             try:
                 with Machine(GODBOX, options) as machine:

@@ -107,16 +107,26 @@ class Machine:
 
 
 class Box:
-    """A box whose memory VMs may show."""
+    """A box of `godbox serve` as VMs have it: its memory, or logical devices of it."""
 
     def __init__(self, godbox, folder, *options):
+        self.godbox = godbox
         self.socket = os.path.join(folder, "control.sock")
         self.process = subprocess.Popen(
-            [godbox, "serve", "--preset", "laptop", "--map-memory", "cxl", "--tcp-port-base", "0",
-             "--control-socket", self.socket, "--json", *options], stdout=subprocess.PIPE,
-            text=True, preexec_fn=die_with_parent)
+            [godbox, "serve", "--preset", "laptop", "--tcp-port-base", "0", "--control-socket",
+             self.socket, "--json", *options], stdout=subprocess.PIPE, text=True,
+            preexec_fn=die_with_parent)
         ready = json.loads(self.process.stdout.readline())
         self.port = ready["eth_ports"][0].rsplit(":", 1)[1]
+
+    def run(self, *arguments):
+        return subprocess.run([self.godbox, *arguments, "--connect", f"unix:{self.socket}"],
+                              capture_output=True, text=True, check=False, timeout=300)
+
+    def json(self, *arguments):
+        result = self.run(*arguments, "--json")
+        assert result.returncode == 0, (arguments, result.returncode, result.stderr)
+        return json.loads(result.stdout)
 
     def end(self):
         self.process.terminate()
