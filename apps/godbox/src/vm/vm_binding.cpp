@@ -28,6 +28,8 @@ constexpr Duration kTurn = std::chrono::milliseconds(5);
 constexpr SizeBytes kFillStep{std::uint64_t{64} << 20U};
 constexpr std::uint64_t kLineBytes = 64;  // the unit of poison
 constexpr std::uint64_t kPoisonBytesMax = std::uint64_t{1} << 20U;
+// Each of them is a connection to the box, with a thread of its own, for as long as the VM runs.
+constexpr std::size_t kKeptMappedMax = 64;
 // A box that does not answer for so long is none.
 constexpr Duration kBoxLimit = std::chrono::seconds(20);
 
@@ -122,6 +124,21 @@ Result<void> VmSession::fill(const SlabLease& to, const SlabLease* from) {
   });
 }
 
+Result<void> VmSession::check_kept_mapped(LdId device) {
+  // A box that is gone counts nothing.
+  std::erase_if(kept_mapped_, [](const auto& kept) { return kept.second->is_lost(); });
+  const bool is_kept =
+      std::any_of(kept_mapped_.begin(), kept_mapped_.end(),
+                  [device](const auto& kept) { return kept.second->device() == device; });
+  if (is_kept || kept_mapped_.size() < kKeptMappedMax) {
+    return {};
+  }
+  return Error(Errc::limit_exceeded,
+               fmt::format("logical device {}: this VM's QEMU keeps {} sealed devices mapped that "
+                           "were taken from it, the most; they go when the VM ends",
+                           device.value(), kept_mapped_.size()));
+}
+
 Result<VmSession::Attached> VmSession::attached_of(std::unique_ptr<SlabLease> lease,
                                                    const SlabRequest& request) {
   const ChannelTiming timing = timing_of(plan_.config.box, lease->layout().dram_channels());
@@ -148,6 +165,11 @@ Result<boost::json::object> VmSession::bind(const boost::json::object& request) 
   }
   if (Result<std::size_t> slot = find_slot(asked->size); !slot) {
     return slot.error();
+  }
+  if (asked->device != LdId()) {
+    if (Result<void> kept = check_kept_mapped(asked->device); !kept) {
+      return kept.error();
+    }
   }
   Result<std::unique_ptr<SlabLease>> lease = ask_for(*asked);
   if (!lease) {
@@ -176,6 +198,7 @@ Result<boost::json::object> VmSession::bind(const boost::json::object& request) 
   if (Result<void> shown = show(*slot, std::move(*attached)); !shown) {
     return shown.error();
   }
+  kept_mapped_.erase(serial);  // the lease that was just had counts this VM from now on
   if (!up->empty()) {
     const std::vector<std::string> bring = {
         own_program(), "cxl", "up", "--as", *up, "--serial", fmt::format("{:#x}", serial)};
@@ -200,7 +223,7 @@ void VmSession::give_back(Attached attached, bool is_unmapped) {
   // Of what can be read alone, the box cannot take the pages from a QEMU that maps them: it counts
   // them until the lease is gone, with the VM.
   if (attached.lease->is_sealed() && !is_unmapped) {
-    kept_mapped_.push_back(std::move(attached.lease));
+    kept_mapped_[attached.serial] = std::move(attached.lease);
   }
 }
 

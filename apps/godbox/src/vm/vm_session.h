@@ -109,6 +109,8 @@ class VmSession {
   // --- Logical devices of a box (vm_binding.cpp) ---
   [[nodiscard]] Result<boost::json::object> bind(const boost::json::object& request);
   [[nodiscard]] Result<std::unique_ptr<SlabLease>> ask_for(const SlabRequest& request);
+  // Whether one more sealed device may be bound, that QEMU might keep mapped for good.
+  [[nodiscard]] Result<void> check_kept_mapped(LdId device);
   [[nodiscard]] Result<void> fill(const SlabLease& to, const SlabLease* from);
   [[nodiscard]] Result<Attached> attached_of(std::unique_ptr<SlabLease> lease,
                                              const SlabRequest& request);
@@ -147,7 +149,9 @@ class VmSession {
   emulator::vm::QemuInputs inputs_;
   std::optional<VmControl> control_;
   Slots attached_;                                       // by hot-plug slot
-  std::vector<std::unique_ptr<SlabLease>> kept_mapped_;  // by QEMU, though the guest has let go
+  // Sealed devices that QEMU keeps mapped, though the guest has let go: one lease each, by the
+  // serial number, that counts this VM at the box. At most kKeptMappedMax.
+  std::map<std::uint64_t, std::unique_ptr<SlabLease>> kept_mapped_;
   std::vector<std::uint64_t> told_lost_;                 // serial numbers
   unsigned attached_ever_ = 0;
   bool is_serving_ = false;   // a request that waits for the guest

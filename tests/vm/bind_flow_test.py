@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a VM's process does between a box, QEMU and a guest while devices come and go, with a QEMU
+that is none (fake_qemu.py): so it needs no guest image, and every step can be held up."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+import unittest.mock
+
+from machine import Box, Machine, die_with_parent
+
+GODBOX = os.environ["GODBOX_PROGRAM"]
+LIMIT_S = 60
+LOOK_LIMIT_S = 8  # of vm status; a box that does not answer is waited for 20 s
+
+
+class BindFlowTest(unittest.TestCase):
+    def setUp(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        os.mkdir(f"{folder}/modules")
+        for name in ("vmlinuz", "initramfs", "version"):
+            with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+                file.write("kernel fake\n")
+        self.folder, self.log = folder, f"{folder}/log"
+        self.box = Box(GODBOX, folder, "--backing-limit", "2GiB")
+        self.addCleanup(self.box.process.stdout.close)
+        self.addCleanup(self.box.end)
+
+    def vm(self, hangs=""):
+        """A guest in which commands with such words do not end."""
+        self.enterContext(unittest.mock.patch.dict(os.environ, {
+            "FAKE_GUEST_LOG": self.log, "FAKE_GUEST_HANGS": hangs}))
+        return self.enterContext(Machine(GODBOX, [
+            "--preset", "laptop", "--form", "slots", "--accelerator", "tcg", "--no-network",
+            "--guest-memory", "256MiB", "--guest-image", self.folder, "--qemu",
+            os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_qemu.py")]))
+
+    def start(self, *arguments):
+        return subprocess.Popen([GODBOX, *arguments], stdout=subprocess.PIPE, text=True,
+                                stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+
+    def bind(self, vm, *options):
+        return self.box.json("pool", "bind", "--vm", vm.name, *options)
+
+    def listed(self):
+        return self.box.json("pool", "list")["logical_devices"]
+
+    def commands(self):
+        with open(self.log, encoding="utf-8") as file:
+            return file.read()
+
+    def wait_until(self, condition):
+        end = time.monotonic() + LIMIT_S
+        while not condition():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+
+    def test_a_sealed_device_costs_a_vm_no_more_each_time(self):
+        vm = self.vm()
+        number = str(self.bind(vm, "--size", "256MiB")["logical_device"])
+        number = str(self.box.json("pool", "seal", "--device", number)["logical_device"])
+        costs = []
+        for _ in range(4):
+            self.bind(vm, "--device", number)
+            taken = self.box.run("pool", "unbind", "--device", number)
+            self.assertEqual(taken.returncode, 0, taken.stderr)
+            [device] = [one for one in self.listed() if str(one["logical_device"]) == number]
+            self.assertEqual((device["vms"], device["let_go"]), ([], [vm.name]))
+            process = f"/proc/{vm.process.pid}"
+            costs.append([len(os.listdir(f"{process}/{what}")) for what in ("task", "fd")])
+        self.assertEqual(costs[1:], costs[1:2] * 3)
+
+
+if __name__ == "__main__":
+    unittest.main()
