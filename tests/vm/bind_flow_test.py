@@ -74,6 +74,22 @@ class BindFlowTest(unittest.TestCase):
             costs.append([len(os.listdir(f"{process}/{what}")) for what in ("task", "fd")])
         self.assertEqual(costs[1:], costs[1:2] * 3)
 
+    def test_a_box_that_stands_still_stops_no_vm(self):
+        vm = self.vm()
+        serial = self.bind(vm, "--size", "256MiB")["serial"]
+        os.kill(self.box.process.pid, signal.SIGSTOP)
+        try:
+            detach = self.start("vm", "detach", "--name", vm.name, "--serial", hex(serial))
+            self.wait_until(lambda: not vm.tell("status")["attached"])
+            begin = time.monotonic()
+            vm.tell("status")
+            self.assertLess(time.monotonic() - begin, LOOK_LIMIT_S)
+            self.assertIsNone(detach.poll())
+        finally:
+            os.kill(self.box.process.pid, signal.SIGCONT)
+        self.assertEqual(detach.wait(LIMIT_S), 0, detach.communicate())
+        self.assertEqual(self.listed(), [])
+
 
 if __name__ == "__main__":
     unittest.main()

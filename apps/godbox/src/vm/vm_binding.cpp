@@ -105,6 +105,10 @@ Result<std::unique_ptr<SlabLease>> VmSession::ask_for(const SlabRequest& request
   return while_serving([request] { return SlabLease::bind(request); });
 }
 
+Result<void> VmSession::seal_lease(SlabLease& lease) {
+  return while_serving([&lease] { return lease.seal(); });
+}
+
 Result<void> VmSession::fill(const SlabLease& to, const SlabLease* from) {
   return while_serving([&to, from]() -> Result<void> {
     for (SizeBytes at; at < to.size();) {
@@ -214,8 +218,9 @@ Result<boost::json::object> VmSession::bind(const boost::json::object& request) 
 }
 
 void VmSession::give_back(Attached attached, bool is_unmapped) {
+  SlabLease& lease = *attached.lease;
   // A box that is gone has nothing to take back.
-  if (Result<void> given = attached.lease->give_back();
+  if (const Result<void> given = while_serving([&lease] { return lease.give_back(); });
       !given && given.error().code != Errc::session_lost) {
     spdlog::warn("vm: logical device {}: {}", attached.lease->device().value(),
                  given.error().message());
@@ -263,7 +268,7 @@ Result<boost::json::object> VmSession::seal(const boost::json::object& request) 
 }
 
 Result<LdId> VmSession::seal_bytes(const Attached& attached) {
-  const Result<void> sealed = attached.lease->seal();
+  const Result<void> sealed = seal_lease(*attached.lease);
   if (sealed || sealed.error().code != Errc::write_in_flight) {
     return sealed ? Result<LdId>(attached.lease->device()) : sealed.error();
   }
@@ -279,7 +284,7 @@ Result<LdId> VmSession::seal_bytes(const Attached& attached) {
   if (Result<void> filled = fill(**copy, attached.lease.get()); !filled) {
     return filled.error();
   }
-  if (Result<void> done = (*copy)->seal(); !done) {
+  if (Result<void> done = seal_lease(**copy); !done) {
     return done.error();
   }
   return (*copy)->device();

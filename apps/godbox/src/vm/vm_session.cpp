@@ -472,10 +472,7 @@ Result<void> VmSession::show(std::size_t slot, Attached attached) {
   }
   // One that the guest does not let go of either stays, to be taken out later.
   if (const Result<bool> unplugged = unplug(at->second); unplugged) {
-    if (at->second.lease) {
-      give_back(std::move(at->second), *unplugged);
-    }
-    attached_.erase(at);
+    leave_slot(at, *unplugged);
   }
   return there;
 }
@@ -508,6 +505,14 @@ Result<void> VmSession::plug_in(const emulator::vm::HotPlugSlot& slot, const Att
     return done.error();
   }
   return {};
+}
+
+void VmSession::leave_slot(Slots::iterator at, bool is_unmapped) {
+  Attached attached = std::move(at->second);
+  attached_.erase(at);
+  if (attached.lease) {
+    give_back(std::move(attached), is_unmapped);
+  }
 }
 
 Result<bool> VmSession::has_device(std::string_view id) {
@@ -614,10 +619,7 @@ Result<boost::json::object> VmSession::detach(const boost::json::object& request
     return is_unmapped.error();
   }
   const std::uint64_t serial = (*found)->second.serial;
-  if ((*found)->second.lease) {
-    give_back(std::move((*found)->second), *is_unmapped);
-  }
-  attached_.erase(*found);
+  leave_slot(*found, *is_unmapped);
   return boost::json::object{{"serial", serial}};
 }
 

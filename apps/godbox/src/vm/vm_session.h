@@ -96,6 +96,8 @@ class VmSession {
   [[nodiscard]] Result<std::size_t> find_slot(SizeBytes size) const;
   // Plugs it in, and waits until the guest has found it.
   [[nodiscard]] Result<void> show(std::size_t slot, Attached attached);
+  // The slot is free for another one, and what was there is given back.
+  void leave_slot(Slots::iterator at, bool is_unmapped);
   // Whether QEMU has let go of the memory, too.
   [[nodiscard]] Result<bool> unplug(const Attached& attached);
   [[nodiscard]] Result<bool> has_device(std::string_view id);
@@ -111,6 +113,7 @@ class VmSession {
   [[nodiscard]] Result<std::unique_ptr<SlabLease>> ask_for(const SlabRequest& request);
   // Whether one more sealed device may be bound, that QEMU might keep mapped for good.
   [[nodiscard]] Result<void> check_kept_mapped(LdId device);
+  [[nodiscard]] Result<void> seal_lease(SlabLease& lease);
   [[nodiscard]] Result<void> fill(const SlabLease& to, const SlabLease* from);
   [[nodiscard]] Result<Attached> attached_of(std::unique_ptr<SlabLease> lease,
                                              const SlabRequest& request);
@@ -119,7 +122,8 @@ class VmSession {
   [[nodiscard]] Result<boost::json::object> poison_channel(const boost::json::object& request);
   // Sealed, the device itself or a copy of it, which nobody ever had mapped.
   [[nodiscard]] Result<LdId> seal_bytes(const Attached& attached);
-  // The device is the box's again, or as soon as QEMU has let go of the memory.
+  // The device is the box's again, or as soon as QEMU has let go of the memory. The VM is served
+  // meanwhile, so that it is in no slot any more.
   void give_back(Attached attached, bool is_unmapped);
   // Runs `work` on another thread, and serves the VM until it is done.
   template <class Work>
