@@ -262,7 +262,11 @@ class FakeVm:
             with peer:
                 request = json.loads(peer.recv(1 << 17))
                 self.requests.append(request)
-                peer.send(json.dumps(self.answer(request)).encode())
+                answer = json.dumps(self.answer(request)).encode()
+                try:
+                    peer.send(answer)
+                except BrokenPipeError:
+                    pass  # who asked did not wait
 
     def __enter__(self):
         return self
@@ -356,6 +360,26 @@ class PoolCommandTest(ProgramTest):
                 self.assertEqual(request["serial"] & 0xFFFF, 0x8000 | bound.device)
                 self.run_program("pool", "seal", *here, "--device", bound.device, "--force")
                 self.assertEqual(vm.requests.pop()["do"], "seal")
+
+    def test_a_bind_that_takes_too_long_names_the_device(self):
+        sessions, answered = [], threading.Event()
+
+        def answer(request):
+            if "size_bytes" in request:
+                sessions.append(RawSession(box.address))
+                sessions[0].bind(self.name, UNIT)
+            answered.wait(30)
+            return {}
+
+        with self.server("--backing-limit", "1GiB") as box, FakeVm(self.name, answer) as vm:
+            bind = ["pool", "bind", "--connect", box.address, "--vm", self.name, "--timeout", "3"]
+            self.assert_fails([*bind, "--size", "256MiB"], UNREACHABLE,
+                              f"VM {self.name}: the VM did not answer within 3 s",
+                              "logical device 1 is taken back")
+            self.assertEqual(vm.requests.pop()["size_bytes"], UNIT)
+            answered.set()
+            for session in sessions:
+                session.socket.close()
 
 
 if __name__ == "__main__":

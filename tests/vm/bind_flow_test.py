@@ -90,6 +90,24 @@ class BindFlowTest(unittest.TestCase):
         self.assertEqual(detach.wait(LIMIT_S), 0, detach.communicate())
         self.assertEqual(self.listed(), [])
 
+    def test_who_gives_up_a_bind_leaves_no_device_behind(self):
+        vm = self.vm(hangs="'up'")
+        for how in ("late", "killed"):
+            limit = ["--timeout", "3"] if how == "late" else []
+            bind = self.start("pool", "bind", "--vm", vm.name, "--size", "256MiB", "--up", "dax",
+                              "--connect", f"unix:{self.box.socket}", *limit)
+            self.wait_until(self.listed)
+            if how == "killed":
+                self.wait_until(lambda: vm.tell("status")["attached"])
+                bind.kill()
+            _, words = bind.communicate(timeout=LIMIT_S)
+            if how == "late":
+                self.assertEqual(bind.returncode, 4, words)
+                self.assertRegex(words, r"logical device \d+ is taken back")
+            self.wait_until(lambda: not self.listed() and not vm.tell("status")["attached"])
+        self.assertEqual(self.commands().count("kill"), 2)
+        self.assertEqual(self.commands().count("'down'"), 2)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -10,6 +10,7 @@
 #include "cli/table.h"
 #include "commands/commands.h"
 #include "vm/vm_control.h"
+#include "vm/vm_limits.h"
 #include <godbox/cxl/channel_serial.h>
 #include <godbox/emulator/box_config.h>
 #include <godbox/slab_lease.h>
@@ -44,6 +45,7 @@ struct PoolOptions {
   bool down = false;
   bool force = false;
   bool json = false;
+  bool has_limit = false;  // --timeout was given
 };
 
 constexpr std::string_view kFooter = R"(Examples:
@@ -51,7 +53,9 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox pool list                                  which VM has which logical device
   godbox pool unbind --device 1 --down              back to the box, emptied
 A logical device is a part of the box, striped over all of its DRAM channels. The VM is one of
-godbox vm run --hot-plug-slots (or --form slots). It gives the device back however it ends.)";
+godbox vm run --hot-plug-slots (or --form slots). It gives the device back however it ends; so
+it does when godbox pool bind ends before the device is up. Without --timeout a VM is waited for as
+long as its own limits are.)";
 constexpr std::string_view kSealFooter = R"(Examples:
   godbox pool seal --device 1 --down                a common KV prefix, written by one VM,
   godbox pool bind --vm b --device 2 --up dax       is read by others: the number is in the answer
@@ -79,6 +83,11 @@ Result<std::string> socket_path(const BoxChoice& choice) {
 
 Duration limit_of(const PoolOptions& options) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(options.box.timeout_s));
+}
+
+// Of a VM's answer to a request in which so many bytes are filled or copied.
+Duration vm_limit_of(const PoolOptions& options, SizeBytes filled) {
+  return options.has_limit ? limit_of(options) : vm_change_limit(filled);
 }
 
 std::string_view state_name(LogicalDeviceState state) {
@@ -181,30 +190,51 @@ ExitCode run_list(const PoolOptions& options) {
   return ExitCode::ok;
 }
 
+// The VM takes back what nobody waits for; which one that is, the box says.
+Error not_bound(const Box& before, const PoolOptions& options, const Error& error) {
+  if (error.code != Errc::deadline_exceeded) {
+    return error;
+  }
+  std::string which = options.device != 0 ? fmt::format("logical device {}", options.device)
+                                          : std::string("a device that it may have got");
+  const Result<Box> now = look(options);
+  for (const LogicalDeviceRecord& record : now ? now->devices : before.devices) {
+    const std::vector<std::string> vms = vms_of(record);
+    if (std::find(vms.begin(), vms.end(), options.vm) != vms.end() &&
+        !find_device(before, record.device.value())) {
+      which = fmt::format("logical device {}", record.device.value());
+    }
+  }
+  return {error.code, fmt::format("VM {}: {}; {} is taken back (godbox pool list)", options.vm,
+                                  error.detail, which)};
+}
+
 ExitCode run_bind(const PoolOptions& options) {
   const Result<Box> box = look(options);
   if (!box) {
     return fail("pool bind", box.error());
   }
   boost::json::object request{{"do", "bind"}, {"box", box->path}, {"tenant", options.tenant}};
+  SizeBytes size;
   if (!options.size.empty()) {
-    const Result<SizeBytes> size = emulator::parse_size(options.size);
-    if (!size || size->is_zero()) {
+    const Result<SizeBytes> parsed = emulator::parse_size(options.size);
+    if (!parsed || parsed->is_zero()) {
       return fail("pool bind",
                   Error(Errc::config_invalid,
                         fmt::format("--size: \"{}\" is not allowed; allowed: a multiple of 256MiB",
                                     options.size)));
     }
-    request["size_bytes"] = size->count();
+    size = *parsed;
+    request["size_bytes"] = size.count();
   } else {
     request["logical_device"] = options.device;
   }
   if (!options.up.empty()) {
     request["up"] = options.up;
   }
-  const auto reply = ask_vm(options.vm, request, {}, limit_of(options));
+  const auto reply = ask_vm(options.vm, request, {}, vm_limit_of(options, size));
   if (!reply) {
-    return fail("pool bind", reply.error());
+    return fail("pool bind", not_bound(*box, options, reply.error()));
   }
   if (options.json) {
     print_json(stdout, *reply, true);
@@ -229,7 +259,7 @@ Result<void> unbind_from(const Box& box, const LogicalDeviceRecord& record,
                                       {"serial", serial_of(box, record)},
                                       {"down", options.down},
                                       {"force", options.force}};
-    const auto reply = ask_vm(vm, request, {}, limit_of(options));
+    const auto reply = ask_vm(vm, request, {}, vm_limit_of(options, SizeBytes()));
     if (!reply) {
       return Error(reply.error().code, fmt::format("VM {}: {}", vm, reply.error().detail));
     }
@@ -292,7 +322,8 @@ ExitCode run_seal(const PoolOptions& options) {
                                     {"serial", serial_of(*box, *record)},
                                     {"down", options.down},
                                     {"force", options.force}};
-  const auto reply = ask_vm(record->holders.front().vm, request, {}, limit_of(options));
+  const auto reply =
+      ask_vm(record->holders.front().vm, request, {}, vm_limit_of(options, record->size));
   if (!reply) {
     return fail("pool seal",
                 Error(reply.error().code,
@@ -362,7 +393,7 @@ ExitCode run_poison(const PoolOptions& options) {
   }
   boost::json::array marked;
   for (const std::string& vm : vms) {
-    const auto reply = ask_vm(vm, *request, {}, limit_of(options));
+    const auto reply = ask_vm(vm, *request, {}, vm_limit_of(options, SizeBytes()));
     if (!reply) {
       return fail("pool poison",
                   Error(reply.error().code, fmt::format("VM {}: {}", vm, reply.error().detail)));
@@ -397,7 +428,10 @@ CLI::App* add_one(CLI::App& pool, Action& chosen, const std::string& name, const
                   const std::shared_ptr<PoolOptions>& options, Run run) {
   CLI::App* const command = pool.add_subcommand(name, about);
   add_connect_options(*command, options->box);
-  command->callback([options, run, &chosen] { chosen = [options, run] { return run(*options); }; });
+  command->callback([options, run, command, &chosen] {
+    options->has_limit = command->get_option("--timeout")->count() > 0;
+    chosen = [options, run] { return run(*options); };
+  });
   return command;
 }
 

@@ -7,6 +7,7 @@
 #include "vm/pool_memory.h"
 #include "vm/terminal_pump.h"
 #include "vm/vm_commands.h"
+#include "vm/vm_limits.h"
 #include "vm/vm_options.h"
 #include "vm/vm_session.h"
 #include <godbox/emulator/box_config.h>
@@ -498,7 +499,9 @@ CLI::App* add_named(CLI::App& vm, const std::string& name, const std::string& ab
 
 void add_tell(CLI::App& vm, Action& chosen, const std::string& verb, const std::string& about) {
   auto options = std::make_shared<NameOptions>();
-  options->limit_s = 120;
+  const bool is_look = verb == "status" || verb == "channel";
+  options->limit_s =
+      is_look ? 120 : std::chrono::duration<double>(vm_change_limit(SizeBytes())).count();
   CLI::App* const command = add_named(vm, verb, about, *options);
   command->add_flag("--json", options->json, "One line of JSON (docs/vm.md)");
   command->add_option("--timeout", options->limit_s, "Seconds to wait")

@@ -3,6 +3,7 @@
 // Logical devices of a box, given to the guest and taken back while it runs.
 #include "vm/own_program.h"
 #include "vm/request_fields.h"
+#include "vm/vm_limits.h"
 #include "vm/vm_session.h"
 #include <godbox/cxl/channel_serial.h>
 #include <godbox/driver/memfd_slab.h>
@@ -30,8 +31,6 @@ constexpr std::uint64_t kLineBytes = 64;  // the unit of poison
 constexpr std::uint64_t kPoisonBytesMax = std::uint64_t{1} << 20U;
 // Each of them is a connection to the box, with a thread of its own, for as long as the VM runs.
 constexpr std::size_t kKeptMappedMax = 64;
-// A box that does not answer for so long is none.
-constexpr Duration kBoxLimit = std::chrono::seconds(20);
 
 // All of it but the size has been checked by who sends it; the rest is the box's to check.
 Result<SlabRequest> slab_request(const boost::json::object& request, const std::string& vm) {
@@ -77,6 +76,12 @@ std::vector<std::pair<std::uint64_t, std::uint64_t>> device_runs(
   return runs;
 }
 
+Error nobody_waits() { return {Errc::cancelled, "who asked for it has gone away"}; }
+
+Error of_device(LdId device, const Error& error) {
+  return {error.code, fmt::format("logical device {}: {}", device.value(), error.detail)};
+}
+
 // What the guest is told of it: one device over all members' DRAM channels.
 ChannelTiming timing_of(const emulator::BoxConfig& box, std::size_t dram_channels) {
   ChannelTiming timing = ChannelTiming::of(box);
@@ -109,9 +114,12 @@ Result<void> VmSession::seal_lease(SlabLease& lease) {
   return while_serving([&lease] { return lease.seal(); });
 }
 
-Result<void> VmSession::fill(const SlabLease& to, const SlabLease* from) {
-  return while_serving([&to, from]() -> Result<void> {
+Result<void> VmSession::fill(const SlabLease& to, const SlabLease* from, int peer) {
+  return while_serving([&to, from, peer]() -> Result<void> {
     for (SizeBytes at; at < to.size();) {
+      if (is_gone(peer)) {
+        return nobody_waits();
+      }
       const SizeBytes step = std::min(kFillStep, to.size() - at);
       if (Result<void> backed = driver::back_slab(to.descriptor(), at, step); !backed) {
         return backed;
@@ -161,7 +169,18 @@ Result<VmSession::Attached> VmSession::attached_of(std::unique_ptr<SlabLease> le
                   .id = fmt::format("attached{}", ++attached_ever_)};
 }
 
-Result<boost::json::object> VmSession::bind(const boost::json::object& request) {
+Result<boost::json::object> VmSession::bind(const VmControl::Request& asked) {
+  // What the guest is doing for it ends with who asked.
+  machine_->watch(asked.peer, [this, peer = asked.peer] {
+    machine_->unwatch(peer);
+    machine_->interrupt_command();
+  });
+  Result<boost::json::object> reply = bind_for(asked.fields, asked.peer);
+  machine_->unwatch(asked.peer);
+  return reply;
+}
+
+Result<boost::json::object> VmSession::bind_for(const boost::json::object& request, int peer) {
   const Result<SlabRequest> asked = slab_request(request, options_.name);
   const Result<std::string> up = text_of(request, "up");
   if (!asked || !up) {
@@ -179,42 +198,70 @@ Result<boost::json::object> VmSession::bind(const boost::json::object& request) 
   if (!lease) {
     return lease.error();
   }
+  const LdId number = (*lease)->device();
   const Result<std::size_t> slot = find_slot((*lease)->size());
   if (!slot) {
-    return slot.error();
+    return of_device(number, slot.error());
   }
   if (!(*lease)->is_sealed()) {
-    if (Result<void> backed = fill(**lease, nullptr); !backed) {
-      return backed.error();
+    if (Result<void> backed = fill(**lease, nullptr, peer); !backed) {
+      return of_device(number, backed.error());
     }
   }
-  const boost::json::object told{{"slot", *slot},
-                                 {"logical_device", (*lease)->device().value()},
-                                 {"size_bytes", (*lease)->size().count()},
-                                 {"read_only", (*lease)->is_sealed()},
-                                 {"slabs", (*lease)->layout().slab_count()},
-                                 {"dram_channels", (*lease)->layout().dram_channels()}};
+  boost::json::object told{{"slot", *slot},
+                           {"logical_device", number.value()},
+                           {"size_bytes", (*lease)->size().count()},
+                           {"read_only", (*lease)->is_sealed()},
+                           {"slabs", (*lease)->layout().slab_count()},
+                           {"dram_channels", (*lease)->layout().dram_channels()}};
   Result<Attached> attached = attached_of(std::move(*lease), *asked);
   if (!attached) {
-    return attached.error();
+    return of_device(number, attached.error());
   }
   const std::uint64_t serial = attached->serial;
+  told["serial"] = serial;
+  if (is_gone(peer)) {
+    return of_device(number, nobody_waits());
+  }
   if (Result<void> shown = show(*slot, std::move(*attached)); !shown) {
-    return shown.error();
+    return of_device(number, shown.error());
   }
   kept_mapped_.erase(serial);  // the lease that was just had counts this VM from now on
-  if (!up->empty()) {
+  if (!up->empty() && !is_gone(peer)) {
     const std::vector<std::string> bring = {
         own_program(), "cxl", "up", "--as", *up, "--serial", fmt::format("{:#x}", serial)};
     if (Result<void> done = guest_does(bring, "godbox cxl up"); !done) {
-      return Error(done.error().code, fmt::format("logical device {} is bound, and not up: {}",
-                                                  told.at("logical_device").to_number<unsigned>(),
-                                                  done.error().detail));
+      return after_bound(*slot, *up, peer, done.error());
     }
   }
-  boost::json::object reply = told;
-  reply["serial"] = serial;
-  return reply;
+  if (is_gone(peer)) {
+    return after_bound(*slot, *up, peer, nobody_waits());
+  }
+  return told;
+}
+
+Error VmSession::after_bound(std::size_t slot, std::string_view up, int peer, const Error& error) {
+  const auto at = attached_.find(slot);
+  const LdId number = at->second.lease->device();
+  if (!is_gone(peer)) {
+    return {error.code, fmt::format("logical device {} is bound, and not up: {}", number.value(),
+                                    error.detail)};
+  }
+  // Nobody knows that the VM has it. What was brought up in part is brought down as far as it goes.
+  if (!up.empty()) {
+    (void)guest_does(
+        {own_program(), "cxl", "down", "--serial", fmt::format("{:#x}", at->second.serial)},
+        "godbox cxl down");
+  }
+  const Result<bool> is_unmapped = take_out(at->second, {});
+  if (is_unmapped) {
+    spdlog::warn("vm: logical device {} was taken back: {}", number.value(), nobody_waits().detail);
+    leave_slot(at, *is_unmapped);
+  } else {
+    spdlog::warn("vm: logical device {} stays bound, although {}: {}", number.value(),
+                 nobody_waits().detail, is_unmapped.error().detail);
+  }
+  return of_device(number, nobody_waits());
 }
 
 void VmSession::give_back(Attached attached, bool is_unmapped) {
@@ -281,7 +328,7 @@ Result<LdId> VmSession::seal_bytes(const Attached& attached) {
                  fmt::format("QEMU keeps the memory mapped, so that a copy is sealed; but {}",
                              copy.error().detail));
   }
-  if (Result<void> filled = fill(**copy, attached.lease.get()); !filled) {
+  if (Result<void> filled = fill(**copy, attached.lease.get(), -1); !filled) {
     return filled.error();
   }
   if (Result<void> done = seal_lease(**copy); !done) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -128,6 +129,12 @@ void take_descriptors(msghdr& message, Packet& packet) {
   }
 }
 
+// A limit of zero is none.
+int wait_of(Duration limit) {
+  const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(limit).count();
+  return limit > Duration::zero() ? static_cast<int>(std::min<std::int64_t>(wait, INT_MAX)) : -1;
+}
+
 Result<Packet> receive_packet(int from, int wait_ms) {
   pollfd ready{from, POLLIN, 0};
   int got = 0;
@@ -135,7 +142,8 @@ Result<Packet> receive_packet(int from, int wait_ms) {
     got = ::poll(&ready, 1, wait_ms);
   } while (got < 0 && errno == EINTR);
   if (got == 0) {
-    return Error(Errc::deadline_exceeded, "the VM does not answer");
+    return Error(Errc::deadline_exceeded,
+                 fmt::format("the VM did not answer within {:g} s", wait_ms / 1000.0));
   }
   std::string text(kVmRequestBytesMax, '\0');
   iovec part{text.data(), text.size()};
@@ -220,6 +228,11 @@ void VmControl::serve_one(const Handler& handler) const {
   (void)send_packet(peer.get(), reply, {});
 }
 
+bool is_gone(int peer) {
+  pollfd ready{peer, POLLIN, 0};
+  return peer >= 0 && ::poll(&ready, 1, 0) > 0;
+}
+
 boost::json::object error_reply(const Error& error) {
   return {{"error", {{"code", static_cast<int>(error.code)}, {"detail", error.detail}}}};
 }
@@ -234,9 +247,7 @@ Result<boost::json::object> ask_vm(std::string_view name, const boost::json::obj
   if (Result<void> sent = send_packet(socket.get(), request, descriptors); !sent) {
     return sent.error();
   }
-  const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(limit).count();
-  Result<Packet> reply =
-      receive_packet(socket.get(), limit > Duration::zero() ? static_cast<int>(wait) : -1);
+  Result<Packet> reply = receive_packet(socket.get(), wait_of(limit));
   if (!reply) {
     return reply.error();
   }

@@ -50,6 +50,9 @@ class VmControl {
   int descriptor_;
 };
 
+// Whether who asked has gone away, or has sent what nobody expects.
+[[nodiscard]] bool is_gone(int peer);
+
 // {"error": {"code": "not_found", "detail": "..."}}
 [[nodiscard]] boost::json::object error_reply(const Error& error);
 

@@ -6,6 +6,7 @@
 #include "vm/own_program.h"
 #include "vm/pool_memory.h"
 #include "vm/request_fields.h"
+#include "vm/vm_limits.h"
 #include <godbox/driver/machine_memory.h>
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/emulator/vm/cdat.h>
@@ -29,12 +30,7 @@ using emulator::vm::VmLaunch;
 
 namespace {
 
-constexpr Duration kBringUpLimit = std::chrono::seconds(180);
-constexpr Duration kQmpLimit = std::chrono::seconds(20);
 constexpr Duration kPowerOffLimit = std::chrono::seconds(15);
-// The guest powers a slot off five seconds after it was asked to (PCIe r6.0 6.7.1.5).
-constexpr Duration kUnplugLimit = std::chrono::seconds(40);
-
 constexpr std::uint64_t kPoisonUnit = 64;
 // Of the check in the guest.
 constexpr int kInUse = 9;
@@ -333,7 +329,7 @@ boost::json::object VmSession::answer(const VmControl::Request& asked) {
     } else if (what == "detach" || what == "unbind") {
       reply = detach(request);
     } else if (what == "bind") {
-      reply = bind(request);
+      reply = bind(asked);
     } else if (what == "seal") {
       reply = seal(request);
     } else if (what == "poison") {

@@ -109,12 +109,18 @@ class VmSession {
   [[nodiscard]] Result<void> check_unused(const Attached& attached);
 
   // --- Logical devices of a box (vm_binding.cpp) ---
-  [[nodiscard]] Result<boost::json::object> bind(const boost::json::object& request);
+  // Taken back when who asked goes away before it is done.
+  [[nodiscard]] Result<boost::json::object> bind(const VmControl::Request& asked);
+  [[nodiscard]] Result<boost::json::object> bind_for(const boost::json::object& request, int peer);
+  // Errors of a device that the VM has got; where `peer` has gone away, after it was taken back.
+  [[nodiscard]] Error after_bound(std::size_t slot, std::string_view up, int peer,
+                                  const Error& error);
   [[nodiscard]] Result<std::unique_ptr<SlabLease>> ask_for(const SlabRequest& request);
   // Whether one more sealed device may be bound, that QEMU might keep mapped for good.
   [[nodiscard]] Result<void> check_kept_mapped(LdId device);
   [[nodiscard]] Result<void> seal_lease(SlabLease& lease);
-  [[nodiscard]] Result<void> fill(const SlabLease& to, const SlabLease* from);
+  // `peer`: ends when it has gone away; -1: nobody's.
+  [[nodiscard]] Result<void> fill(const SlabLease& to, const SlabLease* from, int peer);
   [[nodiscard]] Result<Attached> attached_of(std::unique_ptr<SlabLease> lease,
                                              const SlabRequest& request);
   [[nodiscard]] Result<boost::json::object> seal(const boost::json::object& request);
