@@ -108,6 +108,21 @@ class BindFlowTest(unittest.TestCase):
         self.assertEqual(self.commands().count("kill"), 2)
         self.assertEqual(self.commands().count("'down'"), 2)
 
+    def test_devices_come_and_go_beside_a_command(self):
+        vm = self.vm(hangs="'sleep'")
+        command = self.start("vm", "exec", "--name", vm.name, "--", "sleep", "9")
+        self.wait_until(lambda: "'sleep'" in self.commands())
+        number = str(self.bind(vm, "--size", "256MiB", "--up", "dax")["logical_device"])
+        taken = self.box.run("pool", "unbind", "--device", number, "--down")
+        self.assertEqual(taken.returncode, 0, taken.stderr)
+        refused = vm.run(["true"], quiet=True)
+        self.assertEqual(refused.returncode, 125)
+        self.assertIsNone(command.poll())
+        self.assertGreaterEqual(self.commands().count("beside"), 4)
+        command.terminate()
+        command.communicate(timeout=LIMIT_S)
+        vm.wait()
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -168,6 +168,39 @@ TEST_CASE("what ends a command does not end its VM", "[qemu]") {
   CHECK(processes.text().find("1234") == std::string::npos);
 }
 
+TEST_CASE("a command beside the one that runs has a status of its own, and none of its words",
+          "[qemu]") {
+  const auto machine = booted();
+  std::array<int, 2> pipe{};
+  REQUIRE(::pipe(pipe.data()) == 0);
+  REQUIRE(::write(pipe[1], "x", 1) == 1);
+  Result<int> beside = Error(Errc::not_found);
+  Result<int> late = 0;
+  Result<int> second = 0;
+  machine->watch(pipe[0], [&] {
+    machine->unwatch(pipe[0]);
+    second = machine->run({.arguments = {"true"}}, {-1, -1, -1}, 60s);
+    beside = machine->run_beside({"sh", "-c", "echo beside; echo beside >&2; exit 3"}, 60s);
+    late = machine->run_beside({"sleep", "1234"}, 2s);
+    machine->interrupt_beside();  // of nothing
+  });
+  const Output out;
+  const auto status = machine->run({.arguments = {"sh", "-c", "echo one; sleep 20; echo two"}},
+                                   {-1, out.descriptor(), out.descriptor()}, 120s);
+  ::close(pipe[0]);
+  ::close(pipe[1]);
+  REQUIRE(status.has_value());
+  CHECK(*status == 0);
+  CHECK(out.text() == "one\ntwo\n");
+  REQUIRE(beside.has_value());
+  CHECK(*beside == 3);
+  REQUIRE_FALSE(late.has_value());
+  CHECK(late.error().code == Errc::deadline_exceeded);
+  REQUIRE_FALSE(second.has_value());
+  CHECK(second.error().code == Errc::queue_full);
+  CHECK(machine->run_beside({"true"}, 60s).value() == 0);
+}
+
 TEST_CASE("a guest that crashes is reported with its console's last lines", "[qemu]") {
   const auto machine = booted();
   CHECK(machine->qmp("query-status", "", 10s).has_value());

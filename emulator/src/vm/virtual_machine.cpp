@@ -194,6 +194,33 @@ Result<int> VirtualMachine::run(const GuestCommand& command, const CommandStream
   return status;
 }
 
+Result<int> VirtualMachine::run_beside(const std::vector<std::string>& arguments, Duration limit) {
+  if (arguments.empty()) {
+    return Error(Errc::invalid_argument, "no command for the guest");
+  }
+  if (!impl_->beside_id.empty() || !impl_->is_ready) {
+    return Error(Errc::queue_full, impl_->is_ready ? "the guest is being asked something else"
+                                                   : "the guest is not ready");
+  }
+  // The ports of its streams are the other command's.
+  const std::string text = "exec >/dev/console 2>&1\n" + command_text({.arguments = arguments});
+  const std::string id = std::to_string(++impl_->last_command);
+  if (Result<void> sent = write_all(impl_->links.near(Link::control),
+                                    fmt::format("exec {} {}\n", id, base64(text)), Peer::link);
+      !sent) {
+    return sent.error();
+  }
+  impl_->beside_id = id;
+  impl_->beside_status.reset();
+  const auto has_ended = [this] { return impl_->beside_status.has_value(); };
+  const Result<void> ended = impl_->run_until(has_ended, limit, "the command did not end");
+  if (!ended && !impl_->is_cancelled && impl_->send_kill(id)) {
+    (void)impl_->run_until(has_ended, kKillLimit, "");
+  }
+  impl_->beside_id.clear();
+  return ended ? Result<int>(impl_->beside_status.value_or(0)) : ended.error();
+}
+
 Result<std::string> VirtualMachine::qmp(std::string_view command, std::string_view arguments,
                                         Duration limit) {
   const std::uint64_t id = ++impl_->last_qmp;
@@ -237,7 +264,12 @@ void VirtualMachine::watch(int descriptor, std::function<void()> on_readable) {
 void VirtualMachine::unwatch(int descriptor) { impl_->watches.erase(descriptor); }
 void VirtualMachine::interrupt_command() {
   if (is_busy()) {
-    (void)impl_->send_kill();
+    (void)impl_->send_kill(impl_->command_id);
+  }
+}
+void VirtualMachine::interrupt_beside() {
+  if (!impl_->beside_id.empty()) {
+    (void)impl_->send_kill(impl_->beside_id);
   }
 }
 void VirtualMachine::cancel() { impl_->is_cancelled = true; }

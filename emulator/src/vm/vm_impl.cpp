@@ -167,10 +167,13 @@ void VirtualMachine::Impl::on_control_line(std::string_view line) {
     const std::size_t end = rest.find(' ');
     int status = 0;
     const std::string_view id = rest.substr(0, end);
-    if (end != std::string_view::npos && id == command_id &&
-        std::from_chars(rest.data() + end + 1, rest.data() + rest.size(), status).ec ==
-            std::errc()) {
+    const bool is_number =
+        end != std::string_view::npos &&
+        std::from_chars(rest.data() + end + 1, rest.data() + rest.size(), status).ec == std::errc();
+    if (is_number && id == command_id) {
       command_status = status;
+    } else if (is_number && id == beside_id) {
+      beside_status = status;
     } else if (id == unfinished_id) {
       unfinished_id.clear();
     }
@@ -273,17 +276,16 @@ void VirtualMachine::Impl::begin_command(const std::string& id, bool on_terminal
   output_failure.clear();
 }
 
-Result<void> VirtualMachine::Impl::send_kill() {
-  return write_all(links.near(Link::control), fmt::format("kill {}\n", command_id), Peer::link);
+Result<void> VirtualMachine::Impl::send_kill(const std::string& id) {
+  return write_all(links.near(Link::control), fmt::format("kill {}\n", id), Peer::link);
 }
 
 bool VirtualMachine::Impl::kill_command() {
-  constexpr Duration kLimit = std::chrono::seconds(10);
   streams.out = streams.err = -1;
   output_failure.clear();
   to_host.clear();
-  return !is_cancelled && send_kill() &&
-         run_until([this] { return command_status.has_value(); }, kLimit, "");
+  return !is_cancelled && send_kill(command_id) &&
+         run_until([this] { return command_status.has_value(); }, kKillLimit, "");
 }
 
 // The guest's last words come by other links than its exit status, and were written before it.

@@ -19,6 +19,9 @@
 
 namespace godbox::emulator::vm {
 
+// In which the guest ends a command that it was told to end.
+inline constexpr Duration kKillLimit = std::chrono::seconds(10);
+
 struct VirtualMachine::Impl {
   Impl(VmLaunch launch_, ChildProcess process_, GuestLinks links_, OwnedDescriptor output_)
       : launch(std::move(launch_)),
@@ -48,6 +51,8 @@ struct VirtualMachine::Impl {
   std::string output_failure;           // why a stream takes nothing any more
   std::string unfinished_id;  // of a command that was given up and that the guest may still run
   std::optional<int> command_status;
+  std::string beside_id;  // of run_beside(); empty: none runs
+  std::optional<int> beside_status;
   std::uint64_t last_command = 0;
 
   bool is_qmp_greeted = false;
@@ -89,8 +94,8 @@ struct VirtualMachine::Impl {
 
   void begin_command(const std::string& id, bool on_terminal, const CommandStreams& to);
   void end_command(bool drain);
-  // Tells the guest to end the command that is running.
-  [[nodiscard]] Result<void> send_kill();
+  // Tells the guest to end a command.
+  [[nodiscard]] Result<void> send_kill(const std::string& id);
   // The same, and waits; whether it did.
   [[nodiscard]] bool kill_command();
   [[nodiscard]] Result<void> negotiate_qmp(Duration limit);

@@ -170,10 +170,10 @@ Result<VmSession::Attached> VmSession::attached_of(std::unique_ptr<SlabLease> le
 }
 
 Result<boost::json::object> VmSession::bind(const VmControl::Request& asked) {
-  // What the guest is doing for it ends with who asked.
-  machine_->watch(asked.peer, [this, peer = asked.peer] {
+  // What the guest is doing for it ends with who asked, and nobody else's command.
+  machine_->watch(asked.peer, [this, peer = asked.peer, is_beside = machine_->is_busy()] {
     machine_->unwatch(peer);
-    machine_->interrupt_command();
+    is_beside ? machine_->interrupt_beside() : machine_->interrupt_command();
   });
   Result<boost::json::object> reply = bind_for(asked.fields, asked.peer);
   machine_->unwatch(asked.peer);

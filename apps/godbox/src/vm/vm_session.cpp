@@ -49,11 +49,6 @@ std::string use_check(std::uint64_t serial) {
       serial, kIsRam, kInUse);
 }
 
-bool is_for_qemu_alone(std::string_view what, const boost::json::object& request) {
-  return what == "channel" || (what == "poison" && !is_set(request, "clear")) ||
-         ((what == "detach" || what == "unbind") && is_set(request, "force"));
-}
-
 std::string_view name_of(BringUp mode) { return mode == BringUp::numa ? "numa" : "dax"; }
 
 // A window of one host bridge does not tell the guest at which granularity its regions are.
@@ -259,8 +254,12 @@ Result<void> VmSession::boot() {
   return machine_->wait_until_ready(options_.boot_limit);
 }
 
-// What it prints is for a person who wonders what happens: on standard error.
+// What it prints is for a person who wonders what happens: on standard error, or on the guest's
+// console where a command runs whose words those are not.
 Result<int> VmSession::guest_status(const std::vector<std::string>& arguments) {
+  if (machine_->is_busy()) {
+    return machine_->run_beside(arguments, kBringUpLimit);
+  }
   return machine_->run({.arguments = arguments}, {-1, STDERR_FILENO, STDERR_FILENO}, kBringUpLimit);
 }
 
@@ -283,8 +282,11 @@ Result<void> VmSession::bring_up() {
   }
   const std::string_view mode = name_of(options_.bring_up);
   spdlog::info("vm: bringing {} channels up as {}", plan_.topology.devices.size(), mode);
-  return guest_does({own_program(), "cxl", "up", "--as", std::string(mode)},
-                    fmt::format("godbox cxl up --as {}", mode));
+  const std::string what = fmt::format("godbox cxl up --as {}", mode);
+  changing_ = what;
+  Result<void> done = guest_does({own_program(), "cxl", "up", "--as", std::string(mode)}, what);
+  changing_.clear();
+  return done;
 }
 
 void VmSession::power_off() {
@@ -301,43 +303,51 @@ boost::json::object VmSession::answer(const VmControl::Request& asked) {
   const boost::json::value* const verb = request.if_contains("do");
   const std::string_view what =
       verb != nullptr && verb->is_string() ? std::string_view(verb->get_string()) : "";
-  Result<boost::json::object> reply =
-      Error(Errc::unsupported, fmt::format("a VM knows no \"{}\"", what));
+  Result<boost::json::object> reply = Error(Errc::unsupported);
   if (what == "stop") {
     machine_->cancel();
     reply = boost::json::object{{"stopping", true}};
   } else if (what == "status") {
     reply = status();
-  } else if (!is_changing_ && is_for_qemu_alone(what, request)) {
-    // So that it can be done while a command runs in the guest.
-    is_changing_ = true;
-    reply = what == "channel"                  ? channels(request)
-            : what != "poison"                 ? detach(request)
-            : request.contains("dram_channel") ? poison_channel(request)
-                                               : poison(request);
-    is_changing_ = false;
-  } else if (machine_->is_busy() || is_serving_ || is_changing_) {
-    reply = Error(Errc::queue_full, "the VM does something else; one thing at a time");
+  } else if (!changing_.empty()) {
+    reply = Error(Errc::queue_full,
+                  fmt::format("the VM does \"{}\" just now; one thing at a time", changing_));
+  } else if (what == "exec") {
+    reply = machine_->is_busy()
+                ? Error(Errc::queue_full, "the VM runs another command; one at a time")
+                : exec(asked);
   } else {
     // Each of these waits, and other requests are answered meanwhile.
-    is_serving_ = true;
-    is_changing_ = what != "exec";
-    if (what == "exec") {
-      reply = exec(asked);
-    } else if (what == "attach") {
-      reply = attach();
-    } else if (what == "detach" || what == "unbind") {
-      reply = detach(request);
-    } else if (what == "bind") {
-      reply = bind(asked);
-    } else if (what == "seal") {
-      reply = seal(request);
-    } else if (what == "poison") {
-      reply = poison(request);
-    }
-    is_serving_ = is_changing_ = false;
+    changing_ = what;
+    reply = change(what, asked);
+    changing_.clear();
   }
   return reply ? *reply : error_reply(reply.error());
+}
+
+// Also while a command runs in the guest.
+Result<boost::json::object> VmSession::change(std::string_view what,
+                                              const VmControl::Request& asked) {
+  const boost::json::object& request = asked.fields;
+  if (what == "attach") {
+    return attach();
+  }
+  if (what == "detach" || what == "unbind") {
+    return detach(request);
+  }
+  if (what == "bind") {
+    return bind(asked);
+  }
+  if (what == "seal") {
+    return seal(request);
+  }
+  if (what == "channel") {
+    return channels(request);
+  }
+  if (what == "poison") {
+    return request.contains("dram_channel") ? poison_channel(request) : poison(request);
+  }
+  return Error(Errc::unsupported, fmt::format("a VM knows no \"{}\"", what));
 }
 
 Result<boost::json::object> VmSession::exec(const VmControl::Request& asked) {

@@ -90,6 +90,8 @@ class VmSession {
   [[nodiscard]] Result<void> guest_does(const std::vector<std::string>& arguments,
                                         std::string_view what);
   [[nodiscard]] boost::json::object answer(const VmControl::Request& asked);
+  [[nodiscard]] Result<boost::json::object> change(std::string_view what,
+                                                   const VmControl::Request& asked);
   [[nodiscard]] Result<boost::json::object> exec(const VmControl::Request& asked);
   [[nodiscard]] Result<boost::json::object> attach();
   // A free slot for a device of that size.
@@ -158,14 +160,13 @@ class VmSession {
   emulator::vm::Accelerator accelerator_ = emulator::vm::Accelerator::tcg;
   emulator::vm::QemuInputs inputs_;
   std::optional<VmControl> control_;
-  Slots attached_;                                       // by hot-plug slot
+  Slots attached_;  // by hot-plug slot
   // Sealed devices that QEMU keeps mapped, though the guest has let go: one lease each, by the
   // serial number, that counts this VM at the box. At most kKeptMappedMax.
   std::map<std::uint64_t, std::unique_ptr<SlabLease>> kept_mapped_;
-  std::vector<std::uint64_t> told_lost_;                 // serial numbers
+  std::vector<std::uint64_t> told_lost_;  // serial numbers
   unsigned attached_ever_ = 0;
-  bool is_serving_ = false;   // a request that waits for the guest
-  bool is_changing_ = false;  // a request that changes devices
+  std::string changing_;  // the request that changes devices; empty: none
   std::unique_ptr<emulator::vm::VirtualMachine> machine_;
 };
 

@@ -82,6 +82,11 @@ class VirtualMachine {
                                 Duration limit);
   // Ends the command that is running, from within a call of watch(): run() gives its status.
   void interrupt_command();
+  // A short command of the caller's own, also from within a call of watch() while run() waits for
+  // another one. It reads nothing, and its words go to the guest's console. One at a time; the
+  // limit and the status are as of run().
+  [[nodiscard]] Result<int> run_beside(const std::vector<std::string>& arguments, Duration limit);
+  void interrupt_beside();
   // One command of QEMU's machine protocol; `arguments` is a JSON object or empty. Its "return" as
   // JSON. Errors: invalid_argument with QEMU's own words.
   [[nodiscard]] Result<std::string> qmp(std::string_view command, std::string_view arguments,
@@ -97,7 +102,7 @@ class VirtualMachine {
   // Ends the wait that is going on with `cancelled`, and all later ones.
   void cancel();
 
-  [[nodiscard]] bool is_busy() const;  // a command runs
+  [[nodiscard]] bool is_busy() const;  // a command of run() runs
   [[nodiscard]] int process_id() const;
   [[nodiscard]] std::vector<std::string> console_tail() const;
   // What QEMU itself has said so far: nothing, as long as all is well.
