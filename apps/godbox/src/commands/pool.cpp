@@ -444,7 +444,7 @@ void add_force(CLI::App& command, PoolOptions& options) {
   command.add_flag("--down", options.down,
                    "The guest takes it off line first (godbox cxl down in it)");
   command.add_flag("--force", options.force,
-                   "Also if the guest uses it, as if the module were pulled");
+                   "Also if the guest uses it: it is asked to let go all the same, within 40 s");
 }
 
 void add_json(CLI::App& command, PoolOptions& options) {

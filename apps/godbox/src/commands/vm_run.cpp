@@ -527,7 +527,7 @@ void add_tell(CLI::App& vm, Action& chosen, const std::string& verb, const std::
   } else if (verb == "detach") {
     command->add_option("--serial", options->serial, "Of the channel; without it the first one");
     command->add_flag("--force", options->force,
-                      "Also if it is in use, as if the module were pulled");
+                      "Also if it is in use: the guest is asked to let go of it all the same");
   }
   command->callback([options, verb, &chosen] {
     chosen = [options, verb] {

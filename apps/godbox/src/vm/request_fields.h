@@ -9,10 +9,14 @@
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace godbox::app {
+
+// CXL r3.1 8.2.9.9.4.2 (Inject Poison): poison comes in lines of so many bytes.
+inline constexpr std::uint64_t kPoisonUnitBytes = 64;
 
 [[nodiscard]] inline bool is_set(const boost::json::object& request, std::string_view name) {
   const boost::json::value* const value = request.if_contains(name);

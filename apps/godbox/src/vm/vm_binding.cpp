@@ -27,7 +27,6 @@ namespace {
 // Between two looks at what the VM wants.
 constexpr Duration kTurn = std::chrono::milliseconds(5);
 constexpr SizeBytes kFillStep{std::uint64_t{64} << 20U};
-constexpr std::uint64_t kLineBytes = 64;  // the unit of poison
 constexpr std::uint64_t kPoisonBytesMax = std::uint64_t{1} << 20U;
 // Each of them is a connection to the box, with a thread of its own, for as long as the VM runs.
 constexpr std::size_t kKeptMappedMax = 64;
@@ -61,16 +60,16 @@ std::vector<std::pair<std::uint64_t, std::uint64_t>> device_runs(
     const striping::LogicalDeviceLayout& layout, std::uint64_t dram_channel, std::uint64_t address,
     std::uint64_t length) {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> runs;
-  for (std::uint64_t at = address; at < address + length; at += kLineBytes) {
+  for (std::uint64_t at = address; at < address + length; at += kPoisonUnitBytes) {
     const std::optional<cxl::Dpa> dpa =
         layout.dpa_of(DramChannelId(static_cast<std::uint16_t>(dram_channel)), DramOffset(at));
     if (!dpa) {
       continue;
     }
     if (!runs.empty() && runs.back().first + runs.back().second == dpa->count()) {
-      runs.back().second += kLineBytes;
+      runs.back().second += kPoisonUnitBytes;
     } else {
-      runs.emplace_back(dpa->count(), kLineBytes);
+      runs.emplace_back(dpa->count(), kPoisonUnitBytes);
     }
   }
   return runs;
@@ -341,18 +340,18 @@ Result<boost::json::object> VmSession::poison_channel(const boost::json::object&
   const Result<std::uint64_t> box = number_of(request, "box_number", 0);
   const Result<std::uint64_t> channel = number_of(request, "dram_channel", 0);
   const Result<std::uint64_t> address = number_of(request, "address", 0);
-  const Result<std::uint64_t> length = number_of(request, "length_bytes", kLineBytes);
+  const Result<std::uint64_t> length = number_of(request, "length_bytes", kPoisonUnitBytes);
   for (const Result<std::uint64_t>* const one : {&box, &channel, &address, &length}) {
     if (!*one) {
       return one->error();
     }
   }
-  if (*address % kLineBytes != 0 || *length % kLineBytes != 0 || *length == 0 ||
+  if (*address % kPoisonUnitBytes != 0 || *length % kPoisonUnitBytes != 0 || *length == 0 ||
       *length > kPoisonBytesMax || *address > UINT64_MAX - *length || *channel > UINT16_MAX) {
     return Error(Errc::invalid_argument,
                  fmt::format("{} bytes from {:#x} of DRAM channel {}: poison comes in units of {} "
                              "bytes, at most {}",
-                             *length, *address, *channel, kLineBytes, kPoisonBytesMax));
+                             *length, *address, *channel, kPoisonUnitBytes, kPoisonBytesMax));
   }
   boost::json::array marked;
   for (const auto& [slot, attached] : attached_) {

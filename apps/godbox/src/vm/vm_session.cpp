@@ -31,7 +31,6 @@ using emulator::vm::VmLaunch;
 namespace {
 
 constexpr Duration kPowerOffLimit = std::chrono::seconds(15);
-constexpr std::uint64_t kPoisonUnit = 64;
 // Of the check in the guest.
 constexpr int kInUse = 9;
 constexpr int kIsRam = 10;
@@ -546,7 +545,11 @@ Result<bool> VmSession::unplug(const Attached& attached) {
     is_there = has_device(attached.id);
   }
   if (!is_there || *is_there) {
-    return is_there ? Error(Errc::deadline_exceeded, "the guest does not let go of the device")
+    return is_there ? Error(Errc::deadline_exceeded,
+                            fmt::format("channel {:#x}: the guest was asked to let go of it and "
+                                        "did not within {} s; while it does not, only ending the "
+                                        "VM takes it back (godbox vm stop)",
+                                        attached.serial, kUnplugLimit / std::chrono::seconds(1)))
                     : is_there.error();
   }
   // QEMU 10 keeps the memory of a device that is gone mapped, and refuses; it is emptied then.
@@ -577,8 +580,8 @@ Result<void> VmSession::check_unused(const Attached& attached) {
   return Error(
       Errc::already_exists,
       fmt::format("channel {0:#x} is in use: the guest has it {1}; first, in the guest: "
-                  "godbox cxl down --serial {0:#x}; or --force, as if the module were "
-                  "pulled",
+                  "godbox cxl down --serial {0:#x}; or --force, with which the guest is to let go "
+                  "of it all the same",
                   attached.serial, *status == kIsRam ? "as its memory (NUMA)" : "in a region"));
 }
 
@@ -714,7 +717,7 @@ Result<void> VmSession::clear_poison(std::uint64_t serial, std::uint64_t dpa,
       "for mem in mem*; do grep -qx 0x{:x} $mem/serial || continue; "
       "for at in $(seq {} {} {}); do echo $at >/sys/kernel/debug/cxl/$mem/clear_poison || exit 1; "
       "done; exit 0; done; exit 1",
-      serial, dpa, kPoisonUnit, dpa + length - kPoisonUnit);
+      serial, dpa, kPoisonUnitBytes, dpa + length - kPoisonUnitBytes);
   return guest_does({"sh", "-c", clear}, "clearing poison");
 }
 
@@ -722,7 +725,7 @@ Result<void> VmSession::clear_poison(std::uint64_t serial, std::uint64_t dpa,
 Result<boost::json::object> VmSession::poison(const boost::json::object& request) {
   const Result<std::uint64_t> serial = number_of(request, "serial", 0);
   const Result<std::uint64_t> dpa = number_of(request, "dpa", 0);
-  const Result<std::uint64_t> length = number_of(request, "length_bytes", kPoisonUnit);
+  const Result<std::uint64_t> length = number_of(request, "length_bytes", kPoisonUnitBytes);
   for (const Result<std::uint64_t>* const one : {&serial, &dpa, &length}) {
     if (!*one) {
       return one->error();
@@ -732,12 +735,12 @@ Result<boost::json::object> VmSession::poison(const boost::json::object& request
   if (!device) {
     return device.error();
   }
-  if (*dpa % kPoisonUnit != 0 || *length % kPoisonUnit != 0 || *length == 0 ||
+  if (*dpa % kPoisonUnitBytes != 0 || *length % kPoisonUnitBytes != 0 || *length == 0 ||
       *dpa > device->size.count() || *length > device->size.count() - *dpa) {
     return Error(Errc::invalid_argument,
                  fmt::format("{} bytes from DPA {:#x}: poison comes in units of {} bytes, and "
                              "channel {:#x} has {:#x} bytes",
-                             *length, *dpa, kPoisonUnit, *serial, device->size.count()));
+                             *length, *dpa, kPoisonUnitBytes, *serial, device->size.count()));
   }
   if (is_set(request, "clear")) {
     if (Result<void> cleared = clear_poison(*serial, *dpa, *length); !cleared) {
