@@ -70,7 +70,7 @@ class Run:
         self.options = options
         self.random = random.Random(options.seed)
         self.box = Box(options.godbox, folder, "--backing-limit", "4GiB", "--vm-quota",
-                       f"{SLOTS * 256 + 256}MiB")
+                       f"{DEVICES_MAX * 256}MiB")
         self.devices = []  # every one that the box has
         self.seeds = 0
         self.counts = {}
