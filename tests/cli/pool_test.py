@@ -297,6 +297,9 @@ class PoolCommandTest(ProgramTest):
                     (["bind", *here, "--vm", "a", "--size", "1GiB", "--up", "ram"], "--up"),
                     (["bind", *here, "--vm", "a b", "--size", "1GiB"], "is no name for a VM"),
                     (["unbind", *here], "--device is required"),
+                    (["poison", *here, "--dram-channel", "0", "--address", "3"], "units of 64"),
+                    (["poison", *here, "--dram-channel", "0", "--address", "0", "--length", "3"],
+                     "3 bytes from 0x0 of DRAM channel 0"),
                     (["list", "--connect", "tcp:127.0.0.1:1"], "unix:PATH"),
                     (["list", "--connect", "local:x"], "unix:PATH"),
             ):

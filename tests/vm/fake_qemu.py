@@ -63,7 +63,7 @@ def guest(control, words, hanging, log):
         control.sendall(f"exit {words[1]} 143\n".encode())
         return True
     text = base64.b64decode(words[2]).decode()
-    beside = "beside " if text.startswith("exec >/dev/console") else ""
+    beside = "beside " if words[0] == "beside" else ""
     log.write(f"{beside}{words[1]} {json.dumps(text.splitlines()[-1])}\n")
     if not (hanging and re.search(hanging, text)):
         control.sendall(f"exit {words[1]} 0\n".encode())

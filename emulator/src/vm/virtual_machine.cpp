@@ -202,11 +202,10 @@ Result<int> VirtualMachine::run_beside(const std::vector<std::string>& arguments
     return Error(Errc::queue_full, impl_->is_ready ? "the guest is being asked something else"
                                                    : "the guest is not ready");
   }
-  // The ports of its streams are the other command's.
-  const std::string text = "exec >/dev/console 2>&1\n" + command_text({.arguments = arguments});
+  const std::string text = command_text({.arguments = arguments});
   const std::string id = std::to_string(++impl_->last_command);
   if (Result<void> sent = write_all(impl_->links.near(Link::control),
-                                    fmt::format("exec {} {}\n", id, base64(text)), Peer::link);
+                                    fmt::format("beside {} {}\n", id, base64(text)), Peer::link);
       !sent) {
     return sent.error();
   }

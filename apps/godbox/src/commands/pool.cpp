@@ -9,6 +9,7 @@
 #include "cli/log.h"
 #include "cli/table.h"
 #include "commands/commands.h"
+#include "vm/request_fields.h"
 #include "vm/vm_control.h"
 #include "vm/vm_limits.h"
 #include <godbox/cxl/channel_serial.h>
@@ -368,6 +369,10 @@ Result<boost::json::object> poison_request(const Box& box, const PoolOptions& op
   if (!address || !length) {
     return address ? Error(Errc::config_invalid, "--length: " + length.error().detail)
                    : address.error();
+  }
+  if (Result<void> checked = check_poison(options.dram_channel, *address, length->count());
+      !checked) {
+    return checked.error();
   }
   return boost::json::object{{"do", "poison"},
                              {"box_number", box.number},

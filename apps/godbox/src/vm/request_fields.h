@@ -18,6 +18,21 @@ namespace godbox::app {
 // CXL r3.1 8.2.9.9.4.2 (Inject Poison): poison comes in lines of so many bytes.
 inline constexpr std::uint64_t kPoisonUnitBytes = 64;
 
+inline constexpr std::uint64_t kPoisonBytesMax = std::uint64_t{1} << 20U;
+
+// Whether that many bytes of a DRAM channel can be marked.
+[[nodiscard]] inline Result<void> check_poison(std::uint64_t channel, std::uint64_t address,
+                                               std::uint64_t length) {
+  if (address % kPoisonUnitBytes != 0 || length % kPoisonUnitBytes != 0 || length == 0 ||
+      length > kPoisonBytesMax || address > UINT64_MAX - length || channel > UINT16_MAX) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{} bytes from {:#x} of DRAM channel {}: poison comes in units of {} "
+                             "bytes, at most {}",
+                             length, address, channel, kPoisonUnitBytes, kPoisonBytesMax));
+  }
+  return {};
+}
+
 [[nodiscard]] inline bool is_set(const boost::json::object& request, std::string_view name) {
   const boost::json::value* const value = request.if_contains(name);
   return value != nullptr && value->is_bool() && value->get_bool();

@@ -27,7 +27,6 @@ namespace {
 // Between two looks at what the VM wants.
 constexpr Duration kTurn = std::chrono::milliseconds(5);
 constexpr SizeBytes kFillStep{std::uint64_t{64} << 20U};
-constexpr std::uint64_t kPoisonBytesMax = std::uint64_t{1} << 20U;
 // Each of them is a connection to the box, with a thread of its own, for as long as the VM runs.
 constexpr std::size_t kKeptMappedMax = 64;
 
@@ -346,12 +345,8 @@ Result<boost::json::object> VmSession::poison_channel(const boost::json::object&
       return one->error();
     }
   }
-  if (*address % kPoisonUnitBytes != 0 || *length % kPoisonUnitBytes != 0 || *length == 0 ||
-      *length > kPoisonBytesMax || *address > UINT64_MAX - *length || *channel > UINT16_MAX) {
-    return Error(Errc::invalid_argument,
-                 fmt::format("{} bytes from {:#x} of DRAM channel {}: poison comes in units of {} "
-                             "bytes, at most {}",
-                             *length, *address, *channel, kPoisonUnitBytes, kPoisonBytesMax));
+  if (Result<void> checked = check_poison(*channel, *address, *length); !checked) {
+    return checked.error();
   }
   boost::json::array marked;
   for (const auto& [slot, attached] : attached_) {
