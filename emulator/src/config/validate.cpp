@@ -191,15 +191,32 @@ Result<void> check_time(std::string_view key, Duration value) {
   return {};
 }
 
+Result<void> check_tenant_name(std::string_view key, const std::string& name) {
+  if (name.size() > wire::kNameBytesMax) {
+    return wrong(key, fmt::format("a name of {} bytes", name.size()),
+                 fmt::format("names of at most {} bytes", wire::kNameBytesMax));
+  }
+  return {};
+}
+
+Result<void> check_vm_name(std::string_view key, const std::string& name) {
+  if (!wire::is_vm_name(name)) {
+    return wrong(
+        key, fmt::format("\"{}\"", name),
+        fmt::format("names of 1 to {} letters, digits, '-', '_' and '.'", wire::kVmNameBytesMax));
+  }
+  return {};
+}
+
 // `name`: which member of a quota says whose it is.
 template <class Quota>
 Result<void> check_named_quotas(std::string_view key, const std::vector<Quota>& quotas,
-                                std::string Quota::*name, std::size_t name_bytes_max) {
+                                std::string Quota::*name,
+                                Result<void> (*check_name)(std::string_view, const std::string&)) {
   for (std::size_t i = 0; i < quotas.size(); ++i) {
     const std::string& of = quotas[i].*name;
-    if (of.size() > name_bytes_max) {
-      return wrong(key, fmt::format("a name of {} bytes", of.size()),
-                   fmt::format("names of at most {} bytes", name_bytes_max));
+    if (Result<void> checked = check_name(key, of); !checked) {
+      return checked;
     }
     const bool is_twice =
         std::any_of(quotas.begin(), quotas.begin() + static_cast<std::ptrdiff_t>(i),
@@ -222,18 +239,11 @@ Result<void> check_quotas(const BoxConfig& config) {
     }
   }
   if (Result<void> checked = check_named_quotas("tenant_quotas", config.tenant_quotas,
-                                                &TenantQuota::tenant, wire::kNameBytesMax);
+                                                &TenantQuota::tenant, check_tenant_name);
       !checked) {
     return checked;
   }
-  for (const VmQuota& quota : config.vm_quotas) {
-    if (!wire::is_vm_name(quota.vm)) {
-      return wrong(
-          "vm_quotas", fmt::format("\"{}\"", quota.vm),
-          fmt::format("names of 1 to {} letters, digits, '-', '_' and '.'", wire::kVmNameBytesMax));
-    }
-  }
-  return check_named_quotas("vm_quotas", config.vm_quotas, &VmQuota::vm, wire::kVmNameBytesMax);
+  return check_named_quotas("vm_quotas", config.vm_quotas, &VmQuota::vm, check_vm_name);
 }
 
 Result<void> check_policy(const BoxConfig& config) {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/vm_control.h"
 
+#include <godbox/wire.h>
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cerrno>
 #include <climits>
 #include <cstring>
@@ -51,12 +52,7 @@ struct Address {
 };
 
 Result<Address> address_of(std::string_view name) {
-  const bool is_legal = !name.empty() && name.size() <= kNameMax &&
-                        std::all_of(name.begin(), name.end(), [](unsigned char character) {
-                          return std::isalnum(character) != 0 || character == '-' ||
-                                 character == '_' || character == '.';
-                        });
-  if (!is_legal) {
+  if (name.size() > kNameMax || !wire::is_vm_name(name)) {
     return Error(Errc::invalid_argument,
                  fmt::format("\"{}\" is no name for a VM; allowed: 1 to {} letters, digits, '-', "
                              "'_' and '.'",

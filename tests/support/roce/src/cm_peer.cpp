@@ -2,8 +2,6 @@
 #include <godbox/assert.h>
 #include <godbox_test/cm_peer.h>
 
-#include <algorithm>
-
 namespace godbox::test {
 
 CmPeer::CmPeer(RoceEnd& end, std::uint8_t host) : end_(end), guid_(0x0200'00FF'FE00'0000 | host) {
@@ -59,27 +57,19 @@ void CmPeer::send_packet(roce::Packet packet, ConstSpan payload) {
 
 void CmPeer::pump() {
   for (Bytes bytes = end_.take_frame(); !bytes.empty(); bytes = end_.take_frame()) {
-    roce::Frame frame;
-    RoceAnswer answer;
-    GODBOX_ASSERT(roce::decode_frame(bytes, frame) == roce::FrameKind::roce);
-    GODBOX_ASSERT(roce::has_right_icrc(frame));
-    if (frame.header.destination != header_.source) {
+    std::optional<RoceAnswer> answer = answer_to(header_, bytes);
+    if (!answer) {
       continue;
     }
-    GODBOX_ASSERT(frame.header.destination_ip == header_.source_ip);
-    GODBOX_ASSERT(roce::decode_packet(frame.packet, answer.packet) == roce::Malformed::no);
-    answer.header = frame.header;
-    if (answer.packet.destination_qp.value() == roce::kGsiQueuePair) {
-      GODBOX_ASSERT(answer.packet.opcode == roce::Opcode::ud_send_only);
-      GODBOX_ASSERT(answer.packet.q_key == roce::kGsiQKey);
-      const std::optional<roce::CmMad> mad = roce::decode_mad(answer.packet.payload);
+    if (answer->packet.destination_qp.value() == roce::kGsiQueuePair) {
+      GODBOX_ASSERT(answer->packet.opcode == roce::Opcode::ud_send_only);
+      GODBOX_ASSERT(answer->packet.q_key == roce::kGsiQKey);
+      const std::optional<roce::CmMad> mad = roce::decode_mad(answer->payload);
       GODBOX_ASSERT(mad.has_value());
       mads_.push_back(*mad);
       continue;
     }
-    answer.payload.assign(answer.packet.payload.begin(), answer.packet.payload.end());
-    answer.packet.payload = {};
-    packets_.push_back(std::move(answer));
+    packets_.push_back(std::move(*answer));
   }
 }
 
@@ -104,17 +94,7 @@ std::optional<RoceAnswer> CmPeer::take_packet() {
 }
 
 void CmPeer::advance(Duration by) {
-  const TimePoint until = end_.now() + by;
-  for (;;) {
-    pump();
-    const TimePoint next = std::max(end_.port().next_deadline(), end_.now());
-    if (next > until) {
-      break;
-    }
-    end_.box().clock().set(next);
-    end_.port().on_timer(next);
-  }
-  end_.box().clock().set(until);
+  end_.advance(by, [this] { pump(); });
 }
 
 }  // namespace godbox::test

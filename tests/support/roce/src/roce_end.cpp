@@ -109,4 +109,18 @@ Bytes RoceEnd::take_frame() {
   return bytes;
 }
 
+void RoceEnd::advance(Duration by, const std::function<void()>& pump) {
+  const TimePoint until = now() + by;
+  for (;;) {
+    pump();
+    const TimePoint next = std::max(port_->next_deadline(), now());
+    if (next > until) {
+      break;
+    }
+    box_.clock().set(next);
+    port_->on_timer(next);
+  }
+  box_.clock().set(until);
+}
+
 }  // namespace godbox::test

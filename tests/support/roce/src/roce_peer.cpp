@@ -4,7 +4,6 @@
 #include <godbox/roce/icrc.h>
 #include <godbox_test/roce_peer.h>
 
-#include <algorithm>
 #include <array>
 
 namespace godbox::test {
@@ -30,6 +29,22 @@ Bytes roce_frame(const roce::FrameHeader& header, Packet packet, ConstSpan paylo
                    icrc);
   frame.insert(frame.end(), icrc.begin(), icrc.end());
   return frame;
+}
+
+std::optional<RoceAnswer> answer_to(const roce::FrameHeader& asker, ConstSpan bytes) {
+  roce::Frame frame;
+  GODBOX_ASSERT(roce::decode_frame(bytes, frame) == roce::FrameKind::roce);
+  GODBOX_ASSERT(roce::has_right_icrc(frame));
+  if (frame.header.destination != asker.source) {
+    return std::nullopt;
+  }
+  GODBOX_ASSERT(frame.header.destination_ip == asker.source_ip);
+  RoceAnswer answer;
+  answer.header = frame.header;
+  GODBOX_ASSERT(roce::decode_packet(frame.packet, answer.packet) == roce::Malformed::no);
+  answer.payload.assign(answer.packet.payload.begin(), answer.packet.payload.end());
+  answer.packet.payload = {};
+  return answer;
 }
 
 RocePeer::RocePeer(RoceEnd& end, emulator::QueuePairOptions options) : end_(end) {
@@ -64,18 +79,10 @@ void RocePeer::pump() {
     if (bytes.empty()) {
       return;
     }
-    roce::Frame frame;
-    GODBOX_ASSERT(roce::decode_frame(bytes, frame) == roce::FrameKind::roce);
-    GODBOX_ASSERT(roce::has_right_icrc(frame));
-    GODBOX_ASSERT(frame.header.destination == header_.source);
-    GODBOX_ASSERT(frame.header.destination_ip == header_.source_ip);
-    RoceAnswer answer;
-    answer.header = frame.header;
-    GODBOX_ASSERT(roce::decode_packet(frame.packet, answer.packet) == roce::Malformed::no);
-    GODBOX_ASSERT(answer.packet.destination_qp.value() == kNumber);
-    answer.payload.assign(answer.packet.payload.begin(), answer.packet.payload.end());
-    answer.packet.payload = {};
-    answers_.push_back(std::move(answer));
+    std::optional<RoceAnswer> answer = answer_to(header_, bytes);
+    GODBOX_ASSERT(answer.has_value());
+    GODBOX_ASSERT(answer->packet.destination_qp.value() == kNumber);
+    answers_.push_back(std::move(*answer));
   }
 }
 
@@ -90,17 +97,7 @@ std::optional<RoceAnswer> RocePeer::take() {
 }
 
 void RocePeer::advance(Duration by) {
-  const TimePoint until = end_.now() + by;
-  for (;;) {
-    pump();
-    const TimePoint next = std::max(end_.port().next_deadline(), end_.now());
-    if (next > until) {
-      break;
-    }
-    end_.box().clock().set(next);
-    end_.port().on_timer(next);
-  }
-  end_.box().clock().set(until);
+  end_.advance(by, [this] { pump(); });
 }
 
 void RocePeer::send_read(std::uint32_t psn, RKey key, std::uint64_t address,

@@ -10,6 +10,7 @@
 #include <godbox_test/seeded_random.h>
 #include <godbox_test/test_box.h>
 
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -74,6 +75,8 @@ class RoceEnd {
   // The next frame as it goes over the wire, by a copy or, every other time, from where it lies:
   // both have to be the same. Empty: there is none now.
   [[nodiscard]] Bytes take_frame();
+  // Time passes, and the port does what is due; `pump` takes its frames before and between.
+  void advance(Duration by, const std::function<void()>& pump);
 
  private:
   TestBox box_;

@@ -23,6 +23,8 @@ struct RoceAnswer {
   roce::Packet packet;
   Bytes payload;
 };
+// The packet of a frame of an end's to `asker`'s MAC; nullopt: the frame is to another one.
+[[nodiscard]] std::optional<RoceAnswer> answer_to(const roce::FrameHeader& asker, ConstSpan bytes);
 
 class RocePeer {
  public:
