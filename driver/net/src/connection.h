@@ -6,10 +6,10 @@
 #pragma once
 
 #include "by_reference.h"
-#include "deadline_heap.h"
 #include "event_loop.h"
 #include "handler_slot.h"
 #include "socket_calls.h"
+#include <godbox/intrusive_deadline_heap.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
@@ -17,7 +17,7 @@
 
 namespace godbox::driver {
 
-class Connection final : public DeadlineHeap::Node,
+class Connection final : public IntrusiveDeadlineHeap::Node,
                          public std::enable_shared_from_this<Connection> {
  public:
   // The client's end; the endpoint is the caller's.
@@ -48,7 +48,7 @@ class Connection final : public DeadlineHeap::Node,
   void look_at_referred();
 
   // When that is to be done.
-  struct Look final : DeadlineHeap::Node {
+  struct Look final : IntrusiveDeadlineHeap::Node {
     explicit Look(Connection& its_connection) : connection(its_connection) {}
     Connection& connection;
   };

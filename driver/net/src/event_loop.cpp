@@ -183,7 +183,7 @@ void EventLoop::serve_background() {
 // got its bytes long ago, only nobody has looked. So before any deadline ends, each connection
 // hears what has come for it. A few more than one handler for each is no starvation of the rest.
 void EventLoop::hear_before(TimePoint due) {
-  const DeadlineHeap::Node* const first = deadlines_.first();
+  const IntrusiveDeadlineHeap::Node* const first = deadlines_.first();
   if (first == nullptr || first->deadline() > due) {
     return;
   }
@@ -198,7 +198,7 @@ void EventLoop::hear_before(TimePoint due) {
 void EventLoop::serve_deadlines(TimePoint due) {
   // At most once each: an endpoint whose deadline stays in the past must not keep us here.
   for (std::size_t left = deadlines_.size(); left > 0; --left) {
-    DeadlineHeap::Node* const first = deadlines_.first();
+    IntrusiveDeadlineHeap::Node* const first = deadlines_.first();
     if (first == nullptr || first->deadline() > due) {
       break;
     }

@@ -7,10 +7,10 @@
 #pragma once
 
 #include "by_reference.h"
-#include "deadline_heap.h"
 #include "handler_slot.h"
 #include "socket_calls.h"
 #include <godbox/driver/asio_network.h>
+#include <godbox/intrusive_deadline_heap.h>
 #include <godbox/ring_queue.h>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -54,7 +54,7 @@ class EventLoop {
   void count_moved(bool is_background, std::size_t size_bytes);
   void set_deadline(Connection& connection, TimePoint deadline);
   // Likewise, but it is no endpoint's deadline: nobody has to be heard before.
-  void set_look(DeadlineHeap::Node& look, TimePoint at) { looks_.set(look, at); }
+  void set_look(IntrusiveDeadlineHeap::Node& look, TimePoint at) { looks_.set(look, at); }
   // Takes a closed connection out of everything.
   void forget(Connection& connection);
   // Destroys a closed endpoint (or none) once no callback can be on the stack.
@@ -105,8 +105,8 @@ class EventLoop {
   RingQueue<std::shared_ptr<Connection>> background_;
   std::size_t background_due_bytes_ = 0;  // what foreground has moved while it waited earns it
   TimePoint foreground_until_{};          // until then foreground is taken to be about
-  DeadlineHeap deadlines_;
-  DeadlineHeap looks_;  // of connections, each a Connection::Look
+  IntrusiveDeadlineHeap deadlines_;
+  IntrusiveDeadlineHeap looks_;  // of connections, each a Connection::Look
   std::vector<Tick> ticks_;
   std::vector<std::unique_ptr<StreamEndpoint>> graveyard_;
   MessageBuffer message_buffer_;

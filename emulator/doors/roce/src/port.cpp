@@ -103,7 +103,7 @@ void RocePort::Impl::destroy(roce::QueuePairNumber number) {
   pairs.erase(found);
   pair->break_off();
   connections.on_destroyed(number);
-  timers.erase(*pair);
+  timers.remove(*pair);
   if (pair->is_active) {
     turn_frames = active.front() == pair.get() ? 0 : turn_frames;
     active.remove_if([&](const RoceQueuePair* other) { return other == pair.get(); });
@@ -162,8 +162,8 @@ void RocePort::Impl::on_timer(TimePoint now) {
   }
   connections.on_timer(now);
   while (timers.first_deadline() <= now) {
-    RoceQueuePair& pair = timers.first();
-    timers.erase(pair);
+    auto& pair = static_cast<RoceQueuePair&>(*timers.first());
+    timers.remove(pair);
     pair.on_timer(now);
     activate(pair);
   }

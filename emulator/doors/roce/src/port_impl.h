@@ -8,7 +8,6 @@
 #include "connections.h"
 #include "context.h"
 #include "queue_pair.h"
-#include "timer_heap.h"
 #include <godbox/emulator/roce/port.h>
 #include <godbox/ring_queue.h>
 
@@ -81,7 +80,7 @@ struct RocePort::Impl {
   std::unordered_set<Number> allotted;                                  // not connected yet
   RingQueue<RoceQueuePair*> active;
   std::uint32_t turn_frames = 0;  // of the first of `active`
-  TimerHeap timers;
+  IntrusiveDeadlineHeap timers;   // of queue pairs
   TimePoint next_sweep{};
   RingQueue<std::vector<std::byte>> control_frames;
   RateLimit link_limit{kRoceLinkBurstMax, kRoceLinkPeriod};

@@ -7,10 +7,11 @@
 
 #include "requester.h"
 #include "responder.h"
+#include <godbox/intrusive_deadline_heap.h>
 
 namespace godbox::emulator {
 
-class RoceQueuePair {
+class RoceQueuePair final : public IntrusiveDeadlineHeap::Node {
  public:
   RoceQueuePair(RoceContext& context, const QueuePairOptions& options);
 
@@ -34,8 +35,6 @@ class RoceQueuePair {
   void break_off();
 
   // The port's notes about it.
-  static constexpr std::size_t kNoPosition = SIZE_MAX;
-  std::size_t timer_position = kNoPosition;
   bool is_active = false;       // has its turn in the port's list
   bool may_send = true;         // false: until the peer has shown that it is connected
   bool was_heard = false;       // since the last sweep

@@ -11,9 +11,9 @@
 #include <cstddef>
 #include <vector>
 
-namespace godbox::driver {
+namespace godbox {
 
-class DeadlineHeap {
+class IntrusiveDeadlineHeap {
  public:
   // Derive from it.
   class Node {
@@ -24,7 +24,7 @@ class DeadlineHeap {
     ~Node() = default;
 
    private:
-    friend class DeadlineHeap;
+    friend class IntrusiveDeadlineHeap;
     static constexpr std::size_t kNowhere = SIZE_MAX;
     TimePoint deadline_ = kNever;
     std::size_t place_ = kNowhere;
@@ -33,6 +33,11 @@ class DeadlineHeap {
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
   // The node with the earliest deadline; nullptr when there is none.
   [[nodiscard]] Node* first() const { return nodes_.empty() ? nullptr : nodes_.front(); }
+
+  // Its deadline; kNever when there is none.
+  [[nodiscard]] TimePoint first_deadline() const {
+    return nodes_.empty() ? kNever : nodes_.front()->deadline_;
+  }
 
   // Puts the node in, moves it, or (kNever) takes it out.
   void set(Node& node, TimePoint deadline) {
@@ -111,4 +116,4 @@ class DeadlineHeap {
   std::vector<Node*> nodes_;
 };
 
-}  // namespace godbox::driver
+}  // namespace godbox

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "deadline_heap.h"
+#include <godbox/intrusive_deadline_heap.h>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -8,25 +8,27 @@
 #include <random>
 #include <vector>
 
-namespace godbox::driver {
+namespace godbox {
 namespace {
 
-struct Sleeper : DeadlineHeap::Node {
+struct Sleeper : IntrusiveDeadlineHeap::Node {
   int name = 0;
 };
 
 TimePoint at(std::int64_t nanoseconds) { return TimePoint(Duration(nanoseconds)); }
 
-int first_name(const DeadlineHeap& heap) { return static_cast<Sleeper*>(heap.first())->name; }
+int first_name(const IntrusiveDeadlineHeap& heap) {
+  return static_cast<Sleeper*>(heap.first())->name;
+}
 
 TEST_CASE("an empty heap of deadlines has no first", "[unit]") {
-  const DeadlineHeap heap;
+  const IntrusiveDeadlineHeap heap;
   CHECK(heap.first() == nullptr);
   CHECK(heap.size() == 0);
 }
 
 TEST_CASE("the first of the heap is the earliest whatever was moved", "[unit]") {
-  DeadlineHeap heap;
+  IntrusiveDeadlineHeap heap;
   std::array<Sleeper, 4> sleepers;
   for (int i = 0; i < 4; ++i) {
     sleepers[static_cast<std::size_t>(i)].name = i;
@@ -44,7 +46,7 @@ TEST_CASE("the first of the heap is the earliest whatever was moved", "[unit]") 
 }
 
 TEST_CASE("removing what is not in the heap changes nothing", "[unit]") {
-  DeadlineHeap heap;
+  IntrusiveDeadlineHeap heap;
   Sleeper in;
   Sleeper out;
   heap.set(in, at(5));
@@ -60,7 +62,7 @@ TEST_CASE("a heap of deadlines agrees with a sorted list over random operations"
   constexpr std::uint32_t kSeed = 20'250'117;
   CAPTURE(kSeed);
   std::mt19937 random(kSeed);
-  DeadlineHeap heap;
+  IntrusiveDeadlineHeap heap;
   std::vector<Sleeper> sleepers(50);
   for (int step = 0; step < 20'000; ++step) {
     Sleeper& sleeper = sleepers[random() % sleepers.size()];
@@ -78,4 +80,4 @@ TEST_CASE("a heap of deadlines agrees with a sorted list over random operations"
 }
 
 }  // namespace
-}  // namespace godbox::driver
+}  // namespace godbox
