@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <functional>
@@ -18,13 +20,15 @@
 namespace godbox::test {
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr std::size_t kHeaderBytes = 14;
 constexpr std::size_t kTagBytes = 4;
 constexpr std::size_t kLeastFrameBytes = 60;  // IEEE 802.3's 64, less the FCS
 constexpr std::size_t kNumberAt = kHeaderBytes;
 constexpr std::array<std::byte, 2> kExperimental = {std::byte{0x88}, std::byte{0xb5}};
 constexpr std::array<std::byte, 2> kTagged = {std::byte{0x81}, std::byte{0x00}};
-constexpr auto kPatience = std::chrono::seconds(20);
+constexpr auto kPatience = 20s;
 
 // One of 256 KiB of bytes; a frame's begin at a place of its own.
 const std::vector<std::byte>& noise() {
@@ -106,10 +110,19 @@ void expect(FrameSource& to, FrameSource& from, std::uint32_t number, std::size_
   REQUIRE(is_test_frame(frames[0], size_bytes, to.mac(), from.mac(), number));
 }
 
-// Whether the descriptor is readable now, or becomes so.
-bool is_readable(int descriptor, int timeout_ms) {
+// Whether the descriptor is readable now, or becomes so. A signal ends a wait early, and DPDK's tap
+// raises one for each frame.
+bool is_readable(int descriptor, std::chrono::milliseconds timeout) {
+  const auto limit = std::chrono::steady_clock::now() + timeout;
   pollfd waiting{.fd = descriptor, .events = POLLIN, .revents = 0};
-  return poll(&waiting, 1, timeout_ms) == 1 && (waiting.revents & POLLIN) != 0;
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+        std::max(limit - std::chrono::steady_clock::now(), std::chrono::nanoseconds(0)));
+    const int ready = poll(&waiting, 1, static_cast<int>(left.count()));
+    if (ready >= 0 || errno != EINTR) {
+      return ready == 1 && (waiting.revents & POLLIN) != 0;
+    }
+  }
 }
 
 std::size_t largest(const FrameSource& source) { return source.mtu_bytes() + kHeaderBytes; }
@@ -266,17 +279,20 @@ void overrun(FrameSourceWorld& world) {
            (!world.counts_every_loss() || received + far.receive_drops >= near.sent_frames);
   };
   REQUIRE(eventually(take_all));
+  CHECK(world.near().counters().sent_frames + world.near().counters().send_drops == committed);
+  // And goes on as before, behind what a kernel that counts no losses still had on its way.
+  send(world.near(), world.far(), committed, size);
+  REQUIRE(eventually([&] {
+    (void)take_all();
+    return next == committed + 1;
+  }));
   const FrameCounters near = world.near().counters();
   const FrameCounters far = world.far().counters();
-  CHECK(near.sent_frames + near.send_drops == committed);
   CHECK(far.received_frames == received);
   if (world.counts_every_loss()) {
     CHECK(received + far.receive_drops == near.sent_frames);
   }
-  CHECK(received >= world.waiting_frames());
-  // And goes on as before.
-  send(world.near(), world.far(), committed, size);
-  expect(world.far(), world.near(), committed, size);
+  CHECK(received > world.waiting_frames());
 }
 
 void counted(FrameSourceWorld& world) {
@@ -306,12 +322,12 @@ void wakes(FrameSourceWorld& world) {
     CAPTURE(round);
     // It may be woken for nothing now and then, when its other end has just come for one.
     REQUIRE(eventually(
-        [&] { return world.far().receive(frames) == 0 && !is_readable(descriptor, 0); }));
+        [&] { return world.far().receive(frames) == 0 && !is_readable(descriptor, 0ms); }));
     for (std::uint32_t number = 0; number < 3; ++number) {
       send(world.near(), world.far(), number, 100);
     }
     for (std::uint32_t number = 0; number < 3; ++number) {
-      REQUIRE(is_readable(descriptor, 10'000));
+      REQUIRE(is_readable(descriptor, 10s));
       expect(world.far(), world.near(), number, 100);
     }
   }
@@ -324,9 +340,13 @@ void never_sleeps_over_a_frame(FrameSourceWorld& world) {
     SKIP("needs a descriptor to wait on; this device has none");
   }
   constexpr std::uint32_t kFrames = 2000;
+  std::atomic<bool> slept_over = false;
   std::thread sender([&] {
     for (std::uint32_t number = 0; number < kFrames; ++number) {
       while (!offer(world.near(), world.far(), number, 60)) {
+        if (slept_over) {  // nobody makes room any more
+          return;
+        }
         world.near().flush();
         std::this_thread::yield();
       }
@@ -338,11 +358,10 @@ void never_sleeps_over_a_frame(FrameSourceWorld& world) {
   });
   std::vector<ConstSpan> frames(4);
   std::uint32_t received = 0;
-  bool slept_over = false;
   while (received + world.far().counters().receive_drops < kFrames && !slept_over) {
     const std::size_t count = world.far().receive(frames);
     received += static_cast<std::uint32_t>(count);
-    slept_over = count == 0 && !is_readable(descriptor, 10'000);
+    slept_over = count == 0 && !is_readable(descriptor, 10s);
   }
   sender.join();
   CHECK_FALSE(slept_over);
