@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache_lines.h"
 #include "system_error.h"
+#include <godbox/driver/file_space.h>
 #include <godbox/driver/machine_memory.h>
 #include <godbox/driver/mapped_memory.h>
 
@@ -41,7 +42,6 @@ constexpr std::uint64_t kMachineReserveBytes = std::uint64_t{256} << 20U;
 constexpr std::int64_t kMachineCreditBytes = std::int64_t{64} << 20U;
 // Collapsing that fails so often in a row (no kernel support, fragmented memory) is given up.
 constexpr int kCollapseFailuresMax = 16;
-constexpr int kInterruptRetriesMax = 1000;
 // A file that was removed between our opening and our locking it is opened anew.
 constexpr int kOpenAttemptsMax = 16;
 
@@ -63,19 +63,6 @@ class OwnedDescriptor {
  private:
   int descriptor_;
 };
-
-// 0 or an errno; a signal only interrupts, and what was allocated before it stays.
-int allocate_or_punch(int descriptor, int mode, std::uint64_t offset, std::uint64_t size) {
-  for (int attempt = 0; attempt < kInterruptRetriesMax; ++attempt) {
-    if (fallocate(descriptor, mode, static_cast<off_t>(offset), static_cast<off_t>(size)) == 0) {
-      return 0;
-    }
-    if (errno != EINTR) {
-      return errno;
-    }
-  }
-  return EINTR;
-}
 
 Result<void> check_new_size(SizeBytes size, std::uint64_t granularity_bytes) {
   if (size.is_zero() || size.count() % granularity_bytes != 0) {
@@ -382,8 +369,8 @@ Result<std::unique_ptr<MappedMemory>> MappedMemory::device(const std::string& pa
     return taken.error();
   }
   // A file may have holes, which back() has to fill: better refused here than there.
-  if (S_ISREG(status.st_mode) &&
-      allocate_or_punch(locked.get(), FALLOC_FL_KEEP_SIZE, 0, kSmallPageBytes) == EOPNOTSUPP) {
+  if (S_ISREG(status.st_mode) && change_file_space(locked.get(), FALLOC_FL_KEEP_SIZE, 0,
+                                                   SizeBytes(kSmallPageBytes)) == EOPNOTSUPP) {
     return Error(Errc::unsupported,
                  fmt::format("{}: its file system cannot allocate ahead (fallocate)", path));
   }
@@ -529,7 +516,7 @@ void MappedMemory::make_huge(DramOffset offset, SizeBytes size) {
     return;
   }
   for (std::uint64_t block = begin; block < end; block += kHugePageBytes) {
-    if (allocate_or_punch(descriptor_, 0, block, kSmallPageBytes) != 0) {
+    if (change_file_space(descriptor_, 0, block, SizeBytes(kSmallPageBytes)) != 0) {
       return;  // back() meets the same error and reports it
     }
   }
@@ -560,7 +547,7 @@ Result<void> MappedMemory::back(DramOffset offset, SizeBytes size) {
   }
   // A file that has shrunk is lost memory, and stays so.
   const int error_number =
-      allocate_or_punch(descriptor_, FALLOC_FL_KEEP_SIZE, offset.count(), size.count());
+      change_file_space(descriptor_, FALLOC_FL_KEEP_SIZE, offset.count(), size);
   if (error_number != 0) {
     const Error error =
         memory_error("back", fmt::format("{} bytes of {}", size.count(), kind()), error_number);
@@ -585,8 +572,8 @@ Result<void> MappedMemory::discard(DramOffset offset, SizeBytes size) {
   if (size.is_zero()) {
     return {};
   }
-  const int error_number = allocate_or_punch(
-      descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset.count(), size.count());
+  const int error_number = change_file_space(
+      descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset.count(), size);
   if (error_number != 0) {
     return memory_error("give back", fmt::format("{} bytes of {}", size.count(), kind()),
                         error_number);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "system_error.h"
+#include <godbox/driver/file_space.h>
 #include <godbox/driver/machine_memory.h>
 #include <godbox/driver/memfd_slab.h>
 
@@ -30,16 +31,6 @@ Result<void> check_machine(SizeBytes size) {
   return Error(Errc::backing_full,
                fmt::format("{} MiB are asked for and this machine has {} MiB to give",
                            size.count() >> 20U, room >> 20U));
-}
-
-// 0 or an errno.
-int allocate_or_punch(int descriptor, int mode, SizeBytes offset, SizeBytes size) {
-  int status = -1;
-  do {
-    status = ::fallocate(descriptor, mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset.count()),
-                         static_cast<off_t>(size.count()));
-  } while (status != 0 && errno == EINTR);
-  return status == 0 ? 0 : errno;
 }
 
 Error slab_error(std::string_view action, int error_number) {
@@ -80,7 +71,8 @@ Result<void> MemfdSlab::discard(SizeBytes offset, SizeBytes size) {
   if (size.is_zero()) {
     return {};
   }
-  const int error_number = allocate_or_punch(descriptor_, FALLOC_FL_PUNCH_HOLE, offset, size);
+  const int error_number = change_file_space(
+      descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset.count(), size);
   return error_number == 0 ? Result<void>() : slab_error("give back", error_number);
 }
 
@@ -97,7 +89,7 @@ Result<void> back_slab(int descriptor, SizeBytes offset, SizeBytes size) {
   if (Result<void> there = check_machine(size); !there) {
     return there;
   }
-  const int error_number = allocate_or_punch(descriptor, 0, offset, size);
+  const int error_number = change_file_space(descriptor, FALLOC_FL_KEEP_SIZE, offset.count(), size);
   return error_number == 0 ? Result<void>() : slab_error("back", error_number);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "numa_system.h"
+#include <godbox/driver/file_space.h>
 #include <godbox/driver/numa_node_memory.h>
 
 #include <fmt/format.h>
@@ -17,25 +18,6 @@
 #endif
 
 namespace godbox::driver {
-namespace {
-
-constexpr int kInterruptRetriesMax = 1000;
-
-// 0 or an errno; a signal only interrupts, and what was allocated before it stays.
-int allocate_or_punch(int descriptor, int mode, std::uint64_t offset, std::uint64_t size) {
-  for (int attempt = 0; attempt < kInterruptRetriesMax; ++attempt) {
-    if (fallocate(descriptor, mode, static_cast<off_t>(offset), static_cast<off_t>(size)) == 0) {
-      return 0;
-    }
-    if (errno != EINTR) {
-      return errno;
-    }
-  }
-  return EINTR;
-}
-
-}  // namespace
-
 Result<std::unique_ptr<NumaNodeMemory>> NumaNodeMemory::create(NumaNodeId node, SizeBytes size) {
   if (size.is_zero() || size.count() % kNumaPageBytes != 0) {
     return Error(Errc::invalid_argument, fmt::format("{} bytes is no positive multiple of {}",
@@ -123,7 +105,7 @@ Result<void> NumaNodeMemory::back(DramOffset offset, SizeBytes size) {
   if (auto checked = check_node(offset, size); !checked) {
     return checked;
   }
-  const int error_number = allocate_or_punch(descriptor_, 0, offset.count(), size.count());
+  const int error_number = change_file_space(descriptor_, 0, offset.count(), size);
   if (error_number != 0) {
     return numa_error(fmt::format("back {} bytes on NUMA node {}", size.count(), node_.value()),
                       error_number == ENOMEM ? ENOSPC : error_number);
@@ -137,8 +119,8 @@ Result<void> NumaNodeMemory::discard(DramOffset offset, SizeBytes size) {
   if (auto checked = check_range(offset, size); !checked || size.is_zero()) {
     return checked;
   }
-  const int error_number = allocate_or_punch(
-      descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset.count(), size.count());
+  const int error_number = change_file_space(
+      descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset.count(), size);
   if (error_number != 0) {
     return numa_error(fmt::format("give back {} bytes", size.count()), error_number);
   }
