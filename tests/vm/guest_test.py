@@ -279,13 +279,70 @@ class PatchedQemu(unittest.TestCase):
             finally:
                 box.end()
 
+    def test_a_bound_device_fails_at_a_lost_line_and_outlives_its_box(self):
+        with tempfile.TemporaryDirectory() as folder:
+            box = Box(GODBOX, folder)
+            options = ["--preset", "laptop", "--form", "slots", "--hot-plug-slots", "2"]
+            try:
+                with Machine(GODBOX, options) as machine:
+                    told = box.json("pool", "bind", "--vm", machine.name, "--size", "256MiB",
+                                    "--up", "dax")
+                    serial = hex(told["serial"])
+                    device = next(channel["dax_device"] for channel
+                                  in machine.json([GODBOX, "cxl", "status", "--json"])["channels"]
+                                  if int(channel["serial"], 16) == told["serial"])
+                    line = self.lose_a_line(box, machine, told["serial"])
+                    for offset in (line - 8, line + 64):
+                        self.assertEqual(self.read(machine, device, offset), "0")
+                    self.assertEqual(self.read(machine, device, line), 135)
+                    box.process.kill()
+                    box.process.wait()
+                    self.until_lost(machine)
+                    # What the VM was given stays its own, as it is, until it is taken out.
+                    machine.output(["python3", "-c", WRITE_PATTERN, device, str(2 * MIB), "8", "0"])
+                    self.assertEqual(self.read(machine, device, MIB), str(MIB))
+                    self.assertEqual(machine.run([GODBOX, "cxl", "down"]).returncode, 0)
+                    machine.tell("detach", "--serial", serial)
+                    self.assertEqual(machine.tell("status")["attached"], [])
+                    self.assertEqual(machine.output(["echo", "alive"]), "alive\n")
+            finally:
+                box.end()
+
+    def lose_a_line(self, box, machine, serial):
+        """One of 64 bytes in DRAM channel 0, a MiB behind the beginning of a slab's piece, so some
+        MiB behind the device's own; its DPA."""
+        for address in range(MIB, 256 * MIB, 4 * MIB):
+            result = box.run("pool", "poison", "--dram-channel", "0", "--address", hex(address),
+                             "--json")
+            if result.returncode == 3:
+                self.assertIn("are no VM's", result.stderr)
+                continue
+            self.assertEqual(result.returncode, 0, result.stderr)
+            [marked] = json.loads(result.stdout)["marked"]
+            self.assertEqual((marked["vm"], marked["serial"], marked["length_bytes"]),
+                             (machine.name, serial, 64))
+            self.assertGreater(marked["dpa"], 2 * MIB)
+            return marked["dpa"]
+        raise AssertionError("no line of DRAM channel 0 is a VM's")
+
+    def until_lost(self, machine):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            [attached] = machine.tell("status")["attached"]
+            if attached["box_lost"]:
+                return
+            time.sleep(0.2)
+        raise AssertionError("the VM does not say that its box is lost")
+
 
 # Prints bytes of a device as a number.
 READ = """
 import mmap, os, sys
 path, offset, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 file = os.open(path, os.O_RDWR)
-memory = mmap.mmap(file, 2 << 20)
+begin = offset & -(2 << 20)
+memory = mmap.mmap(file, 2 << 20, offset=begin)
+offset -= begin
 if size == 8:
     print(int.from_bytes(memory[offset:offset + 8], "little"))
 else:
