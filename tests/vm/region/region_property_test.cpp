@@ -100,10 +100,12 @@ VmPlan plan_with_windows(const VmPlan& of_form, SeededRandom& random) {
                                         .channel_of_device = of_form.channel_of_device};
   const std::size_t bridges = written.topology.host_bridges.size();
   const auto add = [&](std::size_t first, std::size_t count) {
+    // Room for all devices, in as many units of 256 MiB as each target has its share of.
+    const std::size_t shares = (of_form.topology.devices.size() + count - 1) / count * count;
     cxl::FixedMemoryWindow window{.name = {},
                                   .targets = {},
                                   .granularity = random_granularity(random, count),
-                                  .size = 256_MiB * of_form.topology.devices.size(),
+                                  .size = 256_MiB * shares,
                                   .base = std::nullopt};
     window.name = "more" + std::to_string(written.topology.windows.size());
     for (std::size_t i = first; i < first + count; ++i) {
