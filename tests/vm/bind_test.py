@@ -346,6 +346,9 @@ def run_short(run):
         assert run.step(number, name, *arguments), f"step {number}, {name}: nothing to do"
 
 
+SPARE_STEPS = 5  # for kills that a full box asks for
+
+
 def run_random(run):
     weights = {"bind": 9, "unbind_idle": 2, "unbind_under_load": 7, "seal": 2, "share": 3,
                "drop": 2, "conflict": 2, "kill": 3}
@@ -353,14 +356,16 @@ def run_random(run):
     while number < run.options.steps:
         # What has to happen so often happens in time.
         left = run.options.steps - number
-        kills = run.options.kills - run.counts.get("kills", 0)
-        unbinds = run.options.unbinds - run.counts.get("unbinds under load", 0)
-        name = run.random.choices(list(weights), list(weights.values()))[0]
+        kills = max(0, run.options.kills - run.counts.get("kills", 0))
+        unbinds = max(0, run.options.unbinds - run.counts.get("unbinds under load", 0))
+        names = run.random.choices(list(weights), list(weights.values()))
         if run.some_keeper():
-            name = "kill"
-        elif kills + 2 * unbinds >= left:
-            name = run.random.choice(["kill"] * kills + ["unbind_under_load", "bind"] * unbinds)
-        if run.step(number + 1, name):
+            names = ["kill"]
+        elif kills + unbinds > 0 and kills + 2 * unbinds >= left - SPARE_STEPS:
+            # An unbind takes two steps at most: where there is nothing to unbind, first a bind.
+            names = run.random.choice([["kill"]] * kills +
+                                      [["unbind_under_load", "bind", "drop"]] * 2 * unbinds)
+        if any(run.step(number + 1, name) for name in names):
             number += 1
     for what, least in (("kills", run.options.kills), ("unbinds under load", run.options.unbinds)):
         assert run.counts.get(what, 0) >= least, run.counts
