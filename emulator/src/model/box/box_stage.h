@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A stage of the box in virtual time: servers side by side, each first come, first served.
+// Thread-safety: none. Ownership: values. Units: in the names. Errors: none.
+#pragma once
+
+#include <godbox/emulator/model/box_run.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace godbox::emulator::model {
+
+inline constexpr double kPsPerSecond = 1e12;
+
+// What a strip is on its way: when its first and last bytes are there.
+struct Times {
+  std::uint64_t head_ps = 0;
+  std::uint64_t tail_ps = 0;
+};
+
+[[nodiscard]] inline std::uint64_t rounded(double ps) {
+  return static_cast<std::uint64_t>(ps + 0.5);
+}
+
+// What a stage takes for a flow. In step, the stage is many members side by side: no strip is
+// through sooner than the part of it that goes through one of them.
+struct Service {
+  double ps_per_byte = 0;
+  double member_ps_per_byte = 0;
+  std::uint32_t member_strip_bytes = 0;
+  std::uint64_t passes_on_ps = 0;  // before the first bytes are passed on: a frame
+  std::uint32_t strip_bytes = 0;
+  std::uint64_t strip_ps = 0;  // of a whole strip
+  std::uint64_t strip_member_ps = 0;
+
+  [[nodiscard]] std::uint64_t work_ps(std::uint32_t bytes) const {
+    return bytes == strip_bytes ? strip_ps : rounded(bytes * ps_per_byte);
+  }
+  [[nodiscard]] std::uint64_t least_ps(std::uint32_t bytes) const {
+    return bytes == strip_bytes ? strip_member_ps
+                                : rounded(std::min(bytes, member_strip_bytes) * member_ps_per_byte);
+  }
+};
+
+// One of a stage: first come, first served.
+struct Server {
+  std::uint64_t free_ps = 0;
+  std::uint64_t busy_ps = 0;
+  std::uint64_t waited_ps = 0;
+
+  Times pass(const Times& in, const Service& service, std::uint32_t bytes) {
+    const std::uint64_t work = service.work_ps(bytes);
+    const std::uint64_t passes_on = std::min(service.passes_on_ps, work);
+    const std::uint64_t start = std::max(in.head_ps, free_ps);
+    waited_ps += start - in.head_ps;
+    busy_ps += work;
+    free_ps = start + work;
+    return {start + passes_on,
+            std::max({free_ps, start + service.least_ps(bytes), in.tail_ps + passes_on})};
+  }
+};
+
+// Servers side by side with what they take for one flow.
+struct Stage {
+  std::string_view name;
+  BoxFlow flow = BoxFlow::both;
+  std::uint32_t count = 0;
+  Rate limited;
+  std::vector<Server> servers;
+  std::uint64_t strips = 0;
+
+  [[nodiscard]] StageLoad load() const {
+    StageLoad load{.name = name, .flow = flow, .count = count, .limited = limited};
+    std::uint64_t waited_ps = 0;
+    for (const Server& server : servers) {
+      const double busy_s = static_cast<double>(server.busy_ps) / kPsPerSecond;
+      load.busy_s += busy_s;
+      load.busy_s_max = std::max(load.busy_s_max, busy_s);
+      waited_ps += server.waited_ps;
+    }
+    // In step, one stands for all of them.
+    load.busy_s *= static_cast<double>(count) / static_cast<double>(servers.size());
+    load.wait_mean_s =
+        strips == 0 ? 0
+                    : static_cast<double>(waited_ps) / static_cast<double>(strips) / kPsPerSecond;
+    return load;
+  }
+};
+
+}  // namespace godbox::emulator::model

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How many strips a second of processor time the timing model's box takes, on one core: reads and
+// writes of KV blocks by hosts that ask one after the other.
+//
+//   box_model_bench           half a second of each, five times
+//   box_model_bench --small   a tenth as much, once: only shows that it runs
+//   box_model_bench --json    for a program
+#include <godbox/emulator/model/box_run.h>
+#include <godbox/emulator/model/device_file.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+#include <vector>
+
+#include <time.h>
+
+namespace {
+
+namespace model = godbox::emulator::model;
+using godbox::SizeBytes;
+
+constexpr std::uint32_t kHosts = 8;
+
+double processor_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+[[noreturn]] void stop(const godbox::Error& error) {
+  fmt::print(stderr, "box_model_bench: {}\n", error.detail);
+  std::exit(1);
+}
+
+model::BoxRunSpec emfasys18() {
+  const auto text = model::device_text("emfasys");
+  const auto box = text ? model::parse_device(*text, "emfasys") : text.error();
+  if (!box) {
+    stop(box.error());
+  }
+  const auto rates = model::box_rates(*box, SizeBytes(65536));
+  if (!rates) {
+    stop(rates.error());
+  }
+  return {.model = *box,
+          .shape = {9, 2, 4, godbox::Rate(100e9)},
+          .hosts = kHosts,
+          .nics_per_host = 8,
+          .rates = *rates};
+}
+
+struct Round {
+  std::uint64_t strips = 0;
+  std::uint64_t end_ps = 0;
+  double seconds = 0;
+};
+
+Round play(const model::BoxRunSpec& spec, bool is_write, std::uint64_t blocks) {
+  const double begin = processor_seconds();
+  auto run = model::BoxRun::make(spec);
+  if (!run) {
+    stop(run.error());
+  }
+  std::uint64_t asked = 0;
+  const auto ask = [&](std::uint32_t host, std::uint64_t at_ps) {
+    const auto taken = run->submit({.id = host,
+                                    .at_ps = at_ps,
+                                    .size = SizeBytes(std::uint64_t{160} << 20U),
+                                    .is_write = is_write,
+                                    .host = host,
+                                    .first_channel = static_cast<std::uint32_t>(asked++)});
+    if (!taken) {
+      stop(taken.error());
+    }
+  };
+  for (std::uint32_t host = 0; host < kHosts; ++host) {
+    ask(host, 0);
+  }
+  while (const auto done = run->next(model::BoxRun::kSecondsMax * 1'000'000'000'000)) {
+    if (asked < blocks) {
+      ask(static_cast<std::uint32_t>(done->id), done->end_ps);
+    }
+  }
+  const model::BoxLoadFigures figures = run->figures();
+  return {figures.strips, figures.end_ps, processor_seconds() - begin};
+}
+
+void measure(const model::BoxRunSpec& spec, bool is_write, bool is_small, bool is_json) {
+  std::vector<double> speeds;
+  Round last;
+  for (int i = 0; i < (is_small ? 1 : 5); ++i) {
+    last = play(spec, is_write, is_small ? 100 : 1000);
+    speeds.push_back(static_cast<double>(last.strips) / last.seconds);
+  }
+  std::sort(speeds.begin(), speeds.end());
+  const double median = speeds[speeds.size() / 2];
+  const double bytes_per_s =
+      static_cast<double>(last.strips) * 65536e12 / static_cast<double>(last.end_ps);
+  const std::string_view flow = is_write ? "write" : "read";
+  if (is_json) {
+    fmt::print(
+        "{{\"flow\": \"{}\", \"strips_per_s_median\": {:.0f}, \"strips_per_s_min\": {:.0f}, "
+        "\"strips_per_s_max\": {:.0f}, \"modelled_bytes_per_s\": {:.6g}}}\n",
+        flow, median, speeds.front(), speeds.back(), bytes_per_s);
+    return;
+  }
+  fmt::print("{}: {:.2f} M strips/s of one core (real; {:.2f} to {:.2f}); modelled {:.1f} GB/s\n",
+             flow, median / 1e6, speeds.front() / 1e6, speeds.back() / 1e6, bytes_per_s / 1e9);
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  const std::vector<std::string_view> arguments(words + 1, words + count);
+  const auto has = [&arguments](std::string_view word) {
+    return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
+  };
+  const model::BoxRunSpec spec = emfasys18();
+  for (const bool is_write : {false, true}) {
+    measure(spec, is_write, has("--small"), has("--json"));
+  }
+  return 0;
+}
