@@ -412,6 +412,20 @@ TEST_CASE("another host can neither end a connection nor go on with it", "[unit]
   CHECK(taken(of.end, Kind::requested).request.source == other.header().source_ip);
 }
 
+TEST_CASE("one host may ask for a hundred connections at once", "[unit][roce]") {
+  RoceEnd end;
+  CmPeer peer(end);
+  REQUIRE(end.port().listen(kService) == Errc::ok);
+  for (int i = 0; i < 100; ++i) {
+    peer.send(peer.req(kService));
+  }
+  for (int i = 0; i < 100; ++i) {
+    const ConnectionId id = taken(end, Kind::requested).id;
+    REQUIRE(end.port().accept(id, {}, end.now()).has_value());
+    CHECK(peer.take<CmRep>().has_value());
+  }
+}
+
 TEST_CASE("strangers hold little, and are answered at a rate", "[unit][roce]") {
   RoceEnd end;
   CmPeer peer(end), other(end, 2);

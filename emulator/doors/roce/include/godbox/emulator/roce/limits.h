@@ -59,9 +59,10 @@ inline constexpr std::uint32_t kRoceFramesPerTurn = 16;
 
 // --- Connection management of a port ---
 inline constexpr std::size_t kRoceServicesMax = 64;
-// Connections that are asked for and not established: in all, and of one address.
+// Connections that are asked for and not established: in all, and of one address, of which honest
+// programs ask for a hundred at once (cmtime, of rdma-core).
 inline constexpr std::size_t kRoceHalfOpenMax = 256;
-inline constexpr std::size_t kRoceHalfOpenPerPeerMax = 64;
+inline constexpr std::size_t kRoceHalfOpenPerPeerMax = 128;
 static_assert(kRoceHalfOpenPerPeerMax < kRoceHalfOpenMax);
 // Events that nobody has taken; with more, nobody new is let in.
 inline constexpr std::size_t kRoceConnectionEventsMax = 1024;
