@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A RoCE port of a small box at a datagram socket, with a server of rping's protocol in front, for
-// clients that are other people's programs.
-//   roce_server LOCAL REMOTE ADDRESS MTU
-// Listens at the socket LOCAL for frames of REMOTE, as the IPv4 host ADDRESS. Says "ready" and what
-// a client of the pool has to know (session, its secret, key, virtual address and bytes of a
-// region: six hexadecimal numbers), serves until its standard input ends, and then prints what was
-// counted as one line of JSON. rping's protocol (rdma-core, librdmacm/examples/rping.c): the client
-// sends where a buffer of its lies, the server READs it and sends back a word; the client sends
-// where another one lies, the server WRITEs the same bytes there and sends a word; and so on.
+// A RoCE port of a small box, with servers in front for clients that are other people's programs.
+//   roce_server LOCAL REMOTE ADDRESS MTU [MAC]
+// Takes frames of the socket REMOTE at the socket LOCAL or, where LOCAL is "vhost", of a guest that
+// comes to the socket REMOTE (DPDK), as the IPv4 host ADDRESS. Says "ready" and what a client of
+// the pool has to know (session, its secret, key, virtual address and bytes of a region: six
+// hexadecimal numbers), then "perftest" and the TCP ports for perftest's clients at the MAC address
+// MAC, ib_write_lat's last; serves until its standard input ends, and prints what was counted as
+// one line of JSON.
+// rping's protocol (rdma-core, librdmacm/examples/rping.c): the client sends where a buffer of its
+// lies, the server READs it and sends back a word; the client sends where another one lies, the
+// server WRITEs the same bytes there and sends a word; and so on. What rdma_client sends is
+// answered by as many bytes; cmtime, at the same service, only connects.
+#include "perftest_server.h"
+#include <godbox/driver/dpdk_port.h>
 #include <godbox/driver/socket_frames.h>
 #include <godbox/emulator/roce/pump.h>
 #include <godbox_test/roce_end.h>
@@ -31,9 +36,13 @@ namespace {
 using namespace emulator;
 
 constexpr roce::ServiceId kRpingService = roce::tcp_service(7174);
+constexpr roce::ServiceId kAnswerService = roce::tcp_service(7471);  // of rdma_server and cmtime
 constexpr std::size_t kMessageBytes = 16;  // be64 address, be32 key, be32 size
 constexpr std::size_t kBufferBytesMax = 1U << 20U;
 constexpr std::size_t kRegionBytes = 192U << 10U;  // in one extent
+constexpr std::size_t kLatencyBytes = 64;          // that ib_write_lat is run with (-s)
+constexpr std::uint64_t kLatencyRounds = 100;      // (-n)
+constexpr int kSkipped = 77;
 
 std::uint64_t load_be(ConstSpan bytes) {
   std::uint64_t value = 0;
@@ -44,19 +53,25 @@ std::uint64_t load_be(ConstSpan bytes) {
 }
 
 struct Tally {
-  std::uint64_t connections = 0, reads = 0, writes = 0, failures = 0;
+  std::uint64_t connections = 0, reads = 0, writes = 0, answers = 0, failures = 0;
 };
 
 // One client.
-class RpingConnection {
+class Connection {
+ public:
+  virtual ~Connection() = default;
+  // True: something was done.
+  virtual bool turn() = 0;
+};
+
+class RpingConnection : public Connection {
  public:
   RpingConnection(RocePort& port, roce::QueuePairNumber number, Tally& tally)
       : port_(port), number_(number), tally_(tally), buffer_(kBufferBytesMax) {
     post_receive();
   }
 
-  // True: something was done.
-  bool turn() {
+  bool turn() override {
     bool is_busy = false;
     while (const auto received = port_.take_received(number_)) {
       is_busy = true;
@@ -118,16 +133,43 @@ class RpingConnection {
   bool is_reading_ = false;
 };
 
-class RpingServer {
+class AnswerConnection : public Connection {
  public:
-  explicit RpingServer(RocePort& port) : port_(port) {
+  AnswerConnection(RocePort& port, roce::QueuePairNumber number, Tally& tally)
+      : port_(port), number_(number), tally_(tally) {
+    const MutableSpan piece(message_);
+    static_cast<void>(port_.post_receive(number_, {.id = WorkId{1}, .local = {&piece, 1}}));
+  }
+
+  bool turn() override {
+    const auto received = port_.take_received(number_);
+    if (!received || received->status != WorkStatus::ok) {
+      return false;
+    }
+    const MutableSpan piece = MutableSpan(message_).first(received->length_bytes);
+    const Errc status = port_.post_send(number_, {.id = WorkId{2}, .local = {&piece, 1}});
+    (status == Errc::ok ? tally_.answers : tally_.failures) += 1;
+    return true;
+  }
+
+ private:
+  RocePort& port_;
+  roce::QueuePairNumber number_;
+  Tally& tally_;
+  std::array<std::byte, kMessageBytes> message_{};
+};
+
+class ConnectionServer {
+ public:
+  explicit ConnectionServer(RocePort& port) : port_(port) {
     GODBOX_ASSERT(port_.listen(kRpingService) == Errc::ok);
+    GODBOX_ASSERT(port_.listen(kAnswerService) == Errc::ok);
   }
 
   bool turn(TimePoint now) {
     bool is_busy = false;
-    for (auto& [number, connection] : connections_) {
-      is_busy = connection.turn() || is_busy;
+    for (const auto& [number, connection] : connections_) {
+      is_busy = connection->turn() || is_busy;
     }
     while (const std::optional<ConnectionEvent> event = port_.take_connection_event()) {
       is_busy = true;
@@ -142,7 +184,7 @@ class RpingServer {
     switch (event.kind) {
       case ConnectionEvent::Kind::requested:
         if (const auto number = port_.accept(event.id, {}, now)) {
-          connections_.try_emplace(number->value(), port_, *number, tally_);
+          connections_.emplace(number->value(), connection(event.request.service, *number));
         }
         break;
       case ConnectionEvent::Kind::established:
@@ -154,10 +196,16 @@ class RpingServer {
         break;
     }
   }
+  std::unique_ptr<Connection> connection(roce::ServiceId service, roce::QueuePairNumber number) {
+    if (service == kRpingService) {
+      return std::make_unique<RpingConnection>(port_, number, tally_);
+    }
+    return std::make_unique<AnswerConnection>(port_, number, tally_);
+  }
 
   RocePort& port_;
   Tally tally_;
-  std::map<std::uint32_t, RpingConnection> connections_;
+  std::map<std::uint32_t, std::unique_ptr<Connection>> connections_;
 };
 
 void print_counters(const Tally& tally, const RocePortCounters& of, const FrameCounters& frames) {
@@ -165,6 +213,7 @@ void print_counters(const Tally& tally, const RocePortCounters& of, const FrameC
       {"connections", tally.connections},
       {"reads", tally.reads},
       {"writes", tally.writes},
+      {"answers", tally.answers},
       {"failures", tally.failures},
       {"established", of.connections_established.get()},
       {"closed", of.connections_closed.get()},
@@ -173,6 +222,10 @@ void print_counters(const Tally& tally, const RocePortCounters& of, const FrameC
       {"dropped_icrc", of.dropped_icrc.get()},
       {"dropped_malformed", of.dropped_malformed.get()},
       {"retransmits", of.retransmits.get()},
+      {"duplicates", of.duplicates.get()},
+      {"naks", of.naks_sequence.get() + of.naks_invalid.get() + of.naks_access.get() +
+                   of.naks_operational.get() + of.naks_not_ready.get()},
+      {"sends", of.sends.get()},
       {"pool_written", of.bytes_written.get()},
       {"pool_read", of.bytes_read.get()},
       {"atomics", of.atomics.get()},
@@ -186,47 +239,88 @@ void print_counters(const Tally& tally, const RocePortCounters& of, const FrameC
   fmt::print("}}\n");
 }
 
-int serve(std::span<char* const> arguments) {
+struct Arguments {
+  std::string local, remote;
   std::array<std::uint8_t, 4> address{};
   std::uint32_t mtu_bytes = 0;
-  const std::string_view mtu(arguments[4]);
-  const bool is_number =
-      std::from_chars(mtu.data(), mtu.data() + mtu.size(), mtu_bytes).ec == std::errc();
-  if (!is_number || inet_pton(AF_INET, arguments[3], address.data()) != 1) {
-    fmt::print(stderr, "roce_server: {} {}: an IPv4 address and an MTU are needed\n", arguments[3],
-               mtu);
-    return 2;
+  MacAddress client_mac{};
+};
+
+std::optional<Arguments> parse(std::span<char* const> from) {
+  Arguments arguments{.local = from[1], .remote = from[2], .address = {}, .client_mac = {}};
+  const std::string_view mtu(from[4]);
+  MacAddress& mac = arguments.client_mac;
+  const bool is_right =
+      inet_pton(AF_INET, from[3], arguments.address.data()) == 1 &&
+      std::from_chars(mtu.data(), mtu.data() + mtu.size(), arguments.mtu_bytes).ec == std::errc() &&
+      (from.size() < 6 || std::sscanf(from[5], "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &mac[0], &mac[1],
+                                      &mac[2], &mac[3], &mac[4], &mac[5]) == 6);
+  return is_right ? std::optional(arguments) : std::nullopt;
+}
+
+Result<std::unique_ptr<FrameSource>> open_frames(const Arguments& arguments, MacAddress mac) {
+  if (arguments.local != "vhost") {
+    return driver::open_datagram_frames({.local_path = arguments.local,
+                                         .remote_path = arguments.remote,
+                                         .mac = mac,
+                                         .mtu_bytes = arguments.mtu_bytes});
   }
+  const auto eal = driver::Eal::start({});
+  if (!eal) {
+    return eal.error();
+  }
+  auto queues = driver::open_dpdk_port(*eal, {.device = "net_vhost0,iface=" + arguments.remote,
+                                              .mtu_bytes = arguments.mtu_bytes,
+                                              .mac = mac});
+  if (!queues) {
+    return queues.error();
+  }
+  return std::move(queues->front());
+}
+
+int serve(const Arguments& arguments) {
   RoceEndOptions options;
   options.mac = {2, 0, 0, 0, 0, 2};
-  options.addresses = {roce::Gid::of_ipv4(address)};
-  options.ethernet_mtu_bytes = mtu_bytes;
-  const auto frames = driver::open_datagram_frames({.local_path = arguments[1],
-                                                    .remote_path = arguments[2],
-                                                    .mac = options.mac,
-                                                    .mtu_bytes = mtu_bytes});
+  options.addresses = {roce::Gid::of_ipv4(arguments.address)};
+  options.ethernet_mtu_bytes = arguments.mtu_bytes;
+  const auto frames = open_frames(arguments, options.mac);
   if (!frames) {
     fmt::print(stderr, "roce_server: {}\n", frames.error().detail);
-    return 1;
+    return frames.error().code == Errc::device_missing ? kSkipped : 1;
   }
   RoceEnd end(options);
-  RpingServer server(end.port());
+  ConnectionServer server(end.port());
+  PerftestServer perftest(end, {.client_mac = arguments.client_mac});
+  PerftestServer latency(end, {.client_mac = arguments.client_mac,
+                               .region = SizeBytes(kLatencyBytes),
+                               .latency_rounds = kLatencyRounds});
   const SteadyClock clock;
   const RoceLine line{&end.port(), frames->get()};
-  RocePump pump({&line, 1}, clock, [&](TimePoint now) { return server.turn(now); });
+  RocePump pump({&line, 1}, clock, [&](TimePoint now) {
+    bool is_busy = server.turn(now);
+    is_busy = perftest.turn(now) || is_busy;
+    return latency.turn(now) || is_busy;
+  });
   const RemoteMemory region = end.allocate(kRegionBytes);
   GODBOX_ASSERT(region.extents.front().length_bytes == kRegionBytes);
   const SessionInfo& session = end.session();
   fmt::print("ready {:x} {:x} {:x} {:x} {:x} {:x}\n", session.id.value(), session.secret.words[0],
              session.secret.words[1], region.key.value(), region.address(), kRegionBytes);
   std::thread thread([&] { pump.run(); });
+  const auto wake = [&pump] { pump.wake(); };
+  const std::uint16_t tcp_port = perftest.start(wake);
+  fmt::print("perftest {} {}\n", tcp_port, latency.start(wake));
   std::fflush(stdout);
   char byte = 0;
   while (read(STDIN_FILENO, &byte, 1) > 0) {
   }
+  perftest.stop();
+  latency.stop();
   pump.stop();
   thread.join();
-  print_counters(server.tally(), end.port().counters(), (*frames)->counters());
+  Tally tally = server.tally();
+  tally.failures += perftest.failures() + latency.failures();
+  print_counters(tally, end.port().counters(), (*frames)->counters());
   return 0;
 }
 
@@ -234,9 +328,11 @@ int serve(std::span<char* const> arguments) {
 }  // namespace godbox::test
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    fmt::print(stderr, "usage: roce_server LOCAL REMOTE ADDRESS MTU\n");
+  const std::span<char* const> arguments(argv, static_cast<std::size_t>(argc));
+  const auto parsed = argc == 5 || argc == 6 ? godbox::test::parse(arguments) : std::nullopt;
+  if (!parsed) {
+    fmt::print(stderr, "usage: roce_server LOCAL REMOTE ADDRESS MTU [MAC]\n");
     return 2;
   }
-  return godbox::test::serve(std::span(argv, static_cast<std::size_t>(argc)));
+  return godbox::test::serve(*parsed);
 }
