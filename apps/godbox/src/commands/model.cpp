@@ -7,8 +7,8 @@
 #include "cli/lists.h"
 #include "cli/log.h"
 #include "cli/table.h"
-#include "commands/byte_files.h"
 #include "commands/commands.h"
+#include "twin/box_choice.h"
 #include <godbox/emulator/box_config.h>
 #include <godbox/emulator/model/device_file.h>
 #include <godbox/emulator/model/device_timing.h>
@@ -17,7 +17,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -36,14 +35,12 @@ constexpr SizeBytes kStrip{65536};  // what large objects are cut into
 struct ModelOptions {
   std::vector<std::string> presets;
   std::string preset = "emfasys18";
-  std::string device = "emfasys";
+  DeviceChoice device;
   std::string counts = "1,2,9,18,28";
   std::string size = "100000000000";
   std::uint32_t channels = 0;  // explain; 0: all
   std::uint32_t ports = 0;     // 0: time-table: the sets; explain: all
   std::uint32_t hosts = 0;
-  std::optional<model::WireProtocol> protocol;
-  std::optional<std::uint32_t> mtu_bytes;
   bool is_write = false;
   bool json = false;
   double read_share = 1;  // curve
@@ -54,6 +51,7 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox model time-table                       100 GB from each preset, 1 to 28 DRAM channels
   godbox model explain --preset acf1            one transfer, stage by stage
   godbox model curve --device vistara           latency under load of one device
+  godbox model replay --generate conversation   hosts that play a trace: load, times, what bounds it
   godbox model device emfasys > mine.toml       a parameter file to start from
 Figures are modelled: docs/model.md says from what, and where the model is known to be wrong.)";
 constexpr std::string_view kTableFooter = R"(Examples:
@@ -67,49 +65,6 @@ Lines come at random, in pieces of 256 bytes, from one host.)";
 constexpr std::string_view kExplainFooter = R"(Examples:
   godbox model explain --channels 18 --size 20MiB
   godbox model explain --preset acf1 --ports 8 --write --json)";
-
-// A name of those that come with godbox, or a file.
-Result<model::BoxModel> read_device(const ModelOptions& options) {
-  std::string text;
-  std::string where = options.device;
-  if (const auto known = model::device_text(options.device)) {
-    text = std::string(*known);
-  } else if (!std::filesystem::exists(options.device)) {
-    return Error(Errc::config_invalid,
-                 fmt::format("--{}, and there is no such file", known.error().detail));
-  } else {
-    const auto bytes = read_file(options.device);
-    if (!bytes) {
-      return bytes.error();
-    }
-    text.assign(reinterpret_cast<const char*>(bytes->data()), bytes->size());
-  }
-  Result<model::BoxModel> device = model::parse_device(text, where);
-  if (!device) {
-    return device;
-  }
-  if (options.protocol) {
-    // The largest frame that is common with it, unless the command line says another one.
-    const bool is_same = *options.protocol == device->ethernet.protocol;
-    device->ethernet.protocol = *options.protocol;
-    if (!is_same) {
-      device->ethernet.mtu_bytes = *options.protocol == model::WireProtocol::tcp ? 9000 : 4096;
-    }
-  }
-  device->ethernet.mtu_bytes = options.mtu_bytes.value_or(device->ethernet.mtu_bytes);
-  return device;
-}
-
-Result<model::BoxShape> shape_of(const std::string& preset) {
-  const Result<emulator::BoxConfig> config = emulator::preset(preset);
-  if (!config) {
-    return config.error();
-  }
-  return model::BoxShape{.super_nics = config->super_nics,
-                         .dram_channels_per_super_nic = config->dram_channels_per_super_nic,
-                         .eth_ports_per_super_nic = config->eth_ports_per_super_nic,
-                         .eth_port = config->rates.eth_port};
-}
 
 std::uint32_t super_nics_of(const model::BoxShape& shape, std::uint32_t channels) {
   return (channels + shape.dram_channels_per_super_nic - 1) / shape.dram_channels_per_super_nic;
@@ -245,7 +200,7 @@ Result<Prepared> prepare(const ModelOptions& options) {
     return Error(Errc::invalid_argument,
                  fmt::format("--size: \"{}\" is not one size", options.size));
   }
-  const auto device = read_device(options);
+  const auto device = read_device(options.device);
   if (!device) {
     return device.error();
   }
@@ -388,7 +343,7 @@ void print_curve(const ModelOptions& options, const model::BoxModel& device,
 }
 
 ExitCode run_curve(const ModelOptions& options) {
-  const auto device = read_device(options);
+  const auto device = read_device(options.device);
   if (!device) {
     return fail("model curve", device.error());
   }
@@ -438,9 +393,9 @@ void add_common(CLI::App& command, ModelOptions& options) {
   command.add_option("--ports", options.ports, "Ethernet ports, of the SuperNICs in use");
   command.add_option("--hosts", options.hosts,
                      "Hosts, with one port of the same speed each; without it, one for each port");
-  command.add_option("--protocol", options.protocol, "roce or tcp, instead of the file's")
+  command.add_option("--protocol", options.device.protocol, "roce or tcp, instead of the file's")
       ->transform(CLI::CheckedTransformer(kProtocols));
-  command.add_option("--mtu", options.mtu_bytes, "Bytes: RoCE's path MTU, TCP's IP packets");
+  command.add_option("--mtu", options.device.mtu_bytes, "Bytes: RoCE's path MTU, TCP's IP packets");
   command.add_flag("--write", options.is_write, "Hosts write to the box; without it they read");
 }
 
@@ -449,7 +404,9 @@ void add_common(CLI::App& command, ModelOptions& options) {
 void add_model(CLI::App& program, Action& chosen) {
   auto options = std::make_shared<ModelOptions>();
   CLI::App* const group = program.add_subcommand(
-      "model", "What a real box would do, by the timing model: time-table, explain, curve, device");
+      "model",
+      "What a real box would do, by the timing model: time-table, explain, curve, replay, "
+      "device");
   group->require_subcommand(1);
   group->footer(std::string(kFooter));
 
@@ -492,6 +449,7 @@ void add_model(CLI::App& program, Action& chosen) {
   }
   device->add_option("name", *name, "One of " + names)->capture_default_str();
   device->callback([name, &chosen] { chosen = [name] { return run_device(*name); }; });
+  add_model_load(*group, chosen);
 }
 
 }  // namespace godbox::app

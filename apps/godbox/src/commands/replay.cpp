@@ -228,26 +228,9 @@ void print_rows(const std::vector<ReplayRow>& rows, const ReplayCommand& command
   fmt::print("{}\n", table.render());
 }
 
-Result<Trace> find_trace(const ReplayCommand& command) {
-  if (command.trace.empty() == command.generate.empty()) {
-    return Error(Errc::invalid_argument, "give either a trace or --generate");
-  }
-  if (command.generate.empty()) {
-    return read_trace(command.trace, command.requests);
-  }
-  const Result<TraceKind> kind = parse_trace_kind(command.generate);
-  if (!kind) {
-    return Error(Errc::invalid_argument, "--generate: " + kind.error().detail);
-  }
-  Trace trace = generate_trace(*kind, command.seed);
-  if (command.requests > 0 && command.requests < trace.size()) {
-    trace.resize(command.requests);
-  }
-  return trace;
-}
-
 ExitCode run_replay(const ReplayCommand& command) {
-  const Result<Trace> trace = find_trace(command);
+  const Result<Trace> trace =
+      find_trace({command.trace, command.generate, command.requests, command.seed});
   if (!trace) {
     return fail("replay", trace.error());
   }

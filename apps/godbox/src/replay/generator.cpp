@@ -381,4 +381,22 @@ Trace generate_trace(TraceKind kind, std::uint64_t seed) {
   return multi_turn_trace(seed);
 }
 
+Result<Trace> find_trace(const TraceChoice& choice) {
+  if (choice.path.empty() == choice.generate.empty()) {
+    return Error(Errc::invalid_argument, "give either a trace or --generate");
+  }
+  if (choice.generate.empty()) {
+    return read_trace(choice.path, choice.requests);
+  }
+  const Result<TraceKind> kind = parse_trace_kind(choice.generate);
+  if (!kind) {
+    return Error(Errc::invalid_argument, "--generate: " + kind.error().detail);
+  }
+  Trace trace = generate_trace(*kind, choice.seed);
+  if (choice.requests > 0 && choice.requests < trace.size()) {
+    trace.resize(choice.requests);
+  }
+  return trace;
+}
+
 }  // namespace godbox::app

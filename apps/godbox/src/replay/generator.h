@@ -13,7 +13,8 @@
 //                    share the context and nothing else
 //   multi-turn       UCM's and LMCache's: 20 clients with 10 rounds each, every round adds 2,048 to
 //                    4,096 tokens to what was said before and is answered with 1 to 16
-// Thread-safety: pure functions. Ownership: values. Errors: invalid_argument (no such kind).
+// Thread-safety: pure functions, but for files. Ownership: values. Errors: invalid_argument (no
+// such kind).
 #pragma once
 
 #include "replay/trace.h"
@@ -34,5 +35,15 @@ inline constexpr std::array<std::string_view, 5> kTraceKindNames = {
 
 [[nodiscard]] Result<TraceKind> parse_trace_kind(std::string_view name);
 [[nodiscard]] Trace generate_trace(TraceKind kind, std::uint64_t seed);
+
+// What a command line says: a file, or a kind that is generated; the first `requests` (0: all).
+struct TraceChoice {
+  std::string path;
+  std::string generate;
+  std::uint64_t requests = 0;
+  std::uint64_t seed = 1;
+};
+// Errors: those of read_trace() and parse_trace_kind(); invalid_argument for both or none.
+[[nodiscard]] Result<Trace> find_trace(const TraceChoice& choice);
 
 }  // namespace godbox::app

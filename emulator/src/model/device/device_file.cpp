@@ -190,6 +190,17 @@ Result<void> read_table(const toml::table& table, const std::string& parent,
   return {};
 }
 
+Result<void> read_text(std::string_view text, std::string_view where, Values& values) {
+  toml::table document;
+  try {
+    document = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    return invalid(
+        fmt::format("{}:{}: not TOML: {}", where, error.source().begin.line, error.description()));
+  }
+  return read_table(document, "", keys_of(values), values, where);
+}
+
 Result<BoxModel> complete(Values values) {
   Result<DramSpec> dram = jedec_dram(values.dimm);
   if (!dram) {
@@ -211,18 +222,17 @@ Result<BoxModel> complete(Values values) {
 
 }  // namespace
 
-Result<BoxModel> parse_device(std::string_view text, std::string_view where) {
-  toml::table document;
-  try {
-    document = toml::parse(text);
-  } catch (const toml::parse_error& error) {
-    return invalid(
-        fmt::format("{}:{}: not TOML: {}", where, error.source().begin.line, error.description()));
-  }
+Result<BoxModel> parse_device(std::string_view text, std::string_view where,
+                              std::span<const DeviceSetting> settings) {
   Values values;
-  const Result<void> read = read_table(document, "", keys_of(values), values, where);
-  if (!read) {
+  if (const Result<void> read = read_text(text, where, values); !read) {
     return read.error();
+  }
+  for (const DeviceSetting& setting : settings) {
+    const std::string line = fmt::format("{} = {}", setting.key, setting.value);
+    if (const Result<void> read = read_text(line, "set", values); !read) {
+      return read.error();
+    }
   }
   Result<BoxModel> model = complete(std::move(values));
   if (!model) {

@@ -7,14 +7,23 @@
 
 #include <godbox/emulator/model/box_model.h>
 
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace godbox::emulator::model {
 
+// A key of a parameter file with a value as it is written there, instead of the file's.
+struct DeviceSetting {
+  std::string key;    // "link.lanes"
+  std::string value;  // "16"
+};
+
 // `where` names the document in errors. Keys that it leaves out are as in the structs' defaults,
 // and JEDEC's tables complete the DRAM.
-[[nodiscard]] Result<BoxModel> parse_device(std::string_view text, std::string_view where);
+[[nodiscard]] Result<BoxModel> parse_device(std::string_view text, std::string_view where,
+                                            std::span<const DeviceSetting> settings = {});
 
 // The devices that come with godbox (emulator/devices/*.toml), and their files' text.
 [[nodiscard]] std::vector<std::string_view> device_names();

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// model replay: what a box does with a trace of requests, by the timing model (docs/model.md).
+#include "cli/json.h"
+#include "cli/log.h"
+#include "commands/commands.h"
+#include "twin/load_output.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <memory>
+
+namespace godbox::app {
+namespace {
+
+namespace model = emulator::model;
+
+constexpr std::string_view kReplayFooter = R"(Examples:
+  godbox model replay trace.jsonl --model llama-3.1-70b
+  godbox model replay --generate conversation --requests 1000 --per-strip
+  godbox model replay trace.jsonl --preset acf1 --hosts 8 --set link.lanes=16 --json
+Hosts read the leading blocks that the pool has, compute the others and put them. A GPU's 400
+teraflop/s are what Llama 3's training got of an H100 (Llama 3 Herd of Models, table 4).)";
+
+struct ReplayOptions {
+  LoadChoice choice;
+  std::vector<std::string> settings;
+  bool json = false;
+};
+
+Result<void> apply_settings(ReplayOptions& options) {
+  for (const std::string& setting : options.settings) {
+    const std::size_t equals = setting.find('=');
+    if (equals == std::string::npos || setting.find('.') > equals) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--set \"{}\": allowed is KEY=VALUE with a key of a parameter file, "
+                               "such as link.lanes=16",
+                               setting));
+    }
+    options.choice.device.settings.push_back(
+        {setting.substr(0, equals), setting.substr(equals + 1)});
+  }
+  return {};
+}
+
+Result<LoadResult> model_one(const LoadChoice& choice) {
+  const Result<Trace> trace = find_trace(choice.trace);
+  if (!trace) {
+    return trace.error();
+  }
+  LoadResult result{.choice = choice, .spec = {}, .figures = {}, .published = {}};
+  Result<LoadSpec> spec = load_spec(choice, nullptr);
+  if (!spec) {
+    return spec.error();
+  }
+  result.spec = std::move(*spec);
+  // Twice: with the pool and without.
+  Progress progress("modelling", 2 * static_cast<double>(trace->size()));
+  Result<LoadFigures> figures = model_load(result.spec, *trace, progress);
+  progress.clear();
+  if (!figures) {
+    return figures.error();
+  }
+  result.figures = std::move(*figures);
+  Result<std::vector<PublishedRow>> published = published_rows(result.spec, result.figures);
+  if (!published) {
+    return published.error();
+  }
+  result.published = std::move(*published);
+  return result;
+}
+
+ExitCode run_replay(ReplayOptions options) {
+  if (const Result<void> applied = apply_settings(options); !applied) {
+    return fail("model replay", applied.error());
+  }
+  const Result<LoadResult> result = model_one(options.choice);
+  if (!result) {
+    return fail("model replay", result.error());
+  }
+  if (options.json) {
+    print_json(stdout, to_json(*result), false);
+  } else {
+    print_load(*result);
+  }
+  return ExitCode::ok;
+}
+
+void add_load_options(CLI::App& command, ReplayOptions& options) {
+  LoadChoice& choice = options.choice;
+  command.add_option("trace", choice.trace.path,
+                     "The trace, a JSON object a line (docs/replay.md)");
+  command.add_option("--generate", choice.trace.generate,
+                     "Instead: a trace that is made up, as of `godbox replay`");
+  command.add_option("--requests", choice.trace.requests,
+                     "Only so many of its first requests; 0: all");
+  command.add_option("--speed", choice.speed, "Times the trace's own")->capture_default_str();
+  command.add_option("--model", choice.model, "The language model")->capture_default_str();
+  command.add_option("--dtype", choice.dtype, "Of its KV cache")->capture_default_str();
+  command.add_option("--preset", choice.preset, "The box")->capture_default_str();
+  command.add_option("--device", choice.device.device, "A known device, or a parameter file")
+      ->capture_default_str();
+  command.add_option("--set", options.settings, "A key of the parameter file: link.lanes=16")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--super-nics", choice.super_nics, "Instead of the preset's");
+  command.add_option("--channels-per-super-nic", choice.channels_per_super_nic,
+                     "DRAM channels, instead of the preset's");
+  command.add_option("--ports-per-super-nic", choice.ports_per_super_nic,
+                     "Ethernet ports, instead of the preset's");
+  command.add_option("--port-gbit", choice.port_gbit_per_s,
+                     "Gb/s of a port and of a host's NIC, instead of the preset's");
+  command.add_option("--pool-size", choice.pool_size, "Of the pool; all of the box without it");
+  command.add_option("--strip", choice.strip, "Bytes of a strip")->capture_default_str();
+  command.add_option(
+      "--hosts", choice.hosts,
+      "Inference hosts; 0: as many as compute all of the trace at 70 % of their time");
+  command.add_option("--nics", choice.nics, "Of each host")->capture_default_str();
+  command.add_option("--gpus", choice.gpus, "Of each host")->capture_default_str();
+  command.add_option("--gpu-teraflops", choice.gpu_teraflops, "That a GPU computes at")
+      ->capture_default_str();
+  command.add_flag("--per-strip", choice.per_strip,
+                   "Every strip by itself, instead of the strips of a stripe as one");
+  command.add_option("--seed", choice.trace.seed, "Of --generate, and of where blocks begin")
+      ->capture_default_str();
+  command.add_option("--limit", choice.limit_s, "Seconds that it may take; 0: no limit");
+  command.add_flag("--json", options.json, "One object with all figures (docs/model.md)");
+}
+
+}  // namespace
+
+void add_model_load(CLI::App& group, Action& chosen) {
+  auto options = std::make_shared<ReplayOptions>();
+  CLI::App* const replay = group.add_subcommand(
+      "replay", "What hosts that play a trace get of a box, and what bounds it");
+  add_load_options(*replay, *options);
+  replay->footer(std::string(kReplayFooter));
+  replay->callback([options, &chosen] { chosen = [options] { return run_replay(*options); }; });
+}
+
+}  // namespace godbox::app

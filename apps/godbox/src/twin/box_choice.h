@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which box the timing model is asked about: a device's parameter file, and a preset's shape.
+// Thread-safety: pure but for files. Errors: config_invalid, io_error, naming what is allowed.
+#pragma once
+
+#include <godbox/emulator/model/device_file.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace godbox::app {
+
+struct DeviceChoice {
+  std::string device = "emfasys";  // a name of those that come with godbox, or a file
+  std::optional<emulator::model::WireProtocol> protocol;
+  std::optional<std::uint32_t> mtu_bytes;
+  std::vector<emulator::model::DeviceSetting> settings;
+};
+
+[[nodiscard]] Result<emulator::model::BoxModel> read_device(const DeviceChoice& choice);
+[[nodiscard]] Result<emulator::model::BoxShape> shape_of(const std::string& preset);
+
+}  // namespace godbox::app

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "twin/load_choice.h"
+
+#include "cli/lists.h"
+#include <godbox/emulator/box_config.h>
+#include <godbox/striping/kv_geometry.h>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+
+namespace godbox::app {
+namespace {
+
+namespace model = emulator::model;
+
+Error invalid(std::string text) { return {Errc::config_invalid, std::move(text)}; }
+
+struct Number {
+  std::string_view option;
+  double value;
+  double low;
+  double high;
+  bool is_whole = false;
+};
+Result<void> check(const Number& number) {
+  const bool is_kind = !number.is_whole || std::floor(number.value) == number.value;
+  if (!(number.value >= number.low && number.value <= number.high) || !is_kind) {
+    return invalid(fmt::format("--{} {}: allowed is {}{} to {}", number.option, number.value,
+                               number.is_whole ? "a whole number, " : "", number.low, number.high));
+  }
+  return {};
+}
+
+Result<SizeBytes> one_size(std::string_view option, const std::string& text) {
+  const Result<std::vector<SizeBytes>> sizes = parse_sizes(option, text);
+  if (!sizes) {
+    return sizes.error();
+  }
+  if (sizes->size() != 1) {
+    return Error(Errc::invalid_argument, fmt::format("{}: \"{}\" is not one size", option, text));
+  }
+  return sizes->front();
+}
+
+constexpr std::array<std::string_view, 11> kParameters = {"super-nics",
+                                                          "channels-per-super-nic",
+                                                          "ports-per-super-nic",
+                                                          "port-gbit",
+                                                          "pool-size",
+                                                          "strip",
+                                                          "hosts",
+                                                          "nics",
+                                                          "gpus",
+                                                          "gpu-teraflops",
+                                                          "speed"};
+
+// Of 512 tokens, of all ranks.
+Result<SizeBytes> block_bytes(const LoadChoice& choice) {
+  const Result<kv::ModelGeometry> geometry = kv::find_model(choice.model);
+  if (!geometry) {
+    return geometry.error();
+  }
+  const Result<kv::Dtype> dtype = kv::parse_dtype(choice.dtype);
+  if (!dtype) {
+    return dtype.error();
+  }
+  return kv::KvCacheSpec{
+      .model = *geometry, .dtype = *dtype, .tensor_parallel = 1, .block_tokens = kTraceBlockTokens}
+      .block_bytes();
+}
+
+Result<void> check(const LoadChoice& choice) {
+  // 1.6 Tb/s is the fastest that IEEE 802.3 works on (802.3dj); a GPU of 2024 has 2.5 petaflops
+  // in 16 bits, and the least that is of use some.
+  for (const Number& number :
+       {Number{"super-nics", choice.super_nics.value_or(1), 1, 64, true},
+        Number{"channels-per-super-nic", choice.channels_per_super_nic.value_or(1), 1, 64, true},
+        Number{"ports-per-super-nic", choice.ports_per_super_nic.value_or(1), 1, 64, true},
+        Number{"port-gbit", choice.port_gbit_per_s.value_or(1), 1, 1600},
+        Number{"hosts", choice.hosts, 0, model::kHostsMax, true},
+        Number{"nics", choice.nics, 1, model::kNicsPerHostMax, true},
+        Number{"gpus", choice.gpus, 1, 1024, true},
+        Number{"gpu-teraflops", choice.gpu_teraflops, 1, 10000},
+        Number{"speed", choice.speed, 1e-3, 1e6}, Number{"limit", choice.limit_s, 0, 1e6}}) {
+    if (const Result<void> valid = check(number); !valid) {
+      return valid;
+    }
+  }
+  return {};
+}
+
+struct Box {
+  model::BoxShape shape;
+  SizeBytes capacity;
+};
+Result<Box> box_of(const LoadChoice& choice) {
+  const Result<emulator::BoxConfig> config = emulator::preset(choice.preset);
+  const Result<model::BoxShape> shape = shape_of(choice.preset);
+  if (!config || !shape) {
+    return config ? shape.error() : config.error();
+  }
+  Box box{*shape, {}};
+  const auto take = [](std::uint32_t& field, const std::optional<double>& value) {
+    field = value ? static_cast<std::uint32_t>(*value) : field;
+  };
+  take(box.shape.super_nics, choice.super_nics);
+  take(box.shape.dram_channels_per_super_nic, choice.channels_per_super_nic);
+  take(box.shape.eth_ports_per_super_nic, choice.ports_per_super_nic);
+  if (choice.port_gbit_per_s) {
+    box.shape.eth_port = Rate(*choice.port_gbit_per_s * 1e9 / 8);
+  }
+  box.capacity =
+      config->dram_channel_size * box.shape.super_nics * box.shape.dram_channels_per_super_nic;
+  if (!choice.pool_size.empty()) {
+    const Result<SizeBytes> size = one_size("--pool-size", choice.pool_size);
+    if (!size) {
+      return size.error();
+    }
+    if (*size > box.capacity) {
+      return invalid(fmt::format("--pool-size {}: allowed is at most the box's {} bytes",
+                                 choice.pool_size, box.capacity.count()));
+    }
+    box.capacity = *size;
+  }
+  return box;
+}
+
+}  // namespace
+
+std::span<const std::string_view> load_parameters() { return kParameters; }
+
+Result<void> set_parameter(LoadChoice& choice, std::string_view name, std::string_view value) {
+  if (name == "pool-size") {
+    choice.pool_size = value;
+    return {};
+  }
+  if (name == "strip") {
+    choice.strip = value;
+    return {};
+  }
+  if (name.find('.') != std::string_view::npos) {
+    std::erase_if(choice.device.settings,
+                  [name](const model::DeviceSetting& set) { return set.key == name; });
+    choice.device.settings.push_back({std::string(name), std::string(value)});
+    return {};
+  }
+  double number = 0;
+  const auto read = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (read.ec != std::errc() || read.ptr != value.data() + value.size()) {
+    return invalid(fmt::format("{} = \"{}\": allowed is a number", name, value));
+  }
+  if (name == "super-nics") {
+    choice.super_nics = number;
+  } else if (name == "channels-per-super-nic") {
+    choice.channels_per_super_nic = number;
+  } else if (name == "ports-per-super-nic") {
+    choice.ports_per_super_nic = number;
+  } else if (name == "port-gbit") {
+    choice.port_gbit_per_s = number;
+  } else if (name == "hosts") {
+    choice.hosts = number;
+  } else if (name == "nics") {
+    choice.nics = number;
+  } else if (name == "gpus") {
+    choice.gpus = number;
+  } else if (name == "gpu-teraflops") {
+    choice.gpu_teraflops = number;
+  } else if (name == "speed") {
+    choice.speed = number;
+  } else {
+    return invalid(
+        fmt::format("parameter \"{}\": allowed are {}, and keys of a parameter file "
+                    "such as link.lanes",
+                    name, fmt::join(kParameters, ", ")));
+  }
+  return {};
+}
+
+Result<LoadSpec> load_spec(const LoadChoice& choice, const model::BoxRates* rates) {
+  if (const Result<void> valid = check(choice); !valid) {
+    return valid.error();
+  }
+  const Result<Box> box = box_of(choice);
+  const Result<SizeBytes> block = block_bytes(choice);
+  const Result<PrefillCost> prefill = prefill_cost(choice.model);
+  const Result<SizeBytes> strip = one_size("--strip", choice.strip);
+  for (const Error& error :
+       {box ? Error() : box.error(), block ? Error() : block.error(),
+        prefill ? Error() : prefill.error(), strip ? Error() : strip.error()}) {
+    if (error.code != Errc::ok) {
+      return error;
+    }
+  }
+  const Result<model::BoxModel> device = read_device(choice.device);
+  if (!device) {
+    return device.error();
+  }
+  const Result<model::BoxRates> made =
+      rates != nullptr ? *rates : model::box_rates(*device, *strip);
+  if (!made) {
+    return made.error();
+  }
+  LoadSpec spec;
+  spec.box = {.model = *device,
+              .shape = box->shape,
+              .hosts = static_cast<std::uint32_t>(choice.hosts),
+              .nics_per_host = static_cast<std::uint32_t>(choice.nics),
+              .rates = *made,
+              .in_step = !choice.per_strip};
+  spec.block = *block;
+  spec.pool_blocks = box->capacity / *block;
+  spec.prefill = *prefill;
+  spec.host_operations_per_s = choice.gpus * choice.gpu_teraflops * 1e12;
+  spec.speed = choice.speed;
+  spec.seed = choice.trace.seed;
+  spec.limit_s = choice.limit_s;
+  return spec;
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "twin/load_model.h"
+
+#include "measure/statistics.h"
+#include "twin/block_lru.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <deque>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <queue>
+#include <set>
+#include <unordered_set>
+
+namespace godbox::app {
+namespace {
+
+namespace model = emulator::model;
+
+constexpr double kPsPerSecond = 1e12;
+constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
+constexpr double kBusyHosts = 0.7;
+
+double seconds(std::uint64_t ps) { return static_cast<double>(ps) / kPsPerSecond; }
+
+double sum(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
+double compute_s(const LoadSpec& spec, const TraceRequest& request, std::uint64_t hits) {
+  // The last token is computed always: it gives the first one of the answer.
+  const double tokens = std::max(1.0, static_cast<double>(request.input_tokens));
+  const double cached = std::min(static_cast<double>(hits * kTraceBlockTokens), tokens - 1);
+  return spec.prefill.operations(tokens - cached, cached) / spec.host_operations_per_s;
+}
+
+std::uint64_t arrival_ps(const LoadSpec& spec, const TraceRequest& request) {
+  return static_cast<std::uint64_t>(static_cast<double>(request.at.count()) * 1e9 / spec.speed);
+}
+
+// When a host has computed a prompt.
+struct Computed {
+  std::uint64_t at_ps = 0;
+  std::uint32_t host = 0;
+  std::size_t request = 0;
+  bool operator>(const Computed& other) const {
+    return at_ps != other.at_ps ? at_ps > other.at_ps : host > other.host;
+  }
+};
+
+// The events of a trace; without a box nothing is found, read or put.
+class LoadRun {
+ public:
+  LoadRun(const LoadSpec& spec, const Trace& trace, model::BoxRun* box, Progress& progress,
+          LoadFigures& figures)
+      : spec_(spec),
+        trace_(trace),
+        box_(box),
+        progress_(progress),
+        figures_(figures),
+        first_token_s_(box == nullptr ? figures.recomputed_s : figures.first_token_s),
+        pool_(spec.pool_blocks),
+        states_(trace.size()),
+        begun_(std::chrono::steady_clock::now()) {
+    for (std::uint32_t host = 0; host < spec.box.hosts; ++host) {
+      idle_.insert(host);
+    }
+    first_token_s_.resize(trace.size());
+  }
+
+  Result<void> run() {
+    while (true) {
+      const std::uint64_t arrival =
+          arrived_ == trace_.size() ? kNever : arrival_ps(spec_, trace_[arrived_]);
+      const std::uint64_t computed = computed_.empty() ? kNever : computed_.top().at_ps;
+      const std::uint64_t until = std::min(arrival, computed);
+      const std::optional<model::BoxCompletion> moved =
+          box_ == nullptr ? std::nullopt : box_->next(until);
+      if (const Result<void> timely = check_limit(until); !timely) {
+        return timely;
+      }
+      if (moved) {
+        take(*moved);
+        continue;
+      }
+      if (until == kNever) {
+        return {};
+      }
+      if (const Result<void> done = step(until); !done) {
+        return done;
+      }
+    }
+  }
+
+ private:
+  Result<void> check_limit(std::uint64_t until_ps) {
+    if (spec_.limit_s <= 0) {
+      return {};
+    }
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begun_;
+    if (taken.count() <= spec_.limit_s) {
+      return {};
+    }
+    return Error(
+        Errc::cancelled,
+        fmt::format("stopped after {} s, its limit: {} of {} requests, {:.0f} of {:.0f} s "
+                    "of the trace; raise --limit or take fewer requests",
+                    spec_.limit_s, done_, trace_.size(),
+                    seconds(until_ps == kNever ? arrival_ps(spec_, trace_.back()) : until_ps),
+                    seconds(arrival_ps(spec_, trace_.back()))));
+  }
+
+  // Arrivals and computed prompts of one moment, and what idle hosts take then.
+  Result<void> step(std::uint64_t now_ps) {
+    while (arrived_ < trace_.size() && arrival_ps(spec_, trace_[arrived_]) == now_ps) {
+      waiting_.push_back(arrived_++);
+    }
+    while (!computed_.empty() && computed_.top().at_ps == now_ps) {
+      const Computed one = computed_.top();
+      computed_.pop();
+      if (const Result<void> done = finish(one); !done) {
+        return done;
+      }
+    }
+    while (!waiting_.empty() && !idle_.empty()) {
+      const std::size_t request = waiting_.front();
+      const std::uint32_t host = *idle_.begin();
+      waiting_.pop_front();
+      idle_.erase(idle_.begin());
+      if (const Result<void> begun = begin(request, host, now_ps); !begun) {
+        return begun;
+      }
+    }
+    return {};
+  }
+
+  Result<void> begin(std::size_t index, std::uint32_t host, std::uint64_t now_ps) {
+    const TraceRequest& request = trace_[index];
+    State& state = states_[index];
+    state.host = host;
+    if (box_ != nullptr) {
+      while (state.hits < request.blocks.size() && pool_.has(request.blocks[state.hits])) {
+        ++state.hits;
+      }
+      // As in the real pool, a prompt's head counts as used after its tail.
+      for (std::uint64_t i = state.hits; i-- > 0;) {
+        pool_.touch(request.blocks[i]);
+      }
+      for (std::size_t i = state.hits; i < request.blocks.size(); ++i) {
+        // Behind a missing block others may be there.
+        if (!pool_.has(request.blocks[i]) && writing_.insert(request.blocks[i]).second) {
+          state.fresh.push_back(request.blocks[i]);
+        }
+      }
+      figures_.prefix_hits += state.hits;
+    }
+    if (state.hits == 0) {
+      compute(index, now_ps);
+      return {};
+    }
+    return move(index, state.hits, false, request.blocks.front(), now_ps);
+  }
+
+  void compute(std::size_t index, std::uint64_t now_ps) {
+    const double taken_s = compute_s(spec_, trace_[index], states_[index].hits);
+    (box_ == nullptr ? figures_.recompute_s : figures_.compute_s) += taken_s;
+    computed_.push({now_ps + static_cast<std::uint64_t>(taken_s * kPsPerSecond + 0.5),
+                    states_[index].host, index});
+  }
+
+  Result<void> finish(const Computed& one) {
+    first_token_s_[one.request] = seconds(one.at_ps - arrival_ps(spec_, trace_[one.request]));
+    figures_.seconds = std::max(figures_.seconds, seconds(one.at_ps));
+    ++done_;
+    progress_.advance(1);
+    idle_.insert(one.host);
+    const std::vector<std::uint64_t>& fresh = states_[one.request].fresh;
+    if (fresh.empty()) {
+      return {};
+    }
+    return move(one.request, fresh.size(), true, fresh.front(), one.at_ps);
+  }
+
+  Result<void> move(std::size_t index, std::uint64_t blocks, bool is_write,
+                    std::uint64_t first_block, std::uint64_t now_ps) {
+    // Where the pool has put a block is as good as chance, and the same each time.
+    const std::uint64_t place = (first_block ^ spec_.seed) * 0x9E3779B97F4A7C15;
+    return box_->submit({.id = 2 * index + (is_write ? 1 : 0),
+                         .at_ps = now_ps,
+                         .size = blocks * spec_.block,
+                         .is_write = is_write,
+                         .host = states_[index].host,
+                         .first_channel = static_cast<std::uint32_t>(place >> 40U)});
+  }
+
+  void take(const model::BoxCompletion& moved) {
+    const std::size_t index = moved.id / 2;
+    State& state = states_[index];
+    const double taken_s = seconds(moved.end_ps - moved.at_ps);
+    figures_.seconds = std::max(figures_.seconds, seconds(moved.end_ps));
+    if (!moved.is_write) {
+      figures_.load_s.push_back(taken_s);
+      compute(index, moved.end_ps);
+      return;
+    }
+    figures_.put_s.push_back(taken_s);
+    figures_.puts += state.fresh.size();
+    for (auto block = state.fresh.rbegin(); block != state.fresh.rend(); ++block) {
+      writing_.erase(*block);
+      figures_.evictions += pool_.put(*block);
+    }
+    state.fresh = {};
+  }
+
+  struct State {
+    std::uint32_t host = 0;
+    std::uint64_t hits = 0;
+    std::vector<std::uint64_t> fresh;  // blocks that it puts
+  };
+
+  const LoadSpec& spec_;
+  const Trace& trace_;
+  model::BoxRun* box_;
+  Progress& progress_;
+  LoadFigures& figures_;
+  std::vector<double>& first_token_s_;
+  BlockLru pool_;
+  std::vector<State> states_;
+  std::unordered_set<std::uint64_t> writing_;
+  std::size_t arrived_ = 0;
+  std::uint64_t done_ = 0;
+  std::deque<std::size_t> waiting_;
+  std::set<std::uint32_t> idle_;  // the first of them takes the next request
+  std::priority_queue<Computed, std::vector<Computed>, std::greater<>> computed_;
+  std::chrono::steady_clock::time_point begun_;
+};
+
+}  // namespace
+
+double LoadFigures::hit_share() const {
+  return block_references == 0
+             ? 0
+             : static_cast<double>(prefix_hits) / static_cast<double>(block_references);
+}
+
+double LoadFigures::first_token_saved_share() const {
+  const double without = sum(recomputed_s);
+  return without > 0 ? 1 - sum(first_token_s) / without : 0;
+}
+
+double LoadFigures::throughput_factor() const {
+  return compute_s + loading_s() > 0 ? recompute_s / (compute_s + loading_s()) : 0;
+}
+
+double LoadFigures::loading_s() const { return sum(load_s); }
+
+std::uint32_t hosts_for(const LoadSpec& spec, const Trace& trace) {
+  double work_s = 0;
+  for (const TraceRequest& request : trace) {
+    work_s += compute_s(spec, request, 0);
+  }
+  const double trace_s = std::max(seconds(arrival_ps(spec, trace.back())), 1.0);
+  const double hosts = std::ceil(work_s / trace_s / kBusyHosts);
+  return static_cast<std::uint32_t>(std::clamp(hosts, 1.0, double{model::kHostsMax}));
+}
+
+Result<LoadFigures> model_load(const LoadSpec& spec, const Trace& trace, Progress& progress) {
+  LoadSpec full = spec;
+  if (full.box.hosts == 0) {
+    full.box.hosts = hosts_for(spec, trace);
+  }
+  Result<model::BoxRun> box = model::BoxRun::make(full.box);
+  if (!box) {
+    return box.error();
+  }
+  LoadFigures figures;
+  figures.hosts = full.box.hosts;
+  figures.requests = trace.size();
+  for (const TraceRequest& request : trace) {
+    figures.block_references += request.blocks.size();
+  }
+  if (const Result<void> run = LoadRun(full, trace, nullptr, progress, figures).run(); !run) {
+    return run.error();
+  }
+  figures.seconds = 0;
+  if (const Result<void> run = LoadRun(full, trace, &*box, progress, figures).run(); !run) {
+    return run.error();
+  }
+  figures.box = box->figures();
+  return figures;
+}
+
+Result<double> lone_first_token_s(const LoadSpec& spec, std::uint32_t tokens, double found_share) {
+  const auto hits = static_cast<std::uint64_t>(found_share * tokens / kTraceBlockTokens);
+  double load_s = 0;
+  if (hits > 0) {
+    const model::BoxShape& shape = spec.box.shape;
+    const auto moved = model::time_transfer(
+        spec.box.model, shape,
+        {hits * spec.block, shape.super_nics * shape.dram_channels_per_super_nic,
+         shape.super_nics * shape.eth_ports_per_super_nic, spec.box.nics_per_host},
+        spec.box.rates.read);
+    if (!moved) {
+      return moved.error();
+    }
+    load_s = moved->seconds;
+  }
+  return load_s + compute_s(spec, {.input_tokens = tokens}, hits);
+}
+
+std::vector<Busy> busy_parts(const LoadFigures& figures) {
+  std::vector<Busy> parts;
+  if (!(figures.seconds > 0)) {
+    return parts;
+  }
+  const auto share = [&figures](double busy_s, std::uint32_t count) {
+    return busy_s / count / figures.seconds;
+  };
+  for (const model::StageLoad& stage : figures.box.stages) {
+    const std::string flow =
+        stage.flow == model::BoxFlow::both ? "" : fmt::format(", {}", model::to_string(stage.flow));
+    parts.push_back({fmt::format("{}{}", stage.name, flow), share(stage.busy_s, stage.count)});
+  }
+  parts.push_back({"GPUs of the hosts", share(figures.compute_s, figures.hosts)});
+  std::stable_sort(parts.begin(), parts.end(),
+                   [](const Busy& a, const Busy& b) { return a.share > b.share; });
+  return parts;
+}
+
+std::vector<NamedFigure> named_figures(const LoadFigures& figures) {
+  const auto most = [](const std::vector<std::uint64_t>& seconds) {
+    return seconds.empty() ? 0.0
+                           : static_cast<double>(*std::max_element(seconds.begin(), seconds.end()));
+  };
+  const auto rate = [&figures](std::uint64_t bytes) {
+    return figures.seconds > 0 ? static_cast<double>(bytes) / figures.seconds : 0;
+  };
+  const auto mean = [](const std::vector<double>& values) {
+    return values.empty() ? 0 : sum(values) / static_cast<double>(values.size());
+  };
+  std::vector<NamedFigure> named{
+      {"read_bytes_per_s", "bytes/s", rate(figures.box.bytes_read), true},
+      {"read_bytes_per_s_peak", "bytes/s", most(figures.box.second_bytes_read), true},
+      {"write_bytes_per_s", "bytes/s", rate(figures.box.bytes_written), true},
+      {"write_bytes_per_s_peak", "bytes/s", most(figures.box.second_bytes_written), true},
+      {"hit_share", "", figures.hit_share(), true},
+      {"first_token_saved_share", "", figures.first_token_saved_share(), true},
+      {"throughput_factor", "", figures.throughput_factor(), true},
+      {"first_token_mean_s", "s", mean(figures.first_token_s)},
+      {"first_token_p50_s", "s", percentile(figures.first_token_s, 50)},
+      {"first_token_p99_s", "s", percentile(figures.first_token_s, 99)},
+      {"first_token_p999_s", "s", percentile(figures.first_token_s, 99.9)},
+      {"recomputed_mean_s", "s", mean(figures.recomputed_s)},
+      {"recomputed_p50_s", "s", percentile(figures.recomputed_s, 50)},
+      {"recomputed_p99_s", "s", percentile(figures.recomputed_s, 99)},
+      {"recomputed_p999_s", "s", percentile(figures.recomputed_s, 99.9)},
+      {"load_mean_s", "s", mean(figures.load_s)},
+      {"load_p50_s", "s", percentile(figures.load_s, 50)},
+      {"load_p99_s", "s", percentile(figures.load_s, 99)},
+      {"load_p999_s", "s", percentile(figures.load_s, 99.9)},
+      {"put_mean_s", "s", mean(figures.put_s)},
+      {"put_p50_s", "s", percentile(figures.put_s, 50)},
+      {"put_p99_s", "s", percentile(figures.put_s, 99)},
+      {"put_p999_s", "s", percentile(figures.put_s, 99.9)},
+      {"seconds", "s", figures.seconds},
+  };
+  return named;
+}
+
+}  // namespace godbox::app

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a box does for inference hosts that play a trace, in virtual time. A host takes the request
+// that has waited longest, reads the leading blocks of its prompt that the pool has, computes the
+// others, and then has its first token; it puts what it computed while it goes on with the next
+// request. Beside it the same without a pool, all computed again.
+// The pool is an LRU over whole blocks of the trace's 512 tokens; a block can be read once it is
+// written. Decoding is not modelled, nor are batches of several prompts.
+// Thread-safety: pure functions. Ownership: values. Units: in the names, seconds of virtual time;
+// all figures are modelled. Errors: config_invalid, invalid_argument, limit_exceeded as BoxRun;
+// cancelled where it took longer than its limit, saying how far it came.
+#pragma once
+
+#include "cli/progress.h"
+#include "replay/trace.h"
+#include "twin/prefill_cost.h"
+#include <godbox/emulator/model/box_run.h>
+
+#include <string>
+#include <vector>
+
+namespace godbox::app {
+
+struct LoadSpec {
+  emulator::model::BoxRunSpec box;  // hosts = 0: as hosts_for()
+  SizeBytes block;                  // of 512 tokens, all layers, all ranks
+  std::uint64_t pool_blocks = 0;
+  PrefillCost prefill;
+  double host_operations_per_s = 0;
+  double speed = 1;        // times the trace's own
+  std::uint64_t seed = 1;  // of where blocks begin
+  double limit_s = 0;      // of this machine's time; 0: none
+};
+
+struct LoadFigures {
+  std::uint32_t hosts = 0;
+  std::uint64_t requests = 0;
+  std::uint64_t block_references = 0;
+  std::uint64_t prefix_hits = 0;  // blocks that were read
+  std::uint64_t puts = 0;
+  std::uint64_t evictions = 0;
+  double seconds = 0;  // until all is done
+  // By request, in the trace's order.
+  std::vector<double> first_token_s;  // from its arrival
+  std::vector<double> recomputed_s;   // ... without a pool
+  std::vector<double> load_s;         // of those that read: their read
+  std::vector<double> put_s;          // of those that put
+  double compute_s = 0;               // of all hosts together
+  double recompute_s = 0;             // ... without a pool
+  emulator::model::BoxLoadFigures box;
+
+  [[nodiscard]] double loading_s() const;  // all hosts together, waiting for their reads
+  [[nodiscard]] double hit_share() const;
+  [[nodiscard]] double first_token_saved_share() const;  // of the mean
+  // Requests that the same hosts can take in the same time, over without a pool.
+  [[nodiscard]] double throughput_factor() const;
+};
+
+// So many that computing all of the trace takes 70 % of their time.
+[[nodiscard]] std::uint32_t hosts_for(const LoadSpec& spec, const Trace& trace);
+
+[[nodiscard]] Result<LoadFigures> model_load(const LoadSpec& spec, const Trace& trace,
+                                             Progress& progress);
+
+// One request alone on an idle box: seconds to its first token with a part of it found.
+[[nodiscard]] Result<double> lone_first_token_s(const LoadSpec& spec, std::uint32_t tokens,
+                                                double found_share);
+
+// A part of the load that is busy, by which a load can be bound.
+struct Busy {
+  std::string name;  // "CXL link, read"; "hosts' GPUs"
+  double share = 0;  // of the time, of all of them
+};
+// The busiest first.
+[[nodiscard]] std::vector<Busy> busy_parts(const LoadFigures& figures);
+
+struct NamedFigure {
+  std::string_view name;
+  std::string_view unit;
+  double value = 0;
+  bool more_is_better = false;
+};
+// Everything that has one number.
+[[nodiscard]] std::vector<NamedFigure> named_figures(const LoadFigures& figures);
+
+}  // namespace godbox::app

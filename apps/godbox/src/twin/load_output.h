@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A modelled load as JSON (docs/model.md, "godbox-model-replay-1") and as text. The same choice and
+// trace give the same bytes. Thread-safety: pure, but for printing.
+#pragma once
+
+#include "twin/load_choice.h"
+#include "twin/published.h"
+
+#include <boost/json.hpp>
+
+namespace godbox::app {
+
+struct LoadResult {
+  LoadChoice choice;
+  LoadSpec spec;
+  LoadFigures figures;
+  std::vector<PublishedRow> published;
+};
+
+[[nodiscard]] boost::json::object to_json(const LoadResult& result);
+void print_load(const LoadResult& result);
+// {"super_nics": 9, ...}: what the load was asked of.
+[[nodiscard]] boost::json::object box_json(const LoadChoice& choice, const LoadSpec& spec);
+
+}  // namespace godbox::app

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import unittest
+
+from program import FAILURE, NOT_FOUND, USAGE, ProgramTest
+
+BLOCK_BYTES = 160 << 20  # 512 tokens of Llama-3.1-70B in bf16
+CHANNELS = 18
+PORTS = 36
+
+
+def operations(fresh, cached):
+    """Llama-3.1-70B: 70.6 billion parameters, 80 layers of 64 heads of 128 elements."""
+    pairs = fresh * cached + fresh * (fresh + 1) / 2
+    return 2 * 70.6e9 * fresh + 2 * 80 * 64 * 256 * pairs
+
+
+class ModelReplayTest(ProgramTest):
+    def replay(self, *options):
+        return self.run_json("model", "replay", *options)
+
+    def trace(self, *requests):
+        """A file with (milliseconds, tokens, blocks) a line."""
+        path = self.folder / "trace.jsonl"
+        path.write_text("".join(
+            json.dumps({"timestamp": at, "input_length": tokens, "output_length": 1,
+                        "hash_ids": blocks}) + "\n" for at, tokens, blocks in requests))
+        return path
+
+    def test_two_turns_of_one_chat_are_what_one_computes_by_hand(self):
+        first, second = list(range(10)), list(range(14))
+        trace = self.trace((0, 5120, first), (60_000, 7168, second))
+        document = self.replay(trace, "--hosts", "1")
+        self.assertEqual((document["schema"], document["kind"]),
+                         ("godbox-model-replay-1", "modelled"))
+        self.assertEqual(document["prefix_hits"], 10)
+        self.assertEqual(document["puts"], 14)
+        self.assertEqual(document["bytes_read"], 10 * BLOCK_BYTES)
+        self.assertEqual(document["bytes_written"], 14 * BLOCK_BYTES)
+        rate = 8 * 400e12
+        figures = document["figures"]
+        # 10 blocks over 18 links of 26.3 GB/s.
+        read_s = figures["load_p50_s"]
+        self.assertAlmostEqual(read_s, 10 * BLOCK_BYTES / 474.5e9, delta=0.03 * read_s)
+        without = operations(5120, 0) / rate, operations(7168, 0) / rate
+        self.assertAlmostEqual(figures["recomputed_mean_s"], sum(without) / 2, delta=1e-5)
+        with_pool = operations(2048, 5120) / rate + read_s
+        self.assertAlmostEqual(figures["first_token_mean_s"], (without[0] + with_pool) / 2,
+                               delta=1e-5)
+        self.assertAlmostEqual(figures["first_token_saved_share"],
+                               1 - (without[0] + with_pool) / sum(without), delta=1e-4)
+
+    def test_a_host_takes_one_prompt_after_the_other(self):
+        trace = self.trace(*[(0, 512, [i]) for i in range(4)])
+        one, two, four = (self.replay(trace, "--hosts", n)["figures"]["first_token_mean_s"]
+                          for n in (1, 2, 4))
+        alone = operations(512, 0) / (8 * 400e12)
+        self.assertAlmostEqual(four, alone, delta=1e-6)
+        self.assertAlmostEqual(two, 1.5 * alone, delta=1e-6)
+        self.assertAlmostEqual(one, 2.5 * alone, delta=1e-6)
+
+    def test_a_pool_without_room_evicts_and_finds_nothing(self):
+        # Two blocks that take turns in a pool of one.
+        trace = self.trace(*[(60_000 * i, 512, [i % 2]) for i in range(6)])
+        document = self.replay(trace, "--pool-size", "160MiB")
+        self.assertEqual(document["box"]["pool_blocks"], 1)
+        self.assertEqual((document["prefix_hits"], document["puts"], document["evictions"]),
+                         (0, 6, 5))
+
+    def test_every_byte_is_on_a_channel_and_went_through_a_port(self):
+        document = self.replay("--generate", "conversation", "--requests", "300")
+        moved = document["bytes_read"] + document["bytes_written"]
+        self.assertGreater(document["bytes_read"], 0)
+        self.assertEqual(sum(document["channel_bytes"]), moved)
+        self.assertEqual(sum(document["second_bytes_read"]), document["bytes_read"])
+        self.assertEqual(sum(document["second_bytes_written"]), document["bytes_written"])
+        self.assertEqual(len(document["channel_bytes"]), CHANNELS)
+        for flow in ("read", "written"):
+            self.assertEqual(len(document[f"port_bytes_{flow}"]), PORTS)
+            self.assertAlmostEqual(sum(document[f"port_bytes_{flow}"]) /
+                                   document[f"bytes_{flow}"], 1, delta=1e-6)
+        for stage in document["stages"]:
+            self.assertTrue(0 <= stage["busy_share"] <= stage["busy_share_max"] * 1.001 <= 1.001)
+        self.assertEqual(document["bound_by"], document["busy"][0]["name"])
+        for row in document["published"]:
+            self.assertTrue(row["assumes"] and row["source"] and row["modelled_for"], row)
+
+    def test_stripes_in_step_are_within_2_percent_of_strip_by_strip(self):
+        # On a box that is the bound, and on one that is not.
+        for box in ([], ["--super-nics", "1", "--ports-per-super-nic", "1", "--port-gbit", "100",
+                         "--gpu-teraflops", "4000"]):
+            options = ["--generate", "conversation", "--requests", "100", *box]
+            fast, full = self.replay(*options), self.replay(*options, "--per-strip")
+            self.assertGreater(full["strips"], 1.9 * fast["strips"])
+            for name, value in full["figures"].items():
+                self.assertAlmostEqual(fast["figures"][name], value, delta=0.02 * abs(value) + 1e-9,
+                                       msg=f"{name} of {box}")
+            for mine, other in zip(fast["stages"], full["stages"]):
+                self.assertAlmostEqual(mine["busy_share"], other["busy_share"],
+                                       delta=0.02 * other["busy_share"] + 1e-9)
+
+    def test_the_same_choice_gives_the_same_bytes(self):
+        options = ("model", "replay", "--generate", "synthetic", "--requests", "60", "--json")
+        runs = {self.run_program(*options).stdout for _ in range(2)}
+        self.assertEqual(len(runs), 1)
+        self.assertNotIn(self.run_program(*options, "--seed", "2").stdout, runs)
+
+    def test_a_smaller_box_is_slower_and_says_what_bounds_it(self):
+        options = ("--generate", "conversation", "--requests", "200", "--gpu-teraflops", "10000")
+        large = self.replay(*options)
+        small = self.replay(*options, "--super-nics", "1", "--ports-per-super-nic", "1",
+                            "--port-gbit", "10")
+        self.assertEqual(small["bound_by"], "Ethernet port, write")
+        self.assertGreater(small["figures"]["load_p99_s"], 10 * large["figures"]["load_p99_s"])
+        self.assertGreater(small["busy"][0]["share"], 0.5)
+
+    def test_the_table_for_people_says_that_it_is_modelled(self):
+        text = self.run_program("model", "replay", "--generate", "multi-turn").stdout.decode()
+        self.assertTrue(text.startswith("modelled, stripes in step: 200 requests"), text)
+        for word in ("bound by", "first token, with the pool", "p999", "CXL link", "UCM",
+                     "Mooncake"):
+            self.assertIn(word, text)
+
+    def test_what_cannot_be_is_refused_with_what_is_allowed(self):
+        def refused(says, *options, status=USAGE):
+            self.assert_fails(["model", "replay", "--generate", "multi-turn", *options], status,
+                              says)
+
+        refused("--super-nics 65: allowed is a whole number, 1 to 64", "--super-nics", "65")
+        refused("--gpu-teraflops 0: allowed is 1 to 10000", "--gpu-teraflops", "0")
+        refused("--port-gbit 3200: allowed is 1 to 1600", "--port-gbit", "3200")
+        refused("--nics 1.5: allowed is a whole number, 1 to 16", "--nics", "1.5")
+        refused("--pool-size 19TiB: allowed is at most", "--pool-size", "19TiB")
+        refused("link.lanes = 9: allowed are 4, 8, 16", "--set", "link.lanes=9")
+        refused("allowed is KEY=VALUE", "--set", "lanes=9")
+        refused("model: \"gpt-2\" is not one of", "--model", "gpt-2", status=NOT_FOUND)
+        refused("there is none of that name", "--preset", "acf2")
+        self.assert_fails(["model", "replay"], USAGE, "give either a trace or --generate")
+
+    def test_every_known_model_has_a_cost(self):
+        trace = self.trace((0, 512, [1]))
+        sooner = [self.replay(trace, "--model", model)["figures"]["recomputed_mean_s"]
+                  for model in ("gpt-oss-120b", "llama-3.1-8b", "qwen3-8b", "qwen3-235b-a22b",
+                                "kimi-k2", "qwen3-32b", "deepseek-v3", "llama-3.1-70b",
+                                "llama-3.1-405b")]
+        self.assertEqual(sooner, sorted(sooner))
+
+    def test_a_trace_line_that_is_wrong_is_named(self):
+        trace = self.trace((0, 512, [1]), (1, 512, [2]))
+        trace.write_text(trace.read_text() + '{"timestamp": 2}\n')
+        self.assert_fails(["model", "replay", trace], USAGE, "trace.jsonl, line 3: input_length")
+
+    def test_a_run_that_is_too_long_says_how_far_it_came(self):
+        self.assert_fails(["model", "replay", "--generate", "conversation", "--limit", "0.00001"],
+                          FAILURE, " requests, 0 of 3534 s of the trace")
+
+
+if __name__ == "__main__":
+    unittest.main()
