@@ -405,7 +405,7 @@ void add_model(CLI::App& program, Action& chosen) {
   auto options = std::make_shared<ModelOptions>();
   CLI::App* const group = program.add_subcommand(
       "model",
-      "What a real box would do, by the timing model: time-table, explain, curve, replay, "
+      "What a real box would do, by the timing model: time-table, explain, curve, replay, sweep, "
       "device");
   group->require_subcommand(1);
   group->footer(std::string(kFooter));

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// model replay: what a box does with a trace of requests, by the timing model (docs/model.md).
+// model replay, sweep: what a box does with a trace of requests, and which box it needs, by the
+// timing model (docs/model.md).
 #include "cli/json.h"
 #include "cli/log.h"
 #include "commands/commands.h"
 #include "twin/load_output.h"
+#include "twin/sweep_output.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -23,13 +25,24 @@ constexpr std::string_view kReplayFooter = R"(Examples:
 Hosts read the leading blocks that the pool has, compute the others and put them. A GPU's 400
 teraflop/s are what Llama 3's training got of an H100 (Llama 3 Herd of Models, table 4).)";
 
-struct ReplayOptions {
+constexpr std::string_view kSweepFooter = R"(Examples:
+  godbox model sweep trace.jsonl --vary super-nics=1..9 --figure load_p99_s
+  godbox model sweep trace.jsonl --vary super-nics=1..9 --vary port-gbit=100,200,400 \
+      --target 'load_p99_s<=0.1' --target 'hit_share>=0.3'
+  godbox model sweep --generate conversation --vary link.lanes=4,8,16 --json
+Smallest: fewest DRAM channels, then least bandwidth of ports, smallest pool, fewest hosts. A knee
+is the point from which on more is worth less.)";
+
+struct LoadOptions {
   LoadChoice choice;
   std::vector<std::string> settings;
   bool json = false;
+  std::vector<std::string> varied;   // sweep
+  std::vector<std::string> figures;  // sweep
+  std::vector<std::string> targets;  // sweep
 };
 
-Result<void> apply_settings(ReplayOptions& options) {
+Result<void> apply_settings(LoadOptions& options) {
   for (const std::string& setting : options.settings) {
     const std::size_t equals = setting.find('=');
     if (equals == std::string::npos || setting.find('.') > equals) {
@@ -71,7 +84,7 @@ Result<LoadResult> model_one(const LoadChoice& choice) {
   return result;
 }
 
-ExitCode run_replay(ReplayOptions options) {
+ExitCode run_replay(LoadOptions options) {
   if (const Result<void> applied = apply_settings(options); !applied) {
     return fail("model replay", applied.error());
   }
@@ -87,7 +100,52 @@ ExitCode run_replay(ReplayOptions options) {
   return ExitCode::ok;
 }
 
-void add_load_options(CLI::App& command, ReplayOptions& options) {
+Result<SweepChoice> sweep_choice(LoadOptions options) {
+  if (const Result<void> applied = apply_settings(options); !applied) {
+    return applied.error();
+  }
+  SweepChoice choice{
+      .load = options.choice, .varied = {}, .figures = options.figures, .targets = {}};
+  for (const std::string& text : options.varied) {
+    Result<Varied> varied = parse_varied(text);
+    if (!varied) {
+      return varied.error();
+    }
+    choice.varied.push_back(std::move(*varied));
+  }
+  for (const std::string& name : options.figures) {
+    if (const Result<void> known = check_figure(name); !known) {
+      return Error(known.error().code, "--figure: " + known.error().detail);
+    }
+  }
+  for (const std::string& text : options.targets) {
+    Result<Target> target = parse_target(text);
+    if (!target) {
+      return target.error();
+    }
+    choice.targets.push_back(std::move(*target));
+  }
+  return choice;
+}
+
+ExitCode run_sweep_command(const LoadOptions& options) {
+  const Result<SweepChoice> choice = sweep_choice(options);
+  if (!choice) {
+    return fail("model sweep", choice.error());
+  }
+  const Result<SweepResult> result = run_sweep(*choice);
+  if (!result) {
+    return fail("model sweep", result.error());
+  }
+  if (options.json) {
+    print_json(stdout, to_json(*result), false);
+  } else {
+    print_sweep(*result);
+  }
+  return ExitCode::ok;
+}
+
+void add_load_options(CLI::App& command, LoadOptions& options) {
   LoadChoice& choice = options.choice;
   command.add_option("trace", choice.trace.path,
                      "The trace, a JSON object a line (docs/replay.md)");
@@ -130,12 +188,35 @@ void add_load_options(CLI::App& command, ReplayOptions& options) {
 }  // namespace
 
 void add_model_load(CLI::App& group, Action& chosen) {
-  auto options = std::make_shared<ReplayOptions>();
+  auto options = std::make_shared<LoadOptions>();
   CLI::App* const replay = group.add_subcommand(
       "replay", "What hosts that play a trace get of a box, and what bounds it");
   add_load_options(*replay, *options);
   replay->footer(std::string(kReplayFooter));
   replay->callback([options, &chosen] { chosen = [options] { return run_replay(*options); }; });
+
+  CLI::App* const sweep = group.add_subcommand(
+      "sweep",
+      "The same over parameters that vary: knees, and the smallest box that meets a target");
+  add_load_options(*sweep, *options);
+  sweep
+      ->add_option("--vary", options->varied,
+                   "PARAMETER=VALUES: an option of the box or the hosts without its dashes, or a "
+                   "key of the parameter file; may be given several times")
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  options->figures = {"first_token_p99_s", "load_p99_s"};
+  sweep->add_option("--figure", options->figures, "Shown, with its knee; any of --json's figures")
+      ->delimiter(',')
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->capture_default_str();
+  sweep
+      ->add_option("--target", options->targets,
+                   "FIGURE<=NUMBER or FIGURE>=NUMBER; all have to hold")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  sweep->footer(std::string(kSweepFooter));
+  sweep->callback(
+      [options, &chosen] { chosen = [options] { return run_sweep_command(*options); }; });
 }
 
 }  // namespace godbox::app

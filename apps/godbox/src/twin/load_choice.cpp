@@ -110,11 +110,18 @@ Result<Box> box_of(const LoadChoice& choice) {
   take(box.shape.super_nics, choice.super_nics);
   take(box.shape.dram_channels_per_super_nic, choice.channels_per_super_nic);
   take(box.shape.eth_ports_per_super_nic, choice.ports_per_super_nic);
+  const std::uint32_t channels = box.shape.super_nics * box.shape.dram_channels_per_super_nic;
+  if (channels > model::kStripeChannelsMax) {
+    return invalid(
+        fmt::format("--super-nics {} x --channels-per-super-nic {} = {}: allowed is at "
+                    "most {} DRAM channels",
+                    box.shape.super_nics, box.shape.dram_channels_per_super_nic, channels,
+                    model::kStripeChannelsMax));
+  }
   if (choice.port_gbit_per_s) {
     box.shape.eth_port = Rate(*choice.port_gbit_per_s * 1e9 / 8);
   }
-  box.capacity =
-      config->dram_channel_size * box.shape.super_nics * box.shape.dram_channels_per_super_nic;
+  box.capacity = config->dram_channel_size * channels;
   if (!choice.pool_size.empty()) {
     const Result<SizeBytes> size = one_size("--pool-size", choice.pool_size);
     if (!size) {

@@ -106,13 +106,12 @@ class LoadRun {
     if (taken.count() <= spec_.limit_s) {
       return {};
     }
+    const std::uint64_t last_ps = arrival_ps(spec_, trace_.back());
     return Error(
         Errc::cancelled,
-        fmt::format("stopped after {} s, its limit: {} of {} requests, {:.0f} of {:.0f} s "
+        fmt::format("stopped at its limit of time: {} of {} requests, {:.0f} of {:.0f} s "
                     "of the trace; raise --limit or take fewer requests",
-                    spec_.limit_s, done_, trace_.size(),
-                    seconds(until_ps == kNever ? arrival_ps(spec_, trace_.back()) : until_ps),
-                    seconds(arrival_ps(spec_, trace_.back()))));
+                    done_, trace_.size(), seconds(std::min(until_ps, last_ps)), seconds(last_ps)));
   }
 
   // Arrivals and computed prompts of one moment, and what idle hosts take then.

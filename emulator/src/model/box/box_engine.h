@@ -125,6 +125,7 @@ class BoxEngine {
   std::uint32_t nics_;
   std::uint32_t nics_per_host_;
   std::uint32_t strip_bytes_;
+  std::uint32_t stripe_bytes_;
 
   std::array<Stage, kStages> stages_;
   std::array<std::array<Service, 2>, kStages> services_;  // by is_write

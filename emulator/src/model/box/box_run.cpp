@@ -9,7 +9,7 @@
 namespace godbox::emulator::model {
 namespace {
 
-constexpr std::uint32_t kChannelsMax = 64;  // DRAM channels that a stripe has at most
+constexpr std::uint32_t kInStepBytes = 1U << 20U;
 constexpr std::uint32_t kPortsPerSuperNicMax = 64;
 
 Error invalid(std::string text) { return {Errc::config_invalid, std::move(text)}; }
@@ -30,9 +30,10 @@ Result<void> check(const BoxRunSpec& spec) {
   const std::uint64_t channels =
       std::uint64_t{spec.shape.super_nics} * spec.shape.dram_channels_per_super_nic;
   for (const Count& count :
-       {Count{"super_nics", spec.shape.super_nics, kChannelsMax},
-        Count{"dram_channels_per_super_nic", spec.shape.dram_channels_per_super_nic, kChannelsMax},
-        Count{"super_nics x dram_channels_per_super_nic", channels, kChannelsMax},
+       {Count{"super_nics", spec.shape.super_nics, kStripeChannelsMax},
+        Count{"dram_channels_per_super_nic", spec.shape.dram_channels_per_super_nic,
+              kStripeChannelsMax},
+        Count{"super_nics x dram_channels_per_super_nic", channels, kStripeChannelsMax},
         Count{"eth_ports_per_super_nic", spec.shape.eth_ports_per_super_nic, kPortsPerSuperNicMax},
         Count{"hosts", spec.hosts, kHostsMax},
         Count{"nics_per_host", spec.nics_per_host, kNicsPerHostMax},
@@ -67,6 +68,7 @@ BoxEngine::BoxEngine(const BoxRunSpec& spec)
       nics_(spec.hosts * (spec.in_step ? 1 : spec.nics_per_host)),
       nics_per_host_(spec.in_step ? 1 : spec.nics_per_host),
       strip_bytes_(static_cast<std::uint32_t>(spec.rates.strip.count())),
+      stripe_bytes_(strip_bytes_),
       dram_(channels_),
       to_path_(channels_),
       to_nic_(ports_),
@@ -76,7 +78,8 @@ BoxEngine::BoxEngine(const BoxRunSpec& spec)
       to_send_(nics_),
       order_(1 + 3 * channels_ + 2 * ports_ + nics_) {
   if (spec.in_step) {
-    strip_bytes_ *= spec.shape.super_nics * spec.shape.dram_channels_per_super_nic;
+    stripe_bytes_ *= spec.shape.super_nics * spec.shape.dram_channels_per_super_nic;
+    strip_bytes_ = (kInStepBytes + stripe_bytes_ - 1) / stripe_bytes_ * stripe_bytes_;
   }
   for (std::size_t flow = 0; flow < 2; ++flow) {
     turns_[flow].resize(ports_ / ports_per_super_nic_);
@@ -149,6 +152,7 @@ void BoxEngine::set_stage(StageIndex index, std::size_t servers, const StageFigu
   stage.servers.resize(servers);
   Service& service = services_[index][is_write ? 1 : 0];
   service.strip_bytes = strip_bytes_;
+  service.stripe_bytes = stripe_bytes_;
   service.member_strip_bytes = static_cast<std::uint32_t>(spec_.rates.strip.count());
   if (figures.limited > Rate()) {
     const double rate = figures.limited.bytes_per_second();
@@ -157,7 +161,7 @@ void BoxEngine::set_stage(StageIndex index, std::size_t servers, const StageFigu
   }
   service.passes_on_ps = rounded(passes_on_bytes * service.member_ps_per_byte);
   service.strip_ps = rounded(strip_bytes_ * service.ps_per_byte);
-  service.strip_member_ps = rounded(service.member_strip_bytes * service.member_ps_per_byte);
+  service.strip_least_ps = service.least_of(strip_bytes_);
 }
 
 void BoxEngine::count_channels(const BoxRequest& request) {

@@ -29,17 +29,21 @@ struct Service {
   double ps_per_byte = 0;
   double member_ps_per_byte = 0;
   std::uint32_t member_strip_bytes = 0;
+  std::uint32_t stripe_bytes = 0;  // of all DRAM channels; not in step: a strip
   std::uint64_t passes_on_ps = 0;  // before the first bytes are passed on: a frame
-  std::uint32_t strip_bytes = 0;
-  std::uint64_t strip_ps = 0;  // of a whole strip
-  std::uint64_t strip_member_ps = 0;
+  std::uint32_t strip_bytes = 0;   // a whole one, with its times
+  std::uint64_t strip_ps = 0;
+  std::uint64_t strip_least_ps = 0;
 
   [[nodiscard]] std::uint64_t work_ps(std::uint32_t bytes) const {
     return bytes == strip_bytes ? strip_ps : rounded(bytes * ps_per_byte);
   }
   [[nodiscard]] std::uint64_t least_ps(std::uint32_t bytes) const {
-    return bytes == strip_bytes ? strip_member_ps
-                                : rounded(std::min(bytes, member_strip_bytes) * member_ps_per_byte);
+    return bytes == strip_bytes ? strip_least_ps : least_of(bytes);
+  }
+  [[nodiscard]] std::uint64_t least_of(std::uint32_t bytes) const {
+    const std::uint32_t stripes = (bytes + stripe_bytes - 1) / stripe_bytes;
+    return rounded(std::min(bytes, stripes * member_strip_bytes) * member_ps_per_byte);
   }
 };
 

@@ -37,10 +37,11 @@ struct BoxRunSpec {
   std::uint32_t hosts = 1;
   std::uint32_t nics_per_host = 1;  // each of the ports' speed
   BoxRates rates;
-  // Every stage as one that is as wide as all of it, and a stripe as one strip: what a balanced box
-  // does with requests of many stripes, by as many times fewer events as there are DRAM channels.
+  // Every stage as one that is as wide as all of it, and a stripe, or as many as have 1 MiB, as one
+  // strip: what a balanced box does with requests of many stripes, by far fewer events.
   bool in_step = false;
 };
+inline constexpr std::uint32_t kStripeChannelsMax = 64;  // DRAM channels of a box
 inline constexpr std::uint32_t kHostsMax = 1024;
 inline constexpr std::uint32_t kNicsPerHostMax = 16;
 
