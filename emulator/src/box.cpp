@@ -3,6 +3,7 @@
 #include "status.h"
 #include <godbox/assert.h>
 #include <godbox/emulator/box.h>
+#include <godbox/emulator/roce_port_config.h>
 
 #include <fmt/format.h>
 
@@ -92,8 +93,9 @@ struct Box::Impl {
   std::vector<std::unique_ptr<NativeDoor>> eth_port_doors;
   std::unique_ptr<NativeDoor> control_door;
 
-  std::mutex mutex;                             // of eth_port_addresses
+  std::mutex mutex;                             // of what follows
   std::vector<std::string> eth_port_addresses;  // empty: not known yet
+  std::vector<RocePortEntry> roce_ports;
 };
 
 Box::Impl::Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>> targets,
@@ -148,6 +150,12 @@ wire::InfoReply Box::Impl::info() {
       reply.eth_ports.push_back({id, config.super_nic_of(id), eth_port_addresses[i]});
     }
   }
+  for (const RocePortEntry& port : roce_ports) {
+    for (const RoceAddress& address : port.addresses) {
+      reply.eth_ports.push_back(
+          {port.eth_port, config.super_nic_of(port.eth_port), client_address(port, address)});
+    }
+  }
   return reply;
 }
 
@@ -187,7 +195,7 @@ wire::MapReply Box::Impl::memory_map() const {
 
 std::string Box::Impl::status_json() {
   const TimePoint now = clock.now();
-  BoxStatus status{config, service, timing->name(), now - started, {}, *control_door};
+  BoxStatus status{config, service, timing->name(), now - started, {}, {}, *control_door};
   {
     const std::lock_guard lock(mutex);
     for (std::size_t i = 0; i < eth_port_doors.size(); ++i) {
@@ -195,6 +203,7 @@ std::string Box::Impl::status_json() {
       status.eth_ports.push_back({*eth_port_doors[i], eth_port_addresses[i], port_faults.get(id),
                                   port_faults.kind_at(id, now)});
     }
+    status.roce_ports = roce_ports;
   }
   return to_json(status);
 }
@@ -236,6 +245,19 @@ void Box::set_eth_port_address(EthPortId id, const StreamAddress& address) {
   const std::lock_guard lock(impl_->mutex);
   impl_->eth_port_addresses[id.value()] = address.to_string();
 }
+
+void Box::add_roce_port(RocePortEntry port) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->roce_ports.push_back(std::move(port));
+}
+
+std::vector<RocePortEntry> Box::roce_ports() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->roce_ports;
+}
+
+TimingModel& Box::timing() { return *impl_->timing; }
+const PortFaults& Box::port_faults() const { return impl_->port_faults; }
 
 Result<void> Box::set_port_fault(EthPortId id, const PortFault& fault) {
   const BoxConfig& config = impl_->config;

@@ -117,6 +117,26 @@ boost::json::array eth_ports(const BoxStatus& status) {
   return ports;
 }
 
+boost::json::array roce_ports(const BoxStatus& status) {
+  boost::json::array ports;
+  for (const RocePortEntry& entry : status.roce_ports) {
+    boost::json::array addresses;
+    for (const RoceAddress& address : entry.addresses) {
+      addresses.push_back(boost::json::string(to_string(address)));
+    }
+    boost::json::object port{
+        {"eth_port", entry.eth_port.value()}, {"name", printable(entry.name)},
+        {"wire", printable(entry.wire)},      {"mac", to_string(entry.mac)},
+        {"mtu_bytes", entry.mtu_bytes},       {"addresses", std::move(addresses)},
+    };
+    for (const auto& [name, value] : entry.counters()) {
+      port[name] = value;
+    }
+    ports.push_back(std::move(port));
+  }
+  return ports;
+}
+
 }  // namespace
 
 std::string to_json(const BoxStatus& status) {
@@ -134,6 +154,7 @@ std::string to_json(const BoxStatus& status) {
   root["tenants"] = tenants(status);
   root["dram_channels"] = dram_channels(status);
   root["eth_ports"] = eth_ports(status);
+  root["roce_ports"] = roce_ports(status);
   boost::json::object control;
   add_counters(control, status.control_door);
   root["control_socket"] = std::move(control);

@@ -7,6 +7,8 @@
 #include <godbox/emulator/box_config.h>
 #include <godbox/emulator/native_door.h>
 #include <godbox/emulator/pool_service.h>
+#include <godbox/emulator/port_fault.h>
+#include <godbox/emulator/roce_port_config.h>
 
 #include <string>
 #include <vector>
@@ -26,6 +28,7 @@ struct BoxStatus {
   std::string_view mode;
   Duration uptime{};
   std::vector<EthPortStatus> eth_ports;
+  std::vector<RocePortEntry> roce_ports;
   const NativeDoor& control_door;
 };
 

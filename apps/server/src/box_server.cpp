@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dram_channels.h"
+#include "roce_ports.h"
 #include <godbox/app/box_server.h>
 #include <godbox/driver/asio_network.h>
 #include <godbox/driver/descriptor_limit.h>
@@ -35,12 +36,14 @@ std::uint32_t threads_for(const emulator::BoxConfig& config) {
 
 // The connections that the process has descriptors for, beside what the box and the rest of the
 // process need: its sockets and their files, event loops and DRAM channels.
-Result<std::uint32_t> connections_for(const emulator::BoxConfig& config) {
+Result<std::uint32_t> connections_for(const emulator::BoxConfig& config, std::size_t roce_ports) {
+  constexpr std::uint64_t kPerRocePort = 8;  // a device of DPDK has several
   constexpr std::uint64_t kPerLoop = 8 + driver::kLingeringMax;
   constexpr std::uint64_t kReserve = 64;
   constexpr std::uint64_t kConnectionsMin = 16;
   const std::uint64_t needed = driver::descriptors_open() + config.eth_ports() +
-                               config.dram_channels() + kPerLoop * threads_for(config) +
+                               config.dram_channels() + kPerRocePort * roce_ports +
+                               kPerLoop * threads_for(config) +
                                emulator::DoorContext::kRefusalsMax + kReserve;
   const std::uint64_t limit = driver::descriptor_limit();
   if (limit < needed + kConnectionsMin) {
@@ -79,6 +82,7 @@ struct BoxServer::Impl {
   Result<void> make_box(const emulator::NativeDoorOptions& door_options);
   Result<void> open_ports();
   Result<void> open_control_socket();
+  Result<void> open_roce_ports(const RoceServerOptions& options);
   void run();
   void stop();
 
@@ -87,6 +91,9 @@ struct BoxServer::Impl {
   SteadyClock clock;
   driver::KernelRandom random;
   std::unique_ptr<emulator::Box> box;
+  // Goes before the box, whose memory its frames show, and after the networks, whose clients ask
+  // for its counters.
+  std::unique_ptr<RocePorts> roce_ports;
   // Networks go before the box: closing their connections ends accesses to it.
   std::vector<std::unique_ptr<driver::AsioNetwork>> networks;
   std::vector<std::thread> threads;
@@ -155,6 +162,15 @@ Result<void> BoxServer::Impl::open_control_socket() {
   return {};
 }
 
+Result<void> BoxServer::Impl::open_roce_ports(const RoceServerOptions& options) {
+  auto opened = RocePorts::open(options, *box, clock, random, threads_for(config));
+  if (!opened) {
+    return opened.error();
+  }
+  roce_ports = std::move(*opened);
+  return {};
+}
+
 void BoxServer::Impl::run() {
   networks.front()->add_tick(kServicePeriod, [this](TimePoint) { box->on_timer(); });
   for (const auto& network : networks) {
@@ -166,6 +182,7 @@ void BoxServer::Impl::run() {
     const std::string name = fmt::format("godbox-{}", threads.size() - 1);  // 15 bytes at most
     pthread_setname_np(threads.back().native_handle(), name.c_str());
   }
+  roce_ports->start();
 }
 
 void BoxServer::Impl::stop() {
@@ -178,6 +195,9 @@ void BoxServer::Impl::stop() {
   }
   threads.clear();
   networks.clear();
+  if (roce_ports) {
+    roce_ports->stop();
+  }
 }
 
 BoxServer::BoxServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -185,8 +205,9 @@ BoxServer::~BoxServer() = default;
 void BoxServer::stop() { impl_->stop(); }
 
 Result<std::unique_ptr<BoxServer>> BoxServer::start(emulator::BoxConfig config,
-                                                    emulator::NativeDoorOptions door_options) {
-  const Result<std::uint32_t> connections = connections_for(config);
+                                                    emulator::NativeDoorOptions door_options,
+                                                    const RoceServerOptions& roce) {
+  const Result<std::uint32_t> connections = connections_for(config, roce.ports.size());
   if (!connections) {
     return connections.error();
   }
@@ -199,6 +220,9 @@ Result<std::unique_ptr<BoxServer>> BoxServer::start(emulator::BoxConfig config,
     return opened.error();
   }
   if (Result<void> opened = impl->open_control_socket(); !opened) {
+    return opened.error();
+  }
+  if (Result<void> opened = impl->open_roce_ports(roce); !opened) {
     return opened.error();
   }
   impl->run();

@@ -81,7 +81,9 @@ struct ChannelLease::Impl {
     size = context.box.dram_channel_size;
     box_number = cxl::box_number(context.session.epoch);
     for (const wire::EthPortInfo& port : context.box.eth_ports) {
-      eth_ports.push_back(port.address);
+      if (StreamAddress::parse(port.address)) {
+        eth_ports.push_back(port.address);
+      }
     }
     for (const SuperNicId id : context.box.dram_channel_super_nic) {
       super_nics = std::max<std::uint32_t>(super_nics, id.value() + 1U);

@@ -15,6 +15,7 @@
 #include <godbox/striping/mapped_device_transport.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <string>
 #include <thread>
@@ -239,14 +240,19 @@ Transports make_lanes(const Client::TransportContext& context, const ConnectOpti
   native.epoch = context.session.epoch;
   native.reply_timeout = options.lane_reply_timeout > Duration::zero() ? options.lane_reply_timeout
                                                                        : options.client.timeout / 4;
-  std::size_t ports = context.box.eth_ports.size();
-  ports = options.eth_ports_max == 0 ? ports : std::min<std::size_t>(ports, options.eth_ports_max);
+  std::vector<wire::EthPortInfo> named;  // how they are reached by streams
+  std::copy_if(context.box.eth_ports.begin(), context.box.eth_ports.end(),
+               std::back_inserter(named),
+               [](const wire::EthPortInfo& port) { return !port.address.starts_with("roce:"); });
+  const std::size_t ports = options.eth_ports_max == 0
+                                ? named.size()
+                                : std::min<std::size_t>(named.size(), options.eth_ports_max);
   const std::uint32_t lanes_per_port = options.lanes_per_eth_port > 0
                                            ? options.lanes_per_eth_port
                                            : default_lanes_per_eth_port(ports);
   for (std::uint32_t lane = 0; lane < lanes_per_port; ++lane) {
     for (std::size_t i = 0; i < ports; ++i) {
-      const wire::EthPortInfo& port = context.box.eth_ports[i];
+      const wire::EthPortInfo& port = named[i];
       Result<StreamAddress> address = StreamAddress::parse(port.address);
       if (!address || !address->is_loopback()) {
         return Error(Errc::protocol_error, "the box names \"" + port.address + "\" as a port");

@@ -93,7 +93,6 @@ class Server:
         self.process = subprocess.Popen([program, *ends, BOX, str(MTU), MAC], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True,
                                         preexec_fn=die_with_parent)
-        self.process.stdout.readline()  # for clients of the pool
         name, *self.tcp_ports = self.process.stdout.readline().split() or [""]
         self.is_skipped = not name and self.process.wait(20) == SKIPPED
         assert self.is_skipped or name == "perftest", name

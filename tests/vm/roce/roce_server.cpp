@@ -3,11 +3,10 @@
 // A RoCE port of a small box, with servers in front for clients that are other people's programs.
 //   roce_server LOCAL REMOTE ADDRESS MTU [MAC]
 // Takes frames of the socket REMOTE at the socket LOCAL or, where LOCAL is "vhost", of a guest that
-// comes to the socket REMOTE (DPDK), as the IPv4 host ADDRESS. Says "ready" and what a client of
-// the pool has to know (session, its secret, key, virtual address and bytes of a region: six
-// hexadecimal numbers), then "perftest" and the TCP ports for perftest's clients at the MAC address
-// MAC, ib_write_lat's last; serves until its standard input ends, and prints what was counted as
-// one line of JSON.
+// comes to the socket REMOTE (DPDK), as the IPv4 host ADDRESS. Says "perftest" and the TCP ports
+// for perftest's clients at the MAC address MAC, ib_write_lat's last; serves until its standard
+// input ends, and prints what was counted as one line of JSON. Clients of the pool have
+// `godbox serve`.
 // rping's protocol (rdma-core, librdmacm/examples/rping.c): the client sends where a buffer of its
 // lies, the server READs it and sends back a word; the client sends where another one lies, the
 // server WRITEs the same bytes there and sends a word; and so on. What rdma_client sends is
@@ -39,9 +38,8 @@ constexpr roce::ServiceId kRpingService = roce::tcp_service(7174);
 constexpr roce::ServiceId kAnswerService = roce::tcp_service(7471);  // of rdma_server and cmtime
 constexpr std::size_t kMessageBytes = 16;  // be64 address, be32 key, be32 size
 constexpr std::size_t kBufferBytesMax = 1U << 20U;
-constexpr std::size_t kRegionBytes = 192U << 10U;  // in one extent
-constexpr std::size_t kLatencyBytes = 64;          // that ib_write_lat is run with (-s)
-constexpr std::uint64_t kLatencyRounds = 100;      // (-n)
+constexpr std::size_t kLatencyBytes = 64;      // that ib_write_lat is run with (-s)
+constexpr std::uint64_t kLatencyRounds = 100;  // (-n)
 constexpr int kSkipped = 77;
 
 std::uint64_t load_be(ConstSpan bytes) {
@@ -301,11 +299,6 @@ int serve(const Arguments& arguments) {
     is_busy = perftest.turn(now) || is_busy;
     return latency.turn(now) || is_busy;
   });
-  const RemoteMemory region = end.allocate(kRegionBytes);
-  GODBOX_ASSERT(region.extents.front().length_bytes == kRegionBytes);
-  const SessionInfo& session = end.session();
-  fmt::print("ready {:x} {:x} {:x} {:x} {:x} {:x}\n", session.id.value(), session.secret.words[0],
-             session.secret.words[1], region.key.value(), region.address(), kRegionBytes);
   std::thread thread([&] { pump.run(); });
   const auto wake = [&pump] { pump.wake(); };
   const std::uint16_t tcp_port = perftest.start(wake);

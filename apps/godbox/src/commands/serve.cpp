@@ -7,6 +7,7 @@
 #include "commands/commands.h"
 #include <godbox/app/box_server.h>
 #include <godbox/driver/descriptor_limit.h>
+#include <godbox/emulator/roce_port_config.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -28,6 +29,7 @@ namespace {
 
 struct ServeOptions {
   BoxOptions box;
+  RoceServerOptions roce;
   bool json = false;
 };
 
@@ -37,10 +39,11 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox serve --channels 28 --ports 14          totals of the box
   godbox serve --mode paced --time-scale 1000    held to 1/1000 of the modelled rates
   godbox serve --preset laptop --port-fault 3=dead --port-fault 4=flap:1s   with faulty ports
+  godbox serve --roce 10.0.2.2/24@dgram:/run/user/1000/box,/run/user/1000/guest   RDMA for a VM
   godbox serve --config box.toml --tcp-port-base 0
-Capacity is sparse: memory is taken as objects come, up to --backing-limit. The box serves loopback
-addresses only, until Ctrl-C or SIGTERM. A second server on the same port or socket ends with exit
-code 7.)";
+Capacity is sparse: memory is taken as objects come, up to --backing-limit. Over TCP the box serves
+loopback addresses only, until Ctrl-C or SIGTERM. A second server on the same port or socket ends
+with exit code 7.)";
 
 // SIGINT, SIGTERM and SIGHUP are taken by sigwait() in the main thread; the server's threads
 // inherit the mask.
@@ -67,6 +70,23 @@ std::string_view mode_name(const emulator::BoxConfig& config) {
   return config.mode == emulator::TimingMode::paced ? "paced" : "free";
 }
 
+boost::json::array roce_ports(BoxServer& server) {
+  boost::json::array ports;
+  for (const emulator::RocePortEntry& port : server.box().roce_ports()) {
+    boost::json::array addresses;
+    for (const emulator::RoceAddress& address : port.addresses) {
+      addresses.push_back(boost::json::string(emulator::to_string(address)));
+    }
+    ports.push_back(boost::json::object{{"eth_port", port.eth_port.value()},
+                                        {"name", json_text(port.name)},
+                                        {"wire", json_text(port.wire)},
+                                        {"mac", emulator::to_string(port.mac)},
+                                        {"mtu_bytes", port.mtu_bytes},
+                                        {"addresses", std::move(addresses)}});
+  }
+  return ports;
+}
+
 void print_ready_line(BoxServer& server) {
   const emulator::BoxConfig& config = server.box().config();
   boost::json::array ports;
@@ -81,6 +101,7 @@ void print_ready_line(BoxServer& server) {
                                  {"super_nics", config.super_nics},
                                  {"dram_channels", config.dram_channels()},
                                  {"eth_ports", std::move(ports)},
+                                 {"roce_ports", roce_ports(server)},
                                  {"control_socket", json_text(server.control_address().host)},
                                  {"capacity_bytes", config.capacity().count()},
                                  {"backing_limit_bytes", server.backing_limit().count()},
@@ -101,6 +122,11 @@ void print_ready_table(BoxServer& server) {
   table.add(
       {"Ethernet ports", fmt::format("{}: {}{}", ports.size(), ports.front().to_string(),
                                      ports.size() > 1 ? " to " + ports.back().to_string() : "")});
+  for (const emulator::RocePortEntry& port : server.box().roce_ports()) {
+    table.add({"RoCE",
+               fmt::format("{}: Ethernet port {}, {}", emulator::to_string(port.addresses.front()),
+                           port.eth_port.value(), port.name)});
+  }
   table.add({"control socket", server.control_address().host});
   table.add({"timing", config.mode == emulator::TimingMode::paced
                            ? fmt::format("paced at 1/{:g} speed (emulated)", config.time_scale)
@@ -146,7 +172,8 @@ ExitCode run_serve(const ServeOptions& options) {
     spdlog::warn("serve: {}", limit.error().detail);  // fewer connections, each refusal named
   }
   const Signals signals;
-  const Result<std::unique_ptr<BoxServer>> server = BoxServer::start(std::move(*config));
+  const Result<std::unique_ptr<BoxServer>> server =
+      BoxServer::start(std::move(*config), {}, options.roce);
   if (!server) {
     return fail("serve", server.error());
   }
@@ -170,6 +197,13 @@ void add_serve(CLI::App& program, Action& chosen) {
   CLI::App* const command = program.add_subcommand("serve", "Run a box until it is told to stop");
   add_box_options(*command, options->box);
   add_form_options(*command, options->box);
+  command
+      ->add_option("--roce", options->roce.ports,
+                   "An Ethernet port answers RDMA too: ADDRESS/BITS@dgram:SOCKET,PEER, "
+                   "@packet:INTERFACE or @dpdk:DEVICE (docs/cli.md); repeatable")
+      ->allow_extra_args(false);
+  command->add_flag("--dpdk-huge-pages", options->roce.dpdk_huge_pages,
+                    "Frames of --roce ...@dpdk: lie in huge pages, as NICs need it");
   command->add_flag("--json", options->json, "When ready, print one line of JSON (docs/cli.md)");
   command->footer(std::string(kFooter));
   command->callback([options, &chosen] { chosen = [options] { return run_serve(*options); }; });

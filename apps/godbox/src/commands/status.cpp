@@ -92,6 +92,33 @@ void print_ports(const boost::json::object& status) {
   fmt::print("\n{}", table.render("  "));
 }
 
+void print_roce_ports(const boost::json::object& status) {
+  if (list(status, "roce_ports").empty()) {
+    return;
+  }
+  Table table({{"RoCE", Table::Align::left},
+               {"Ethernet port", Table::Align::right},
+               {"address", Table::Align::left},
+               {"lanes", Table::Align::right},
+               {"received", Table::Align::right},
+               {"sent", Table::Align::right},
+               {"frames dropped", Table::Align::right}});
+  for (const boost::json::value& item : list(status, "roce_ports")) {
+    const boost::json::object& port = item.as_object();
+    std::uint64_t dropped = number(port, "wire_receive_drops") + number(port, "wire_send_drops");
+    for (const auto& [key, value] : port) {
+      dropped += key.starts_with("dropped_") ? number(port, key) : 0;
+    }
+    const boost::json::array& addresses = list(port, "addresses");
+    const bool has_address = !addresses.empty() && addresses.front().is_string();
+    table.add({text(port, "name"), std::to_string(number(port, "eth_port")),
+               has_address ? std::string(addresses.front().get_string()) : "",
+               std::to_string(number(port, "queue_pairs_open")), size_text(port, "bytes_received"),
+               size_text(port, "bytes_sent"), format_count(dropped)});
+  }
+  fmt::print("\n{}", table.render("  "));
+}
+
 ExitCode run_status(const StatusOptions& options) {
   const auto session = open_box(options.box);
   if (!session) {
@@ -113,6 +140,7 @@ ExitCode run_status(const StatusOptions& options) {
   print_summary(status.get_object());
   print_channels(status.get_object());
   print_ports(status.get_object());
+  print_roce_ports(status.get_object());
   return ExitCode::ok;
 }
 

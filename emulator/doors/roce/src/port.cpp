@@ -89,6 +89,7 @@ Errc RocePort::Impl::connect(QueuePairOptions pair_options, TimePoint now) {
   pair_options.path.source = options.mac;
   allotted.erase(number);
   pairs.emplace(number, std::make_unique<RoceQueuePair>(context, pair_options));
+  context.counters.queue_pairs_open.set(pairs.size());
   next_sweep = std::max(next_sweep, now);
   return Errc::ok;
 }
@@ -101,6 +102,7 @@ void RocePort::Impl::destroy(roce::QueuePairNumber number) {
   }
   std::unique_ptr<RoceQueuePair> pair = std::move(found->second);
   pairs.erase(found);
+  context.counters.queue_pairs_open.set(pairs.size());
   pair->break_off();
   connections.on_destroyed(number);
   timers.remove(*pair);

@@ -10,12 +10,15 @@
 #include <godbox/emulator/native_door.h>
 #include <godbox/emulator/pool_service.h>
 #include <godbox/emulator/port_fault.h>
+#include <godbox/emulator/timing.h>
 
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace godbox::emulator {
+
+struct RocePortEntry;  // roce_port_config.h
 
 class Box {
  public:
@@ -35,6 +38,12 @@ class Box {
   [[nodiscard]] NativeDoor& control_door();
   // Where a port listens, once known; INFO answers only ports that have an address.
   void set_eth_port_address(EthPortId id, const StreamAddress& address);
+  // INFO and status name it from now on; its counters outlive whoever asks the box.
+  void add_roce_port(RocePortEntry port);
+  [[nodiscard]] std::vector<RocePortEntry> roce_ports() const;
+  // What doors of their own go by.
+  [[nodiscard]] TimingModel& timing();
+  [[nodiscard]] const PortFaults& port_faults() const;
   // From now on; the configuration's faults hold from the start. Errors: out_of_range (no such
   // port), config_invalid (a slow port that has no rate to be slower than).
   [[nodiscard]] Result<void> set_port_fault(EthPortId id, const PortFault& fault);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A box that serves: its DRAM channels made from the machine's memory, its Ethernet ports listening
-// on TCP, its control socket open, its threads running. What `godbox serve` runs, and what the
-// demo, the benches and the tests run in their own process. Threads: config.server_threads, or one
-// per two cores, at most one per Ethernet port. The ports are dealt out to them in turn; the first
-// one also has the control socket and the box's timer. Thread-safety: all members from any thread;
-// stop() and the destructor from one. Ownership: owns everything it made; nothing of it may be used
-// after stop(). Units: bytes. Errors: config_invalid, address_in_use and the others of
-// StreamNetwork::listen naming the port or socket, and those of the memory targets naming the DRAM
-// channel.
+// on TCP and, those that are to, on the wires of their RoCE, its control socket open, its threads
+// running. What `godbox serve` runs, and what the demo, the benches and the tests run in their own
+// process. Threads: config.server_threads, or one per two cores, at most one per Ethernet port. The
+// ports are dealt out to them in turn; the first one also has the control socket and the box's
+// timer. Thread-safety: all members from any thread; stop() and the destructor from one. Ownership:
+// owns everything it made; nothing of it may be used after stop(). Units: bytes. Errors:
+// config_invalid, address_in_use and the others of StreamNetwork::listen naming the port or socket,
+// and those of the memory targets naming the DRAM channel.
 #pragma once
 
 #include <godbox/emulator/box.h>
@@ -18,6 +18,13 @@
 #include <vector>
 
 namespace godbox::app {
+
+struct RoceServerOptions {
+  // How Ethernet ports are reached by RoCE, beside TCP: "10.0.2.2/24@packet:eth1", ... as
+  // parse_roce_ports() reads them (godbox/emulator/roce_port_config.h).
+  std::vector<std::string> ports;
+  bool dpdk_huge_pages = false;  // of ports on DPDK
+};
 
 class BoxServer {
  public:
@@ -29,7 +36,8 @@ class BoxServer {
   // (limit_exceeded: for hardly any); raise that limit first. Throws std::system_error when the
   // system gives no thread.
   [[nodiscard]] static Result<std::unique_ptr<BoxServer>> start(
-      emulator::BoxConfig config, emulator::NativeDoorOptions door_options = {});
+      emulator::BoxConfig config, emulator::NativeDoorOptions door_options = {},
+      const RoceServerOptions& roce = {});
   ~BoxServer();
   BoxServer(const BoxServer&) = delete;
   BoxServer& operator=(const BoxServer&) = delete;

@@ -7,6 +7,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace godbox::emulator {
 
@@ -16,6 +19,8 @@ class RoceCounter {
   void add(std::uint64_t count = 1) {
     value_.store(value_.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
   }
+  // Of what goes up and down.
+  void set(std::uint64_t value) { value_.store(value, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
 
  private:
@@ -64,6 +69,12 @@ struct RocePortCounters {
   RoceCounter rnr_waits;
 
   RoceCounter cnps_sent, cnps_received;
+
+  RoceCounter queue_pairs_open;  // now
 };
+
+// All of them, by the names that they have here.
+[[nodiscard]] std::vector<std::pair<std::string_view, std::uint64_t>> named_values(
+    const RocePortCounters& counters);
 
 }  // namespace godbox::emulator

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "roce_ports.h"
+
+#include <godbox/driver/dpdk_port.h>
+#include <godbox/driver/socket_frames.h>
+#include <godbox/emulator/roce/pump.h>
+#include <godbox/roce/parameters.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include <pthread.h>
+
+namespace godbox::app {
+namespace {
+
+using emulator::RocePortConfig;
+using emulator::RoceWire;
+
+static_assert(emulator::kRocePortAddressesMax <= emulator::kRoceAddressesMax);
+
+// As a fault of the start: a wire that is not there, or somebody else's, or an option.
+Errc start_code(Errc of_wire) {
+  switch (of_wire) {
+    case Errc::not_found:
+      return Errc::device_missing;
+    case Errc::already_exists:
+      return Errc::address_in_use;
+    case Errc::invalid_argument:
+    case Errc::out_of_range:
+      return Errc::config_invalid;
+    default:
+      return of_wire;
+  }
+}
+
+Error named(const RocePortConfig& config, const Error& error) {
+  return {start_code(error.code), fmt::format("--roce {}: {}", config.text, error.detail)};
+}
+
+// Of a wire that has none of its own: the same at each start, so that nobody's table of neighbours
+// is wrong after one, and another one for each address.
+MacAddress mac_of(const roce::Gid& address) {
+  const auto& bytes = address.bytes;
+  return {0x02, 0x67, bytes[12], bytes[13], bytes[14], bytes[15]};
+}
+
+driver::DpdkPortOptions dpdk_options(const RocePortConfig& config) {
+  driver::DpdkPortOptions options;
+  options.device = config.where;
+  options.mtu_bytes = config.mtu_bytes.value_or(emulator::kRoceMtuBytesDefault);
+  options.mac = config.mac;
+  return options;
+}
+
+// "0000:3b:00.0", and not a driver's name with arguments.
+bool is_pci_address(const std::string& device) {
+  return device.find(':') != std::string::npos && device.find(',') == std::string::npos;
+}
+
+// DPDK's environment, with memory for all ports on it. Null: none is on it.
+Result<std::shared_ptr<driver::Eal>> start_dpdk(const std::vector<RocePortConfig>& ports,
+                                                bool huge_pages) {
+  constexpr std::uint64_t kMemoryUnit = std::uint64_t{1} << 20U;
+  driver::EalOptions options;
+  options.huge_pages = huge_pages;
+  std::uint64_t memory_bytes = 0;
+  const RocePortConfig* first = nullptr;
+  for (const RocePortConfig& port : ports) {
+    if (port.wire != RoceWire::dpdk) {
+      continue;
+    }
+    first = first == nullptr ? &port : first;
+    memory_bytes += driver::dpdk_port_memory(dpdk_options(port)).count();
+    if (is_pci_address(port.where)) {
+      options.pci_addresses.push_back(port.where);
+    }
+  }
+  if (first == nullptr) {
+    return std::shared_ptr<driver::Eal>();
+  }
+  memory_bytes = (memory_bytes + kMemoryUnit - 1) / kMemoryUnit * kMemoryUnit;
+  options.memory = std::max(options.memory, SizeBytes(memory_bytes));
+  auto eal = driver::Eal::start(options);
+  return eal ? std::move(eal) : named(*first, eal.error());
+}
+
+Result<std::unique_ptr<FrameSource>> open_wire(const RocePortConfig& config,
+                                               const std::shared_ptr<driver::Eal>& eal) {
+  switch (config.wire) {
+    case RoceWire::datagram:
+      return driver::open_datagram_frames(
+          {.local_path = config.where,
+           .remote_path = config.peer,
+           .mac = config.mac.value_or(mac_of(config.addresses.front().ip)),
+           .mtu_bytes = config.mtu_bytes.value_or(emulator::kRoceMtuBytesDefault)});
+    case RoceWire::packet:
+      return driver::open_packet_frames(config.where);
+    case RoceWire::dpdk:
+      break;
+  }
+  auto queues = driver::open_dpdk_port(eal, dpdk_options(config));
+  if (!queues) {
+    return queues.error();
+  }
+  return std::unique_ptr<FrameSource>(std::move(queues->front()));
+}
+
+// INFO has one list for all ways to all ports.
+Result<void> check_count(const std::vector<RocePortConfig>& ports, std::uint32_t eth_ports) {
+  std::size_t ways = eth_ports;
+  for (const RocePortConfig& port : ports) {
+    ways += port.addresses.size();
+    if (ways > wire::kEthPortsMax) {
+      return named(port, Error(Errc::config_invalid,
+                               fmt::format("{} Ethernet ports and these addresses are more than {}",
+                                           eth_ports, wire::kEthPortsMax)));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+struct RocePorts::Impl {
+  struct Port {
+    std::unique_ptr<FrameSource> wire;
+    std::unique_ptr<emulator::RocePort> port;
+  };
+
+  Impl(emulator::Box& of_box, const Clock& with_clock, RandomSource& with_random)
+      : box(of_box),
+        clock(with_clock),
+        random(with_random),
+        door(of_box.service(), of_box.timing(), of_box.port_faults()) {}
+  // Also when a thread could not be started: those before it are running.
+  ~Impl() { stop(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  Result<void> add(const RocePortConfig& config);
+  void tell(const RocePortConfig& config, const Port& port);
+  void deal_out(std::size_t threads_max);
+  void stop();
+
+  emulator::Box& box;
+  const Clock& clock;
+  RandomSource& random;
+  std::shared_ptr<driver::Eal> eal;  // null: no port is on DPDK
+  emulator::RoceDoor door;
+  std::vector<Port> ports;
+  std::vector<std::unique_ptr<emulator::RocePump>> pumps;
+  std::vector<std::thread> threads;
+};
+
+Result<void> RocePorts::Impl::add(const RocePortConfig& config) {
+  auto wire = open_wire(config, eal);
+  if (!wire) {
+    return named(config, wire.error());
+  }
+  const std::uint32_t mtu_bytes = config.mtu_bytes.value_or((*wire)->mtu_bytes());
+  if (mtu_bytes > (*wire)->mtu_bytes()) {
+    return named(
+        config, Error(Errc::out_of_range, fmt::format("mtu {} is more than the {} of {}", mtu_bytes,
+                                                      (*wire)->mtu_bytes(), (*wire)->name())));
+  }
+  // An interface may have one that no packet of RoCE fits into, or more than anybody needs.
+  if (!roce::path_mtu_for(mtu_bytes)) {
+    return named(config,
+                 Error(Errc::out_of_range, fmt::format("the MTU of {}, {}, has no room for RoCE",
+                                                       (*wire)->name(), mtu_bytes)));
+  }
+  emulator::RocePortOptions options;
+  options.eth_port = *config.eth_port;
+  options.mac = (*wire)->mac();
+  options.ethernet_mtu_bytes = std::min(mtu_bytes, emulator::kRoceMtuBytesMax);
+  for (const emulator::RoceAddress& address : config.addresses) {
+    options.addresses.push_back(address.ip);
+  }
+  ports.push_back({std::move(*wire), std::make_unique<emulator::RocePort>(door, options, random)});
+  tell(config, ports.back());
+  return {};
+}
+
+void RocePorts::Impl::tell(const RocePortConfig& config, const Port& of) {
+  emulator::RocePortEntry entry;
+  const emulator::RocePortOptions& options = of.port->options();
+  entry.eth_port = options.eth_port;
+  entry.mtu_bytes = options.ethernet_mtu_bytes;
+  entry.mac = options.mac;
+  entry.addresses = config.addresses;
+  entry.wire = of.wire->name();
+  entry.name = config.name.empty() ? entry.wire : config.name;
+  entry.counters = [port = of.port.get(), wire = of.wire.get()] {
+    auto values = emulator::named_values(port->counters());
+    const FrameCounters frames = wire->counters();
+    values.emplace_back("wire_receive_drops", frames.receive_drops);
+    values.emplace_back("wire_send_drops", frames.send_drops);
+    return values;
+  };
+  box.add_roce_port(std::move(entry));
+}
+
+void RocePorts::Impl::deal_out(std::size_t threads_max) {
+  const std::size_t count = std::min(threads_max, ports.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    std::vector<emulator::RoceLine> lines;
+    for (std::size_t at = i; at < ports.size(); at += count) {
+      lines.push_back({ports[at].port.get(), ports[at].wire.get()});
+    }
+    pumps.push_back(std::make_unique<emulator::RocePump>(lines, clock));
+  }
+}
+
+void RocePorts::Impl::stop() {
+  for (const auto& pump : pumps) {
+    pump->stop();
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  threads.clear();
+}
+
+RocePorts::RocePorts(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RocePorts::~RocePorts() = default;
+
+Result<std::unique_ptr<RocePorts>> RocePorts::open(const RoceServerOptions& options,
+                                                   emulator::Box& box, const Clock& clock,
+                                                   RandomSource& random, std::size_t threads) {
+  const Result<std::vector<RocePortConfig>> configs =
+      emulator::parse_roce_ports(options.ports, box.config().eth_ports());
+  if (!configs) {
+    return configs.error();
+  }
+  if (Result<void> fitting = check_count(*configs, box.config().eth_ports()); !fitting) {
+    return fitting.error();
+  }
+  auto impl = std::make_unique<Impl>(box, clock, random);
+  auto eal = start_dpdk(*configs, options.dpdk_huge_pages);
+  if (!eal) {
+    return eal.error();
+  }
+  impl->eal = std::move(*eal);
+  for (const RocePortConfig& config : *configs) {
+    if (Result<void> added = impl->add(config); !added) {
+      return added.error();
+    }
+  }
+  impl->deal_out(threads);
+  return std::unique_ptr<RocePorts>(new RocePorts(std::move(impl)));
+}
+
+void RocePorts::start() {
+  for (const auto& pump : impl_->pumps) {
+    impl_->threads.emplace_back([&pump = *pump] { pump.run(); });
+    const std::string name = fmt::format("godbox-roce-{}", impl_->threads.size() - 1);
+    pthread_setname_np(impl_->threads.back().native_handle(), name.c_str());  // 15 bytes at most
+  }
+}
+
+void RocePorts::stop() { impl_->stop(); }
+
+}  // namespace godbox::app

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RoCE ports of `godbox serve`, with a host that is played by hand at the other end of the wire."""
+
+import struct
+import subprocess
+import unittest
+from pathlib import Path
+
+import program
+from program import FAILURE, IN_USE, OK, SMALL_BOX, USAGE, ProgramTest, wait_until
+from raw_client import RawSession, Vector
+from raw_rdma import (
+    ACKNOWLEDGE, BOX, BOX_MAC, DREP, DREQ, READ_REQUEST, READ_RESPONSE_ONLY, REJ, WRITE_ONLY,
+    RoceHost)
+
+ACCESS_DENIED = 112
+
+
+def allocate(session, size):
+    """A region of one extent: its key and virtual address."""
+    session.send("allocate_region", Vector().u64(size, "size"))
+    status, body = session.reply()
+    assert status == 0, status
+    key, count, slab, length, offset = struct.unpack_from("<IIIIQ", body)
+    assert count == 1 and length == size, (count, length)
+    return key, (slab & (1 << 28) - 1) << 36 | offset
+
+
+def text_at(body, at):
+    length, = struct.unpack_from("<H", body, at)
+    return body[at + 2:at + 2 + length].decode(), at + 2 + length
+
+
+def eth_ports(body):
+    """Of INFO: id, SuperNIC and address of each."""
+    at = 3 * 8
+    for _ in ("box_name", "mode"):
+        _, at = text_at(body, at)
+    count, = struct.unpack_from("<I", body, at)
+    at, ports = at + 4, []
+    for _ in range(count):
+        number, super_nic = struct.unpack_from("<HH", body, at)
+        address, at = text_at(body, at + 4)
+        ports.append((number, super_nic, address))
+    return ports
+
+
+def super_nic_of(box, eth_port):
+    return eth_port * box.ready["super_nics"] // len(box.ready["eth_ports"])
+
+
+class RoceTest(ProgramTest):
+    def port(self, server):
+        return self.run_json("status", "--connect", server.address)["roce_ports"][0]
+
+    def test_the_ready_line_the_status_and_info_name_the_port(self):
+        with RoceHost(self.folder) as host, \
+                self.server("--roce", host.option(",fd00::2/64,mtu=4200,port=3,name=left")) as box:
+            expected = {"eth_port": 3, "name": "left", "wire": f"datagram {host.box}",
+                        "mac": BOX_MAC.hex(":"), "mtu_bytes": 4200,
+                        "addresses": [f"{BOX}/24", "fd00::2/64"]}
+            self.assertEqual(box.ready["roce_ports"], [expected])
+            port = self.port(box)
+            self.assertEqual({key: port[key] for key in expected}, expected)
+            text = self.run_program("status", "--connect", box.address).stdout.decode()
+            self.assertIn("left", text)
+            self.assertIn(f"{BOX}/24", text)
+            with RawSession(box.address) as session:
+                session.send("info")
+                status, body = session.reply()
+            self.assertEqual(status, 0)
+            told = [port for port in eth_ports(body) if port[2].startswith("roce:")]
+            ends = f",mac={BOX_MAC.hex(':')},mtu=4200"
+            self.assertEqual(told, [(3, super_nic_of(box, 3), f"roce:{BOX}/24{ends}"),
+                                    (3, super_nic_of(box, 3), f"roce:fd00::2/64{ends}")])
+            self.assertEqual(len(eth_ports(body)), len(box.ready["eth_ports"]) + 2)
+            # A client over TCP passes over what it does not speak.
+            self.run_program("put", "object", "-", "--connect", box.address, stdin=b"bytes")
+            self.assertEqual(self.run_program("get", "object", "--connect", box.address).stdout,
+                             b"bytes")
+            self.assertEqual(host.arp(), BOX_MAC)
+
+    def test_without_ports_there_are_none(self):
+        with self.server() as box:
+            self.assertEqual(box.ready["roce_ports"], [])
+            self.assertEqual(self.run_json("status", "--connect", box.address)["roce_ports"], [])
+
+    def test_a_connection_is_a_lane_of_its_session(self):
+        with RoceHost(self.folder) as host, self.server("--roce", host.option()) as box:
+            session = RawSession(box.address)
+            key, address = allocate(session, 4096)
+            host.connect(session.session, session.secret)
+            self.assertEqual(host.eth_port, 0)
+            self.assertEqual(host.ask(WRITE_ONLY, key, address + 100, 8, b"godbox!!")[:2],
+                             (ACKNOWLEDGE, 0x1F))
+            opcode, syndrome, data = host.ask(READ_REQUEST, key, address + 98, 12)
+            self.assertEqual((opcode, syndrome, data),
+                             (READ_RESPONSE_ONLY, 0x1F, b"\0\0godbox!!\0\0"))
+            port = self.port(box)
+            self.assertEqual((port["queue_pairs_open"], port["connections_established"],
+                              port["bytes_written"], port["bytes_read"]), (1, 1, 8, 12))
+            # The session's end is the lane's, and its key opens nothing any more.
+            session.socket.close()
+            attribute, message = host.mad()
+            self.assertEqual(attribute, DREQ)
+            host.send_mad(DREP, struct.pack(">II", *struct.unpack_from(">II", message)[::-1]))
+            self.assertTrue(wait_until(lambda: self.port(box)["queue_pairs_open"] == 0))
+            self.assertEqual(self.port(box)["connections_closed"], 1)
+
+    def test_a_wrong_secret_opens_no_lane(self):
+        with RoceHost(self.folder) as host, self.server("--roce", host.option()) as box, \
+                RawSession(box.address) as session:
+            first, second = session.secret
+            attribute, message = host.request(session.session, (first ^ 1, second))
+            self.assertEqual(attribute, REJ)
+            reason, = struct.unpack_from(">H", message, 10)
+            self.assertEqual((reason, struct.unpack_from(">HH", message, 84)),
+                             (28, (1, ACCESS_DENIED)))
+            self.assertEqual(self.port(box)["connections_rejected"], 1)
+
+    def test_ports_have_wires_of_their_own_and_the_box_stops_with_lanes_open(self):
+        other = self.folder / "other"
+        other.mkdir()
+        with RoceHost(self.folder) as left, RoceHost(other) as right, \
+                self.server("--roce", left.option(), "--roce", right.option()) as box, \
+                RawSession(box.address) as session:
+            key, address = allocate(session, 4096)
+            left.connect(session.session, session.secret)
+            right.connect(session.session, session.secret)
+            self.assertEqual((left.eth_port, right.eth_port), (0, 1))
+            left.ask(WRITE_ONLY, key, address, 4, b"left")
+            self.assertEqual(right.ask(READ_REQUEST, key, address, 4)[2], b"left")
+            self.assertEqual(box.stop(), OK)
+            self.assertEqual(box.errors, "")
+            self.assertFalse(Path(left.box).exists() or Path(right.box).exists())
+
+    def test_a_device_of_dpdk_is_a_wire(self):
+        option = f"10.0.0.2/24,mtu=9000@dpdk:net_vhost0,iface={self.folder}/port0"
+        try:
+            box = self.server("--roce", option)
+        except AssertionError as error:
+            if "without DPDK" not in str(error):
+                raise
+            self.skipTest("this build has no DPDK")
+        with box:
+            self.assertTrue((self.folder / "port0").is_socket())
+            port = self.port(box)
+            self.assertEqual((port["wire"], port["mtu_bytes"]), ("dpdk net_vhost0", 9000))
+            self.assertEqual(box.stop(), OK)
+            self.assertEqual(box.errors, "")
+
+    def test_what_cannot_be_is_refused_by_name(self):
+        there = self.folder / "box.frames"
+        there.write_text("somebody's file")
+        wire = f"dgram:{self.folder}/a,{self.folder}/b"
+        for option, status, *words in (
+                (wire, USAGE, "WIRE"),
+                (f"@{wire}", USAGE, "address is missing"),
+                (f"10.0.0.256@{wire}", USAGE, "10.0.0.256"),
+                (f"10.0.0.2/33@{wire}", USAGE, "10.0.0.2/33", "/32"),
+                (f"224.0.0.1@{wire}", USAGE, "224.0.0.1"),
+                (f"10.0.0.2,mtu=100@{wire}", USAGE, "mtu", "100"),
+                (f"10.0.0.2,port=9999@{wire}", USAGE, "9999"),
+                (f"10.0.0.2,mac=01:00:00:00:00:00@{wire}", USAGE, "mac"),
+                (f"10.0.0.2,speed=9@{wire}", USAGE, "speed"),
+                ("10.0.0.2@vhost:a", USAGE, "vhost", "dgram:"),
+                ("10.0.0.2@packet:no-such-if", FAILURE, "no-such-if"),
+                (f"10.0.0.2,mtu=9500@{wire}", USAGE, "9500"),
+                (f"10.0.0.2@dgram:{there},{self.folder}/b", IN_USE, str(there)),
+                ("10.0.0.2@dpdk:net_nothing0", None)):
+            with self.subTest(option):
+                result = subprocess.run(
+                    [program.PROGRAM, "serve", "--json", *SMALL_BOX, "--control-socket",
+                     str(self.folder / "control.sock"), "--roce", option],
+                    capture_output=True, timeout=program.START_SECONDS_MAX)
+                # A build has DPDK and refuses the device, or has none.
+                self.assertIn(result.returncode, [FAILURE, USAGE] if status is None else [status])
+                errors = result.stderr.decode()
+                for word in ("--roce", option, *words):
+                    self.assertIn(word, errors)
+                self.assertEqual(result.stdout, b"")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <godbox/emulator/roce_port_config.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+namespace godbox::emulator {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+
+constexpr std::uint32_t kEthPorts = 3;
+
+RocePortConfig parsed(const std::string& text) {
+  const auto ports = parse_roce_ports({text}, kEthPorts);
+  INFO(text);
+  REQUIRE(ports.has_value());
+  return ports->at(0);
+}
+
+std::string refusal_of(const std::vector<std::string>& texts) {
+  const auto ports = parse_roce_ports(texts, kEthPorts);
+  REQUIRE(!ports.has_value());
+  CHECK(ports.error().code == Errc::config_invalid);
+  return ports.error().detail;
+}
+
+TEST_CASE("a RoCE port is read from one text", "[unit][roce]") {
+  const RocePortConfig datagram = parsed(
+      "10.0.2.2/24,fd00::2/64,mtu=4200,port=2,mac=02:00:00:00:00:0a,name=to the guest"
+      "@dgram:/run/a@b=c,/run/guest,1");
+  REQUIRE(datagram.addresses.size() == 2);
+  CHECK(datagram.addresses[0] == RoceAddress{roce::Gid::of_ipv4({10, 0, 2, 2}), 24});
+  CHECK(datagram.addresses[1].ip.bytes ==
+        std::array<std::uint8_t, 16>{0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2});
+  CHECK(datagram.addresses[1].prefix_bits == 64);
+  CHECK(datagram.mtu_bytes == 4200);
+  CHECK(datagram.eth_port == EthPortId(2));
+  CHECK(datagram.mac == MacAddress{2, 0, 0, 0, 0, 0x0a});
+  CHECK(datagram.name == "to the guest");
+  CHECK(datagram.wire == RoceWire::datagram);
+  CHECK(datagram.where == "/run/a@b=c");
+  CHECK(datagram.peer == "/run/guest,1");
+
+  const RocePortConfig packet = parsed("10.0.2.2@packet:eth1");
+  CHECK(packet.wire == RoceWire::packet);
+  CHECK(packet.where == "eth1");
+  CHECK(packet.addresses[0].prefix_bits == 32);
+  CHECK(!packet.mtu_bytes);
+  CHECK(parsed("fd00::2@packet:eth1").addresses[0].prefix_bits == 128);
+
+  const RocePortConfig dpdk = parsed("10.0.2.2@dpdk:net_vhost0,iface=/run/p0");
+  CHECK(dpdk.wire == RoceWire::dpdk);
+  CHECK(dpdk.where == "net_vhost0,iface=/run/p0");
+  CHECK(parsed("10.0.2.2@dpdk:0000:3b:00.0").where == "0000:3b:00.0");
+}
+
+TEST_CASE("RoCE ports take the Ethernet ports that none asked for", "[unit][roce]") {
+  const auto ports = parse_roce_ports(
+      {"10.0.2.2@packet:a", "10.0.2.3,port=0@packet:b", "10.0.2.4@packet:c"}, kEthPorts);
+  REQUIRE(ports.has_value());
+  CHECK(ports->at(0).eth_port == EthPortId(1));
+  CHECK(ports->at(1).eth_port == EthPortId(0));
+  CHECK(ports->at(2).eth_port == EthPortId(2));
+  CHECK(parse_roce_ports({}, kEthPorts)->empty());
+  CHECK_THAT(refusal_of(std::vector<std::string>(4, "10.0.2.2@packet:a")),
+             ContainsSubstring("3 Ethernet ports"));
+  CHECK_THAT(refusal_of({"10.0.2.2,port=1@packet:a", "10.0.2.2,port=1@packet:b"}),
+             ContainsSubstring("packet:b") && ContainsSubstring("0 to 2, each once"));
+}
+
+TEST_CASE("what is wrong with a RoCE port is named", "[unit][roce]") {
+  const std::pair<std::string, std::string> wrong[] = {
+      {"", "WIRE"},
+      {"10.0.2.2", "WIRE"},
+      {"@packet:a", "an address is missing"},
+      {"mtu=1500@packet:a", "an address is missing"},
+      {"10.0.2@packet:a", "\"10.0.2\""},
+      {"10.0.2.2/@packet:a", "/0 to /32"},
+      {"10.0.2.2/33@packet:a", "/0 to /32"},
+      {"fd00::2/129@packet:a", "/0 to /128"},
+      {"0.0.0.0@packet:a", "0.0.0.0"},
+      {"::@packet:a", "\"::\""},
+      {"224.0.0.1@packet:a", "224.0.0.1"},
+      {"ff02::1@packet:a", "ff02::1"},
+      {"10.0.2.2,10.0.2.2/8@packet:a", "8 different ones"},
+      {"10.0.2.1,10.0.2.2,10.0.2.3,10.0.2.4,10.0.2.5,10.0.2.6,10.0.2.7,10.0.2.8,10.0.2.9@packet:a",
+       "8 different ones"},
+      {"10.0.2.2,mtu=300@packet:a", "mtu \"300\""},
+      {"10.0.2.2,mtu=9601@packet:a", "9600"},
+      {"10.0.2.2,mtu=1500x@packet:a", "1500x"},
+      {"10.0.2.2,port=3@packet:a", "0 to 2"},
+      {"10.0.2.2,port=-1@packet:a", "port \"-1\""},
+      {"10.0.2.2,mac=03:00:00:00:00:01@dpdk:a", "mac"},
+      {"10.0.2.2,mac=00:00:00:00:00:00@dpdk:a", "mac"},
+      {"10.0.2.2,mac=02:00:00:00:01@dpdk:a", "mac"},
+      {"10.0.2.2,mac=02:00:00:00:00:01:02@dpdk:a", "mac"},
+      {"10.0.2.2,mac=02:00:00:00:00:01@packet:a", "the interface's"},
+      {"10.0.2.2,name=@packet:a", "name"},
+      {"10.0.2.2,color=red@packet:a", "\"color\""},
+      {"10.0.2.2@packet:", "packet:INTERFACE"},
+      {"10.0.2.2@dpdk:", "dpdk:DEVICE"},
+      {"10.0.2.2@dgram:/run/a", "two paths"},
+      {"10.0.2.2@dgram:/run/a,/run/a", "two paths"},
+      {"10.0.2.2@tap:a", "\"tap:a\""},
+  };
+  for (const auto& [text, words] : wrong) {
+    INFO(text);
+    CHECK_THAT(refusal_of({text}), ContainsSubstring("--roce " + text) && ContainsSubstring(words));
+  }
+}
+
+TEST_CASE("clients are told where a RoCE port is", "[unit][roce]") {
+  RocePortEntry port;
+  port.mac = {2, 0x67, 10, 0, 2, 2};
+  port.mtu_bytes = 4200;
+  CHECK(client_address(port, {roce::Gid::of_ipv4({10, 0, 2, 2}), 24}) ==
+        "roce:10.0.2.2/24,mac=02:67:0a:00:02:02,mtu=4200");
+  CHECK(client_address(port, parsed("fd00:0:0::2/64@packet:a").addresses[0]) ==
+        "roce:fd00::2/64,mac=02:67:0a:00:02:02,mtu=4200");
+}
+
+}  // namespace
+}  // namespace godbox::emulator
