@@ -18,8 +18,9 @@ from pathlib import Path
 SKIPPED = 77
 LEAST_RATIO = 0.9  # of a patched QEMU
 REPEATS = 9
-FORMS = [(1, None)] + [(ways, granularity) for ways in (2, 4, 8)
-                       for granularity in ("256", "4KiB", "16KiB")]
+# Four ways at 16 KiB and eight at 8 KiB are more than Linux makes (rule selector-bits of vm plan).
+FORMS = [(1, None)] + [(ways, granularity) for ways, largest in ((2, "16KiB"), (4, "8KiB"), (8, None))
+                       for granularity in ("256", "4KiB", largest) if granularity]
 # Without the patches memory is written at 2 MB/s.
 MEBIBYTES = {"patched": 48, "stock": 1}
 

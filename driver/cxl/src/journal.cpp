@@ -38,8 +38,8 @@ constexpr Reason kReasons[] = {
     {CxlStep::set_dpa_size, EBUSY, "the device's decoder is part of a region"},
     {CxlStep::set_dpa_size, ENOSPC, "the device has no volatile capacity left"},
     {CxlStep::set_target, ENXIO,
-     "the device at position i has to be under target i % ways of the window, and each host bridge "
-     "has 4 decoders at most"},
+     "the device at position i has to be under target i % ways of the window, each host bridge has "
+     "4 decoders at most, and ways (without their factor 3) times granularity are 32 KiB at most"},
     {CxlStep::set_target, EBUSY,
      "a host bridge's regions are made in ascending order of address, and each of its decoders "
      "serves one"},

@@ -285,8 +285,25 @@ class RegionCheck {
     return false;
   }
 
+  // The factor 3 takes no address bit here either.
+  bool check_selector_bits() {
+    const unsigned ways = region_.ways % 3 == 0 ? region_.ways / 3 : region_.ways;
+    const SizeBytes most = limits_.linux_kernel->selector_span_max;
+    if (ways == 1 || region_.granularity * ways <= most) {
+      return true;
+    }
+    add(rule::kSelectorBits, RuleSource::linux_kernel,
+        fmt::format("interleaves {} ways at {} B, so that address bit {} chooses among its "
+                    "devices; at most bit {}",
+                    region_.ways, region_.granularity.count(),
+                    std::bit_width((region_.granularity * ways).count()) - 2,
+                    std::bit_width(most.count()) - 2),
+        fmt::format("{} B", most.count() / ways));
+    return false;
+  }
+
   void check_order() {
-    if (limits_.linux_kernel && !check_linux_chain()) {
+    if (limits_.linux_kernel && (!check_linux_chain() || !check_selector_bits())) {
       return;
     }
     const Interleave region{

@@ -54,9 +54,14 @@ constexpr Shape kShapes[] = {
     {1, 6, ChannelForm::super_nics, 6}, {12, 1, ChannelForm::widest, 12},
 };
 
-SizeBytes random_granularity(SeededRandom& random, std::size_t targets) {
+SizeBytes random_granularity(SeededRandom& random, std::size_t targets, std::size_t ways = 1) {
   // Behind a window each bridge interleaves at the window's granularity times its ways.
-  const unsigned steps = targets > 8 ? 3 : targets > 4 ? 4 : targets > 2 ? 5 : targets > 1 ? 6 : 7;
+  unsigned steps = targets > 8 ? 3 : targets > 4 ? 4 : targets > 2 ? 5 : targets > 1 ? 6 : 7;
+  // And no address bit above 14 chooses a device; a factor 3 takes none.
+  const std::size_t powers = ways % 3 == 0 ? ways / 3 : ways;
+  while (powers > 1 && (std::size_t{128} << steps) * powers > 32768) {
+    --steps;
+  }
   return SizeBytes(std::uint64_t{256} << random.below(steps));
 }
 
@@ -73,7 +78,9 @@ emulator::BoxConfig box_of(const Shape& shape, const std::string& socket, Seeded
   config.map_memory = emulator::MapMemory::cxl;
   config.form = shape.form;
   if (shape.form != ChannelForm::channels) {
-    config.interleave_granularity = random_granularity(random, shape.targets);
+    const std::size_t ways =
+        shape.channels * (shape.form == ChannelForm::widest ? shape.super_nics : 1U);
+    config.interleave_granularity = random_granularity(random, shape.targets, ways);
   }
   return config;
 }

@@ -100,6 +100,10 @@ struct LinuxLimits {
   // cxl_port_setup_targets(): level granularity = parent granularity x parent ways, one of the
   // legal ones even where the level itself has one target.
   SizeBytes level_granularity_max = kInterleaveGranularityMax;
+  // check_interleave_cap(), since 6.11: only address bits 14..8 choose a device, which is what a
+  // decoder can say that it has (CXL r3.1 8.2.4.20.1, A11to8 and A14to12 Interleave Capable). So
+  // ways, without their factor 3, times granularity are at most this.
+  SizeBytes selector_span_max{std::uint64_t{32} << 10U};
 };
 
 // What QEMU 10.0 (q35) allows besides.
@@ -158,6 +162,7 @@ inline constexpr std::string_view kBridgeBalance = "bridge-balance";
 inline constexpr std::string_view kBridgePowerOfTwo = "bridge-interleave-power-of-two";
 inline constexpr std::string_view kBridgeTargets = "bridge-targets";
 inline constexpr std::string_view kGranularityChain = "granularity-chain";
+inline constexpr std::string_view kSelectorBits = "selector-bits";
 inline constexpr std::string_view kPositionOrder = "position-order";
 inline constexpr std::string_view kHdmDecoderCount = "hdm-decoder-count";
 inline constexpr std::string_view kDecoderOrder = "decoder-order";
@@ -176,8 +181,9 @@ inline constexpr std::array kRuleNames = {
     rule::kRegionWays,       rule::kRegionGranularity,
     rule::kThreeWayWindow,   rule::kBridgeBalance,
     rule::kBridgePowerOfTwo, rule::kBridgeTargets,
-    rule::kGranularityChain, rule::kPositionOrder,
-    rule::kHdmDecoderCount,  rule::kDecoderOrder,
+    rule::kGranularityChain, rule::kSelectorBits,
+    rule::kPositionOrder,    rule::kHdmDecoderCount,
+    rule::kDecoderOrder,
 };
 
 // Whose rule it is.

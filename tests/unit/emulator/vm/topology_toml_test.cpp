@@ -218,6 +218,8 @@ std::vector<Illegal> illegal_regions() {
       {rule::kBridgeTargets, "16 ways below one bridge", parts(1, 16) + whole(0, {0}, sixteen)},
       {rule::kGranularityChain, "nothing left for the bridges",
        parts(8, 2) + whole(0, eight, in_turn, "granularity = \"4KiB\"")},
+      {rule::kSelectorBits, "8 ways at 8 KiB",
+       parts(1, 8) + whole(0, {0}, eight, "granularity = \"8KiB\"")},
       {rule::kPositionOrder, "bridge by bridge",
        parts(8, 2) + whole(0, eight, sixteen, "granularity = \"1KiB\"")},
       {rule::kHdmDecoderCount, "5 regions through a bridge", five},

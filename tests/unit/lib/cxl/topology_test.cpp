@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 #include <set>
 
 namespace godbox::cxl {
@@ -85,6 +86,15 @@ Topology form_b(unsigned bridges) {
   return topology;
 }
 
+// All channels of one host bridge in one region.
+Topology one_region(std::uint16_t ways, SizeBytes granularity) {
+  Topology topology = bridges_with_devices(1, ways);
+  std::vector<std::uint16_t> devices(ways);
+  std::iota(devices.begin(), devices.end(), std::uint16_t{0});
+  add_region(topology, {0}, devices, granularity);
+  return topology;
+}
+
 // Two channels of each of `count` bridges from `first` on: the window takes the turns nearest to
 // the line, so the first half of the positions is port 0 of each bridge.
 void add_wide_region(Topology& topology, std::uint16_t first, std::uint16_t count) {
@@ -152,7 +162,10 @@ TEST_CASE("the forms of a box are legal", "[unit]") {
   for (const Legal& legal :
        {Legal{"A, 9 x 2", form_a(9)}, Legal{"A, 14 x 2", form_a(14)}, Legal{"B, 9 x 2", form_b(9)},
         Legal{"B, 14 x 2", form_b(14)}, Legal{"C, 16 + 2", form_c_of_18()},
-        Legal{"C, 16 + 8 + 4", form_c_of_28()}, Legal{"one switch", with_switch()}}) {
+        Legal{"C, 16 + 8 + 4", form_c_of_28()}, Legal{"one switch", with_switch()},
+        // The widest granularities with which Linux 6.12 made regions in a guest.
+        Legal{"x2 at 16 KiB", one_region(2, 16_KiB)}, Legal{"x4 at 8 KiB", one_region(4, 8_KiB)},
+        Legal{"x8 at 4 KiB", one_region(8, 4_KiB)}}) {
     CAPTURE(legal.name);
     const std::vector<Violation> violations = check(legal.topology);
     CAPTURE(messages(violations));
@@ -364,6 +377,8 @@ std::vector<Illegal> illegal_regions() {
                  t.windows[0].granularity = 4_KiB;
                  t.regions[0].granularity = 4_KiB;
                })},
+      {rule::kSelectorBits, "4 ways at 16 KiB", [] { return one_region(4, 16_KiB); }},
+      {rule::kSelectorBits, "8 ways at 8 KiB", [] { return one_region(8, 8_KiB); }},
       {rule::kPositionOrder, "devices bridge by bridge",
        changed(form_c_of_18, [](Topology& t) { std::ranges::sort(t.regions[0].devices); })},
       {rule::kPositionOrder, "two positions exchanged",
