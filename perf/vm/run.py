@@ -19,8 +19,9 @@ SKIPPED = 77
 LEAST_RATIO = 0.9  # of a patched QEMU
 REPEATS = 9
 # Four ways at 16 KiB and eight at 8 KiB are more than Linux makes (rule selector-bits of vm plan).
-FORMS = [(1, None)] + [(ways, granularity) for ways, largest in ((2, "16KiB"), (4, "8KiB"), (8, None))
-                       for granularity in ("256", "4KiB", largest) if granularity]
+LARGEST = {2: "16KiB", 4: "8KiB", 8: "4KiB"}
+FORMS = [(1, None)] + [(ways, granularity) for ways, largest in LARGEST.items()
+                       for granularity in dict.fromkeys(("256", "4KiB", largest))]
 # Without the patches memory is written at 2 MB/s.
 MEBIBYTES = {"patched": 48, "stock": 1}
 
