@@ -26,6 +26,11 @@ RoceConnections::Connection& RoceConnections::add(const Origin& from, const roce
   added.id = id;
   added.peer = from;
   added.req = req;
+  added.remote = {.comm_id = req.local_comm_id,
+                  .number = req.local_qpn,
+                  .response_timeout = req.local_response_timeout,
+                  .ack_timeout = req.ack_timeout,
+                  .cm_retries_max = req.cm_retries_max};
   by_peer_id_[key_of(from, req.local_ca_guid, req.local_comm_id.value())] = id.value();
   by_peer_qp_[key_of(from, req.local_ca_guid, req.local_qpn.value())] = id.value();
   ++half_open_[from.path.destination_ip.bytes];
@@ -34,7 +39,7 @@ RoceConnections::Connection& RoceConnections::add(const Origin& from, const roce
   return added;
 }
 
-void RoceConnections::establish(Connection& of) {
+void RoceConnections::establish(Connection& of, std::span<const std::uint8_t> reply) {
   set_state(of, State::established);
   set_deadline(of, kNever);
   port_.context.counters.connections_established.add();
@@ -43,16 +48,18 @@ void RoceConnections::establish(Connection& of) {
     port_.activate(*pair);
   }
   if (!of.is_pools) {
-    events_.push_back(
-        {.kind = ConnectionEvent::Kind::established, .id = of.id, .number = of.number});
+    ConnectionEvent event{
+        .kind = ConnectionEvent::Kind::established, .id = of.id, .number = of.number};
+    std::ranges::copy(reply, event.reply.begin());
+    events_.push_back(std::move(event));
   }
 }
 
 void RoceConnections::begin_disconnect(Connection& of, TimePoint now) {
   of.last = {port_.random.next_u64(), roce::CmDreq{.local_comm_id = of.id,
-                                                   .remote_comm_id = of.req.local_comm_id,
-                                                   .remote_qpn = of.req.local_qpn}};
-  of.retries_left = std::min(of.req.cm_retries_max, kRoceDreqRetriesMax);
+                                                   .remote_comm_id = of.remote.comm_id,
+                                                   .remote_qpn = of.remote.number}};
+  of.retries_left = std::min(of.remote.cm_retries_max, kRoceDreqRetriesMax);
   set_state(of, State::disconnecting);
   set_deadline(of, now + repeat_after(of));
   send(of.peer, of.last);
@@ -73,7 +80,7 @@ void RoceConnections::close(Connection& of, TimePoint now) {
   }
   port_.context.counters.connections_closed.add();
   set_state(of, State::timewait);
-  set_deadline(of, now + std::clamp(2 * roce::timeout_of(of.req.ack_timeout), kRoceTimewaitMin,
+  set_deadline(of, now + std::clamp(2 * roce::timeout_of(of.remote.ack_timeout), kRoceTimewaitMin,
                                     kRoceTimewaitMax));
   if (of.is_pools) {
     port_.destroy(of.number);
@@ -90,12 +97,19 @@ void RoceConnections::repeat_or_give_up(Connection& of, TimePoint now) {
       refuse(of.peer, of.req, RejReason::no_resources);
       close(of, now);
       break;
+    case State::asked:
     case State::replied:
     case State::disconnecting:
       if (of.retries_left > 0) {
         --of.retries_left;
         set_deadline(of, now + repeat_after(of));
         send(of.peer, of.last);
+        return;
+      }
+      if (of.state == State::asked) {
+        port_.context.counters.connections_rejected.add();
+        take_back(of);
+        fail(of, {});
         return;
       }
       if (of.state == State::replied) {
@@ -133,8 +147,10 @@ void RoceConnections::set_state(Connection& of, State state) {
 void RoceConnections::erase(Connection& of) {
   set_state(of, State::timewait);
   set_deadline(of, kNever);
-  by_peer_id_.erase(key_of(of.peer, of.req.local_ca_guid, of.req.local_comm_id.value()));
-  by_peer_qp_.erase(key_of(of.peer, of.req.local_ca_guid, of.req.local_qpn.value()));
+  if (!of.is_asked_here) {
+    by_peer_id_.erase(key_of(of.peer, of.req.local_ca_guid, of.req.local_comm_id.value()));
+    by_peer_qp_.erase(key_of(of.peer, of.req.local_ca_guid, of.req.local_qpn.value()));
+  }
   by_number_.erase(of.number.value());
   connections_.erase(of.id.value());
 }
@@ -166,8 +182,7 @@ RoceConnections::PeerKey RoceConnections::key_of(const Origin& from, std::uint64
 
 RoceConnections::Connection* RoceConnections::find(const Origin& from, CommId ours, CommId theirs) {
   const auto found = connections_.find(ours.value());
-  const bool is_the_peers = found != connections_.end() &&
-                            found->second.req.local_comm_id == theirs &&
+  const bool is_the_peers = found != connections_.end() && found->second.remote.comm_id == theirs &&
                             found->second.peer.path.destination_ip == from.path.destination_ip;
   return is_the_peers ? &found->second : nullptr;
 }
@@ -189,7 +204,7 @@ ConnectionId RoceConnections::draw_id() {
 
 // The peer's own word for how long its answers take, within bounds.
 Duration RoceConnections::repeat_after(const Connection& of) {
-  return std::clamp(roce::timeout_of(of.req.local_response_timeout), kRoceCmRepeatMin,
+  return std::clamp(roce::timeout_of(of.remote.response_timeout), kRoceCmRepeatMin,
                     kRoceCmRepeatMax);
 }
 

@@ -45,12 +45,18 @@ void RoceConnections::on_mad(const roce::FrameHeader& header, roce::QueuePairNum
   };
   if (const auto* const req = std::get_if<roce::CmReq>(&mad.message)) {
     on_req(from, *req, now);
+  } else if (const auto* const rep = std::get_if<roce::CmRep>(&mad.message)) {
+    on_rep(from, *rep, now);
   } else if (const auto* const rtu = std::get_if<roce::CmRtu>(&mad.message)) {
     with_connection(*rtu, [&](Connection& of) { on_rtu(of, now); });
   } else if (const auto* const rej = std::get_if<roce::CmRej>(&mad.message)) {
     on_rej(from, *rej, now);
   } else if (const auto* const mra = std::get_if<roce::CmMra>(&mad.message)) {
-    with_connection(*mra, [&](Connection& of) { on_mra(of, *mra, now); });
+    if (Connection* const asked = find_asked(from, mra->remote_comm_id)) {
+      on_mra(*asked, *mra, now);
+    } else {
+      with_connection(*mra, [&](Connection& of) { on_mra(of, *mra, now); });
+    }
   } else if (const auto* const dreq = std::get_if<roce::CmDreq>(&mad.message)) {
     on_dreq(from, *dreq, now);
   } else if (const auto* const drep = std::get_if<roce::CmDrep>(&mad.message)) {
@@ -152,6 +158,7 @@ void RoceConnections::on_duplicate(Connection& of, const Origin& from) {
       refuse(from, of.req, RejReason::stale_connection);
       break;
     case State::established:  // the peer's RTU was on its way
+    case State::asked:        // not by the peer's numbers
     case State::ending:
     case State::disconnecting:
       break;
@@ -172,6 +179,11 @@ void RoceConnections::on_first_packet(roce::QueuePairNumber number, TimePoint) {
 }
 
 void RoceConnections::on_rej(const Origin& from, const roce::CmRej& rej, TimePoint now) {
+  if (Connection* const asked = find_asked(from, rej.remote_comm_id)) {
+    port_.context.counters.connections_rejected.add();
+    fail(*asked, {rej.reason, rej.info, rej.private_data});
+    return;
+  }
   Connection* of = find(from, rej.remote_comm_id, rej.local_comm_id);
   // Who gave up waiting for a REP has not learnt our number, and says its own GUID (12.6.7.2).
   if (of == nullptr && rej.reason == RejReason::timeout && rej.info_bytes >= 8) {
@@ -182,7 +194,11 @@ void RoceConnections::on_rej(const Origin& from, const roce::CmRej& rej, TimePoi
     const auto found = by_peer_id_.find(key_of(from, guid, rej.local_comm_id.value()));
     of = found == by_peer_id_.end() ? nullptr : &connections_.at(found->second);
   }
-  if (of != nullptr && (of->state == State::requested || of->state == State::replied)) {
+  // Of a connection that this end takes for established: no RTU has reached the peer.
+  const bool is_of_reply = of != nullptr && of->is_asked_here && of->state == State::established &&
+                           rej.rejected == CmAnswered::rep;
+  if (of != nullptr &&
+      (of->state == State::requested || of->state == State::replied || is_of_reply)) {
     port_.context.counters.connections_rejected.add();
     close(*of, now);
   } else {
@@ -191,7 +207,8 @@ void RoceConnections::on_rej(const Origin& from, const roce::CmRej& rej, TimePoi
 }
 
 void RoceConnections::on_mra(Connection& of, const roce::CmMra& mra, TimePoint now) {
-  const bool is_awaited = (of.state == State::replied && mra.received == CmAnswered::rep) ||
+  const bool is_awaited = (of.state == State::asked && mra.received == CmAnswered::req) ||
+                          (of.state == State::replied && mra.received == CmAnswered::rep) ||
                           (of.state == State::disconnecting && mra.received == CmAnswered::other);
   if (is_awaited) {
     set_deadline(

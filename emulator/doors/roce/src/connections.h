@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Connection management at a port's queue pair 1: the passive side of a connection, from a REQ to
-// the end of its timewait. A state machine without I/O: messages and time in, messages out.
+// Connection management at a port's queue pair 1, from a REQ to the end of timewait: of connections
+// that peers ask for, and (active_side.cpp) of those that this end asks for. A state machine
+// without I/O: messages and time in, messages out.
 //   requested --accept: REP--> replied --RTU, or a request of the peer--> established
+//   asked: REQ --REP: RTU--> established, or --REJ, or no answer: REJ--> (forgotten)
 //   established --DREQ of the peer: DREP--> timewait
 //   established --the end of it here: DREQ--> disconnecting --DREP--> timewait --> (forgotten)
 // What has no answer is sent again, as often as the REQ allows; the peer's repetitions are answered
@@ -54,12 +56,15 @@ class RoceConnections {
   [[nodiscard]] Errc reject(ConnectionId id, std::span<const std::uint8_t> private_data,
                             TimePoint now);
   [[nodiscard]] Errc disconnect(roce::QueuePairNumber number, TimePoint now);
+  [[nodiscard]] Result<ConnectionId> connect(const ConnectionAttempt& attempt, TimePoint now);
+  [[nodiscard]] Errc abandon(ConnectionId id);
 
  private:
   using Number = std::uint32_t;
   enum class State : std::uint8_t {
     requested,
     replied,
+    asked,
     established,
     ending,  // its queue pair is gone, and the peer has not been told yet
     disconnecting,
@@ -79,20 +84,35 @@ class RoceConnections {
     roce::QueuePairNumber source_qp{};
     std::uint64_t transaction_id = 0;
   };
+  // What the other end has said of itself, or is taken for said.
+  struct Remote {
+    roce::CommId comm_id{};
+    roce::QueuePairNumber number{};
+    std::uint8_t response_timeout = 0, ack_timeout = 0, cm_retries_max = 0;
+  };
   struct Connection {
     State state = State::requested;
     ConnectionId id;
     Origin peer;
-    roce::CmReq req;
+    roce::CmReq req;  // the peer's, or this end's own
+    Remote remote;
     roce::QueuePairNumber number{};  // 0: none yet
     bool is_pools = false;           // accepted by the port itself
-    roce::CmMad last;                // REP or DREQ, to be sent again
+    bool is_asked_here = false;
+    roce::CmMad last;  // REQ, REP, RTU or DREQ, to be sent again
     std::uint8_t retries_left = 0;
     TimePoint deadline = kNever;
   };
 
   void on_req(const Origin& from, const roce::CmReq& req, TimePoint now);
+  void on_rep(const Origin& from, const roce::CmRep& rep, TimePoint now);
   void on_rtu(Connection& of, TimePoint now);
+  [[nodiscard]] bool connect_pair(Connection& of, const Origin& from, const roce::CmRep& rep,
+                                  TimePoint now);
+  // The peer is told that nobody waits for its REP any more, which has not named itself yet.
+  void take_back(const Connection& of);
+  // Of one that was asked for in vain.
+  void fail(Connection& of, const ConnectionRefusal& refusal);
   void on_rej(const Origin& from, const roce::CmRej& rej, TimePoint now);
   void on_mra(Connection& of, const roce::CmMra& mra, TimePoint now);
   void on_dreq(const Origin& from, const roce::CmDreq& dreq, TimePoint now);
@@ -104,7 +124,7 @@ class RoceConnections {
   Connection& add(const Origin& from, const roce::CmReq& req, TimePoint now);
   void accept_for_pool(Connection& of, TimePoint now);
   void ask_listener(Connection& of);
-  void establish(Connection& of);
+  void establish(Connection& of, std::span<const std::uint8_t> reply = {});
   void begin_disconnect(Connection& of, TimePoint now);
   void repeat_or_give_up(Connection& of, TimePoint now);
   // Nothing more comes of it: its queue pair ends, and its numbers wait.
@@ -115,6 +135,8 @@ class RoceConnections {
 
   // The peer's own connection of these numbers, as a message from there names it.
   [[nodiscard]] Connection* find(const Origin& from, roce::CommId ours, roce::CommId theirs);
+  // One that waits for this peer's answer, which has not told its own number yet.
+  [[nodiscard]] Connection* find_asked(const Origin& from, roce::CommId ours);
   [[nodiscard]] Connection* find(roce::QueuePairNumber number);
   [[nodiscard]] ConnectionId draw_id();
   [[nodiscard]] static PeerKey key_of(const Origin& from, std::uint64_t guid, std::uint32_t number);

@@ -203,6 +203,10 @@ Result<roce::QueuePairNumber> RocePort::accept(ConnectionId id,
 Errc RocePort::reject(ConnectionId id, std::span<const std::uint8_t> private_data, TimePoint now) {
   return impl_->connections.reject(id, private_data, now);
 }
+Result<ConnectionId> RocePort::connect(const ConnectionAttempt& attempt, TimePoint now) {
+  return impl_->connections.connect(attempt, now);
+}
+Errc RocePort::abandon(ConnectionId id) { return impl_->connections.abandon(id); }
 Errc RocePort::disconnect(roce::QueuePairNumber number, TimePoint now) {
   return impl_->connections.disconnect(number, now);
 }

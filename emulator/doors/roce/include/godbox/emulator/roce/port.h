@@ -106,6 +106,14 @@ class RocePort {
   // `private_data` of at most 148 bytes tells the peer why. Errors: not_found.
   [[nodiscard]] Errc reject(ConnectionId id, std::span<const std::uint8_t> private_data,
                             TimePoint now);
+  // --- Connections that this end asks for. ---
+  // Events tell the outcome: established, with the queue pair's number, or closed. What is lost on
+  // the way goes out again. Errors: invalid_argument (no own address of that version, a path MTU
+  // that the port has not, a number out of its range), limit_exceeded.
+  [[nodiscard]] Result<ConnectionId> connect(const ConnectionAttempt& attempt, TimePoint now);
+  // Of one whose outcome is not known yet: it is forgotten, without an event. Errors: not_found.
+  [[nodiscard]] Errc abandon(ConnectionId id);
+
   // Ends the connection: nothing more is taken or sent. An event says when the peer knows; the
   // queue pair stays until it is destroyed. Errors: not_found.
   [[nodiscard]] Errc disconnect(roce::QueuePairNumber number, TimePoint now);
