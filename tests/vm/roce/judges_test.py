@@ -39,8 +39,22 @@ class Judge:
     def __init__(self, command, says, **counts):
         self.command, self.says, self.counts = command, says, counts
 
-    def run(self, guest):
+    def run(self, guest, _server):
         out = guest.check(self.command)
+        assert re.search(self.says, out, re.MULTILINE), f"{self.command} says:\n{out[-2000:]}"
+
+
+class AskedJudge(Judge):
+    """A program of the guest that waits for a connection, which the box asks for."""
+
+    OUTPUT = "/tmp/asked.out"
+
+    def run(self, guest, server):
+        guest.check(f"setsid -f sh -c '{self.command} > {self.OUTPUT} 2>&1' < /dev/null")
+        guest.check("timeout 60 sh -c 'until rdma resource show cm_id | grep LISTEN;"
+                    " do sleep 0.1; done'")
+        server.ask()
+        out = guest.check(f"timeout 60 sh -c 'until grep end {self.OUTPUT}; do sleep 0.1; done'")
         assert re.search(self.says, out, re.MULTILINE), f"{self.command} says:\n{out[-2000:]}"
 
 
@@ -64,7 +78,8 @@ def few(tcp_port):
     return [
         of_size("ib_read_bw", 50, SIZE, tcp_port, pool_read=50 * SIZE),
         of_size("ib_write_bw", 50, SIZE, tcp_port, pool_written=50 * SIZE),
-        rping(4096, 10)]
+        rping(4096, 10),
+        AskedJudge("rdma_server", "^rdma_server: end 0$", connections=1, answered=1, sends=1)]
 
 
 def many(tcp_port, latency_tcp_port):
@@ -110,6 +125,10 @@ class Server:
                 "-netdev", f"user,id=net1,net=10.0.3.0/24,host={HOST}",
                 "-device", "virtio-net-pci,netdev=net1,romfile="]
 
+    def ask(self):
+        self.process.stdin.write("a")
+        self.process.stdin.flush()
+
     def end(self):
         out = self.process.communicate("", timeout=20)[0]
         print("server:", out.strip(), flush=True)
@@ -125,8 +144,8 @@ def rxe_counters(guest):
 
 
 def check_counts(judges, counted, rxe):
-    for name in ("connections", "reads", "writes", "answers", "sends", "atomics", "pool_written",
-                 "pool_read"):
+    for name in ("connections", "reads", "writes", "answers", "answered", "sends", "atomics",
+                 "pool_written", "pool_read"):
         wanted = sum(judge.counts.get(name, 0) for judge in judges)
         assert counted[name] == wanted, (name, counted[name], wanted)
     assert counted["established"] == counted["closed"] == counted["connections"], counted
@@ -165,7 +184,7 @@ def main():
             guest.check("tc qdisc replace dev eth0 root pfifo limit 10000")
             guest.check("ip link set eth1 up && ip address add 10.0.3.15/24 dev eth1")
             for judge in judges:
-                judge.run(guest)
+                judge.run(guest, server)
             rxe = rxe_counters(guest)
         finally:
             if guest is not None:

@@ -6,7 +6,8 @@
 // comes to the socket REMOTE (DPDK), as the IPv4 host ADDRESS. Says "perftest" and the TCP ports
 // for perftest's clients at the MAC address MAC, ib_write_lat's last; serves until its standard
 // input ends, and prints what was counted as one line of JSON. Clients of the pool have
-// `godbox serve`.
+// `godbox serve`. For each byte of its standard input it asks rdma_server of the client for a
+// connection, says some bytes, and waits for as many.
 // rping's protocol (rdma-core, librdmacm/examples/rping.c): the client sends where a buffer of its
 // lies, the server READs it and sends back a word; the client sends where another one lies, the
 // server WRITEs the same bytes there and sends a word; and so on. What rdma_client sends is
@@ -19,6 +20,7 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <charconv>
 #include <cstring>
 #include <map>
@@ -36,6 +38,7 @@ using namespace emulator;
 
 constexpr roce::ServiceId kRpingService = roce::tcp_service(7174);
 constexpr roce::ServiceId kAnswerService = roce::tcp_service(7471);  // of rdma_server and cmtime
+constexpr std::array<std::uint8_t, 4> kClientAddress{10, 0, 2, 15};
 constexpr std::size_t kMessageBytes = 16;  // be64 address, be32 key, be32 size
 constexpr std::size_t kBufferBytesMax = 1U << 20U;
 constexpr std::size_t kLatencyBytes = 64;      // that ib_write_lat is run with (-s)
@@ -51,7 +54,7 @@ std::uint64_t load_be(ConstSpan bytes) {
 }
 
 struct Tally {
-  std::uint64_t connections = 0, reads = 0, writes = 0, answers = 0, failures = 0;
+  std::uint64_t connections = 0, reads = 0, writes = 0, answers = 0, answered = 0, failures = 0;
 };
 
 // One client.
@@ -157,15 +160,51 @@ class AnswerConnection : public Connection {
   std::array<std::byte, kMessageBytes> message_{};
 };
 
+class AskedConnection : public Connection {
+ public:
+  AskedConnection(RocePort& port, roce::QueuePairNumber number, Tally& tally)
+      : port_(port), number_(number), tally_(tally) {
+    const MutableSpan in(heard_), out(said_);
+    static_cast<void>(port_.post_receive(number_, {.id = WorkId{1}, .local = {&in, 1}}));
+    static_cast<void>(port_.post_send(number_, {.id = WorkId{2}, .local = {&out, 1}}));
+  }
+
+  bool turn() override {
+    const auto received = port_.take_received(number_);
+    if (!received || received->status != WorkStatus::ok) {
+      return false;
+    }
+    (received->length_bytes == kMessageBytes ? tally_.answered : tally_.failures) += 1;
+    return true;
+  }
+
+ private:
+  RocePort& port_;
+  roce::QueuePairNumber number_;
+  Tally& tally_;
+  std::array<std::byte, kMessageBytes> said_{}, heard_{};
+};
+
 class ConnectionServer {
  public:
-  explicit ConnectionServer(RocePort& port) : port_(port) {
+  ConnectionServer(RocePort& port, MacAddress client_mac) : port_(port), client_mac_(client_mac) {
     GODBOX_ASSERT(port_.listen(kRpingService) == Errc::ok);
     GODBOX_ASSERT(port_.listen(kAnswerService) == Errc::ok);
   }
 
+  // From any thread: in its next turn it asks the client for a connection.
+  void ask() { asks_.fetch_add(1); }
+
   bool turn(TimePoint now) {
     bool is_busy = false;
+    for (; asks_.load() > 0; asks_.fetch_sub(1)) {
+      is_busy = true;
+      const auto id = port_.connect({.destination = roce::Gid::of_ipv4(kClientAddress),
+                                     .next_hop = client_mac_,
+                                     .service = kAnswerService},
+                                    now);
+      tally_.failures += id ? 0U : 1U;
+    }
     for (const auto& [number, connection] : connections_) {
       is_busy = connection->turn() || is_busy;
     }
@@ -186,9 +225,18 @@ class ConnectionServer {
         }
         break;
       case ConnectionEvent::Kind::established:
+        if (!connections_.contains(event.number.value())) {  // it was asked for here
+          connections_.emplace(event.number.value(),
+                               std::make_unique<AskedConnection>(port_, event.number, tally_));
+        }
         ++tally_.connections;
         break;
       case ConnectionEvent::Kind::closed:
+        if (event.refusal) {
+          ++tally_.failures;
+          fmt::print(stderr, "roce_server: refused, reason {}\n",
+                     static_cast<unsigned>(event.refusal->reason));
+        }
         connections_.erase(event.number.value());
         port_.destroy_queue_pair(event.number);
         break;
@@ -202,6 +250,8 @@ class ConnectionServer {
   }
 
   RocePort& port_;
+  MacAddress client_mac_;
+  std::atomic<int> asks_{0};
   Tally tally_;
   std::map<std::uint32_t, std::unique_ptr<Connection>> connections_;
 };
@@ -212,6 +262,7 @@ void print_counters(const Tally& tally, const RocePortCounters& of, const FrameC
       {"reads", tally.reads},
       {"writes", tally.writes},
       {"answers", tally.answers},
+      {"answered", tally.answered},
       {"failures", tally.failures},
       {"established", of.connections_established.get()},
       {"closed", of.connections_closed.get()},
@@ -287,7 +338,7 @@ int serve(const Arguments& arguments) {
     return frames.error().code == Errc::device_missing ? kSkipped : 1;
   }
   RoceEnd end(options);
-  ConnectionServer server(end.port());
+  ConnectionServer server(end.port(), arguments.client_mac);
   PerftestServer perftest(end, {.client_mac = arguments.client_mac});
   PerftestServer latency(end, {.client_mac = arguments.client_mac,
                                .region = SizeBytes(kLatencyBytes),
@@ -306,6 +357,8 @@ int serve(const Arguments& arguments) {
   std::fflush(stdout);
   char byte = 0;
   while (read(STDIN_FILENO, &byte, 1) > 0) {
+    server.ask();
+    pump.wake();
   }
   perftest.stop();
   latency.stop();
