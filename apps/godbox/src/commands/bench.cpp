@@ -303,8 +303,8 @@ ExitCode run_bench(const BenchOptions& options) {
   options.json ? print_json(stdout, document, false) : print_table(measured->rows, machine);
   if (!options.report.empty()) {
     const auto parsed = ResultDocument::parse(boost::json::serialize(document), "the results");
-    const Result<void> written =
-        parsed ? write_report(*parsed, options.report) : Result<void>(parsed.error());
+    const Result<void> written = parsed ? write_report(render_report(*parsed), options.report)
+                                        : Result<void>(parsed.error());
     if (!written) {
       return fail("bench", written.error());
     }

@@ -23,7 +23,8 @@ ExitCode run_report(const ReportCommand& command) {
   if (!document) {
     return fail("bench report", document.error());
   }
-  if (const Result<void> written = write_report(*document, command.output); !written) {
+  if (const Result<void> written = write_report(render_report(*document), command.output);
+      !written) {
     return fail("bench report", written.error());
   }
   spdlog::info("bench report: {}", command.output);

@@ -5,6 +5,8 @@
 #include "cli/json.h"
 #include "cli/log.h"
 #include "commands/commands.h"
+#include "report/model_report.h"
+#include "report/report.h"
 #include "twin/load_output.h"
 #include "twin/sweep_output.h"
 
@@ -37,6 +39,7 @@ struct LoadOptions {
   LoadChoice choice;
   std::vector<std::string> settings;
   bool json = false;
+  std::string report;                // a file
   std::vector<std::string> varied;   // sweep
   std::vector<std::string> figures;  // sweep
   std::vector<std::string> targets;  // sweep
@@ -84,9 +87,22 @@ Result<LoadResult> model_one(const LoadChoice& choice) {
   return result;
 }
 
-ExitCode run_replay(LoadOptions options) {
+// Before anything is run: whether a report can be written.
+Result<void> prepare(LoadOptions& options) {
   if (const Result<void> applied = apply_settings(options); !applied) {
-    return fail("model replay", applied.error());
+    return applied;
+  }
+  return options.report.empty() ? Result<void>() : check_report_path(options.report);
+}
+
+Result<void> write_if_asked(const LoadOptions& options, const auto& result) {
+  return options.report.empty() ? Result<void>()
+                                : write_report(render_report(result), options.report);
+}
+
+ExitCode run_replay(LoadOptions options) {
+  if (const Result<void> prepared = prepare(options); !prepared) {
+    return fail("model replay", prepared.error());
   }
   const Result<LoadResult> result = model_one(options.choice);
   if (!result) {
@@ -97,12 +113,13 @@ ExitCode run_replay(LoadOptions options) {
   } else {
     print_load(*result);
   }
-  return ExitCode::ok;
+  const Result<void> written = write_if_asked(options, *result);
+  return written ? ExitCode::ok : fail("model replay", written.error());
 }
 
 Result<SweepChoice> sweep_choice(LoadOptions options) {
-  if (const Result<void> applied = apply_settings(options); !applied) {
-    return applied.error();
+  if (const Result<void> prepared = prepare(options); !prepared) {
+    return prepared.error();
   }
   SweepChoice choice{
       .load = options.choice, .varied = {}, .figures = options.figures, .targets = {}};
@@ -142,7 +159,8 @@ ExitCode run_sweep_command(const LoadOptions& options) {
   } else {
     print_sweep(*result);
   }
-  return ExitCode::ok;
+  const Result<void> written = write_if_asked(options, *result);
+  return written ? ExitCode::ok : fail("model sweep", written.error());
 }
 
 void add_load_options(CLI::App& command, LoadOptions& options) {
@@ -183,6 +201,7 @@ void add_load_options(CLI::App& command, LoadOptions& options) {
       ->capture_default_str();
   command.add_option("--limit", choice.limit_s, "Seconds that it may take; 0: no limit");
   command.add_flag("--json", options.json, "One object with all figures (docs/model.md)");
+  command.add_option("--report", options.report, "Also an HTML file with plots");
 }
 
 }  // namespace

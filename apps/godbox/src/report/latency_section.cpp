@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,17 +41,6 @@ std::vector<std::pair<double, double>> points_of(const ResultRow& row) {
   return points;
 }
 
-// The further out, the more room: 90, 99 and 99.9 % lie as far from one another.
-double place_of(double percent) { return -std::log10(1 - std::min(percent, 99.995) / 100); }
-
-std::vector<svg::Tick> percent_ticks() {
-  std::vector<svg::Tick> ticks;
-  for (const double percent : {0.0, 50.0, 90.0, 99.0, 99.9, 99.99}) {
-    ticks.push_back({place_of(percent), fmt::format("{:g} %", percent)});
-  }
-  return ticks;
-}
-
 std::string figure_of(const std::vector<Curve>& curves, std::string_view name,
                       std::string_view title, std::string_view text) {
   if (curves.empty()) {
@@ -77,15 +65,18 @@ std::string figure_of(const std::vector<Curve>& curves, std::string_view name,
                        static_cast<int>(plot.series.size())};
     for (const auto& [percent, latency_us] : curve.points) {
       if (percent < 100) {
-        series.points.push_back({place_of(percent), latency_us, latency_us, latency_us});
+        series.points.push_back(
+            {svg::place_of_percent(percent), latency_us, latency_us, latency_us});
         furthest = std::max(furthest, percent);
       }
     }
     plot.series.push_back(std::move(series));
   }
   plot.label = std::string(title);
-  std::vector<svg::Tick> ticks = percent_ticks();
-  std::erase_if(ticks, [&](const svg::Tick& tick) { return tick.at > place_of(furthest) + 0.01; });
+  std::vector<svg::Tick> ticks = svg::percent_ticks();
+  std::erase_if(ticks, [&](const svg::Tick& tick) {
+    return tick.at > svg::place_of_percent(furthest) + 0.01;
+  });
   plot.x = {.title = "share of operations that took no longer", .ticks = std::move(ticks)};
   plot.y = {.title = "microseconds (logarithmic)", .is_logarithmic = true};
   return page::figure({std::string(name), std::string(title),

@@ -142,6 +142,11 @@ std::string section(std::string_view title, std::string_view text, std::string_v
                      escaped_markup(title), escaped_markup(text), body);
 }
 
+std::string fact(std::string_view name, std::string_view value) {
+  return fmt::format("<div><dt>{}</dt><dd>{}</dd></div>\n", escaped_markup(name),
+                     escaped_markup(value));
+}
+
 std::string document(std::string_view title, std::string_view body) {
   return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"

@@ -29,6 +29,8 @@ struct Figure {
 
 [[nodiscard]] std::string section(std::string_view title, std::string_view text,
                                   std::string_view body);
+// One of a header's list: "box", "9 SuperNICs"; plain text.
+[[nodiscard]] std::string fact(std::string_view name, std::string_view value);
 // A whole document around the body.
 [[nodiscard]] std::string document(std::string_view title, std::string_view body);
 

@@ -20,11 +20,6 @@
 namespace godbox::app {
 namespace {
 
-std::string fact(std::string_view name, std::string_view value) {
-  return fmt::format("<div><dt>{}</dt><dd>{}</dd></div>\n", escaped_markup(name),
-                     escaped_markup(value));
-}
-
 std::string machine_text(const ResultDocument& document) {
   const boost::json::value* const machine = document.root().if_contains("machine");
   if (machine == nullptr || !machine->is_object()) {
@@ -72,14 +67,15 @@ std::string header(const ResultDocument& document, ResultRows rows) {
       "modelled rates; <b>modelled</b>: the model's own answer. <b>hot</b>: a working set that "
       "caches may hold; <b>cold</b>: at least four L3 caches.</p>\n<dl class=\"facts\">\n",
       suite.empty() ? "" : fmt::format(", suite {}", escaped_markup(suite)));
-  out +=
-      fact("commit", fmt::format("{} ({})", document.text("commit"), document.text("build_type")));
-  out += fact("machine", machine_text(document));
-  out += fact("measured", fmt::format("{} to {}", document.text("begun"), document.text("ended")));
-  out += fact("rows", fmt::format("{}: {}", rows.size(), count_text(rows, "kind")));
-  out += fact("working sets", count_text(rows, "temperature"));
+  out += page::fact("commit",
+                    fmt::format("{} ({})", document.text("commit"), document.text("build_type")));
+  out += page::fact("machine", machine_text(document));
+  out += page::fact("measured",
+                    fmt::format("{} to {}", document.text("begun"), document.text("ended")));
+  out += page::fact("rows", fmt::format("{}: {}", rows.size(), count_text(rows, "kind")));
+  out += page::fact("working sets", count_text(rows, "temperature"));
   out += wrong > 0 ? fmt::format("<div><dt>bytes</dt><dd class=\"bad\">{}</dd></div>\n", bytes)
-                   : fact("bytes", bytes);
+                   : page::fact("bytes", bytes);
   return out + "</dl>\n</header>\n";
 }
 
@@ -135,7 +131,7 @@ Result<void> check_report_path(const std::string& path) {
   return {};
 }
 
-Result<void> write_report(const ResultDocument& document, const std::string& path) {
+Result<void> write_report(const std::string& html, const std::string& path) {
   if (const Result<void> writable = check_report_path(path); !writable) {
     return writable;
   }
@@ -148,7 +144,7 @@ Result<void> write_report(const ResultDocument& document, const std::string& pat
   errno = 0;
   {
     std::ofstream file(beside, std::ios::binary | std::ios::trunc);
-    file << render_report(document);
+    file << html;
     file.close();
     if (!file) {
       return cannot_write(beside);

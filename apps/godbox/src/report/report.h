@@ -12,8 +12,8 @@
 namespace godbox::app {
 
 [[nodiscard]] std::string render_report(const ResultDocument& document);
-// Writes it beside the path first, so that a reader never sees half of it.
-[[nodiscard]] Result<void> write_report(const ResultDocument& document, const std::string& path);
+// Writes a document beside the path first, so that a reader never sees half of it.
+[[nodiscard]] Result<void> write_report(const std::string& html, const std::string& path);
 // Whether a file can be made there.
 [[nodiscard]] Result<void> check_report_path(const std::string& path);
 

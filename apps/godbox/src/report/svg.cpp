@@ -346,4 +346,14 @@ std::string render(const SpanPlot& plot) {
   return out + "</svg>\n";
 }
 
+double place_of_percent(double percent) { return -std::log10(1 - std::min(percent, 99.995) / 100); }
+
+std::vector<Tick> percent_ticks() {
+  std::vector<Tick> ticks;
+  for (const double percent : {0.0, 50.0, 90.0, 99.0, 99.9, 99.99}) {
+    ticks.push_back({place_of_percent(percent), fmt::format("{:g} %", percent)});
+  }
+  return ticks;
+}
+
 }  // namespace godbox::app::svg

@@ -92,6 +92,10 @@ struct SpanPlot {
 
 // Round numbers over a range, at most about `count`.
 [[nodiscard]] std::vector<Tick> round_ticks(double low, double high, int count);
+// Of shares in per cent, on an axis with the more room the further out: 90, 99 and 99.9 % lie as
+// far from one another.
+[[nodiscard]] double place_of_percent(double percent);
+[[nodiscard]] std::vector<Tick> percent_ticks();  // 0 to 99.99
 // Powers of ten, with 2 and 5 between where there is room.
 [[nodiscard]] std::vector<Tick> logarithmic_ticks(double low, double high);
 
