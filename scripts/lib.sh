@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-readonly LOG_FOLDER=build/logs
+readonly LOG_FOLDER=${LOGS_OF_SCRIPT:-build/logs} # a script may have its own
 readonly HEARTBEAT_SECONDS=15
 
 say() { printf '%s\n' "$*"; }
@@ -38,7 +38,7 @@ step() {
   mkdir -p "$LOG_FOLDER"
   say "==> $what (at most $budget_s s; log: $log)"
   local start_s=$SECONDS status=0
-  : >"$log" # exists before the step's own process does
+  : >"$log" || die "$log cannot be written" # exists before the step's own process does
   timeout --kill-after=10 "$budget_s" "$@" >"$log" 2>&1 </dev/null &
   STEP_PID=$!
   follow "$log" "$start_s"
