@@ -42,6 +42,7 @@ godbox_carried(Numa::numa libnuma.a)
 godbox_carried(Isal::isal libisal.so.2)
 set(GODBOX_HAS_BENCHMARK OFF)
 set(GODBOX_HAS_DPDK OFF)
+set(GODBOX_HAS_VERBS OFF)
 find_package(CudaCompiler 11.8 QUIET) # the Toolkit is the machine's own
 godbox_with(CUDA "${CudaCompiler_FOUND}" "CUDA Toolkit 11.8 or later, for GPUs in driver/gpu")
 

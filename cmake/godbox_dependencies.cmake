@@ -14,6 +14,8 @@ find_package(CudaCompiler 11.8 QUIET)
 godbox_with(CUDA "${CudaCompiler_FOUND}" "CUDA Toolkit 11.8 or later, for GPUs in driver/gpu")
 find_package(Dpdk 22.11 QUIET)
 godbox_with(DPDK "${Dpdk_FOUND}" "DPDK 22.11 or later, for Ethernet ports in driver/dpdk")
+find_package(Verbs QUIET)
+godbox_with(VERBS "${Verbs_FOUND}" "libibverbs and librdmacm, for RDMA in driver/verbs")
 
 if(GODBOX_BUILD_TESTS)
   find_package(Catch2 3 REQUIRED)

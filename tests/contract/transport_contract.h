@@ -33,6 +33,8 @@ class TransportWorld {
   virtual void revoke(const Place& place) = 0;
   // False where the mapping itself is the authority (local).
   [[nodiscard]] virtual bool checks_keys() const { return true; }
+  // False where the far side refuses piece by piece, with one answer for all causes (RDMA).
+  [[nodiscard]] virtual bool names_refusals() const { return true; }
 
   // Steps until `is_done`; false when that takes more than 20 s.
   [[nodiscard]] bool run(const std::function<bool()>& is_done);

@@ -111,6 +111,7 @@ class Server:
         name, *self.tcp_ports = self.process.stdout.readline().split() or [""]
         self.is_skipped = not name and self.process.wait(20) == SKIPPED
         assert self.is_skipped or name == "perftest", name
+        self.session = self.process.stdout.readline().split()[1:]  # number and secret
 
     def network(self):
         if self.is_vhost:
@@ -126,7 +127,7 @@ class Server:
                 "-device", "virtio-net-pci,netdev=net1,romfile="]
 
     def ask(self):
-        self.process.stdin.write("a")
+        self.process.stdin.write("connect\n")
         self.process.stdin.flush()
 
     def end(self):
@@ -134,6 +135,23 @@ class Server:
         print("server:", out.strip(), flush=True)
         assert self.process.returncode == 0, self.process.returncode
         return json.loads(out)
+
+
+def ready_guest(folder, server):
+    """With rxe0 over the box's wire, and a way to this machine's loopback addresses."""
+    begin = time.monotonic()
+    guest = Guest(folder, server.network())
+    print(f"the guest is ready after {time.monotonic() - begin:.1f} s", flush=True)
+    try:
+        guest.check("modprobe -a crc32_generic rdma_rxe rdma_ucm ib_uverbs")
+        guest.check("rdma link add rxe0 type rxe netdev eth0 && rdma link show")
+        # Its default, fq_codel, drops on purpose.
+        guest.check("tc qdisc replace dev eth0 root pfifo limit 10000")
+        guest.check("ip link set eth1 up && ip address add 10.0.3.15/24 dev eth1")
+    except BaseException:
+        guest.end()
+        raise
+    return guest
 
 
 def rxe_counters(guest):
@@ -175,14 +193,7 @@ def main():
         judges = many(*server.tcp_ports) if options.all else few(server.tcp_ports[0])
         guest = None
         try:
-            begin = time.monotonic()
-            guest = Guest(folder, server.network())
-            print(f"the guest is ready after {time.monotonic() - begin:.1f} s", flush=True)
-            guest.check("modprobe -a crc32_generic rdma_rxe rdma_ucm ib_uverbs")
-            guest.check("rdma link add rxe0 type rxe netdev eth0 && rdma link show")
-            # Its default, fq_codel, drops on purpose.
-            guest.check("tc qdisc replace dev eth0 root pfifo limit 10000")
-            guest.check("ip link set eth1 up && ip address add 10.0.3.15/24 dev eth1")
+            guest = ready_guest(folder, server)
             for judge in judges:
                 judge.run(guest, server)
             rxe = rxe_counters(guest)

@@ -4,13 +4,15 @@
 //   roce_server LOCAL REMOTE ADDRESS MTU [MAC]
 // Takes frames of the socket REMOTE at the socket LOCAL or, where LOCAL is "vhost", of a guest that
 // comes to the socket REMOTE (DPDK), as the IPv4 host ADDRESS. Says "perftest" and the TCP ports
-// for perftest's clients at the MAC address MAC, ib_write_lat's last; serves until its standard
-// input ends, and prints what was counted as one line of JSON. Clients of the pool have
-// `godbox serve`. For each byte of its standard input it asks rdma_server of the client for a
-// connection, says some bytes, and waits for as many.
-// rping's protocol (rdma-core, librdmacm/examples/rping.c): the client sends where a buffer of its
-// lies, the server READs it and sends back a word; the client sends where another one lies, the
-// server WRITEs the same bytes there and sends a word; and so on. What rdma_client sends is
+// for perftest's clients at the MAC address MAC, ib_write_lat's last, then "session" with its
+// number and secret; serves until its standard input ends, and prints what was counted as one line
+// of JSON. Meanwhile it takes commands, one line each. "allocate BYTES" is answered by a line: the
+// key of a region of that session and, for each extent, its slab, offset and bytes, hexadecimal;
+// "free KEY" by "ok" or an error. "connect" has no answer: it asks rdma_server of the client for a
+// connection, says some bytes, and waits for as many. Other clients of the pool have `godbox
+// serve`. rping's protocol (rdma-core, librdmacm/examples/rping.c): the client sends where a buffer
+// of its lies, the server READs it and sends back a word; the client sends where another one lies,
+// the server WRITEs the same bytes there and sends a word; and so on. What rdma_client sends is
 // answered by as many bytes; cmtime, at the same service, only connects.
 #include "perftest_server.h"
 #include <godbox/driver/dpdk_port.h>
@@ -23,13 +25,14 @@
 #include <atomic>
 #include <charconv>
 #include <cstring>
+#include <functional>
+#include <iostream>
 #include <map>
 #include <string>
 #include <thread>
 #include <utility>
 
 #include <arpa/inet.h>
-#include <unistd.h>
 
 namespace godbox::test {
 namespace {
@@ -41,6 +44,7 @@ constexpr roce::ServiceId kAnswerService = roce::tcp_service(7471);  // of rdma_
 constexpr std::array<std::uint8_t, 4> kClientAddress{10, 0, 2, 15};
 constexpr std::size_t kMessageBytes = 16;  // be64 address, be32 key, be32 size
 constexpr std::size_t kBufferBytesMax = 1U << 20U;
+constexpr std::uint64_t kDramChannelBytes = 32U << 20U;
 constexpr std::size_t kLatencyBytes = 64;      // that ib_write_lat is run with (-s)
 constexpr std::uint64_t kLatencyRounds = 100;  // (-n)
 constexpr int kSkipped = 77;
@@ -327,11 +331,36 @@ Result<std::unique_ptr<FrameSource>> open_frames(const Arguments& arguments, Mac
   return std::move(queues->front());
 }
 
+void obey(RoceEnd& end, const std::function<void()>& ask) {
+  for (std::string verb; std::cin >> verb;) {
+    if (verb == "connect") {
+      ask();
+      continue;
+    }
+    std::uint64_t number = 0;
+    std::cin >> number;
+    if (verb == "allocate") {
+      const RemoteMemory region = end.allocate(number);
+      fmt::print("{:x}", region.key.value());
+      for (const Extent& extent : region.extents) {
+        fmt::print(" {:x} {:x} {:x}", extent.address.slab.value(), extent.address.offset.count(),
+                   extent.length_bytes);
+      }
+      fmt::print("\n");
+    } else {
+      const RKey key(static_cast<std::uint32_t>(number));
+      fmt::print("{}\n", to_string(end.service().free_region(end.session().id, key)));
+    }
+    std::fflush(stdout);
+  }
+}
+
 int serve(const Arguments& arguments) {
   RoceEndOptions options;
   options.mac = {2, 0, 0, 0, 0, 2};
   options.addresses = {roce::Gid::of_ipv4(arguments.address)};
   options.ethernet_mtu_bytes = arguments.mtu_bytes;
+  options.box.dram_channel_size = SizeBytes(kDramChannelBytes);
   const auto frames = open_frames(arguments, options.mac);
   if (!frames) {
     fmt::print(stderr, "roce_server: {}\n", frames.error().detail);
@@ -354,12 +383,14 @@ int serve(const Arguments& arguments) {
   const auto wake = [&pump] { pump.wake(); };
   const std::uint16_t tcp_port = perftest.start(wake);
   fmt::print("perftest {} {}\n", tcp_port, latency.start(wake));
+  const SessionInfo& session = end.session();
+  fmt::print("session {:x} {:x} {:x}\n", session.id.value(), session.secret.words[0],
+             session.secret.words[1]);
   std::fflush(stdout);
-  char byte = 0;
-  while (read(STDIN_FILENO, &byte, 1) > 0) {
+  obey(end, [&] {
     server.ask();
     pump.wake();
-  }
+  });
   perftest.stop();
   latency.stop();
   pump.stop();

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The transport over RDMA: libibverbs and librdmacm. Each lane is a reliable connection to an
+// Ethernet port of the box, made by rdma_connect with the proof of a session that the client has
+// opened over the native protocol (docs/rdma.md, "Connecting"). What requests move goes by READ and
+// WRITE; the box's processor has no part in it. CRCs are made and compared here.
+// Memory: what is announced by register_memory() is registered with each device once, in slices;
+// other memory of a request is registered for as long as the request.
+// Refusals: a NAK names no cause and ends its queue pair. The request that it is for completes with
+// key_revoked, whatever was wrong (key, range, rights), or with poison; its pieces before that one
+// have been moved. The lane connects anew by itself, and begins its other requests again; it counts
+// as up meanwhile. An address that no slab has is out_of_range without asking.
+// Fencing: the queue pair is destroyed, after which the device touches no memory of this side, and
+// the far side is told. Where WRITEs were under way, posts of WRITEs are answered queue_full on all
+// lanes until it has answered, so that no late one meets what was written after it; for a port that
+// is dead this takes as long as rdma_cm goes on asking, which is a minute with Linux.
+// Thread-safety: one thread. Ownership: the clock outlives the transport. Units: in each name.
+// Errors: see open_verbs_transport(). A build without the libraries has only device_missing.
+// Source: rdma-core 44, rdma_cm(7), ibv_post_send(3).
+#pragma once
+
+#include <godbox/clock.h>
+#include <godbox/transport.h>
+#include <godbox/wire.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace godbox::driver {
+
+inline constexpr std::size_t kVerbsLanesMax = 256;
+inline constexpr std::uint16_t kVerbsServicePort = 7400;  // of the pool, for rdma_cm
+// READs and WRITEs of one lane that its device has at a time; every so many ask for a completion.
+inline constexpr std::uint32_t kVerbsSendsMax = 128;
+inline constexpr std::uint32_t kVerbsSignalEvery = 16;
+static_assert(kVerbsSignalEvery * 2 <= kVerbsSendsMax);
+// Memory is registered in pieces of this size at most: some devices take no more than 4 GiB.
+inline constexpr std::size_t kVerbsSliceBytes = std::size_t{1} << 30U;
+inline constexpr std::size_t kVerbsSlicesMax = 4096;  // of one device
+// How long each step of connecting may take.
+inline constexpr Duration kVerbsConnectMax = std::chrono::seconds(10);
+
+struct VerbsLaneOptions {
+  std::string address;  // of the Ethernet port: IPv4 or IPv6
+  SuperNicId super_nic;
+};
+
+struct VerbsOptions {
+  std::vector<VerbsLaneOptions> lanes;  // 1 to kVerbsLanesMax
+  SessionId session;
+  wire::SessionSecret secret;
+  std::uint32_t requests_max = 64;                             // in flight on a lane
+  std::uint64_t bytes_max = std::uint64_t{4} * kWorkBytesMax;  // likewise; kWorkBytesMax at least
+};
+
+// Begins to connect all lanes; lane_status() tells the outcome. Errors: config_invalid (options out
+// of range, an address that is none), device_missing (no RDMA device here, or a build without the
+// libraries), io_error.
+[[nodiscard]] Result<std::unique_ptr<Transport>> open_verbs_transport(const VerbsOptions& options,
+                                                                      const Clock& clock);
+
+}  // namespace godbox::driver

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "device_registrations.h"
+
+#include <godbox/assert.h>
+#include <godbox/driver/verbs_transport.h>
+
+#include <algorithm>
+#include <utility>
+
+#include <unistd.h>
+
+namespace godbox::driver {
+namespace {
+
+std::uintptr_t number_of(const void* at) { return reinterpret_cast<std::uintptr_t>(at); }
+
+bool holds(const ibv_mr& region, const std::byte* data) {
+  return number_of(data) >= number_of(region.addr) &&
+         number_of(data) < number_of(region.addr) + region.length;
+}
+
+DevicePiece piece_of(const ibv_mr& region, const std::byte* data, std::size_t size_bytes) {
+  const std::size_t left = number_of(region.addr) + region.length - number_of(data);
+  return {region.lkey, std::min(left, size_bytes)};
+}
+
+}  // namespace
+
+std::unique_ptr<DeviceRegistrations> DeviceRegistrations::of(ibv_context* device) {
+  ibv_pd* const domain = ibv_alloc_pd(device);
+  return domain != nullptr ? std::unique_ptr<DeviceRegistrations>(new DeviceRegistrations(domain))
+                           : nullptr;
+}
+
+DeviceRegistrations::~DeviceRegistrations() {
+  slices_.clear();
+  ibv_dealloc_pd(domain_);
+}
+
+Errc DeviceRegistrations::add(MutableSpan memory) {
+  for (std::size_t at = 0; at < memory.size(); at += kVerbsSliceBytes) {
+    const MutableSpan slice = memory.subspan(at, std::min(kVerbsSliceBytes, memory.size() - at));
+    MemoryRegion region(
+        slices_.size() < kVerbsSlicesMax
+            ? ibv_reg_mr(domain_, slice.data(), slice.size(), IBV_ACCESS_LOCAL_WRITE)
+            : nullptr);
+    if (region == nullptr) {
+      remove(memory.first(at));
+      return Errc::limit_exceeded;
+    }
+    slices_.emplace(slice.data(), std::move(region));
+  }
+  return Errc::ok;
+}
+
+void DeviceRegistrations::remove(MutableSpan memory) {
+  for (std::size_t at = 0; at < memory.size(); at += kVerbsSliceBytes) {
+    const std::size_t size = std::min(kVerbsSliceBytes, memory.size() - at);
+    const auto [first, last] = slices_.equal_range(memory.data() + at);
+    const auto found =
+        std::find_if(first, last, [&](const auto& entry) { return entry.second->length == size; });
+    if (found != last) {
+      slices_.erase(found);
+    }
+  }
+}
+
+std::optional<DevicePiece> DeviceRegistrations::announced(const std::byte* data,
+                                                          std::size_t size_bytes) const {
+  for (auto next = slices_.upper_bound(data); next != slices_.begin();) {
+    --next;
+    if (holds(*next->second, data)) {
+      return piece_of(*next->second, data, size_bytes);
+    }
+  }
+  return std::nullopt;
+}
+
+Errc DeviceRegistrations::cover(const WorkRequest& request, RequestRegions& out) {
+  static const std::uintptr_t page_bytes = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  struct Range {
+    std::uintptr_t begin, end;
+  };
+  std::vector<Range> ranges;
+  for (const LocalSegment& segment : request.local) {
+    const std::byte* at = segment.data;
+    for (std::size_t left = segment.size_bytes; left > 0;) {
+      const std::optional<DevicePiece> known = announced(at, left);
+      const std::size_t size = known ? known->size_bytes : left;
+      if (!known) {
+        ranges.push_back({number_of(at), number_of(at) + size});
+      }
+      at += size;
+      left -= size;
+    }
+  }
+  std::ranges::sort(ranges, {}, &Range::begin);
+  const int access = request.op == WorkOp::read ? IBV_ACCESS_LOCAL_WRITE : 0;
+  for (auto next = ranges.begin(); next != ranges.end();) {
+    Range all = *next++;
+    // Pages that are there anyway lie between pieces whose pages touch.
+    while (next != ranges.end() && next->begin / page_bytes <= all.end / page_bytes &&
+           next->end - all.begin <= kVerbsSliceBytes) {
+      all.end = std::max(all.end, next->end);
+      ++next;
+    }
+    MemoryRegion region(
+        ibv_reg_mr(domain_, reinterpret_cast<void*>(all.begin), all.end - all.begin, access));
+    if (region == nullptr) {
+      out.clear();
+      return Errc::limit_exceeded;
+    }
+    out.push_back(std::move(region));
+  }
+  return Errc::ok;
+}
+
+DevicePiece DeviceRegistrations::piece(const RequestRegions& regions, const std::byte* data,
+                                       std::size_t size_bytes) const {
+  const auto after =
+      std::ranges::upper_bound(regions, number_of(data), {},
+                               [](const MemoryRegion& region) { return number_of(region->addr); });
+  if (after != regions.begin() && holds(**std::prev(after), data)) {
+    return piece_of(**std::prev(after), data, size_bytes);
+  }
+  const std::optional<DevicePiece> known = announced(data, size_bytes);
+  GODBOX_ASSERT(known.has_value());
+  return *known;
+}
+
+}  // namespace godbox::driver

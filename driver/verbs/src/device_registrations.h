@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory that an RDMA device may reach: what was announced, in slices, and what one request needs
+// besides.
+// Thread-safety: one thread. Ownership: owns the protection domain and its memory regions; no queue
+// pair of the domain outlives it. Errors: named at each call.
+#pragma once
+
+#include <godbox/transport.h>
+#include <godbox/units.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <infiniband/verbs.h>
+
+namespace godbox::driver {
+
+struct DeregisterMemory {
+  void operator()(ibv_mr* region) const { ibv_dereg_mr(region); }
+};
+using MemoryRegion = std::unique_ptr<ibv_mr, DeregisterMemory>;
+
+// A piece of memory as a device names it: as many of the bytes asked for as lie in one region.
+struct DevicePiece {
+  std::uint32_t key = 0;
+  std::size_t size_bytes = 0;
+};
+
+// Memory of one request that was not announced; sorted by address.
+using RequestRegions = std::vector<MemoryRegion>;
+
+class DeviceRegistrations {
+ public:
+  [[nodiscard]] static std::unique_ptr<DeviceRegistrations> of(ibv_context* device);
+  ~DeviceRegistrations();
+  DeviceRegistrations(const DeviceRegistrations&) = delete;
+  DeviceRegistrations& operator=(const DeviceRegistrations&) = delete;
+
+  [[nodiscard]] ibv_pd* domain() { return domain_; }
+  // Errors: limit_exceeded (the device or the system allows no more).
+  [[nodiscard]] Errc add(MutableSpan memory);
+  void remove(MutableSpan memory);
+  // Registers what the request's local pieces need besides, page by page. Errors: limit_exceeded.
+  [[nodiscard]] Errc cover(const WorkRequest& request, RequestRegions& out);
+  // Of memory that is announced or covered.
+  [[nodiscard]] DevicePiece piece(const RequestRegions& regions, const std::byte* data,
+                                  std::size_t size_bytes) const;
+
+ private:
+  explicit DeviceRegistrations(ibv_pd* domain) : domain_(domain) {}
+  [[nodiscard]] std::optional<DevicePiece> announced(const std::byte* data,
+                                                     std::size_t size_bytes) const;
+
+  ibv_pd* domain_;
+  std::multimap<const std::byte*, MemoryRegion> slices_;  // by their first byte
+};
+
+}  // namespace godbox::driver
