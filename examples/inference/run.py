@@ -162,6 +162,14 @@ def run_guest(options, box, number, command):
     return figures
 
 
+def open_figures(path):
+    """The file for all figures, before minutes of work are lost for it; None without one."""
+    try:
+        return open(path, "w", encoding="utf-8") if path else None
+    except OSError as error:
+        raise Failed(f"--json: {path} cannot be written: {error.strerror}") from error
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--program", required=True, type=os.path.abspath, help="godbox")
@@ -187,6 +195,7 @@ def main():
                         "--ports", "1"]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
+        file = open_figures(options.json)
         with tempfile.TemporaryDirectory(prefix="godbox-inference-") as folder, \
                 Box(options.program, box_options, folder) as box:
             first = run_guest(options, box, 1, "decode")
@@ -194,15 +203,20 @@ def main():
     except KeyboardInterrupt:
         print("inference: FAILED (interrupted)", file=sys.stderr)
         return 128 + signal.SIGINT
-    except Failed as failure:
+    except (Failed, subprocess.TimeoutExpired) as failure:
         print(f"inference: FAILED ({failure})", file=sys.stderr)
         return EXIT_FAILED
     problems = first["problems"] + second["problems"]
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"schema": "godbox-vm-inference-1", "mode": "emulated", "first": first,
-                       "second": second, "problems": problems}, file, indent=1)
-            file.write("\n")
+    if file:
+        try:
+            with file:
+                json.dump({"schema": "godbox-vm-inference-1", "mode": "emulated", "first": first,
+                           "second": second, "problems": problems}, file, indent=1)
+                file.write("\n")
+        except OSError as error:
+            print(f"inference: FAILED ({options.json} cannot be written: {error.strerror})",
+                  file=sys.stderr)
+            return EXIT_FAILED
     say("inference: ok" if not problems else f"inference: WRONG ({'; '.join(problems)})")
     return EXIT_WRONG if problems else 0
 

@@ -75,8 +75,17 @@ def parse():
     return options
 
 
+def open_figures(path):
+    """The file for all figures, before minutes of work are lost for it; None without one."""
+    try:
+        return open(path, "w", encoding="utf-8") if path else None
+    except OSError as error:
+        sys.exit(f"ratio: --json: {path} cannot be written: {error.strerror}")
+
+
 def main():
     options = parse()
+    file = open_figures(options.json)
     qemus = {"patched": patched_qemu(), "stock": "qemu-system-x86_64"}
     if not os.access(qemus["patched"], os.X_OK):
         print("SKIPPED: no patched QEMU; qemu-patches/build makes it")
@@ -101,8 +110,12 @@ def main():
             wrong += [f"{name_of(form)}: {name} {value['ratio']}, below {LEAST_RATIO}"
                       for name, value in one.items()
                       if kind == "patched" and name != "hash" and value["ratio"] < LEAST_RATIO]
-    if options.json:
-        Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if file:
+        try:
+            with file:
+                file.write(json.dumps(figures, indent=1) + "\n")
+        except OSError as error:
+            wrong.append(f"{options.json} cannot be written: {error.strerror}")
     print("ratio: " + ("; ".join(wrong) or "ok"))
     return 1 if wrong else 0
 
