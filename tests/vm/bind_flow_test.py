@@ -108,6 +108,19 @@ class BindFlowTest(unittest.TestCase):
         self.assertEqual(self.commands().count("kill"), 2)
         self.assertEqual(self.commands().count("'down'"), 2)
 
+    def test_poison_has_a_limit(self):
+        vm = self.vm()
+        serial = hex(self.bind(vm, "--size", "256MiB")["serial"])
+        where = ["--serial", serial, "--dpa", "0"]
+        for more in ([], ["--clear"]):
+            refused = subprocess.run([GODBOX, "vm", "poison", "--name", vm.name, *where,
+                                      "--length", str((1 << 20) + 64), *more],
+                                     capture_output=True, text=True, check=False, timeout=LIMIT_S)
+            self.assertNotEqual(refused.returncode, 0)
+            self.assertIn("units of 64 bytes, at most 1048576", refused.stderr)
+            vm.tell("poison", *where, "--length", "1MiB", *more)
+        self.assertEqual(self.commands().count("clear_poison"), 1)
+
     def test_devices_come_and_go_beside_a_command(self):
         vm = self.vm(hangs="'sleep'")
         command = self.start("vm", "exec", "--name", vm.name, "--", "sleep", "9")

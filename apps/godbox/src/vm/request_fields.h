@@ -18,6 +18,8 @@ namespace godbox::app {
 // CXL r3.1 8.2.9.9.4.2 (Inject Poison): poison comes in lines of so many bytes.
 inline constexpr std::uint64_t kPoisonUnitBytes = 64;
 
+// In one request: clearing is a command of the guest's for each unit, and nothing else is served
+// meanwhile.
 inline constexpr std::uint64_t kPoisonBytesMax = std::uint64_t{1} << 20U;
 
 // Whether that many bytes of a DRAM channel can be marked.

@@ -736,11 +736,13 @@ Result<boost::json::object> VmSession::poison(const boost::json::object& request
     return device.error();
   }
   if (*dpa % kPoisonUnitBytes != 0 || *length % kPoisonUnitBytes != 0 || *length == 0 ||
-      *dpa > device->size.count() || *length > device->size.count() - *dpa) {
+      *length > kPoisonBytesMax || *dpa > device->size.count() ||
+      *length > device->size.count() - *dpa) {
     return Error(Errc::invalid_argument,
-                 fmt::format("{} bytes from DPA {:#x}: poison comes in units of {} bytes, and "
-                             "channel {:#x} has {:#x} bytes",
-                             *length, *dpa, kPoisonUnitBytes, *serial, device->size.count()));
+                 fmt::format("{} bytes from DPA {:#x}: poison comes in units of {} bytes, at most "
+                             "{}, and channel {:#x} has {:#x} bytes",
+                             *length, *dpa, kPoisonUnitBytes, kPoisonBytesMax, *serial,
+                             device->size.count()));
   }
   if (is_set(request, "clear")) {
     if (Result<void> cleared = clear_poison(*serial, *dpa, *length); !cleared) {
