@@ -44,7 +44,10 @@ double percentile(std::span<const double> values, double percent) {
     return 0;
   }
   const std::vector<double> sorted = sorted_copy(values);
-  const double rank = std::ceil(percent / 100 * static_cast<double>(sorted.size()));
+  // 99.9 % of 1000 is 999.0000000000001 in doubles, and still the 999th.
+  constexpr double kRounding = 1e-12;
+  const double rank =
+      std::ceil(percent / 100 * static_cast<double>(sorted.size()) * (1 - kRounding));
   const auto index = static_cast<std::size_t>(std::max(rank, 1.0)) - 1;
   return sorted[std::min(index, sorted.size() - 1)];
 }

@@ -44,3 +44,17 @@ TEST_CASE("percentiles are values that were measured, by nearest rank", "[unit]"
   CHECK(percentile(values, 0.1) == 1);
   CHECK(percentile(std::array{15.0, 20.0, 35.0, 40.0, 50.0}, 40) == 20);
 }
+
+TEST_CASE("a percentile that is a whole rank is that rank", "[unit]") {
+  for (const int thousands : {1, 2, 3, 5, 7, 10, 100}) {
+    std::vector<double> values;
+    for (int i = 1; i <= 1000 * thousands; ++i) {
+      values.push_back(i);
+    }
+    for (int tenths = 1; tenths <= 1000; ++tenths) {
+      INFO(thousands << " thousand values, " << tenths / 10.0 << " %");
+      CHECK(percentile(values, tenths / 10.0) == tenths * thousands);
+    }
+    CHECK(percentile(values, 99.91) == 999 * thousands + (thousands + 9) / 10);
+  }
+}
