@@ -150,6 +150,28 @@ class ModelReplayTest(ProgramTest):
         trace.write_text(trace.read_text() + '{"timestamp": 2}\n')
         self.assert_fails(["model", "replay", trace], USAGE, "trace.jsonl, line 3: input_length")
 
+    def test_a_load_beyond_the_virtual_time_is_refused_before_it_is_run(self):
+        week = 7 * 24 * 3600
+        allowed = f"allowed is at most {week} s of virtual time"
+
+        def refused(says, *options):
+            self.assert_fails(["model", "replay", *options], USAGE, says, allowed)
+
+        # The second line is empty; these are above 2 ** 64 ps.
+        for at_ms in (20_000_000_000, 1 << 42):
+            trace = self.trace((0, 512, [1]), (at_ms, 512, [2]))
+            trace.write_text(trace.read_text().replace("\n", "\n\n", 1))
+            refused(f"line 3: timestamp {at_ms} at --speed 1 is ", trace)
+        at_ms = 1000 * week
+        self.replay(self.trace((0, 512, [1]), (at_ms - 60_000, 512, [2])))
+        refused("line 2: timestamp", self.trace((0, 512, [1]), (at_ms + 1, 512, [2])))
+        refused("line 1: input_length 4294967295 takes a host ",
+                self.trace((0, 4294967295, [1])))
+        # Each could be, but not one after the other: 24 million tokens take 2.7 days.
+        long = [(0, 24_000_000, [i]) for i in range(4)]
+        refused("line 3: its first token is there after", self.trace(*long), "--hosts", "1")
+        refused(" at --speed 0.001 is ", "--generate", "conversation", "--speed", "0.001")
+
     def test_a_run_that_is_too_long_says_how_far_it_came(self):
         self.assert_fails(["model", "replay", "--generate", "conversation", "--limit", "0.00001"],
                           FAILURE, " requests, 0 of 3534 s of the trace")

@@ -68,6 +68,34 @@ class ModelSweepTest(ProgramTest):
         self.assertAlmostEqual(flat["16"] / flat["12"], 1, delta=0.02)
         self.assertGreater(flat["1"] / flat["2"], 1.9)
 
+    def test_a_straight_line_has_no_knee(self):
+        document = self.sweep("--generate", "multi-turn", "--requests", "50", "--hosts", "64",
+                              "--vary", "speed=0.1,0.2,0.3,0.4,0.5", "--figure",
+                              "write_bytes_per_s")
+        values = [point["figures"]["write_bytes_per_s"] for point in document["points"]]
+        self.assertGreater(values[4] / values[0], 4.5)
+        self.assertEqual([knee["at"] for knee in document["knees"]], [None])
+
+    def test_a_figure_without_a_sample_is_none_and_meets_no_target(self):
+        # Six different prompts: nothing is read.
+        path = self.folder / "trace.jsonl"
+        path.write_text("".join(json.dumps({"timestamp": 1000 * i, "input_length": 512,
+                                            "output_length": 1, "hash_ids": [i]}) + "\n"
+                                for i in range(6)))
+        for comparison in ("<=1000", ">=0"):
+            document = self.sweep(path, "--vary", "super-nics=1,2", "--target",
+                                  "load_p99_s" + comparison)
+            self.assertIsNone(document["smallest"])
+            for point in document["points"]:
+                self.assertEqual((point["figures"]["load_p99_s"], point["meets_targets"]),
+                                 (None, False))
+                self.assertGreater(point["figures"]["put_p99_s"], 0)
+        text = self.run_program("model", "replay", path).stdout.decode()
+        self.assertRegex(text, r"read of what is found +0 +- +- +-\n")
+        text = self.run_program("model", "sweep", path, "--vary", "super-nics=1,2", "--figure",
+                                "load_p99_s").stdout.decode()
+        self.assertRegex(text, r" 2 +\d+ +4 +8 +- +")
+
     def test_the_same_sweep_gives_the_same_bytes(self):
         options = ("model", "sweep", "--generate", "multi-turn", "--vary", "hosts=1,2", "--json")
         self.assertEqual(*[self.run_program(*options).stdout for _ in range(2)])
@@ -90,6 +118,8 @@ class ModelSweepTest(ProgramTest):
         refused("super-nics = \"many\": allowed is a number", "--vary", "super-nics=many")
         refused("super-nics=65: --super-nics 65: allowed is", "--vary", "super-nics=2,65")
         refused("= 66: allowed is at most 64 DRAM channels", "--vary", "super-nics=32,33")
+        refused(f"pool-size=1MiB: --pool-size: {1 << 20} bytes; allowed is at least a block",
+                "--vary", "pool-size=1MiB,1TiB")
         refused("link.lanes = 5: allowed are 4, 8, 16", "--vary", "link.lanes=4,5")
         refused("more than 512 points", "--vary", "hosts=1..100", "--vary", "nics=1..16")
         refused("figure \"speed\": allowed are read_bytes_per_s,", "--vary", "hosts=1",

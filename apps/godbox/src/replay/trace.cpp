@@ -72,7 +72,8 @@ Result<TraceRequest> parse_trace_line(std::string_view line) {
   TraceRequest request{.at = std::chrono::milliseconds(*timestamp),
                        .input_tokens = static_cast<std::uint32_t>(*input),
                        .output_tokens = static_cast<std::uint32_t>(*output),
-                       .blocks = {}};
+                       .blocks = {},
+                       .line = 0};
   request.blocks.reserve(ids->get_array().size());
   for (const boost::json::value& id : ids->get_array()) {
     const auto number = whole_number(id, "hash_ids", std::numeric_limits<std::uint64_t>::max());
@@ -112,6 +113,7 @@ Result<Trace> read_trace(const std::string& path, std::uint64_t requests_max) {
                      wrong("timestamp", fmt::format("{} is before the {} of the request above",
                                                     request->at.count(), trace.back().at.count())));
     }
+    request->line = number;
     trace.push_back(std::move(*request));
   }
   if (file.bad()) {

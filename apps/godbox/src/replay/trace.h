@@ -27,6 +27,7 @@ struct TraceRequest {
   std::uint32_t input_tokens = 0;
   std::uint32_t output_tokens = 0;
   std::vector<std::uint64_t> blocks{};  // the prompt's first one in front
+  std::uint64_t line = 0;               // of its file, from 1; 0: it is of none
 };
 using Trace = std::vector<TraceRequest>;
 

@@ -240,8 +240,9 @@ std::string sweep_figure(const SweepResult& result, const std::string& name,
     const auto at = static_cast<std::size_t>(
         std::find(varied.values.begin(), varied.values.end(), point.values[parameter]) -
         varied.values.begin());
-    const double value = value_of(point, name);
-    lines[others].points.push_back(plain(axis.at[at], value));
+    if (const std::optional<double> value = value_of(point, name)) {
+      lines[others].points.push_back(plain(axis.at[at], *value));
+    }
     const bool is_knee =
         std::any_of(result.knees.begin(), result.knees.end(), [&](const Knee& knee) {
           return knee.figure == name && knee.parameter == parameter && knee.point == i;

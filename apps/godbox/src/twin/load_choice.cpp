@@ -220,6 +220,12 @@ Result<LoadSpec> load_spec(const LoadChoice& choice, const model::BoxRates* rate
               .in_step = !choice.per_strip};
   spec.block = *block;
   spec.pool_blocks = box->capacity / *block;
+  if (spec.pool_blocks == 0) {
+    return invalid(
+        fmt::format("--pool-size: {} bytes; allowed is at least a block of {} tokens, "
+                    "which has {} bytes",
+                    box->capacity.count(), kTraceBlockTokens, block->count()));
+  }
   spec.prefill = *prefill;
   spec.host_operations_per_s = choice.gpus * choice.gpu_teraflops * 1e12;
   spec.speed = choice.speed;

@@ -25,6 +25,7 @@ namespace model = emulator::model;
 constexpr double kPsPerSecond = 1e12;
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
 constexpr double kBusyHosts = 0.7;
+constexpr double kSecondsMax{model::BoxRun::kSecondsMax};
 
 double seconds(std::uint64_t ps) { return static_cast<double>(ps) / kPsPerSecond; }
 
@@ -39,8 +40,41 @@ double compute_s(const LoadSpec& spec, const TraceRequest& request, std::uint64_
   return spec.prefill.operations(tokens - cached, cached) / spec.host_operations_per_s;
 }
 
+double arrival_s(const LoadSpec& spec, const TraceRequest& request) {
+  return static_cast<double>(request.at.count()) / 1e3 / spec.speed;
+}
+
+// Of a trace that check_times() lets through.
 std::uint64_t arrival_ps(const LoadSpec& spec, const TraceRequest& request) {
   return static_cast<std::uint64_t>(static_cast<double>(request.at.count()) * 1e9 / spec.speed);
+}
+
+// What of a request takes too long, and what is allowed.
+Error too_long(const Trace& trace, std::size_t index, std::string_view what) {
+  const TraceRequest& request = trace[index];
+  return {Errc::invalid_argument, fmt::format("{} {}: {}; allowed is at most {} s of virtual time",
+                                              request.line > 0 ? "line" : "request",
+                                              request.line > 0 ? request.line : index + 1, what,
+                                              model::BoxRun::kSecondsMax)};
+}
+
+// Before anything is run: whether each request comes, and is computed, in the time there is.
+Result<void> check_times(const LoadSpec& spec, const Trace& trace) {
+  for (std::size_t i = 0; i < trace.size(); ++i) {
+    const double at_s = arrival_s(spec, trace[i]);
+    if (at_s > kSecondsMax) {
+      return too_long(trace, i,
+                      fmt::format("timestamp {} at --speed {:g} is {:.6g} s", trace[i].at.count(),
+                                  spec.speed, at_s));
+    }
+    const double taken_s = compute_s(spec, trace[i], 0);
+    if (taken_s > kSecondsMax) {
+      return too_long(trace, i,
+                      fmt::format("input_length {} takes a host {:.6g} s to compute",
+                                  trace[i].input_tokens, taken_s));
+    }
+  }
+  return {};
 }
 
 // When a host has computed a prompt.
@@ -85,7 +119,9 @@ class LoadRun {
         return timely;
       }
       if (moved) {
-        take(*moved);
+        if (const Result<void> taken = take(*moved); !taken) {
+          return taken;
+        }
         continue;
       }
       if (until == kNever) {
@@ -159,17 +195,23 @@ class LoadRun {
       figures_.prefix_hits += state.hits;
     }
     if (state.hits == 0) {
-      compute(index, now_ps);
-      return {};
+      return compute(index, now_ps);
     }
     return move(index, state.hits, false, request.blocks.front(), now_ps);
   }
 
-  void compute(std::size_t index, std::uint64_t now_ps) {
+  Result<void> compute(std::size_t index, std::uint64_t now_ps) {
     const double taken_s = compute_s(spec_, trace_[index], states_[index].hits);
+    if (seconds(now_ps) + taken_s > kSecondsMax) {
+      return too_long(trace_, index,
+                      fmt::format("its first token is there after {:.6g} s, as {} hosts take one "
+                                  "prompt after the other",
+                                  seconds(now_ps) + taken_s, spec_.box.hosts));
+    }
     (box_ == nullptr ? figures_.recompute_s : figures_.compute_s) += taken_s;
     computed_.push({now_ps + static_cast<std::uint64_t>(taken_s * kPsPerSecond + 0.5),
                     states_[index].host, index});
+    return {};
   }
 
   Result<void> finish(const Computed& one) {
@@ -189,7 +231,7 @@ class LoadRun {
                     std::uint64_t first_block, std::uint64_t now_ps) {
     // Where the pool has put a block is as good as chance, and the same each time.
     const std::uint64_t place = (first_block ^ spec_.seed) * 0x9E3779B97F4A7C15;
-    return box_->submit({.id = 2 * index + (is_write ? 1 : 0),
+    return box_->submit({.id = index + 1,
                          .at_ps = now_ps,
                          .size = blocks * spec_.block,
                          .is_write = is_write,
@@ -197,15 +239,14 @@ class LoadRun {
                          .first_channel = static_cast<std::uint32_t>(place >> 40U)});
   }
 
-  void take(const model::BoxCompletion& moved) {
-    const std::size_t index = moved.id / 2;
+  Result<void> take(const model::BoxCompletion& moved) {
+    const std::size_t index = moved.id - 1;
     State& state = states_[index];
     const double taken_s = seconds(moved.end_ps - moved.at_ps);
     figures_.seconds = std::max(figures_.seconds, seconds(moved.end_ps));
     if (!moved.is_write) {
       figures_.load_s.push_back(taken_s);
-      compute(index, moved.end_ps);
-      return;
+      return compute(index, moved.end_ps);
     }
     figures_.put_s.push_back(taken_s);
     figures_.puts += state.fresh.size();
@@ -214,6 +255,7 @@ class LoadRun {
       figures_.evictions += pool_.put(*block);
     }
     state.fresh = {};
+    return {};
   }
 
   struct State {
@@ -269,6 +311,9 @@ std::uint32_t hosts_for(const LoadSpec& spec, const Trace& trace) {
 }
 
 Result<LoadFigures> model_load(const LoadSpec& spec, const Trace& trace, Progress& progress) {
+  if (const Result<void> timely = check_times(spec, trace); !timely) {
+    return timely.error();
+  }
   LoadSpec full = spec;
   if (full.box.hosts == 0) {
     full.box.hosts = hosts_for(spec, trace);
@@ -339,33 +384,37 @@ std::vector<NamedFigure> named_figures(const LoadFigures& figures) {
   const auto rate = [&figures](std::uint64_t bytes) {
     return figures.seconds > 0 ? static_cast<double>(bytes) / figures.seconds : 0;
   };
+  using Value = std::optional<double>;
   const auto mean = [](const std::vector<double>& values) {
-    return values.empty() ? 0 : sum(values) / static_cast<double>(values.size());
+    return values.empty() ? Value() : sum(values) / static_cast<double>(values.size());
+  };
+  const auto place = [](const std::vector<double>& values, double percent) {
+    return values.empty() ? Value() : percentile(values, percent);
   };
   std::vector<NamedFigure> named{
       {"read_bytes_per_s", "bytes/s", rate(figures.box.bytes_read), true},
       {"read_bytes_per_s_peak", "bytes/s", most(figures.box.second_bytes_read), true},
       {"write_bytes_per_s", "bytes/s", rate(figures.box.bytes_written), true},
       {"write_bytes_per_s_peak", "bytes/s", most(figures.box.second_bytes_written), true},
-      {"hit_share", "", figures.hit_share(), true},
+      {"hit_share", "", figures.block_references > 0 ? figures.hit_share() : Value(), true},
       {"first_token_saved_share", "", figures.first_token_saved_share(), true},
       {"throughput_factor", "", figures.throughput_factor(), true},
       {"first_token_mean_s", "s", mean(figures.first_token_s)},
-      {"first_token_p50_s", "s", percentile(figures.first_token_s, 50)},
-      {"first_token_p99_s", "s", percentile(figures.first_token_s, 99)},
-      {"first_token_p999_s", "s", percentile(figures.first_token_s, 99.9)},
+      {"first_token_p50_s", "s", place(figures.first_token_s, 50)},
+      {"first_token_p99_s", "s", place(figures.first_token_s, 99)},
+      {"first_token_p999_s", "s", place(figures.first_token_s, 99.9)},
       {"recomputed_mean_s", "s", mean(figures.recomputed_s)},
-      {"recomputed_p50_s", "s", percentile(figures.recomputed_s, 50)},
-      {"recomputed_p99_s", "s", percentile(figures.recomputed_s, 99)},
-      {"recomputed_p999_s", "s", percentile(figures.recomputed_s, 99.9)},
+      {"recomputed_p50_s", "s", place(figures.recomputed_s, 50)},
+      {"recomputed_p99_s", "s", place(figures.recomputed_s, 99)},
+      {"recomputed_p999_s", "s", place(figures.recomputed_s, 99.9)},
       {"load_mean_s", "s", mean(figures.load_s)},
-      {"load_p50_s", "s", percentile(figures.load_s, 50)},
-      {"load_p99_s", "s", percentile(figures.load_s, 99)},
-      {"load_p999_s", "s", percentile(figures.load_s, 99.9)},
+      {"load_p50_s", "s", place(figures.load_s, 50)},
+      {"load_p99_s", "s", place(figures.load_s, 99)},
+      {"load_p999_s", "s", place(figures.load_s, 99.9)},
       {"put_mean_s", "s", mean(figures.put_s)},
-      {"put_p50_s", "s", percentile(figures.put_s, 50)},
-      {"put_p99_s", "s", percentile(figures.put_s, 99)},
-      {"put_p999_s", "s", percentile(figures.put_s, 99.9)},
+      {"put_p50_s", "s", place(figures.put_s, 50)},
+      {"put_p99_s", "s", place(figures.put_s, 99)},
+      {"put_p999_s", "s", place(figures.put_s, 99.9)},
       {"seconds", "s", figures.seconds},
   };
   return named;

@@ -7,7 +7,8 @@
 // The pool is an LRU over whole blocks of the trace's 512 tokens; a block can be read once it is
 // written. Decoding is not modelled, nor are batches of several prompts.
 // Thread-safety: pure functions. Ownership: values. Units: in the names, seconds of virtual time;
-// all figures are modelled. Errors: config_invalid, invalid_argument, limit_exceeded as BoxRun;
+// all figures are modelled. Errors: config_invalid, limit_exceeded as BoxRun; invalid_argument,
+// naming the trace's line, where the load would not end in BoxRun::kSecondsMax of virtual time;
 // cancelled where it took longer than its limit, saying how far it came.
 #pragma once
 
@@ -16,6 +17,7 @@
 #include "twin/prefill_cost.h"
 #include <godbox/emulator/model/box_run.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -77,7 +79,7 @@ struct Busy {
 struct NamedFigure {
   std::string_view name;
   std::string_view unit;
-  double value = 0;
+  std::optional<double> value{};  // none without a sample: nothing was read, say
   bool more_is_better = false;
 };
 // Everything that has one number.

@@ -76,10 +76,11 @@ void print_times(const LoadFigures& figures) {
                            Times{"first token, all computed", &figures.recomputed_s},
                            Times{"read of what is found", &figures.load_s},
                            Times{"put of what is computed", &figures.put_s}}) {
-    table.add({std::string(row.name), format_count(row.values->size()),
-               format_duration(percentile(*row.values, 50)),
-               format_duration(percentile(*row.values, 99)),
-               format_duration(percentile(*row.values, 99.9))});
+    const auto place = [&row](double percent) {
+      return row.values->empty() ? "-" : format_duration(percentile(*row.values, percent));
+    };
+    table.add({std::string(row.name), format_count(row.values->size()), place(50), place(99),
+               place(99.9)});
   }
   fmt::print("{}\n", table.render("  "));
 }
@@ -129,6 +130,10 @@ void print_published(const std::vector<PublishedRow>& rows) {
 
 }  // namespace
 
+boost::json::value value_json(const NamedFigure& named) {
+  return named.value ? figure(*named.value) : boost::json::value();
+}
+
 boost::json::object box_json(const LoadChoice& choice, const LoadSpec& spec) {
   const model::BoxShape& shape = spec.box.shape;
   return {{"preset", json_text(choice.preset)},
@@ -146,7 +151,7 @@ boost::json::object to_json(const LoadResult& result) {
   const LoadChoice& choice = result.choice;
   boost::json::object named;
   for (const NamedFigure& one : named_figures(figures)) {
-    named[one.name] = figure(one.value);
+    named[one.name] = value_json(one);
   }
   boost::json::array busy;
   for (const Busy& part : busy_parts(figures)) {
@@ -194,7 +199,7 @@ void print_load(const LoadResult& result) {
   const auto value = [&figures](std::string_view name) {
     for (const NamedFigure& one : named_figures(figures)) {
       if (one.name == name) {
-        return one.value;
+        return one.value.value_or(0);
       }
     }
     return 0.0;

@@ -19,6 +19,8 @@ struct LoadResult {
 };
 
 [[nodiscard]] boost::json::object to_json(const LoadResult& result);
+// A number, or null where there is no sample.
+[[nodiscard]] boost::json::value value_json(const NamedFigure& named);
 void print_load(const LoadResult& result);
 // {"super_nics": 9, ...}: what the load was asked of.
 [[nodiscard]] boost::json::object box_json(const LoadChoice& choice, const LoadSpec& spec);

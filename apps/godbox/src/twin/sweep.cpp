@@ -17,6 +17,9 @@ namespace godbox::app {
 namespace {
 
 constexpr double kLeastChange = 0.02;
+// Chosen here, of the range between a curve's ends: what a straight line with noise has.
+constexpr double kLeastDistance = 0.05;
+constexpr double kSetback = 0.05;
 constexpr std::uint32_t kRangeMax = 1'000'000;
 
 std::optional<double> number_of(std::string_view text) {
@@ -31,6 +34,12 @@ std::optional<double> number_of(std::string_view text) {
 const std::vector<NamedFigure>& all_figures() {
   static const std::vector<NamedFigure> figures = named_figures({});
   return figures;
+}
+
+bool is_more_better(std::string_view figure) {
+  return std::any_of(all_figures().begin(), all_figures().end(), [figure](const NamedFigure& one) {
+    return one.name == figure && one.more_is_better;
+  });
 }
 
 // The choice of a combination of values.
@@ -74,8 +83,8 @@ Result<std::vector<std::vector<std::string>>> combinations(const std::vector<Var
 
 bool meets(const SweepPoint& point, const std::vector<Target>& targets) {
   return std::all_of(targets.begin(), targets.end(), [&point](const Target& target) {
-    const double value = value_of(point, target.figure);
-    return target.at_most ? value <= target.bound : value >= target.bound;
+    const std::optional<double> value = value_of(point, target.figure);
+    return value && (target.at_most ? *value <= target.bound : *value >= target.bound);
   });
 }
 
@@ -105,18 +114,16 @@ std::vector<Knee> find_knees(const SweepResult& result) {
       for (auto& [others, line] : lines) {
         std::sort(line.begin(), line.end());
         std::vector<std::pair<double, double>> xy;
-        bool more_is_better = false;
+        std::vector<std::size_t> points;
         for (const auto& [x, point] : line) {
-          for (const NamedFigure& one : result.points[point].figures) {
-            if (one.name == figure) {
-              xy.emplace_back(x, one.value);
-              more_is_better = one.more_is_better;
-            }
+          if (const std::optional<double> y = value_of(result.points[point], figure)) {
+            xy.emplace_back(x, *y);
+            points.push_back(point);
           }
         }
-        const std::optional<std::size_t> at = knee_of(xy, more_is_better);
+        const std::optional<std::size_t> at = knee_of(xy, is_more_better(figure));
         knees.push_back(
-            {figure, parameter, others, at ? std::optional(line[*at].second) : std::nullopt});
+            {figure, parameter, others, at ? std::optional(points[*at]) : std::nullopt});
       }
     }
   }
@@ -225,10 +232,10 @@ Result<Target> parse_target(std::string_view text) {
   return target;
 }
 
-double value_of(const SweepPoint& point, std::string_view figure) {
+std::optional<double> value_of(const SweepPoint& point, std::string_view figure) {
   const auto found = std::find_if(point.figures.begin(), point.figures.end(),
                                   [figure](const NamedFigure& one) { return one.name == figure; });
-  return found == point.figures.end() ? 0 : found->value;
+  return found == point.figures.end() ? std::nullopt : found->value;
 }
 
 std::optional<std::size_t> knee_of(const std::vector<std::pair<double, double>>& xy,
@@ -244,13 +251,21 @@ std::optional<std::size_t> knee_of(const std::vector<std::pair<double, double>>&
   if (!(width > 0) || range <= kLeastChange * largest) {
     return std::nullopt;
   }
-  // A figure that gets worse with more of x has none that one would stop at.
+  // A figure that gets worse with more of x, all in all or on the way, has none that one would stop
+  // at.
   const double gain = xy.back().second - xy.front().second;
   if ((gain > 0) != more_is_better) {
     return std::nullopt;
   }
+  double best_yet = xy.front().second;
+  for (const auto& [x, y] : xy) {
+    best_yet = more_is_better ? std::max(best_yet, y) : std::min(best_yet, y);
+    if (std::abs(best_yet - y) > kSetback * range) {
+      return std::nullopt;
+    }
+  }
   std::size_t best = 0;
-  double farthest = 0;
+  double farthest = kLeastDistance;
   for (std::size_t i = 0; i < xy.size(); ++i) {
     const double y = (xy[i].second - xy.front().second) / gain;
     const double distance = y - (xy[i].first - xy.front().first) / width;

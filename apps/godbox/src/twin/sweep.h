@@ -67,11 +67,13 @@ struct SweepChoice {
 };
 [[nodiscard]] Result<SweepResult> run_sweep(const SweepChoice& choice);
 
-[[nodiscard]] double value_of(const SweepPoint& point, std::string_view figure);
+// None where the point has no sample of it: such a point meets no target.
+[[nodiscard]] std::optional<double> value_of(const SweepPoint& point, std::string_view figure);
 
 // Of a curve over rising x, the point that is farthest from the line between its ends, where more
 // of x begins to be worth less (Satopaa et al. 2011, "Kneedle"). None for fewer than three points,
-// or a y that changes by less than 2 % of its largest.
+// a y that changes by less than 2 % of its largest, a distance of no more than 5 % of what y
+// changes by between the ends, or a y that on its way gets worse by more than 5 % of its range.
 [[nodiscard]] std::optional<std::size_t> knee_of(const std::vector<std::pair<double, double>>& xy,
                                                  bool more_is_better);
 

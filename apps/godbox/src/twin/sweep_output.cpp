@@ -24,7 +24,7 @@ boost::json::object values_json(const SweepResult& result, const SweepPoint& poi
 boost::json::object point_json(const SweepResult& result, const SweepPoint& point) {
   boost::json::object figures;
   for (const NamedFigure& one : point.figures) {
-    figures[one.name] = figure(one.value);
+    figures[one.name] = value_json(one);
   }
   return {{"values", values_json(result, point)},
           {"box", box_json(result.choice, point.spec)},
@@ -70,13 +70,16 @@ std::string point_text(const SweepResult& result, std::size_t point) {
 }
 
 std::string figure_text(const NamedFigure& figure) {
+  if (!figure.value) {
+    return "-";
+  }
   if (figure.unit == "s") {
-    return format_duration(figure.value);
+    return format_duration(*figure.value);
   }
   if (figure.unit == "bytes/s") {
-    return format_rate(figure.value / 1e9);
+    return format_rate(*figure.value / 1e9);
   }
-  return fmt::format("{:.4g}", figure.value);
+  return fmt::format("{:.4g}", *figure.value);
 }
 
 boost::json::object to_json(const SweepResult& result) {
