@@ -3,7 +3,9 @@
 """What a VM's process does between a box, QEMU and a guest while devices come and go, with a QEMU
 that is none (fake_qemu.py): so it needs no guest image, and every step can be held up."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -15,6 +17,9 @@ from machine import Box, Machine, die_with_parent
 
 GODBOX = os.environ["GODBOX_PROGRAM"]
 LIMIT_S = 60
+FORCE_LIMIT_S = 45  # 30 s for the guest, and what it takes to go on without it
+# The guest's command that says how a device is used, and what that ends with.
+USE_CHECK, IN_USE, IS_RAM = "drivers/kmem", 9, 10
 LOOK_LIMIT_S = 8  # of vm status; a box that does not answer is waited for 20 s
 
 
@@ -30,10 +35,11 @@ class BindFlowTest(unittest.TestCase):
         self.addCleanup(self.box.process.stdout.close)
         self.addCleanup(self.box.end)
 
-    def vm(self, hangs=""):
-        """A guest in which commands with such words do not end."""
+    def vm(self, hangs="", statuses=None):
+        """A guest in which commands with such words do not end, or end with such a status."""
         self.enterContext(unittest.mock.patch.dict(os.environ, {
-            "FAKE_GUEST_LOG": self.log, "FAKE_GUEST_HANGS": hangs}))
+            "FAKE_GUEST_LOG": self.log, "FAKE_GUEST_HANGS": hangs,
+            "FAKE_GUEST_STATUSES": json.dumps(statuses or {})}))
         return self.enterContext(Machine(GODBOX, [
             "--preset", "laptop", "--form", "slots", "--accelerator", "tcg", "--no-network",
             "--guest-memory", "256MiB", "--guest-image", self.folder, "--qemu",
@@ -107,6 +113,42 @@ class BindFlowTest(unittest.TestCase):
             self.wait_until(lambda: not self.listed() and not vm.tell("status")["attached"])
         self.assertEqual(self.commands().count("kill"), 2)
         self.assertEqual(self.commands().count("'down'"), 2)
+
+    def verbs(self):
+        """The guest's `godbox cxl` commands, in turn."""
+        return re.findall(r"'cxl' '(\w+)'", self.commands())
+
+    def test_by_force_is_after_the_guest_has_tried(self):
+        vm = self.vm(statuses={"'down'": 1, USE_CHECK: IS_RAM})
+        number = str(self.bind(vm, "--size", "256MiB", "--up", "numa")["logical_device"])
+        taken = self.box.run("pool", "unbind", "--device", number, "--force")
+        self.assertEqual(taken.returncode, 0, taken.stderr)
+        self.assertEqual(self.verbs(), ["up", "down"])
+        self.assertEqual(self.listed(), [])
+
+    def test_by_force_is_soon_where_the_guest_does_not_answer(self):
+        vm = self.vm(hangs="'down'")
+        serial = self.bind(vm, "--size", "256MiB", "--up", "numa")["serial"]
+        begin = time.monotonic()
+        vm.tell("detach", "--serial", hex(serial), "--force")
+        self.assertLess(time.monotonic() - begin, FORCE_LIMIT_S)
+        self.assertEqual(self.verbs(), ["up", "down"])
+        self.assertEqual(self.listed(), [])
+
+    def test_what_could_not_go_off_line_comes_back(self):
+        for use, verbs in ((IS_RAM, ["up", "down", "up"]), (IN_USE, ["up", "down"])):
+            vm = self.vm(statuses={"'down'": 137, USE_CHECK: use})
+            number = str(self.bind(vm, "--size", "256MiB", "--up", "numa")["logical_device"])
+            kept = self.box.run("pool", "unbind", "--device", number, "--down")
+            self.assertEqual(kept.returncode, 5, kept.stderr)
+            self.assertIn("godbox cxl down ended with exit status 137 (SIGKILL, as the guest's "
+                          "kernel does when it runs out of memory): guest: failed with 137",
+                          kept.stderr)
+            self.assertEqual(self.verbs(), verbs)
+            self.assertEqual(len(self.listed()), 1)
+            vm.end()
+            self.wait_until(lambda: not self.listed())
+            os.remove(self.log)
 
     def test_poison_has_a_limit(self):
         vm = self.vm()

@@ -3,7 +3,8 @@
 """Stands for QEMU with a guest that is ready at once: it answers the machine protocol and the guest
 protocol (docs/vm.md), and runs nothing. Like QEMU 10 it keeps the memory of what is unplugged. A
 guest's command whose text has a word of the environment's FAKE_GUEST_HANGS ends when it is told to;
-what was asked is in the file FAKE_GUEST_LOG."""
+FAKE_GUEST_STATUSES, a JSON object, says what others end with, by a word; 0 without. One that fails
+says so on standard error. What was asked is in the file FAKE_GUEST_LOG."""
 
 import base64
 import json
@@ -26,6 +27,7 @@ def main():
              for name, number in re.findall(r"socket,id=(\w+),fd=(\d+)", line)}
     control, qmp = links["control"], links["qmp"]
     hanging, devices = os.environ.get("FAKE_GUEST_HANGS", ""), set()
+    statuses = json.loads(os.environ.get("FAKE_GUEST_STATUSES", "{}"))
     log = open(os.environ["FAKE_GUEST_LOG"], "a", buffering=1, encoding="utf-8")
     control.sendall(b"kernel fake\nready\n")
     qmp.sendall(b'{"QMP": {}}\n')
@@ -37,7 +39,7 @@ def main():
                 return
             if ready is qmp:
                 answer(qmp, json.loads(words), devices)
-            elif not guest(control, words.split(), hanging, log):
+            elif not guest(links, words.split(), hanging, statuses, log):
                 return
 
 
@@ -55,7 +57,8 @@ def answer(qmp, asked, devices):
     qmp.sendall((json.dumps({**reply, "id": asked["id"]}) + "\n").encode())
 
 
-def guest(control, words, hanging, log):
+def guest(links, words, hanging, statuses, log):
+    control = links["control"]
     if words[0] == "poweroff":
         return False
     if words[0] == "kill":
@@ -66,7 +69,10 @@ def guest(control, words, hanging, log):
     beside = "beside " if words[0] == "beside" else ""
     log.write(f"{beside}{words[1]} {json.dumps(text.splitlines()[-1])}\n")
     if not (hanging and re.search(hanging, text)):
-        control.sendall(f"exit {words[1]} 0\n".encode())
+        status = next((value for word, value in statuses.items() if re.search(word, text)), 0)
+        if status != 0:
+            links["stderr"].sendall(f"first\nguest: failed with {status}\n".encode())
+        control.sendall(f"exit {words[1]} {status}\n".encode())
     return True
 
 

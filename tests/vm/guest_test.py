@@ -486,6 +486,70 @@ class HotPlug(unittest.TestCase):
         machine.output([GODBOX, "cxl", "down", "--serial", hex(serial)])
 
 
+# Takes memory of a node for as long as it runs, and looks at it again and again.
+HOLD = ("setsid numactl --membind=1 stress-ng --vm 1 --vm-bytes {}m --vm-keep --vm-populate "
+        "</dev/null >/dev/null 2>&1 & for try in $(seq 300); do "
+        "[ $(cat /sys/devices/system/node/node1/meminfo | sed -n 's/.*MemUsed: *//p' | cut -d' ' "
+        "-f1) -gt {}000 ] && exit 0; sleep 0.1; done; exit 1")
+# As the kernel does that runs out of memory: when the first memory block is off line.
+KILL_HALF_WAY = ("until grep -q offline /sys/devices/system/memory/memory*/state; do sleep 0.02; "
+                 "done; pkill -9 -f '[c]xl down'")
+
+
+class BoundNode(unittest.TestCase):
+    """A logical device that is the guest's memory, and is to go."""
+
+    def setUp(self):
+        if why_not_patched():
+            self.skipTest(why_not_patched())
+        self.box = Box(GODBOX, self.enterContext(tempfile.TemporaryDirectory()))
+        self.addCleanup(self.box.process.stdout.close)
+        self.addCleanup(self.box.end)
+        self.machine = self.enterContext(Machine(GODBOX, [
+            "--preset", "laptop", "--form", "slots", "--hot-plug-slots", "1", "--guest-memory",
+            "512MiB"]))
+        self.number = str(self.box.json("pool", "bind", "--vm", self.machine.name, "--size",
+                                        "256MiB", "--up", "numa")["logical_device"])
+        self.assertIn("available: 2 nodes (0-1)", self.nodes())
+
+    def nodes(self):
+        return self.machine.output(["numactl", "-H"])
+
+    def unbind(self, how):
+        begin = time.monotonic()
+        result = self.box.run("pool", "unbind", "--device", self.number, how)
+        print(f"unbind {how}: {result.returncode} after {time.monotonic() - begin:.0f} s:",
+              result.stderr.strip(), flush=True)
+        return result
+
+    def node_kib(self):
+        """What node 1 has in all."""
+        text = self.machine.output(["cat", "/sys/devices/system/node/node1/meminfo"])
+        return int(re.search(r"MemTotal: *(\d+) kB", text).group(1))
+
+    def test_unused_memory_is_taken_off_line_before_it_goes_by_force(self):
+        self.assertEqual(self.unbind("--force").returncode, 0)
+        self.assertIn("available: 1 nodes (0)", self.nodes())
+        self.machine.output(["sh", "-c", "for try in $(seq 20); do ls / >/dev/null; done"])
+
+    def test_a_down_that_is_killed_half_way_leaves_all_of_the_memory(self):
+        before = self.node_kib()
+        self.assertEqual(before, 256 * 1024)
+        self.machine.output(["sh", "-c", HOLD.format(100, 100)])
+        killer = subprocess.Popen([GODBOX, "vm", "exec", "--name", self.machine.name, "--", "sh",
+                                   "-c", KILL_HALF_WAY], preexec_fn=die_with_parent)
+        while not self.machine.tell("status")["busy"]:
+            time.sleep(0.1)
+        result = self.unbind("--down")
+        self.assertEqual(killer.wait(60), 0)
+        self.assertEqual(result.returncode, 5)
+        self.assertIn("godbox cxl down ended with exit status 137 (SIGKILL", result.stderr)
+        self.assertEqual(self.node_kib(), before)
+        # Nobody stands in the way of the next one, for which node 0 has room.
+        self.assertEqual(self.unbind("--down").returncode, 0)
+        self.assertIn("available: 1 nodes (0)", self.nodes())
+
+
 def ask_and_leave(name, arguments):
     """Asks the VM to run a command as `vm exec` does, and is gone before it begins."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:

@@ -72,7 +72,8 @@ Memory in use stays up, and so does a dax device that a process has open.)";
 std::atomic<bool> interrupted{false};  // set by a signal's handler
 
 // The machine's files. A signal does not end the program in the midst of a change: the next write,
-// or the one that it interrupts, fails, so that all is undone.
+// or the one that it interrupts, fails, so that all is undone. Nor does a kernel that runs out of
+// memory while some is taken off line, where the program may ask for that.
 class InterruptibleTree final : public driver::SysfsTree {
  public:
   explicit InterruptibleTree(std::string root) : SysfsTree(std::move(root)) {
@@ -81,6 +82,7 @@ class InterruptibleTree final : public driver::SysfsTree {
     for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
       sigaction(signal, &action, nullptr);
     }
+    (void)SysfsTree::write("/proc/self/oom_score_adj", "-1000");
   }
   [[nodiscard]] int write(const std::string& path, const std::string& text) override {
     // Once: what undoes the change is not stopped by the same signal, nor by the next one.

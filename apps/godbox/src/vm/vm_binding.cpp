@@ -228,7 +228,7 @@ Result<boost::json::object> VmSession::bind_for(const boost::json::object& reque
   if (!up->empty() && !is_gone(peer)) {
     const std::vector<std::string> bring = {
         own_program(), "cxl", "up", "--as", *up, "--serial", fmt::format("{:#x}", serial)};
-    if (Result<void> done = guest_does(bring, "godbox cxl up"); !done) {
+    if (Result<void> done = guest_does(bring, "godbox cxl up", kBringUpLimit); !done) {
       return after_bound(*slot, *up, peer, done.error());
     }
   }
@@ -247,9 +247,7 @@ Error VmSession::after_bound(std::size_t slot, std::string_view up, int peer, co
   }
   // Nobody knows that the VM has it. What was brought up in part is brought down as far as it goes.
   if (!up.empty()) {
-    (void)guest_does(
-        {own_program(), "cxl", "down", "--serial", fmt::format("{:#x}", at->second.serial)},
-        "godbox cxl down");
+    (void)bring_down(at->second, kBringUpLimit);
   }
   const Result<bool> is_unmapped = take_out(at->second, {});
   if (is_unmapped) {

@@ -12,6 +12,8 @@ namespace godbox::app {
 
 // A command of the launcher's own in the guest.
 inline constexpr Duration kBringUpLimit = std::chrono::seconds(180);
+// That of taking a device off line which goes by force if it is not done by then.
+inline constexpr Duration kForcedDownLimit = std::chrono::seconds(30);
 inline constexpr Duration kQmpLimit = std::chrono::seconds(20);
 // The guest powers a slot off five seconds after it was asked to (PCIe r6.0 6.7.1.5).
 inline constexpr Duration kUnplugLimit = std::chrono::seconds(40);

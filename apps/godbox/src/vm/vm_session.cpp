@@ -17,8 +17,6 @@
 #include <algorithm>
 #include <set>
 
-#include <unistd.h>
-
 namespace godbox::app {
 
 using emulator::vm::ChannelTiming;
@@ -31,22 +29,6 @@ using emulator::vm::VmLaunch;
 namespace {
 
 constexpr Duration kPowerOffLimit = std::chrono::seconds(15);
-// Of the check in the guest.
-constexpr int kInUse = 9;
-constexpr int kIsRam = 10;
-
-// In the guest: whether one of the device's decoders serves a region, and what has that.
-std::string use_check(std::uint64_t serial) {
-  return fmt::format(
-      "cd /sys/bus/cxl/devices; for mem in mem*; do grep -qx 0x{:x} $mem/serial || continue; "
-      "for port in endpoint*; do "
-      "[ \"$(readlink -f $port/uport)\" = \"$(readlink -f $mem)\" ] || continue; "
-      "for decoder in $port/decoder[0-9]*; do grep -qvxE 0x0+ $decoder/dpa_size || continue; "
-      "region=$(cat $decoder/region); for dax in /sys/bus/dax/drivers/kmem/dax*; do "
-      "case \"$(readlink -f $dax)\" in */$region/*) exit {};; esac; done; exit {}; "
-      "done; done; done; exit 0",
-      serial, kIsRam, kInUse);
-}
 
 std::string_view name_of(BringUp mode) { return mode == BringUp::numa ? "numa" : "dax"; }
 
@@ -253,28 +235,6 @@ Result<void> VmSession::boot() {
   return machine_->wait_until_ready(options_.boot_limit);
 }
 
-// What it prints is for a person who wonders what happens: on standard error, or on the guest's
-// console where a command runs whose words those are not.
-Result<int> VmSession::guest_status(const std::vector<std::string>& arguments) {
-  if (machine_->is_busy()) {
-    return machine_->run_beside(arguments, kBringUpLimit);
-  }
-  return machine_->run({.arguments = arguments}, {-1, STDERR_FILENO, STDERR_FILENO}, kBringUpLimit);
-}
-
-Result<void> VmSession::guest_does(const std::vector<std::string>& arguments,
-                                   std::string_view what) {
-  const Result<int> status = guest_status(arguments);
-  if (!status) {
-    return status.error();
-  }
-  if (*status != 0) {
-    return Error(Errc::io_error,
-                 fmt::format("in the guest: {} ended with exit status {}", what, *status));
-  }
-  return {};
-}
-
 Result<void> VmSession::bring_up() {
   if (options_.bring_up == BringUp::none) {
     return {};
@@ -283,7 +243,8 @@ Result<void> VmSession::bring_up() {
   spdlog::info("vm: bringing {} channels up as {}", plan_.topology.devices.size(), mode);
   const std::string what = fmt::format("godbox cxl up --as {}", mode);
   changing_ = what;
-  Result<void> done = guest_does({own_program(), "cxl", "up", "--as", std::string(mode)}, what);
+  Result<void> done =
+      guest_does({own_program(), "cxl", "up", "--as", std::string(mode)}, what, kBringUpLimit);
   changing_.clear();
   return done;
 }
@@ -471,7 +432,7 @@ Result<void> VmSession::show(std::size_t slot, Attached attached) {
       "sleep 0.1; done; exit 1",
       attached.serial);
   const auto at = attached_.emplace(slot, std::move(attached)).first;
-  Result<void> there = guest_does({"sh", "-c", seen}, "looking for the new device");
+  Result<void> there = guest_does({"sh", "-c", seen}, "looking for the new device", kBringUpLimit);
   if (there) {
     return there;
   }
@@ -520,71 +481,6 @@ void VmSession::leave_slot(Slots::iterator at, bool is_unmapped) {
   }
 }
 
-Result<bool> VmSession::has_device(std::string_view id) {
-  const Result<std::string> listed =
-      machine_->qmp("qom-list", R"({"path": "/machine/peripheral"})", kQmpLimit);
-  if (!listed) {
-    return listed.error();
-  }
-  return listed->find(fmt::format("\"{}\"", id)) != std::string::npos;
-}
-
-Result<bool> VmSession::unplug(const Attached& attached) {
-  // It may have gone meanwhile, when an earlier try was given up.
-  Result<bool> is_there = has_device(attached.id);
-  if (is_there && *is_there) {
-    const Result<std::string> asked = machine_->qmp(
-        "device_del", boost::json::serialize(boost::json::object{{"id", attached.id}}), kQmpLimit);
-    if (!asked) {
-      return asked.error();
-    }
-  }
-  const TimePoint end = SteadyClock().now() + kUnplugLimit;
-  while (is_there && *is_there && SteadyClock().now() < end) {
-    (void)machine_->serve(std::chrono::milliseconds(200));
-    is_there = has_device(attached.id);
-  }
-  if (!is_there || *is_there) {
-    return is_there ? Error(Errc::deadline_exceeded,
-                            fmt::format("channel {:#x}: the guest was asked to let go of it and "
-                                        "did not within {} s; while it does not, only ending the "
-                                        "VM takes it back (godbox vm stop)",
-                                        attached.serial, kUnplugLimit / std::chrono::seconds(1)))
-                    : is_there.error();
-  }
-  // QEMU 10 keeps the memory of a device that is gone mapped, and refuses; it is emptied then.
-  const boost::json::object memory{{"id", attached.id + "-memory"}};
-  const bool is_unmapped =
-      machine_->qmp("object-del", boost::json::serialize(memory), kQmpLimit).has_value();
-  if (!is_unmapped && attached.memory) {
-    (void)attached.memory->discard(DramOffset(0), attached.memory->size());
-  }
-  return is_unmapped;
-}
-
-// What somebody uses is not pulled out from under him.
-Result<void> VmSession::check_unused(const Attached& attached) {
-  const Result<int> status = guest_status({"sh", "-c", use_check(attached.serial)});
-  if (!status) {
-    return status.error();
-  }
-  if (*status == 0) {
-    return {};
-  }
-  if (*status != kInUse && *status != kIsRam) {
-    return Error(Errc::io_error,
-                 fmt::format("in the guest: the check whether channel {:#x} is in use ended with "
-                             "exit status {}",
-                             attached.serial, *status));
-  }
-  return Error(
-      Errc::already_exists,
-      fmt::format("channel {0:#x} is in use: the guest has it {1}; first, in the guest: "
-                  "godbox cxl down --serial {0:#x}; or --force, with which the guest is to let go "
-                  "of it all the same",
-                  attached.serial, *status == kIsRam ? "as its memory (NUMA)" : "in a region"));
-}
-
 Result<VmSession::Slots::iterator> VmSession::find_attached(const boost::json::object& request) {
   const bool is_named = request.contains("serial");
   const Result<std::uint64_t> serial = number_of(request, "serial", 0);
@@ -600,22 +496,6 @@ Result<VmSession::Slots::iterator> VmSession::find_attached(const boost::json::o
                                            : std::string("nothing is attached"));
   }
   return found;
-}
-
-Result<bool> VmSession::take_out(const Attached& attached, const boost::json::object& request) {
-  if (is_set(request, "down")) {
-    const std::vector<std::string> down = {own_program(), "cxl", "down", "--serial",
-                                           fmt::format("{:#x}", attached.serial)};
-    if (Result<void> done = guest_does(down, "godbox cxl down"); !done) {
-      return Error(Errc::already_exists, done.error().detail);
-    }
-  }
-  if (!is_set(request, "force")) {
-    if (Result<void> unused = check_unused(attached); !unused) {
-      return unused.error();
-    }
-  }
-  return unplug(attached);
 }
 
 Result<boost::json::object> VmSession::detach(const boost::json::object& request) {
@@ -718,7 +598,7 @@ Result<void> VmSession::clear_poison(std::uint64_t serial, std::uint64_t dpa,
       "for at in $(seq {} {} {}); do echo $at >/sys/kernel/debug/cxl/$mem/clear_poison || exit 1; "
       "done; exit 0; done; exit 1",
       serial, dpa, kPoisonUnitBytes, dpa + length - kPoisonUnitBytes);
-  return guest_does({"sh", "-c", clear}, "clearing poison");
+  return guest_does({"sh", "-c", clear}, "clearing poison", kBringUpLimit);
 }
 
 // CXL r3.1 8.2.9.9.4.2 (Inject Poison), as QEMU offers it to its owner: in units of 64 bytes.

@@ -86,9 +86,6 @@ class VmSession {
   [[nodiscard]] Result<int> new_memory(SizeBytes size);
   [[nodiscard]] Result<void> boot();
   [[nodiscard]] Result<void> bring_up();
-  [[nodiscard]] Result<int> guest_status(const std::vector<std::string>& arguments);
-  [[nodiscard]] Result<void> guest_does(const std::vector<std::string>& arguments,
-                                        std::string_view what);
   [[nodiscard]] boost::json::object answer(const VmControl::Request& asked);
   [[nodiscard]] Result<boost::json::object> change(std::string_view what,
                                                    const VmControl::Request& asked);
@@ -100,15 +97,29 @@ class VmSession {
   [[nodiscard]] Result<void> show(std::size_t slot, Attached attached);
   // The slot is free for another one, and what was there is given back.
   void leave_slot(Slots::iterator at, bool is_unmapped);
+  [[nodiscard]] Result<Slots::iterator> find_attached(const boost::json::object& request);
+  [[nodiscard]] Result<boost::json::object> detach(const boost::json::object& request);
+
+  // --- Commands of the launcher's own in the guest, and taking devices out (vm_taking.cpp) ---
+  struct GuestOutcome {
+    int status = 0;
+    std::string last_words;  // the last line on standard error
+  };
+  [[nodiscard]] Result<GuestOutcome> guest_outcome(const std::vector<std::string>& arguments,
+                                                   Duration limit);
+  [[nodiscard]] Result<void> guest_does(const std::vector<std::string>& arguments,
+                                        std::string_view what, Duration limit);
+  // As the request says: after the guest has brought it down, or if it does not use it; or anyway,
+  // after the guest has tried. Whether QEMU has let go of the memory, too.
+  [[nodiscard]] Result<bool> take_out(const Attached& attached, const boost::json::object& request);
+  [[nodiscard]] Result<void> bring_down(const Attached& attached, Duration limit);
+  [[nodiscard]] Result<void> bring_down_or_leave(const Attached& attached);
+  // 0: none.
+  [[nodiscard]] Result<int> use_in_guest(const Attached& attached);
+  [[nodiscard]] Result<void> check_unused(const Attached& attached);
   // Whether QEMU has let go of the memory, too.
   [[nodiscard]] Result<bool> unplug(const Attached& attached);
   [[nodiscard]] Result<bool> has_device(std::string_view id);
-  [[nodiscard]] Result<Slots::iterator> find_attached(const boost::json::object& request);
-  [[nodiscard]] Result<boost::json::object> detach(const boost::json::object& request);
-  // As the request says: after the guest has brought it down, or if it does not use it, or anyway.
-  // Whether QEMU has let go of the memory, too.
-  [[nodiscard]] Result<bool> take_out(const Attached& attached, const boost::json::object& request);
-  [[nodiscard]] Result<void> check_unused(const Attached& attached);
 
   // --- Logical devices of a box (vm_binding.cpp) ---
   // Taken back when who asked goes away before it is done.
