@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import time
 import unittest
 
 from program import FAILURE, NOT_FOUND, USAGE, ProgramTest
@@ -129,6 +130,7 @@ class ModelReplayTest(ProgramTest):
         refused("--super-nics 65: allowed is a whole number, 1 to 64", "--super-nics", "65")
         refused("--gpu-teraflops 0: allowed is 1 to 10000", "--gpu-teraflops", "0")
         refused("--port-gbit 3200: allowed is 1 to 1600", "--port-gbit", "3200")
+        refused("--strip 32: allowed is 64 to 16777216 bytes", "--strip", "32")
         refused("--nics 1.5: allowed is a whole number, 1 to 16", "--nics", "1.5")
         refused("--pool-size 19TiB: allowed is at most", "--pool-size", "19TiB")
         refused("link.lanes = 9: allowed are 4, 8, 16", "--set", "link.lanes=9")
@@ -175,6 +177,31 @@ class ModelReplayTest(ProgramTest):
     def test_a_run_that_is_too_long_says_how_far_it_came(self):
         self.assert_fails(["model", "replay", "--generate", "conversation", "--limit", "0.00001"],
                           FAILURE, " requests, 0 of 3534 s of the trace")
+
+    def test_the_limit_holds_within_one_request(self):
+        # A read of 41 GB in strips of 64 bytes: far more events than go in a second.
+        trace = self.trace((0, 131072, list(range(256))), (600_000, 131072, list(range(256))))
+        begun = time.monotonic()
+        self.assert_fails(["model", "replay", trace, "--strip", "64", "--per-strip", "--limit",
+                           "1"], FAILURE, "stopped at its limit of time: ", " of 2 requests, ")
+        self.assertLess(time.monotonic() - begun, 30)
+
+    def test_a_block_is_found_once_its_put_has_ended_and_not_before(self):
+        # A DRAM channel that is slower than its link: the last strip waits for those before it.
+        slow = ["--super-nics", "1", "--channels-per-super-nic", "1", "--hosts", "2", "--pool-size",
+                "16GiB", "--set", "dram.standard=\"DDR4\"", "--set", "dram.rate_mt_per_s=2400"]
+        blocks = list(range(32))
+
+        def hits_at(at_ms):
+            trace = self.trace((0, 32 * 512, blocks), (at_ms, 32 * 512, blocks))
+            return self.replay(trace, *slow)["prefix_hits"]
+
+        alone = self.replay(self.trace((0, 32 * 512, blocks)), *slow)["figures"]
+        put_s = alone["put_p50_s"]
+        end_ms = 1000 * (alone["first_token_p50_s"] + put_s)
+        self.assertGreater(put_s, 0.2)
+        self.assertEqual([hits_at(int(end_ms - 100 * put_s)), hits_at(int(end_ms) - 1),
+                          hits_at(int(end_ms) + 1)], [0, 0, 32])
 
 
 if __name__ == "__main__":

@@ -121,6 +121,7 @@ class ModelSweepTest(ProgramTest):
         refused(f"pool-size=1MiB: --pool-size: {1 << 20} bytes; allowed is at least a block",
                 "--vary", "pool-size=1MiB,1TiB")
         refused("link.lanes = 5: allowed are 4, 8, 16", "--vary", "link.lanes=4,5")
+        refused("strip=32MiB: --strip 32MiB: allowed is 64 to", "--vary", "strip=64KiB,32MiB")
         refused("more than 512 points", "--vary", "hosts=1..100", "--vary", "nics=1..16")
         refused("figure \"speed\": allowed are read_bytes_per_s,", "--vary", "hosts=1",
                 "--figure", "speed")

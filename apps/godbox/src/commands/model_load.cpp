@@ -61,6 +61,7 @@ Result<void> apply_settings(LoadOptions& options) {
 }
 
 Result<LoadResult> model_one(const LoadChoice& choice) {
+  const std::optional<Deadline> deadline = deadline_of(choice);
   const Result<Trace> trace = find_trace(choice.trace);
   if (!trace) {
     return trace.error();
@@ -71,6 +72,7 @@ Result<LoadResult> model_one(const LoadChoice& choice) {
     return spec.error();
   }
   result.spec = std::move(*spec);
+  result.spec.deadline = deadline;
   // Twice: with the pool and without.
   Progress progress("modelling", 2 * static_cast<double>(trace->size()));
   Result<LoadFigures> figures = model_load(result.spec, *trace, progress);

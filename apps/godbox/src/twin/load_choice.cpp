@@ -187,6 +187,15 @@ Result<void> set_parameter(LoadChoice& choice, std::string_view name, std::strin
   return {};
 }
 
+std::optional<Deadline> deadline_of(const LoadChoice& choice) {
+  using std::chrono::steady_clock;
+  if (choice.limit_s <= 0) {
+    return std::nullopt;
+  }
+  const std::chrono::duration<double> limit(choice.limit_s);
+  return steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(limit);
+}
+
 Result<LoadSpec> load_spec(const LoadChoice& choice, const model::BoxRates* rates) {
   if (const Result<void> valid = check(choice); !valid) {
     return valid.error();
@@ -201,6 +210,10 @@ Result<LoadSpec> load_spec(const LoadChoice& choice, const model::BoxRates* rate
     if (error.code != Errc::ok) {
       return error;
     }
+  }
+  if (*strip < model::kStripMin || *strip > model::kStripMax) {
+    return invalid(fmt::format("--strip {}: allowed is {} to {} bytes", choice.strip,
+                               model::kStripMin.count(), model::kStripMax.count()));
   }
   const Result<model::BoxModel> device = read_device(choice.device);
   if (!device) {
@@ -230,7 +243,6 @@ Result<LoadSpec> load_spec(const LoadChoice& choice, const model::BoxRates* rate
   spec.host_operations_per_s = choice.gpus * choice.gpu_teraflops * 1e12;
   spec.speed = choice.speed;
   spec.seed = choice.trace.seed;
-  spec.limit_s = choice.limit_s;
   return spec;
 }
 

@@ -44,7 +44,11 @@ struct LoadChoice {
 [[nodiscard]] Result<void> set_parameter(LoadChoice& choice, std::string_view name,
                                          std::string_view value);
 
-// `rates` of an earlier choice with the same device and strip: they take a moment to make.
+// When a load that begins now has to be done; none without a limit.
+[[nodiscard]] std::optional<Deadline> deadline_of(const LoadChoice& choice);
+
+// Without a deadline. `rates` of an earlier choice with the same device and strip: they take a
+// moment to make.
 [[nodiscard]] Result<LoadSpec> load_spec(const LoadChoice& choice,
                                          const emulator::model::BoxRates* rates);
 

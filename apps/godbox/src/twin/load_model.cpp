@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <deque>
 #include <limits>
@@ -25,6 +24,7 @@ namespace model = emulator::model;
 constexpr double kPsPerSecond = 1e12;
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
 constexpr double kBusyHosts = 0.7;
+constexpr std::uint64_t kEventsBetweenLooks = 4096;  // at the clock
 constexpr double kSecondsMax{model::BoxRun::kSecondsMax};
 
 double seconds(std::uint64_t ps) { return static_cast<double>(ps) / kPsPerSecond; }
@@ -87,6 +87,12 @@ struct Computed {
   }
 };
 
+struct EndsLater {
+  bool operator()(const model::BoxCompletion& a, const model::BoxCompletion& b) const {
+    return a.end_ps != b.end_ps ? a.end_ps > b.end_ps : a.id > b.id;
+  }
+};
+
 // The events of a trace; without a box nothing is found, read or put.
 class LoadRun {
  public:
@@ -99,8 +105,7 @@ class LoadRun {
         figures_(figures),
         first_token_s_(box == nullptr ? figures.recomputed_s : figures.first_token_s),
         pool_(spec.pool_blocks),
-        states_(trace.size()),
-        begun_(std::chrono::steady_clock::now()) {
+        states_(trace.size()) {
     for (std::uint32_t host = 0; host < spec.box.hosts; ++host) {
       idle_.insert(host);
     }
@@ -112,11 +117,17 @@ class LoadRun {
       const std::uint64_t arrival =
           arrived_ == trace_.size() ? kNever : arrival_ps(spec_, trace_[arrived_]);
       const std::uint64_t computed = computed_.empty() ? kNever : computed_.top().at_ps;
-      const std::uint64_t until = std::min(arrival, computed);
+      const std::uint64_t written = written_.empty() ? kNever : written_.top().end_ps;
+      const std::uint64_t until = std::min({arrival, computed, written});
       const std::optional<model::BoxCompletion> moved =
-          box_ == nullptr ? std::nullopt : box_->next(until);
-      if (const Result<void> timely = check_limit(until); !timely) {
+          box_ == nullptr ? std::nullopt : box_->next(until, kEventsBetweenLooks);
+      const bool is_on_its_way = box_ != nullptr && box_->is_on_its_way();
+      if (const Result<void> timely = check_limit(is_on_its_way ? box_->now_ps() : until);
+          !timely) {
         return timely;
+      }
+      if (is_on_its_way) {
+        continue;
       }
       if (moved) {
         if (const Result<void> taken = take(*moved); !taken) {
@@ -135,11 +146,7 @@ class LoadRun {
 
  private:
   Result<void> check_limit(std::uint64_t until_ps) {
-    if (spec_.limit_s <= 0) {
-      return {};
-    }
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begun_;
-    if (taken.count() <= spec_.limit_s) {
+    if (!spec_.deadline || std::chrono::steady_clock::now() <= *spec_.deadline) {
       return {};
     }
     const std::uint64_t last_ps = arrival_ps(spec_, trace_.back());
@@ -150,8 +157,12 @@ class LoadRun {
                     done_, trace_.size(), seconds(std::min(until_ps, last_ps)), seconds(last_ps)));
   }
 
-  // Arrivals and computed prompts of one moment, and what idle hosts take then.
+  // What is written, arrives and is computed in one moment, and what idle hosts take then.
   Result<void> step(std::uint64_t now_ps) {
+    while (!written_.empty() && written_.top().end_ps == now_ps) {
+      keep(written_.top());
+      written_.pop();
+    }
     while (arrived_ < trace_.size() && arrival_ps(spec_, trace_[arrived_]) == now_ps) {
       waiting_.push_back(arrived_++);
     }
@@ -240,22 +251,27 @@ class LoadRun {
   }
 
   Result<void> take(const model::BoxCompletion& moved) {
-    const std::size_t index = moved.id - 1;
-    State& state = states_[index];
     const double taken_s = seconds(moved.end_ps - moved.at_ps);
     figures_.seconds = std::max(figures_.seconds, seconds(moved.end_ps));
     if (!moved.is_write) {
       figures_.load_s.push_back(taken_s);
-      return compute(index, moved.end_ps);
+      return compute(moved.id - 1, moved.end_ps);
     }
     figures_.put_s.push_back(taken_s);
+    // It is told when its last strip comes to the DRAM, which may have others before it.
+    written_.push(moved);
+    return {};
+  }
+
+  // What is put is in the pool from the end of its write on.
+  void keep(const model::BoxCompletion& written) {
+    State& state = states_[written.id - 1];
     figures_.puts += state.fresh.size();
     for (auto block = state.fresh.rbegin(); block != state.fresh.rend(); ++block) {
       writing_.erase(*block);
       figures_.evictions += pool_.put(*block);
     }
     state.fresh = {};
-    return {};
   }
 
   struct State {
@@ -273,12 +289,12 @@ class LoadRun {
   BlockLru pool_;
   std::vector<State> states_;
   std::unordered_set<std::uint64_t> writing_;
+  std::priority_queue<model::BoxCompletion, std::vector<model::BoxCompletion>, EndsLater> written_;
   std::size_t arrived_ = 0;
   std::uint64_t done_ = 0;
   std::deque<std::size_t> waiting_;
   std::set<std::uint32_t> idle_;  // the first of them takes the next request
   std::priority_queue<Computed, std::vector<Computed>, std::greater<>> computed_;
-  std::chrono::steady_clock::time_point begun_;
 };
 
 }  // namespace

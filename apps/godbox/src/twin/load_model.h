@@ -9,7 +9,7 @@
 // Thread-safety: pure functions. Ownership: values. Units: in the names, seconds of virtual time;
 // all figures are modelled. Errors: config_invalid, limit_exceeded as BoxRun; invalid_argument,
 // naming the trace's line, where the load would not end in BoxRun::kSecondsMax of virtual time;
-// cancelled where it took longer than its limit, saying how far it came.
+// cancelled where it is not done by its deadline, saying how far it came.
 #pragma once
 
 #include "cli/progress.h"
@@ -17,11 +17,14 @@
 #include "twin/prefill_cost.h"
 #include <godbox/emulator/model/box_run.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace godbox::app {
+
+using Deadline = std::chrono::steady_clock::time_point;
 
 struct LoadSpec {
   emulator::model::BoxRunSpec box;  // hosts = 0: as hosts_for()
@@ -29,9 +32,9 @@ struct LoadSpec {
   std::uint64_t pool_blocks = 0;
   PrefillCost prefill;
   double host_operations_per_s = 0;
-  double speed = 1;        // times the trace's own
-  std::uint64_t seed = 1;  // of where blocks begin
-  double limit_s = 0;      // of this machine's time; 0: none
+  double speed = 1;                    // times the trace's own
+  std::uint64_t seed = 1;              // of where blocks begin
+  std::optional<Deadline> deadline{};  // of this machine's time
 };
 
 struct LoadFigures {

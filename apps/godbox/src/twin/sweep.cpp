@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <tuple>
@@ -131,7 +130,7 @@ std::vector<Knee> find_knees(const SweepResult& result) {
 }
 
 Result<SweepPoint> run_point(const SweepChoice& choice, const std::vector<std::string>& values,
-                             const Trace& trace, double limit_s,
+                             const Trace& trace, const std::optional<Deadline>& deadline,
                              std::optional<emulator::model::BoxRates>& rates, Progress& progress) {
   const Result<LoadChoice> one = choice_at(choice, values);
   if (!one) {
@@ -148,7 +147,7 @@ Result<SweepPoint> run_point(const SweepChoice& choice, const std::vector<std::s
   if (is_same_device) {
     rates = spec->box.rates;
   }
-  spec->limit_s = limit_s;
+  spec->deadline = deadline;
   const Result<LoadFigures> figures = model_load(*spec, trace, progress);
   if (!figures) {
     return figures.error();
@@ -278,6 +277,7 @@ std::optional<std::size_t> knee_of(const std::vector<std::pair<double, double>>&
 }
 
 Result<SweepResult> run_sweep(const SweepChoice& choice) {
+  const std::optional<Deadline> deadline = deadline_of(choice.load);
   const auto all = combinations(choice.varied);
   if (!all) {
     return all.error();
@@ -303,15 +303,10 @@ Result<SweepResult> run_sweep(const SweepChoice& choice) {
                      .points = {},
                      .knees = {},
                      .smallest = {}};
-  const auto begun = std::chrono::steady_clock::now();
   std::optional<emulator::model::BoxRates> rates;
   Progress progress("modelling", 2 * static_cast<double>(trace->size() * all->size()));
   for (const std::vector<std::string>& values : *all) {
-    // What is left of the limit; 0 would be none.
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begun;
-    const double limit_s =
-        choice.load.limit_s > 0 ? std::max(choice.load.limit_s - taken.count(), 1e-9) : 0;
-    Result<SweepPoint> point = run_point(choice, values, *trace, limit_s, rates, progress);
+    Result<SweepPoint> point = run_point(choice, values, *trace, deadline, rates, progress);
     if (!point) {
       return Error(point.error().code,
                    fmt::format("point {} of {}, {}: {}", result.points.size() + 1, all->size(),

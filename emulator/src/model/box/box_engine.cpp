@@ -3,11 +3,16 @@
 
 namespace godbox::emulator::model {
 
-std::optional<BoxCompletion> BoxEngine::next(std::uint64_t until_ps) {
-  while (completions_.empty()) {
+std::optional<BoxCompletion> BoxEngine::next(std::uint64_t until_ps, std::uint64_t events_max) {
+  is_on_its_way_ = false;
+  for (std::uint64_t events = 0; completions_.empty(); ++events) {
     const std::uint64_t at_ps = order_.first_key();
     if (at_ps > until_ps || at_ps == EventOrder::kNever) {
       now_ps_ = std::max(now_ps_, at_ps == EventOrder::kNever ? now_ps_ : until_ps);
+      return std::nullopt;
+    }
+    if (events == events_max) {
+      is_on_its_way_ = true;
       return std::nullopt;
     }
     now_ps_ = at_ps;

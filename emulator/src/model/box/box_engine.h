@@ -64,7 +64,8 @@ class BoxEngine {
   explicit BoxEngine(const BoxRunSpec& spec);
 
   Result<void> submit(const BoxRequest& request);
-  std::optional<BoxCompletion> next(std::uint64_t until_ps);
+  std::optional<BoxCompletion> next(std::uint64_t until_ps, std::uint64_t events_max);
+  [[nodiscard]] bool is_on_its_way() const { return is_on_its_way_; }
   [[nodiscard]] std::uint64_t now_ps() const { return now_ps_; }
   [[nodiscard]] BoxLoadFigures figures() const;
   // From the closed form's stages.
@@ -154,6 +155,7 @@ class BoxEngine {
   EventOrder order_;
 
   std::uint64_t now_ps_ = 0;
+  bool is_on_its_way_ = false;
   std::uint64_t end_ps_ = 0;
   std::array<std::uint64_t, 2> bytes_{};  // by is_write, as the others
   std::array<std::vector<std::uint64_t>, 2> channel_bytes_;

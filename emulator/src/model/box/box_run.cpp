@@ -18,10 +18,12 @@ struct Count {
   std::string_view key;
   std::uint64_t value;
   std::uint64_t most;
+  std::uint64_t least = 1;
 };
 Result<void> check(const Count& count) {
-  if (count.value < 1 || count.value > count.most) {
-    return invalid(fmt::format("{} = {}: allowed is 1 to {}", count.key, count.value, count.most));
+  if (count.value < count.least || count.value > count.most) {
+    return invalid(fmt::format("{} = {}: allowed is {} to {}", count.key, count.value, count.least,
+                               count.most));
   }
   return {};
 }
@@ -37,7 +39,7 @@ Result<void> check(const BoxRunSpec& spec) {
         Count{"eth_ports_per_super_nic", spec.shape.eth_ports_per_super_nic, kPortsPerSuperNicMax},
         Count{"hosts", spec.hosts, kHostsMax},
         Count{"nics_per_host", spec.nics_per_host, kNicsPerHostMax},
-        Count{"strip_bytes", spec.rates.strip.count(), std::uint64_t{1} << 24U}}) {
+        Count{"strip_bytes", spec.rates.strip.count(), kStripMax.count(), kStripMin.count()}}) {
     if (const Result<void> valid = check(count); !valid) {
       return valid;
     }
@@ -272,9 +274,10 @@ Result<BoxRun> BoxRun::make(const BoxRunSpec& spec) {
 }
 
 Result<void> BoxRun::submit(const BoxRequest& request) { return engine_->submit(request); }
-std::optional<BoxCompletion> BoxRun::next(std::uint64_t until_ps) {
-  return engine_->next(until_ps);
+std::optional<BoxCompletion> BoxRun::next(std::uint64_t until_ps, std::uint64_t events_max) {
+  return engine_->next(until_ps, events_max);
 }
+bool BoxRun::is_on_its_way() const { return engine_->is_on_its_way(); }
 std::uint64_t BoxRun::now_ps() const { return engine_->now_ps(); }
 BoxLoadFigures BoxRun::figures() const { return engine_->figures(); }
 

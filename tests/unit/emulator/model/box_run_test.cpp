@@ -333,6 +333,38 @@ TEST_CASE("the same requests give the same figures", "[unit][model][box_run]") {
   CHECK(first.figures().channel_bytes == second.figures().channel_bytes);
 }
 
+TEST_CASE("a run that stops after so many events goes on as if it had not",
+          "[unit][model][box_run]") {
+  const std::vector<BoxRequest> asked{{.id = 1, .size = 3_MiB},
+                                      {.id = 2, .at_ps = 1000, .size = 1_MiB, .is_write = true}};
+  std::array<std::vector<std::uint64_t>, 2> ends;
+  std::uint64_t stops = 0;
+  for (const std::uint64_t events_max : {std::uint64_t{3}, kForever}) {
+    BoxRun run = started(spec(kOne, 1, 1));
+    for (const BoxRequest& request : asked) {
+      REQUIRE(run.submit(request).has_value());
+    }
+    CHECK(!run.is_on_its_way());
+    std::vector<std::uint64_t>& mine = ends[events_max == kForever ? 1 : 0];
+    while (true) {
+      const std::uint64_t before_ps = run.now_ps();
+      const auto done = run.next(kForever, events_max);
+      if (done) {
+        CHECK(!run.is_on_its_way());
+        mine.insert(mine.end(), {done->id, done->end_ps});
+      } else if (run.is_on_its_way()) {
+        CHECK(run.now_ps() >= before_ps);
+        ++stops;
+      } else {
+        break;
+      }
+    }
+  }
+  CHECK(stops > 10);
+  CHECK(ends[0].size() == 4);
+  CHECK(ends[0] == ends[1]);
+}
+
 TEST_CASE("more DRAM channels and ports are never slower", "[unit][model][box_run]") {
   const auto requests = mixture(9, 300, 300e6, 20_MiB, 100_MiB, 8);
   double before_s = 1e9;

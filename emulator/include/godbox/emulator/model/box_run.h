@@ -17,6 +17,7 @@
 
 #include <godbox/emulator/model/box_model.h>
 
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -41,6 +42,8 @@ struct BoxRunSpec {
   // strip: what a balanced box does with requests of many stripes, by far fewer events.
   bool in_step = false;
 };
+inline constexpr SizeBytes kStripMin{64};  // a line of the DRAM
+inline constexpr SizeBytes kStripMax{std::uint64_t{1} << 24U};
 inline constexpr std::uint32_t kStripeChannelsMax = 64;  // DRAM channels of a box
 inline constexpr std::uint32_t kHostsMax = 1024;
 inline constexpr std::uint32_t kNicsPerHostMax = 16;
@@ -109,7 +112,11 @@ class BoxRun {
   [[nodiscard]] Result<void> submit(const BoxRequest& request);
   // Goes on until a request is done, or to that time. Requests are told in the order in which their
   // last strips reach the last stage; end_ps is never before now_ps().
-  [[nodiscard]] std::optional<BoxCompletion> next(std::uint64_t until_ps);
+  // After so many events it stops on its way, with now_ps() where it came to: is_on_its_way().
+  [[nodiscard]] std::optional<BoxCompletion> next(
+      std::uint64_t until_ps, std::uint64_t events_max = std::numeric_limits<std::uint64_t>::max());
+  // Whether the last next() had no completion only because of its events_max.
+  [[nodiscard]] bool is_on_its_way() const;
   [[nodiscard]] std::uint64_t now_ps() const;
   // So far.
   [[nodiscard]] BoxLoadFigures figures() const;
