@@ -10,6 +10,7 @@ std::vector<std::pair<std::string_view, std::uint64_t>> named_values(
       {"bytes_received", counters.bytes_received},
       {"frames_sent", counters.frames_sent},
       {"bytes_sent", counters.bytes_sent},
+      {"frames_unsent", counters.frames_unsent},
       {"dropped_port_fault", counters.dropped_port_fault},
       {"dropped_not_ours", counters.dropped_not_ours},
       {"dropped_other", counters.dropped_other},

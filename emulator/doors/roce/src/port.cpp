@@ -182,6 +182,11 @@ std::size_t RocePort::copy_frame(const OutFrame& frame, MutableSpan out) {
   return impl_->copy_frame(frame, out);
 }
 void RocePort::release(ReleaseToken token) { impl_->release(token); }
+void RocePort::count_sent(const OutFrame& frame) {
+  impl_->context.counters.frames_sent.add();
+  impl_->context.counters.bytes_sent.add(frame.size_bytes());
+}
+void RocePort::count_unsent() { impl_->context.counters.frames_unsent.add(); }
 TimePoint RocePort::next_deadline() const { return impl_->next_deadline(); }
 void RocePort::on_timer(TimePoint now) { impl_->on_timer(now); }
 

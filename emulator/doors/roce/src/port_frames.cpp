@@ -171,12 +171,9 @@ bool RocePort::Impl::next_frame(OutFrame& out, TimePoint now) {
     out.is_stable = true;
     out.token = ReleaseToken();
     control_frames.pop_front();
-  } else if (!next_data_frame(out, now)) {
-    return false;
+    return true;
   }
-  context.counters.frames_sent.add();
-  context.counters.bytes_sent.add(out.size_bytes());
-  return true;
+  return next_data_frame(out, now);
 }
 
 bool RocePort::Impl::next_data_frame(OutFrame& out, TimePoint now) {

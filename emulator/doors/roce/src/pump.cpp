@@ -23,13 +23,23 @@ constexpr Duration kSleepMax = std::chrono::seconds(1);
 }  // namespace
 
 struct RocePump::Impl {
-  // A port with its wire, and the frame that the wire had no room for.
+  // A port with its wire, the frame that the wire had no room for, and since when it has none.
   struct Line {
     RocePort* port = nullptr;
     FrameSource* frames = nullptr;
     OutFrame frame;
     bool is_held = false;
     bool is_blocked = false;
+    TimePoint blocked_since = kNever;
+
+    [[nodiscard]] bool is_stalled(TimePoint now) const {
+      return blocked_since <= now && now - blocked_since >= kRoceHeldMax;
+    }
+    [[nodiscard]] MutableSpan room(std::size_t size_bytes, TimePoint now) {
+      const MutableSpan found = frames->room_to_send(size_bytes);
+      blocked_since = found.empty() ? std::min(blocked_since, now) : kNever;
+      return found;
+    }
   };
 
   Impl(std::span<const RoceLine> of, const Clock& with_clock, RoceProgram with_program)
@@ -56,8 +66,8 @@ struct RocePump::Impl {
 
   bool receive(Line& line, TimePoint now);
   bool send(Line& line, TimePoint now);
-  // False: the wire has no room.
-  bool send_frame(Line& line);
+  // False: the wire has no room, and the frame may wait for it.
+  bool send_frame(Line& line, TimePoint now);
   bool round();
   void sleep();
   void wake() const {
@@ -85,16 +95,23 @@ bool RocePump::Impl::receive(Line& line, TimePoint now) {
   return count > 0;
 }
 
-bool RocePump::Impl::send_frame(Line& line) {
+// A frame shows memory, which nobody gets while it waits. So a wire that takes nothing for long
+// loses what is for it, as Ethernet may: at once, until it takes something again.
+bool RocePump::Impl::send_frame(Line& line, TimePoint now) {
   const std::size_t bytes = line.frame.size_bytes();
+  bool is_sent = false;
   if (bytes <= line.frames->mtu_bytes() + kEthernetAndTagBytes) {
-    const MutableSpan room = line.frames->room_to_send(bytes);
-    if (room.empty()) {
+    const MutableSpan room = line.room(bytes, now);
+    if (room.empty() && !line.is_stalled(now)) {
       return false;
     }
-    if (line.port->copy_frame(line.frame, room) == bytes) {
-      line.frames->commit();
-    }
+    is_sent = !room.empty() && line.port->copy_frame(line.frame, room) == bytes;
+  }
+  if (is_sent) {
+    line.frames->commit();
+    line.port->count_sent(line.frame);
+  } else {
+    line.port->count_unsent();
   }
   line.port->release(line.frame.token);
   return true;
@@ -103,17 +120,17 @@ bool RocePump::Impl::send_frame(Line& line) {
 bool RocePump::Impl::send(Line& line, TimePoint now) {
   const bool was_blocked = line.is_blocked;
   std::size_t sent = 0;
-  line.is_blocked = line.is_held && !send_frame(line);
+  line.is_blocked = line.is_held && !send_frame(line, now);
   line.is_held = line.is_blocked;
   while (!line.is_blocked && sent < kRocePumpBurst && line.port->next_frame(line.frame, now)) {
     ++sent;
-    line.is_blocked = !send_frame(line);
+    line.is_blocked = !send_frame(line, now);
     line.is_held = line.is_blocked;
   }
   if (sent > 0 || was_blocked) {
     line.frames->flush();
     // Frames that wait in the source go when it is asked again.
-    line.is_blocked = line.is_held || line.frames->room_to_send(kSmallFrameBytes).empty();
+    line.is_blocked = line.is_held || line.room(kSmallFrameBytes, now).empty();
   }
   return sent > 0;
 }
@@ -139,8 +156,10 @@ void RocePump::Impl::sleep() {
   for (const auto& line : lines) {
     until = std::min(until, line->port->next_deadline());
     const int of_source = line->frames->wait_descriptor();
-    if (line->is_blocked || of_source < 0) {
+    if (of_source < 0 || (line->is_blocked && !line->is_stalled(now))) {
       until = std::min(until, now + kRocePumpInterval);
+    } else if (line->is_blocked) {
+      until = std::min(until, now + kRocePumpStalledInterval);
     }
     if (of_source >= 0) {
       waits.push_back({.fd = of_source, .events = POLLIN, .revents = 0});

@@ -104,6 +104,9 @@ Bytes RoceEnd::take_frame() {
     direct.insert(direct.end(), trailer.begin(),
                   trailer.begin() + static_cast<std::ptrdiff_t>(trailer_bytes));
     GODBOX_ASSERT(direct == bytes);
+    port_->count_sent(frame_);
+  } else {
+    port_->count_unsent();
   }
   port_->release(frame_.token);
   return bytes;

@@ -11,6 +11,9 @@
 #include <mutex>
 #include <thread>
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 namespace godbox::emulator {
 namespace {
 
@@ -58,10 +61,11 @@ class MemoryFrames final : public FrameSource {
     std::move(waiting_.begin(), waiting_.end(), std::back_inserter(out_.frames));
     waiting_.clear();
   }
-  [[nodiscard]] int wait_descriptor() const override { return -1; }
+  [[nodiscard]] int wait_descriptor() const override { return descriptor; }
   [[nodiscard]] FrameCounters counters() const override { return {}; }
 
   std::atomic<std::uint64_t> refusals{0};
+  int descriptor = -1;
 
  private:
   Channel& in_;
@@ -199,6 +203,71 @@ TEST_CASE("a pump lets go of a frame that never left", "[unit][roce]") {
     REQUIRE(i < 100);
   }
   CHECK(wired.box.port().usage().windows == 0);
+}
+
+TEST_CASE("who stops reading keeps no memory pinned, and is served once it reads again",
+          "[unit][roce]") {
+  Wired wired(1);
+  Bytes back(400'000);
+  const MutableSpan to(back);
+  REQUIRE(wired.client.port().post_send(wired.number, wired.request(SendOp::read, to)) == Errc::ok);
+  RocePump client({&wired.client_line, 1}, wired.client.box().clock());
+  RocePump box({&wired.box_line, 1}, wired.box.box().clock());
+  ManualClock& clock = wired.box.box().clock();
+  const RocePortCounters& counters = wired.box.port().counters();
+  client.round();
+  box.round();
+  REQUIRE(wired.box.port().usage().windows > 0);
+  // A moment is nothing: a frame that has to wait is not lost.
+  clock.advance(kRoceHeldMax - std::chrono::milliseconds(1));
+  while (box.round()) {
+  }
+  CHECK(counters.frames_sent.get() == 1);
+  CHECK(counters.frames_unsent.get() == 0);
+  CHECK(wired.box.port().usage().windows > 0);
+  clock.advance(std::chrono::milliseconds(1));
+  for (int rounds = 0; box.round(); ++rounds) {
+    REQUIRE(rounds < 100);
+  }
+  CHECK(wired.box.port().usage().windows == 0);
+  CHECK(counters.frames_sent.get() == 1);
+  CHECK(counters.frames_unsent.get() == back.size() / 4096);  // and one of the rest went out
+  CHECK(counters.bytes_sent.get() == wired.to_client.frames.front().size());
+  // It reads again, and asks again.
+  wired.to_client.frames.clear();
+  wired.to_client.frames_max = 1000;
+  bool is_done = false;
+  for (int round = 0; round < 10'000 && !is_done; ++round) {
+    wired.client.box().clock().set(std::min(wired.client.port().next_deadline(), clock.now()));
+    client.round();
+    box.round();
+    clock.advance(std::chrono::milliseconds(1));
+    const auto completed = wired.client.port().take_completed(wired.number);
+    is_done = completed.has_value();
+    REQUIRE((!is_done || completed->status == WorkStatus::ok));
+  }
+  CHECK(is_done);
+  CHECK(wired.box.port().usage().windows == 0);
+}
+
+TEST_CASE("a wire that takes nothing is not asked all the time", "[unit][roce]") {
+  Wired wired(0);
+  const SteadyClock clock;
+  Bytes back(64);
+  const MutableSpan to(back);
+  REQUIRE(wired.client.port().post_send(wired.number, wired.request(SendOp::read, to)) == Errc::ok);
+  RocePump client({&wired.client_line, 1}, clock);
+  wired.client_frames.descriptor = eventfd(0, EFD_NONBLOCK);
+  std::thread thread([&] { client.run(); });
+  std::this_thread::sleep_for(2 * kRoceHeldMax);
+  const std::uint64_t before = wired.client_frames.refusals;
+  std::this_thread::sleep_for(kRoceHeldMax);
+  const std::uint64_t asked = wired.client_frames.refusals - before;
+  client.stop();
+  thread.join();
+  close(wired.client_frames.descriptor);
+  CHECK(asked < 100);
+  CHECK(wired.client.port().counters().frames_unsent.get() >= 1);
 }
 
 TEST_CASE("pumps run on threads of their own until they are stopped", "[unit][roce]") {

@@ -30,6 +30,7 @@ class RoceCounter {
 struct RocePortCounters {
   RoceCounter frames_received, bytes_received;
   RoceCounter frames_sent, bytes_sent;
+  RoceCounter frames_unsent;  // no room on the wire for too long, or its memory had lost bytes
 
   // Dropped without a word.
   RoceCounter dropped_port_fault;  // the port is dead or silent on purpose

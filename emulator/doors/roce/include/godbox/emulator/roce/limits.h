@@ -22,6 +22,8 @@ inline constexpr std::uint32_t kRoceWindowBytes = 128U << 10U;
 static_assert(kRoceWindowBytes % roce::kPathMtuBytesMax == 0);
 // A WRITE of which no packet comes for so long keeps no memory pinned; it goes on if one comes.
 inline constexpr Duration kRoceWritePinMax = std::chrono::milliseconds(200);
+// How long a frame may wait for room on its wire, with the memory that it shows pinned.
+inline constexpr Duration kRoceHeldMax = std::chrono::milliseconds(200);
 // NAKs that a queue pair may send at once, and how long it takes until it may send one more.
 inline constexpr std::uint32_t kRoceNakBurstMax = 16;
 inline constexpr Duration kRoceNakPeriod = std::chrono::microseconds(500);

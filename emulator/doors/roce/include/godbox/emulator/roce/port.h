@@ -71,6 +71,9 @@ class RocePort {
   // the frame must not be sent. The token is still to be released.
   [[nodiscard]] std::size_t copy_frame(const OutFrame& frame, MutableSpan out);
   void release(ReleaseToken token);
+  // What became of it: the wire has it, or it never went out.
+  void count_sent(const OutFrame& frame);
+  void count_unsent();
   [[nodiscard]] TimePoint next_deadline() const;
   void on_timer(TimePoint now);
 

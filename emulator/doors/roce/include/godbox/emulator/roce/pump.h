@@ -6,6 +6,8 @@
 // Thread-safety: run() and round() from one thread, the pump's, on which all calls about its ports
 // belong; stop() and wake() from any. Ownership: ports, sources, clock and the function outlive the
 // pump. Units: TimePoints, Durations. Errors: none; what is lost is counted by ports and sources.
+// A frame that its wire had no room for within kRoceHeldMax is lost (frames_unsent), and so is
+// what follows until the wire takes something: nobody keeps memory pinned by not reading.
 // After the first frames nothing allocates but what connections need.
 #pragma once
 
@@ -19,8 +21,10 @@
 
 namespace godbox::emulator {
 
-// How often a source is asked that has no descriptor to wait on, or that takes no frames now.
+// How often a source is asked that has no descriptor to wait on, or that takes no frames now; and
+// one that has taken none for kRoceHeldMax.
 inline constexpr Duration kRocePumpInterval = std::chrono::microseconds(200);
+inline constexpr Duration kRocePumpStalledInterval = std::chrono::milliseconds(10);
 // Frames of one port in one round, in each direction.
 inline constexpr std::size_t kRocePumpBurst = 64;
 
