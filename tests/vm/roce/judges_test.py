@@ -180,8 +180,8 @@ def main():
     parser.add_argument("--vhost", action="store_true")
     parser.add_argument("--frames")
     options = parser.parse_args()
-    reason = why_not() or ("" if shutil.which("ib_read_bw") else
-                           "ib_read_bw is missing; scripts/setup installs it")
+    missing = [name for name in ("rping", "ib_read_bw") if not shutil.which(name)]
+    reason = why_not() or (f"{missing[0]} is missing; scripts/setup installs it" if missing else "")
     if reason:
         print(f"SKIPPED: {reason}")
         return SKIPPED
