@@ -448,8 +448,10 @@ CLI::Option* add_device(CLI::App& command, PoolOptions& options, const std::stri
 void add_force(CLI::App& command, PoolOptions& options) {
   command.add_flag("--down", options.down,
                    "The guest takes it off line first (godbox cxl down in it)");
-  command.add_flag("--force", options.force,
-                   "Also if the guest uses it: it is asked to let go all the same, within 40 s");
+  command.add_flag(
+      "--force", options.force,
+      "Also if the guest uses it: where it cannot take it off line, it is asked to let go "
+      "all the same");
 }
 
 void add_json(CLI::App& command, PoolOptions& options) {

@@ -526,8 +526,10 @@ void add_tell(CLI::App& vm, Action& chosen, const std::string& verb, const std::
         ->check(CLI::IsMember({"ok", "dead"}));
   } else if (verb == "detach") {
     command->add_option("--serial", options->serial, "Of the channel; without it the first one");
-    command->add_flag("--force", options->force,
-                      "Also if it is in use: the guest is asked to let go of it all the same");
+    command->add_flag(
+        "--force", options->force,
+        "Also if it is in use: where the guest cannot take it off line, it is asked to let "
+        "go of it all the same");
   }
   command->callback([options, verb, &chosen] {
     chosen = [options, verb] {
