@@ -122,6 +122,11 @@ class ModelSweepTest(ProgramTest):
                 "--vary", "pool-size=1MiB,1TiB")
         refused("link.lanes = 5: allowed are 4, 8, 16", "--vary", "link.lanes=4,5")
         refused("strip=32MiB: --strip 32MiB: allowed is 64 to", "--vary", "strip=64KiB,32MiB")
+        refused("--vary hosts: given 2 times; allowed is once", "--vary", "hosts=1", "--vary",
+                "hosts=2")
+        for bound in ("nan", "inf"):
+            refused("allowed is FIGURE<=NUMBER", "--vary", "hosts=1", "--target",
+                    "load_p99_s<=" + bound)
         refused("more than 512 points", "--vary", "hosts=1..100", "--vary", "nics=1..16")
         refused("figure \"speed\": allowed are read_bytes_per_s,", "--vary", "hosts=1",
                 "--figure", "speed")

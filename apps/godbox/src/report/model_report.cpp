@@ -287,7 +287,7 @@ std::string render_report(const LoadResult& result) {
       page::fact("hosts",
                  fmt::format("{} of {:.0f} GPUs at {:.0f} teraflop/s, {} NICs", figures.hosts,
                              choice.gpus, choice.gpu_teraflops, result.spec.box.nics_per_host)) +
-      page::fact("fidelity", choice.per_strip ? "strip by strip" : "stripes in step") +
+      page::fact("fidelity", result.spec.box.in_step ? "stripes in step" : "strip by strip") +
       page::fact("found", fmt::format("{} of the blocks", format_percent(figures.hit_share()))) +
       page::fact("first token", fmt::format("{} sooner in the mean",
                                             format_percent(figures.first_token_saved_share()))) +

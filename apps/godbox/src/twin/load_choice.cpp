@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -224,13 +225,15 @@ Result<LoadSpec> load_spec(const LoadChoice& choice, const model::BoxRates* rate
   if (!made) {
     return made.error();
   }
+  const std::uint32_t channels = box->shape.super_nics * box->shape.dram_channels_per_super_nic;
+  const SizeBytes stripe = std::max(*strip * channels, SizeBytes(std::uint64_t{1} << 20U));
   LoadSpec spec;
   spec.box = {.model = *device,
               .shape = box->shape,
               .hosts = static_cast<std::uint32_t>(choice.hosts),
               .nics_per_host = static_cast<std::uint32_t>(choice.nics),
               .rates = *made,
-              .in_step = !choice.per_strip};
+              .in_step = !choice.per_strip && *block >= kInStepStripesMin * stripe};
   spec.block = *block;
   spec.pool_blocks = box->capacity / *block;
   if (spec.pool_blocks == 0) {

@@ -38,6 +38,10 @@ struct LoadChoice {
   bool per_strip = false;
 };
 
+// Stripes in step are within 2 % of strip by strip where a block has as many, and as many MiB; a
+// smaller block is modelled strip by strip.
+inline constexpr std::uint64_t kInStepStripesMin = 16;
+
 // What of a choice has a number that can be swept, beside the keys of a parameter file.
 [[nodiscard]] std::span<const std::string_view> load_parameters();
 // A parameter of load_parameters(), or "link.lanes" and the other keys of a parameter file.

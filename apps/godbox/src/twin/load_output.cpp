@@ -130,6 +130,10 @@ void print_published(const std::vector<PublishedRow>& rows) {
 
 }  // namespace
 
+std::string_view fidelity(const LoadSpec& spec) {
+  return spec.box.in_step ? "in step" : "per strip";
+}
+
 boost::json::value value_json(const NamedFigure& named) {
   return named.value ? figure(*named.value) : boost::json::value();
 }
@@ -159,7 +163,7 @@ boost::json::object to_json(const LoadResult& result) {
   }
   return {{"schema", kSchema},
           {"kind", "modelled"},
-          {"fidelity", choice.per_strip ? "per strip" : "in step"},
+          {"fidelity", fidelity(result.spec)},
           {"trace",
            json_text(choice.trace.generate.empty() ? choice.trace.path : choice.trace.generate)},
           {"generated", !choice.trace.generate.empty()},
@@ -205,7 +209,7 @@ void print_load(const LoadResult& result) {
     return 0.0;
   };
   fmt::print("modelled, {}: {} requests with {} in {}, {} for 512 tokens\n",
-             choice.per_strip ? "strip by strip" : "stripes in step",
+             result.spec.box.in_step ? "stripes in step" : "strip by strip",
              format_count(figures.requests), choice.model, choice.dtype,
              format_size(result.spec.block));
   fmt::print("{} SuperNICs, {} DRAM channels, {} ports of {:.0f} Gb/s, {} blocks; {}\n",

@@ -19,6 +19,8 @@ struct LoadResult {
 };
 
 [[nodiscard]] boost::json::object to_json(const LoadResult& result);
+// "in step" or "per strip".
+[[nodiscard]] std::string_view fidelity(const LoadSpec& spec);
 // A number, or null where there is no sample.
 [[nodiscard]] boost::json::value value_json(const NamedFigure& named);
 void print_load(const LoadResult& result);

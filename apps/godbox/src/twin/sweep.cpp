@@ -64,6 +64,13 @@ std::string text_of(const SweepChoice& choice, const std::vector<std::string>& v
 Result<std::vector<std::vector<std::string>>> combinations(const std::vector<Varied>& varied) {
   std::vector<std::vector<std::string>> all{{}};
   for (const Varied& one : varied) {
+    const auto same = std::count_if(varied.begin(), varied.end(), [&one](const Varied& other) {
+      return other.parameter == one.parameter;
+    });
+    if (same > 1) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--vary {}: given {} times; allowed is once", one.parameter, same));
+    }
     if (all.size() * one.values.size() > kSweepPointsMax) {
       return Error(Errc::invalid_argument,
                    fmt::format("--vary: more than {} points", kSweepPointsMax));
@@ -217,7 +224,7 @@ Result<Target> parse_target(std::string_view text) {
   const bool is_whole = at != std::string_view::npos && text.substr(at + 1, 1) == "=";
   const std::optional<double> bound =
       is_whole ? number_of(text.substr(at + 2)) : std::optional<double>();
-  if (!bound) {
+  if (!bound || !std::isfinite(*bound)) {
     return Error(Errc::invalid_argument,
                  fmt::format("--target \"{}\": allowed is FIGURE<=NUMBER or FIGURE>=NUMBER, such "
                              "as first_token_p99_s<=2",

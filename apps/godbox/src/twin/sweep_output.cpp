@@ -8,6 +8,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 namespace godbox::app {
 namespace {
 
@@ -28,11 +31,23 @@ boost::json::object point_json(const SweepResult& result, const SweepPoint& poin
   }
   return {{"values", values_json(result, point)},
           {"box", box_json(result.choice, point.spec)},
+          {"fidelity", fidelity(point.spec)},
           {"hosts", point.hosts},
           {"bound_by", point.bound_by},
           {"meets_targets",
            result.targets.empty() ? boost::json::value() : boost::json::value(point.meets)},
           {"figures", std::move(figures)}};
+}
+
+std::string_view fidelity_text(const SweepResult& result) {
+  const auto in_step = std::count_if(result.points.begin(), result.points.end(),
+                                     [](const SweepPoint& one) { return one.spec.box.in_step; });
+  if (in_step == 0) {
+    return "strip by strip";
+  }
+  return in_step == std::ssize(result.points)
+             ? "stripes in step"
+             : "stripes in step, strip by strip where a block has few";
 }
 
 std::string target_text(const Target& target) {
@@ -111,7 +126,6 @@ boost::json::object to_json(const SweepResult& result) {
   }
   return {{"schema", kSchema},
           {"kind", "modelled"},
-          {"fidelity", result.choice.per_strip ? "per strip" : "in step"},
           {"trace", json_text(result.choice.trace.generate.empty() ? result.choice.trace.path
                                                                    : result.choice.trace.generate)},
           {"seed", result.choice.trace.seed},
@@ -126,8 +140,7 @@ boost::json::object to_json(const SweepResult& result) {
 }
 
 void print_sweep(const SweepResult& result) {
-  fmt::print("modelled, {}: {} in {}, preset {}\n\n",
-             result.choice.per_strip ? "strip by strip" : "stripes in step", result.choice.model,
+  fmt::print("modelled, {}: {} in {}, preset {}\n\n", fidelity_text(result), result.choice.model,
              result.choice.dtype, result.choice.preset);
   std::vector<Table::Column> columns;
   for (const Varied& varied : result.varied) {
