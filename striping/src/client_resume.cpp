@@ -3,6 +3,7 @@
 // A session goes on when its control connection has ended: over another Ethernet port of the box,
 // while a lane shows that the box is there.
 #include "client_core.h"
+#include <godbox/stream_ports.h>
 
 #include <algorithm>
 
@@ -72,10 +73,10 @@ void ClientCore::begin_attempt(TimePoint time) {
 void ClientCore::list_addresses() {
   addresses_.clear();
   std::vector<StreamAddress> others;
-  const std::size_t ports = box_.eth_ports.size();
-  const std::size_t first = ports > 0 ? session().session.value() % ports : 0;
-  for (std::size_t i = 0; i < ports; ++i) {
-    const wire::EthPortInfo& port = box_.eth_ports[(first + i) % ports];
+  const std::vector<wire::EthPortInfo> ports = wire::stream_ports(box_.eth_ports);
+  const std::size_t first = ports.empty() ? 0 : session().session.value() % ports.size();
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    const wire::EthPortInfo& port = ports[(first + i) % ports.size()];
     Result<StreamAddress> address = StreamAddress::parse(port.address);
     if (!address) {
       continue;

@@ -5,6 +5,7 @@
 #include <godbox/cxl/channel_serial.h>
 #include <godbox/driver/asio_network.h>
 #include <godbox/emulator/box_config.h>
+#include <godbox/stream_ports.h>
 #include <godbox/striping/local_transport.h>
 
 #include <atomic>
@@ -80,10 +81,8 @@ struct ChannelLease::Impl {
     }
     size = context.box.dram_channel_size;
     box_number = cxl::box_number(context.session.epoch);
-    for (const wire::EthPortInfo& port : context.box.eth_ports) {
-      if (StreamAddress::parse(port.address)) {
-        eth_ports.push_back(port.address);
-      }
+    for (const wire::EthPortInfo& port : wire::stream_ports(context.box.eth_ports)) {
+      eth_ports.push_back(port.address);
     }
     for (const SuperNicId id : context.box.dram_channel_super_nic) {
       super_nics = std::max<std::uint32_t>(super_nics, id.value() + 1U);

@@ -11,6 +11,7 @@
 #include <godbox/emulator/box_config.h>
 #include <godbox/interleaved_targets.h>
 #include <godbox/native/native_transport.h>
+#include <godbox/stream_ports.h>
 #include <godbox/striping/local_transport.h>
 #include <godbox/striping/mapped_device_transport.h>
 
@@ -240,10 +241,7 @@ Transports make_lanes(const Client::TransportContext& context, const ConnectOpti
   native.epoch = context.session.epoch;
   native.reply_timeout = options.lane_reply_timeout > Duration::zero() ? options.lane_reply_timeout
                                                                        : options.client.timeout / 4;
-  std::vector<wire::EthPortInfo> named;  // how they are reached by streams
-  std::copy_if(context.box.eth_ports.begin(), context.box.eth_ports.end(),
-               std::back_inserter(named),
-               [](const wire::EthPortInfo& port) { return !port.address.starts_with("roce:"); });
+  const std::vector<wire::EthPortInfo> named = wire::stream_ports(context.box.eth_ports);
   const std::size_t ports = options.eth_ports_max == 0
                                 ? named.size()
                                 : std::min<std::size_t>(named.size(), options.eth_ports_max);
