@@ -101,7 +101,7 @@ class ModelReplayTest(ProgramTest):
                                        delta=0.02 * other["busy_share"] + 1e-9)
 
     def test_large_strips_go_in_step_only_where_a_block_has_16_stripes_of_them(self):
-        # 160 MiB over 18 channels; all of these are within 2 %, those that go by themselves exactly.
+        # 160 MiB over 18 channels; those in step are within 2 %, the others exact.
         for strip, fidelity in (("64KiB", "in step"), ("512KiB", "in step"), ("1MiB", "per strip"),
                                 ("4MiB", "per strip"), ("16MiB", "per strip")):
             options = ["--generate", "conversation", "--requests", "60", "--strip", strip]
