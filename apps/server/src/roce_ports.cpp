@@ -74,7 +74,7 @@ Result<std::shared_ptr<driver::Eal>> start_dpdk(const std::vector<RocePortConfig
       continue;
     }
     first = first == nullptr ? &port : first;
-    memory_bytes += driver::dpdk_port_memory(dpdk_options(port)).count();
+    memory_bytes += driver::dpdk_port_memory(dpdk_options(port), options).count();
     if (is_pci_address(port.where)) {
       options.pci_addresses.push_back(port.where);
     }

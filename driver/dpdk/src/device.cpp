@@ -2,6 +2,7 @@
 #include "device.h"
 
 #include "signal_shield.h"
+#include <godbox/driver/socket_path.h>
 
 #include <fmt/format.h>
 
@@ -15,7 +16,9 @@
 #include <rte_eth_ring.h>
 #include <rte_ether.h>
 #include <rte_mbuf.h>
+#include <rte_mempool.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 namespace godbox::driver {
@@ -38,6 +41,10 @@ constexpr std::uint64_t kSpreadBy = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP;
 constexpr std::uint32_t kBufferUnitBytes = 1024;
 constexpr std::uint32_t kBufferBytesMin = 2048;
 
+// Lines that a pool puts behind a buffer, and the part of a huge page that no buffer fits into.
+constexpr std::uint32_t kSpreadLinesMax = 3;
+constexpr std::uint32_t kHugePagePartLost = 64;
+
 std::uint16_t data_room_bytes(std::uint32_t mtu_bytes) {
   const std::uint32_t bytes = mtu_bytes + kFrameOverheadBytes + kDriverBytes;
   return static_cast<std::uint16_t>(
@@ -48,6 +55,34 @@ static_assert(RTE_PKTMBUF_HEADROOM + kDpdkMtuMax + kFrameOverheadBytes + kDriver
               UINT16_MAX);
 
 std::string_view driver_name(std::string_view device) { return device.substr(0, device.find(',')); }
+
+// The value of an argument; empty: there is none.
+std::string argument(std::string_view device, std::string_view name) {
+  while (device.find(',') != std::string_view::npos) {
+    device.remove_prefix(device.find(',') + 1);
+    const std::string_view word = device.substr(0, device.find(','));
+    if (word.starts_with(name) && word.substr(name.size()).starts_with('=')) {
+      return std::string(word.substr(name.size() + 1));
+    }
+  }
+  return {};
+}
+
+// Drivers cut a path that is too long for a socket, and take what is left of it. net_vhost does not
+// start where a process that was killed has left its socket.
+Result<void> check_paths(const std::string& device) {
+  for (const char* const name : {"iface", "path", "socket"}) {
+    const std::string path = argument(device, name);
+    const Result<sockaddr_un> fitting = path.empty() ? sockaddr_un{} : socket_address(path);
+    if (!fitting) {
+      return Error(Errc::config_invalid, fmt::format("{}={}", name, fitting.error().detail));
+    }
+  }
+  const std::string listening = argument(device, "iface");
+  const bool is_server = driver_name(device).starts_with("net_vhost") && !listening.empty() &&
+                         argument(device, "client") != "1";
+  return is_server ? clear_socket_path(listening, SOCK_STREAM) : Result<void>();
+}
 
 Result<void> check_options(const DpdkPortOptions& options) {
   if (options.device.empty() || options.device.front() == ',') {
@@ -73,6 +108,10 @@ Result<void> check_options(const DpdkPortOptions& options) {
   return {};
 }
 
+// Of what a driver answers, 0 where it says nothing: its -1 is no EPERM, and its reason is in the
+// log.
+int number_of(int status) { return status == -1 ? 0 : -status; }
+
 bool is_zero(const MacAddress& mac) { return mac == MacAddress{}; }
 
 Error is_open(std::string_view name) {
@@ -96,11 +135,19 @@ void settle_interrupts() {
 
 }  // namespace
 
-SizeBytes dpdk_port_memory(const DpdkPortOptions& options) {
+// A pool keeps each buffer within as few pages as it can, so without huge pages a buffer takes
+// whole ones (rte_mempool_op_calc_mem_size_helper()). In a huge page a few are side by side, with
+// lines between them that spread them over the memory's channels, and the rest of the page is lost.
+SizeBytes dpdk_port_memory(const DpdkPortOptions& options, const EalOptions& eal) {
   const std::uint64_t frames = std::uint64_t{options.receive_descriptors} +
                                options.send_descriptors + std::uint64_t{2} * kSpareFrames;
-  const std::uint64_t frame_bytes =
-      data_room_bytes(options.mtu_bytes) + sizeof(rte_mbuf) + std::uint64_t{64};
+  const std::uint64_t buffer_bytes = data_room_bytes(options.mtu_bytes) + sizeof(rte_mbuf) +
+                                     sizeof(rte_mempool_objhdr) +
+                                     std::uint64_t{kSpreadLinesMax} * RTE_CACHE_LINE_SIZE;
+  const auto page_bytes = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  const std::uint64_t frame_bytes = eal.huge_pages
+                                        ? buffer_bytes + buffer_bytes / kHugePagePartLost
+                                        : (buffer_bytes + page_bytes - 1) / page_bytes * page_bytes;
   constexpr std::uint64_t kRings = std::uint64_t{512} << 10U;
   return SizeBytes(options.queues * (frames * frame_bytes + kRings));
 }
@@ -153,6 +200,9 @@ Result<std::shared_ptr<Device>> Device::open(const std::shared_ptr<Eal>& eal,
     return done.error();
   }
   const std::shared_ptr<Device> device(new Device(eal, options, nullptr));
+  if (Result<void> checked = check_paths(options.device); !checked) {
+    return checked.error();
+  }
   const Result<std::uint16_t> port = device->find();
   if (!port) {
     return port.error();
@@ -192,8 +242,7 @@ Result<std::uint16_t> Device::find() const {
   }
   const LogCapture log;
   if (const int status = is_pci ? 0 : rte_dev_probe(options_.device.c_str()); status != 0) {
-    // A driver's -1 is no EPERM; what it has to say is in the log.
-    const int error_number = status == -1 ? 0 : -status;
+    const int error_number = number_of(status);
     return Error(
         dpdk_errc(error_number),
         log.explain(fmt::format("cannot make the device \"{}\"", options_.device), error_number) +
@@ -215,7 +264,7 @@ Result<std::uint16_t> Device::make_end(int end) const {
   const int port =
       rte_eth_from_rings(short_name.c_str(), &rings_->rings[end], 1, &rings_->rings[1 - end], 1, 0);
   if (port < 0) {
-    return error(log, "make the device", rte_errno);
+    return error(log, "make the device", -rte_errno);
   }
   return static_cast<std::uint16_t>(port);
 }
@@ -236,7 +285,8 @@ Result<void> Device::start(std::uint16_t port) {
   return done;
 }
 
-Error Device::error(const LogCapture& log, std::string_view what, int error_number) const {
+Error Device::error(const LogCapture& log, std::string_view what, int status) const {
+  const int error_number = number_of(status);
   return {dpdk_errc(error_number),
           log.explain(fmt::format("cannot {} {}", what, name_), error_number)};
 }
@@ -283,7 +333,7 @@ Result<void> Device::configure(const rte_eth_dev_info& info) {
     status = rte_eth_dev_configure(port_, options_.queues, options_.queues, &conf);
   }
   if (status != 0) {
-    return error(log, "configure", -status);
+    return error(log, "configure", status);
   }
   return {};
 }
@@ -293,7 +343,7 @@ Result<void> Device::set_up_queues(const rte_eth_dev_info& info) {
   if (const int status = rte_eth_dev_adjust_nb_rx_tx_desc(port_, &options_.receive_descriptors,
                                                           &options_.send_descriptors);
       status != 0) {
-    return error(log, "choose the descriptors of", -status);
+    return error(log, "choose the descriptors of", status);
   }
   if (Result<void> made = make_pools(); !made) {
     return Error(made.error().code, log.explain(made.error().detail, rte_errno));
@@ -309,7 +359,7 @@ Result<void> Device::set_up_queues(const rte_eth_dev_info& info) {
                          : rte_eth_tx_queue_setup(port_, queue, options_.send_descriptors,
                                                   static_cast<unsigned>(socket), &send);
     if (status != 0) {
-      return error(log, fmt::format("set up queue {} of", queue), -status);
+      return error(log, fmt::format("set up queue {} of", queue), status);
     }
   }
   return {};
@@ -331,7 +381,7 @@ Result<void> Device::make_pools() {
           fmt::format("no room for the frames of {}: a port of mtu_bytes = {}, queues = {} "
                       "takes {} MiB of DPDK's memory, {} MiB for all ports",
                       name_, options_.mtu_bytes, options_.queues,
-                      (dpdk_port_memory(options_).count() >> 20U) + 1,
+                      (dpdk_port_memory(options_, eal_->state().options).count() >> 20U) + 1,
                       eal_->state().options.memory.count() >> 20U));
     }
   }
@@ -342,7 +392,7 @@ Result<void> Device::run() {
   const LogCapture log;
   listen_to_changes(true);
   if (const int status = rte_eth_dev_start(port_); status != 0) {
-    return error(log, "start", -status);
+    return error(log, "start", status);
   }
   (void)rte_eth_dev_set_link_up(port_);  // where a driver knows that
   // NDP and others send to groups; a driver that cannot has no filter.
@@ -356,7 +406,7 @@ Result<void> Device::settle_mac() {
   const LogCapture log;
   rte_ether_addr own{};
   if (const int status = rte_eth_macaddr_get(port_, &own); status != 0) {
-    return error(log, "ask for the address of", -status);
+    return error(log, "ask for the address of", status);
   }
   std::ranges::copy(own.addr_bytes, mac_.begin());
   if (options_.mac.has_value()) {
@@ -375,7 +425,7 @@ Result<void> Device::settle_mac() {
   if (rte_eth_dev_default_mac_addr_set(port_, &wanted) != 0 &&
       rte_eth_promiscuous_get(port_) != 1) {
     if (const int status = rte_eth_promiscuous_enable(port_); status != 0 && status != -ENOTSUP) {
-      return error(log, "give its mac to", -status);
+      return error(log, "give its mac to", status);
     }
   }
   return {};

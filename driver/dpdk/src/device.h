@@ -77,7 +77,7 @@ class Device {
   static int on_change(std::uint16_t port, rte_eth_event_type event, void* self, void* result);
   void listen_to_changes(bool listens);
   // "cannot <what> net_vhost0: <DPDK's reason>"
-  [[nodiscard]] Error error(const LogCapture& log, std::string_view what, int error_number) const;
+  [[nodiscard]] Error error(const LogCapture& log, std::string_view what, int status) const;
 
   std::shared_ptr<Eal> eal_;
   DpdkPortOptions options_;

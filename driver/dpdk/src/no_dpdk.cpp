@@ -19,7 +19,7 @@ Result<std::shared_ptr<Eal>> Eal::start(const EalOptions&) { return no_dpdk(); }
 
 Eal::~Eal() = default;
 
-SizeBytes dpdk_port_memory(const DpdkPortOptions&) { return {}; }
+SizeBytes dpdk_port_memory(const DpdkPortOptions&, const EalOptions&) { return {}; }
 
 Result<std::vector<DpdkPortPtr>> open_dpdk_port(const std::shared_ptr<Eal>&,
                                                 const DpdkPortOptions&) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/assert.h>
 #include <godbox/driver/socket_frames.h>
+#include <godbox/driver/socket_path.h>
 
 #include <fmt/format.h>
 
@@ -202,36 +203,8 @@ Result<std::unique_ptr<FrameSource>> make_source(Parts parts) {
   return std::unique_ptr<FrameSource>(std::make_unique<SocketFrames>(std::move(parts)));
 }
 
-Result<sockaddr_un> address_of(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof(address.sun_path)) {
-    return Error(Errc::invalid_argument, fmt::format("\"{}\": a socket's path has 1 to {} bytes",
-                                                     path, sizeof(address.sun_path) - 1));
-  }
-  std::copy(path.begin(), path.end(), address.sun_path);
-  return address;
-}
-
-// Takes away the socket of a process that is gone: one that refuses to be connected to.
-Result<void> clear_path(int descriptor, const sockaddr_un& address) {
-  const std::string path(address.sun_path);
-  struct stat found {};
-  if (lstat(path.c_str(), &found) != 0) {
-    return {};
-  }
-  const bool is_dead =
-      S_ISSOCK(found.st_mode) &&
-      connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 &&
-      errno == ECONNREFUSED;
-  if (!is_dead) {
-    return Error(Errc::already_exists, fmt::format("{} is there, and in use", path));
-  }
-  return unlink(path.c_str()) == 0 ? Result<void>() : system_error(Errc::io_error, path);
-}
-
 Result<void> bind_datagram(int descriptor, const sockaddr_un& address) {
-  if (Result<void> cleared = clear_path(descriptor, address); !cleared) {
+  if (Result<void> cleared = clear_socket_path(address.sun_path, SOCK_DGRAM); !cleared) {
     return cleared;
   }
   const mode_t before = umask(0177);
@@ -281,8 +254,8 @@ Result<std::unique_ptr<FrameSource>> open_datagram_frames(const DatagramFramesOp
   if (options.mac == MacAddress{} || (options.mac[0] & 1U) != 0) {
     return Error(Errc::invalid_argument, "the MAC address is no station's");
   }
-  const Result<sockaddr_un> local = address_of(options.local_path);
-  const Result<sockaddr_un> remote = address_of(options.remote_path);
+  const Result<sockaddr_un> local = socket_address(options.local_path);
+  const Result<sockaddr_un> remote = socket_address(options.remote_path);
   if (!local || !remote) {
     return local ? remote.error() : local.error();
   }

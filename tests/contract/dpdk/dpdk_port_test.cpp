@@ -12,6 +12,9 @@
 #include <iterator>
 
 #include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 namespace godbox::test {
 namespace {
@@ -55,6 +58,7 @@ TEST_CASE("a device that cannot be is refused with DPDK's reason", "[contract][d
       {{.device = "net_nothing0"}, Errc::config_invalid, "net_nothing0"},
       {{.device = "net_vhost7,color=red"}, Errc::io_error, "color=red"},
       {{.device = "net_pcap7,rx_pcap=/nowhere/a.pcap"}, Errc::io_error, "/nowhere/a.pcap"},
+      {{.device = "net_vhost7,iface=/nowhere/at/all"}, Errc::io_error, "/nowhere/at/all"},
       {{.device = "0000:00:00.0"}, Errc::config_invalid, "0000:00:00.0"},
       {{.device = "net_null0", .mtu_bytes = 67}, Errc::config_invalid, "mtu_bytes = 67"},
       {{.device = "net_null0", .mtu_bytes = 9601}, Errc::config_invalid, "mtu_bytes = 9601"},
@@ -96,14 +100,17 @@ TEST_CASE("a device of a name that is open is refused, and the open one stays",
 
 TEST_CASE("a port that DPDK's memory has no room for is refused, and leaves none behind",
           "[contract][dpdk]") {
-  DpdkPortOptions large = {.device = "net_null0,queues=16",
-                           .mtu_bytes = 9600,
+  constexpr SizeBytes kMemory{std::uint64_t{512} << 20U};
+  const std::uint32_t mtu_bytes = GENERATE(1500U, 4200U, 9000U, 9600U);
+  DpdkPortOptions large = {.device = "net_null0",
+                           .mtu_bytes = mtu_bytes,
                            .queues = 1,
                            .receive_descriptors = 4096,
                            .send_descriptors = 4096};
+  CAPTURE(mtu_bytes);
   std::vector<DpdkPortPtr> ports;
   Error error;
-  for (int i = 0; i < 16 && error.code == Errc::ok; ++i) {
+  for (int i = 0; i < 32 && error.code == Errc::ok; ++i) {
     large.device = fmt::format("net_null{}", i);
     Result<std::vector<DpdkPortPtr>> more = driver::open_dpdk_port(test_eal(), large);
     if (!more) {
@@ -116,8 +123,9 @@ TEST_CASE("a port that DPDK's memory has no room for is refused, and leaves none
   CHECK(error.code == Errc::limit_exceeded);
   CHECK(error.detail.find("512 MiB for all ports") != std::string::npos);
   // What a port is said to take is enough for as many as fit.
-  const std::uint64_t fit = (std::uint64_t{512} << 20U) / driver::dpdk_port_memory(large).count();
-  CHECK(ports.size() >= fit - 1);
+  const driver::EalOptions eal = {.memory = kMemory};
+  const std::uint64_t fit = kMemory.count() / driver::dpdk_port_memory(large, eal).count();
+  CHECK(ports.size() >= fit);
   CHECK(ports.size() <= fit + 1);
   const std::size_t most = ports.size();
   ports.clear();
@@ -157,6 +165,51 @@ TEST_CASE("a host's port drops and counts while no guest is there, and serves th
     CHECK(arrives(*port, host->mac(), life, 100));
   }
   REQUIRE(eventually([&] { return !host->link_is_up(); }));
+}
+
+// The file of a socket that listens as long as the descriptor is open.
+int listen_at(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  REQUIRE(bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
+  REQUIRE(listen(descriptor, 1) == 0);
+  return descriptor;
+}
+
+TEST_CASE("a host's port replaces the socket of a process that was killed, and nothing else",
+          "[contract][dpdk]") {
+  const std::string path = fresh_path("vhost");
+  const int descriptor = listen_at(path);
+  const Error in_use = refusal({.device = "net_vhost0,iface=" + path});
+  CAPTURE(in_use.message());
+  CHECK(in_use.code == Errc::already_exists);
+  CHECK(in_use.detail.find(path) != std::string::npos);
+  close(descriptor);
+  { const DpdkPortPtr port = open_port({.device = "net_vhost0,iface=" + path}); }
+  std::ofstream(path) << "somebody's file";
+  CHECK(refusal({.device = "net_vhost0,iface=" + path}).code == Errc::already_exists);
+  CHECK(std::ifstream(path).get() == 's');
+}
+
+TEST_CASE("a path that is too long for a socket is refused, not cut", "[contract][dpdk]") {
+  const std::string longest = fresh_path("long") + std::string(107, 'x');
+  for (const std::size_t bytes : {107U, 108U}) {
+    const std::string path = longest.substr(0, bytes);
+    for (const std::string device : {"net_vhost0,iface=", "net_virtio_user0,queues=1,path="}) {
+      CAPTURE(device, bytes);
+      if (bytes == 107 && device.starts_with("net_virtio")) {
+        continue;  // which wants somebody there
+      }
+      const auto ports = driver::open_dpdk_port(test_eal(), {.device = device + path});
+      REQUIRE(ports.has_value() == (bytes == 107));
+      if (!ports) {
+        CHECK(ports.error().code == Errc::config_invalid);
+        CHECK(ports.error().detail.find("1 to 107 bytes") != std::string::npos);
+      }
+    }
+  }
 }
 
 TEST_CASE("a guest whose host is gone drops and counts", "[contract][dpdk]") {

@@ -14,7 +14,7 @@ TEST_CASE("a build without DPDK says so, and with what it would have it") {
   CHECK(eal.error().detail.find("GODBOX_WITH_DPDK=ON") != std::string::npos);
   CHECK(open_dpdk_port(nullptr, {}).error().code == Errc::device_missing);
   CHECK(open_dpdk_ring_pair(nullptr, {}).error().code == Errc::device_missing);
-  CHECK(dpdk_port_memory({}).is_zero());
+  CHECK(dpdk_port_memory({}, {}).is_zero());
 }
 
 }  // namespace

@@ -49,8 +49,8 @@ struct DpdkPortOptions {
   std::optional<MacAddress> mac{};  // else the device's own; where it has none, a random one
 };
 
-// DPDK memory that a port of these options takes, with a little to spare.
-[[nodiscard]] SizeBytes dpdk_port_memory(const DpdkPortOptions& options);
+// DPDK memory that a port of these options takes, with a little to spare: more without huge pages.
+[[nodiscard]] SizeBytes dpdk_port_memory(const DpdkPortOptions& options, const EalOptions& eal);
 
 class DpdkPort : public FrameSource {
  public:
