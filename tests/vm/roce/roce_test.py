@@ -6,8 +6,8 @@ over librdmacm and libibverbs (pool_client) joins a session of the pool, and wri
 there with its key. tshark, where there is one, looks at each frame.
 
 usage: roce_test.py GODBOX [POOL_CLIENT] [--vhost] [--frames FILE]
-Without POOL_CLIENT nothing is tested (exit status 77). --vhost: the frames go by DPDK's net_vhost (and past
-tshark). Copies the frames to FILE (pcap).
+Without POOL_CLIENT nothing is tested (exit status 77). --vhost: the frames go by DPDK's net_vhost
+(and past tshark). Copies the frames to FILE (pcap).
 """
 
 import argparse
