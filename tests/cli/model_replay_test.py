@@ -145,6 +145,7 @@ class ModelReplayTest(ProgramTest):
         refused("--nics 1.5: allowed is a whole number, 1 to 16", "--nics", "1.5")
         refused("--pool-size 19TiB: allowed is at most", "--pool-size", "19TiB")
         refused("link.lanes = 9: allowed are 4, 8, 16", "--set", "link.lanes=9")
+        refused("--set link.generation=gen6: set:1: not TOML", "--set", "link.generation=gen6")
         refused("allowed is KEY=VALUE", "--set", "lanes=9")
         refused("model: \"gpt-2\" is not one of", "--model", "gpt-2", status=NOT_FOUND)
         refused("there is none of that name", "--preset", "acf2")

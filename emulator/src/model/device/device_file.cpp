@@ -231,7 +231,10 @@ Result<BoxModel> parse_device(std::string_view text, std::string_view where,
   for (const DeviceSetting& setting : settings) {
     const std::string line = fmt::format("{} = {}", setting.key, setting.value);
     if (const Result<void> read = read_text(line, "set", values); !read) {
-      return read.error();
+      return Error(read.error().code,
+                   fmt::format("--set {}={}: {} (words stand in quotes: --set 'dram.standard="
+                               "\"DDR4\"')",
+                               setting.key, setting.value, read.error().detail));
     }
   }
   Result<BoxModel> model = complete(std::move(values));
