@@ -56,6 +56,10 @@ static_assert(RTE_PKTMBUF_HEADROOM + kDpdkMtuMax + kFrameOverheadBytes + kDriver
 
 std::string_view driver_name(std::string_view device) { return device.substr(0, device.find(',')); }
 
+bool is_of_pci(const EalOptions& options, std::string_view name) {
+  return std::ranges::count(options.pci_addresses, name, driver_name) != 0;
+}
+
 // The value of an argument; empty: there is none.
 std::string argument(std::string_view device, std::string_view name) {
   while (device.find(',') != std::string_view::npos) {
@@ -235,7 +239,7 @@ Result<std::shared_ptr<Device>> Device::open_end(const std::shared_ptr<Eal>& eal
 }
 
 Result<std::uint16_t> Device::find() const {
-  const bool is_pci = std::ranges::count(eal_->state().options.pci_addresses, name_) != 0;
+  const bool is_pci = is_of_pci(eal_->state().options, name_);
   if (!is_pci && name_.find(':') != std::string::npos) {
     return Error(Errc::config_invalid,
                  fmt::format("device {} is none of pci_addresses, which DPDK started with", name_));
@@ -315,7 +319,7 @@ Result<void> Device::configure(const rte_eth_dev_info& info) {
   rte_eth_conf conf{};
   conf.rxmode.mtu = options_.mtu_bytes;
   // Only hardware has looked at the bytes; virtual devices say "good" of what nobody has.
-  if (std::ranges::count(eal_->state().options.pci_addresses, name_) != 0) {
+  if (is_of_pci(eal_->state().options, name_)) {
     conf.rxmode.offloads = info.rx_offload_capa & kReceiveOffloads;
   }
   conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;

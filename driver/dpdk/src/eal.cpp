@@ -97,8 +97,9 @@ Result<std::vector<std::string>> eal_arguments(const EalOptions& options,
     arguments.emplace_back("--no-pci");
   }
   for (const std::string& address : options.pci_addresses) {
-    if (address.find(':') == std::string::npos ||
-        address.find_first_not_of("0123456789abcdefABCDEF:.") != std::string::npos) {
+    const std::string_view place = std::string_view(address).substr(0, address.find(','));
+    if (place.find(':') == std::string_view::npos ||
+        place.find_first_not_of("0123456789abcdefABCDEF:.") != std::string_view::npos) {
       return Error(Errc::config_invalid,
                    fmt::format("pci_addresses: \"{}\" is no address like 0000:3b:00.0", address));
     }

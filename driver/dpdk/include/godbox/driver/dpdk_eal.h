@@ -39,7 +39,8 @@ struct EalOptions {
   // For frames and rings of all ports together: dpdk_port_memory() says what one takes.
   SizeBytes memory{std::uint64_t{256} << 20U};  // whole MiB, kEalMemoryMin to kEalMemoryMax
   bool huge_pages = false;                      // the kernel has to have reserved them
-  // Devices of PCI that ports may be made of ("0000:3b:00.0"); none: the bus is not looked at.
+  // Devices of PCI that ports may be made of ("0000:3b:00.0", or with its driver's arguments
+  // "0000:3b:00.0,NAME=VALUE"); none: the bus is not looked at.
   std::vector<std::string> pci_addresses{};
   DpdkLog log{};  // none: only errors are kept, for the details of ours
 };
