@@ -45,6 +45,18 @@ def eth_ports(body):
     return ports
 
 
+def own_address():
+    """One of this host's, but for its loopback; None: it has no other."""
+    with open("/proc/net/fib_trie", encoding="ascii") as lines:
+        address = None
+        for line in lines:
+            word = line.split()[-1]
+            if "LOCAL" in line and not address.startswith("127."):
+                return address
+            address = word if "|--" in line else address
+    return None
+
+
 def super_nic_of(box, eth_port):
     return eth_port * box.ready["super_nics"] // len(box.ready["eth_ports"])
 
@@ -153,6 +165,7 @@ class RoceTest(ProgramTest):
         there = self.folder / "box.frames"
         there.write_text("somebody's file")
         wire = f"dgram:{self.folder}/a,{self.folder}/b"
+        kernels = own_address()
         for option, status, *words in (
                 (wire, USAGE, "WIRE"),
                 (f"@{wire}", USAGE, "address is missing"),
@@ -167,6 +180,7 @@ class RoceTest(ProgramTest):
                 ("10.0.0.2@packet:no-such-if", FAILURE, "no-such-if"),
                 (f"10.0.0.2,mtu=9500@{wire}", USAGE, "9500"),
                 (f"10.0.0.2@dgram:{there},{self.folder}/b", IN_USE, str(there)),
+                *([(f"{kernels}@packet:lo", USAGE, "this host's own")] if kernels else []),
                 ("10.0.0.2@dpdk:net_nothing0", None)):
             with self.subTest(option):
                 result = subprocess.run(
@@ -179,6 +193,26 @@ class RoceTest(ProgramTest):
                 for word in ("--roce", option, *words):
                     self.assertIn(word, errors)
                 self.assertEqual(result.stdout, b"")
+
+    def test_errors_name_options_that_there_are(self):
+        wire = f"dgram:{self.folder}/a,{self.folder}/b"
+        for options, *words in (
+                (["--roce", f"10.0.0.2@{wire}", "--dpdk-huge-pages"], "--dpdk-huge-pages"),
+                (["--roce", "10.0.0.2,mtu=9600@dpdk:net_memif0"], "mtu = 9600", "68 to 1500"),
+                (["--roce", "10.0.0.2@dpdk:0000:ff:1f.7,dev=1"], "0000:ff:1f.7")):
+            with self.subTest(options):
+                result = subprocess.run(
+                    [program.PROGRAM, "serve", "--json", *SMALL_BOX, "--control-socket",
+                     str(self.folder / "control.sock"), *options],
+                    capture_output=True, timeout=program.START_SECONDS_MAX)
+                self.assertNotEqual(result.returncode, OK)
+                errors = result.stderr.decode()
+                if "without DPDK" in errors:
+                    continue
+                for word in words:
+                    self.assertIn(word, errors)
+                for word in ("mtu_bytes", "pci_addresses", "huge_pages ="):
+                    self.assertNotIn(word, errors)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <thread>
 #include <utility>
 
+#include <ifaddrs.h>
+#include <netinet/in.h>
 #include <pthread.h>
 
 namespace godbox::app {
@@ -21,6 +25,8 @@ using emulator::RocePortConfig;
 using emulator::RoceWire;
 
 static_assert(emulator::kRocePortAddressesMax <= emulator::kRoceAddressesMax);
+static_assert(emulator::kRoceDatagramMtuBytesMax == driver::kFrameMtuBytesMax);
+static_assert(emulator::kRoceMtuBytesMax == driver::kDpdkMtuMax);
 
 // As a fault of the start: a wire that is not there, or somebody else's, or an option.
 Errc start_code(Errc of_wire) {
@@ -37,8 +43,25 @@ Errc start_code(Errc of_wire) {
   }
 }
 
+// What wires say to programs, in the words of serve's options.
+std::string in_our_words(std::string detail) {
+  constexpr std::pair<std::string_view, std::string_view> kWords[] = {
+      {"set huge_pages = false", "leave out --dpdk-huge-pages"},
+      {"mtu_bytes =", "mtu ="},
+      {"; lower memory", "; fewer ports, or ones of a smaller mtu, need less"},
+      {"memory =", "memory of all ports ="},
+      {"pci_addresses", "the addresses behind dpdk:"}};
+  for (const auto& [theirs, ours] : kWords) {
+    if (const std::size_t at = detail.find(theirs); at != std::string::npos) {
+      detail.replace(at, theirs.size(), ours);
+    }
+  }
+  return detail;
+}
+
 Error named(const RocePortConfig& config, const Error& error) {
-  return {start_code(error.code), fmt::format("--roce {}: {}", config.text, error.detail)};
+  return {start_code(error.code),
+          fmt::format("--roce {}: {}", config.text, in_our_words(error.detail))};
 }
 
 // Of a wire that has none of its own: the same at each start, so that nobody's table of neighbours
@@ -56,9 +79,9 @@ driver::DpdkPortOptions dpdk_options(const RocePortConfig& config) {
   return options;
 }
 
-// "0000:3b:00.0", and not a driver's name with arguments.
+// "0000:3b:00.0", with arguments or without, and not a driver's name.
 bool is_pci_address(const std::string& device) {
-  return device.find(':') != std::string::npos && device.find(',') == std::string::npos;
+  return device.substr(0, device.find(',')).find(':') != std::string::npos;
 }
 
 // DPDK's environment, with memory for all ports on it. Null: none is on it.
@@ -80,12 +103,46 @@ Result<std::shared_ptr<driver::Eal>> start_dpdk(const std::vector<RocePortConfig
     }
   }
   if (first == nullptr) {
-    return std::shared_ptr<driver::Eal>();
+    return huge_pages ? Result<std::shared_ptr<driver::Eal>>(
+                            Error(Errc::config_invalid,
+                                  "--dpdk-huge-pages: none of the ports is --roce ...@dpdk:..."))
+                      : std::shared_ptr<driver::Eal>();
   }
   memory_bytes = (memory_bytes + kMemoryUnit - 1) / kMemoryUnit * kMemoryUnit;
   options.memory = std::max(options.memory, SizeBytes(memory_bytes));
   auto eal = driver::Eal::start(options);
   return eal ? std::move(eal) : named(*first, eal.error());
+}
+
+// Of an address of the kernel's the kernel would answer as well, and whoever asks believe it.
+Result<void> check_not_kernels(const RocePortConfig& config) {
+  ifaddrs* found = nullptr;
+  if (getifaddrs(&found) != 0) {
+    return {};
+  }
+  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owned(found, freeifaddrs);
+  for (const ifaddrs* each = found; each != nullptr; each = each->ifa_next) {
+    roce::Gid kernels;
+    if (each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_INET) {
+      std::array<std::uint8_t, 4> ipv4{};
+      std::memcpy(ipv4.data(), &reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr,
+                  ipv4.size());
+      kernels = roce::Gid::of_ipv4(ipv4);
+    } else if (each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_INET6) {
+      std::memcpy(kernels.bytes.data(),
+                  &reinterpret_cast<const sockaddr_in6*>(each->ifa_addr)->sin6_addr,
+                  kernels.bytes.size());
+    }
+    for (const emulator::RoceAddress& address : config.addresses) {
+      if (address.ip == kernels) {
+        return Error(Errc::config_invalid,
+                     fmt::format("address {} is this host's own, on {}; give the port one that "
+                                 "nobody has",
+                                 emulator::to_string(address), each->ifa_name));
+      }
+    }
+  }
+  return {};
 }
 
 Result<std::unique_ptr<FrameSource>> open_wire(const RocePortConfig& config,
@@ -98,6 +155,9 @@ Result<std::unique_ptr<FrameSource>> open_wire(const RocePortConfig& config,
            .mac = config.mac.value_or(mac_of(config.addresses.front().ip)),
            .mtu_bytes = config.mtu_bytes.value_or(emulator::kRoceMtuBytesDefault)});
     case RoceWire::packet:
+      if (Result<void> checked = check_not_kernels(config); !checked) {
+        return checked.error();
+      }
       return driver::open_packet_frames(config.where);
     case RoceWire::dpdk:
       break;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/emulator/roce_port_config.h>
-#include <godbox/roce/parameters.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -40,11 +39,29 @@ std::string_view take_until(std::string_view& text, char separator) {
   return part;
 }
 
-// Not that of a group, nor none.
+// Not that of a group, nor the host's that asks, nor none.
 bool is_hosts(const roce::Gid& ip) {
-  constexpr std::uint8_t kIpv4Groups = 224, kIpv6Groups = 0xFF;
-  const bool is_group = ip.is_ipv4() ? ip.bytes[12] >= kIpv4Groups : ip.bytes[0] == kIpv6Groups;
-  return !is_group && ip != roce::Gid{} && ip != roce::Gid::of_ipv4({});
+  constexpr std::uint8_t kIpv4Groups = 224, kIpv4Loopback = 127, kIpv6Groups = 0xFF;
+  if (ip.is_ipv4()) {
+    return ip.bytes[12] < kIpv4Groups && ip.bytes[12] != kIpv4Loopback && ip.bytes[12] != 0;
+  }
+  roce::Gid loopback;
+  loopback.bytes.back() = 1;
+  return ip.bytes[0] != kIpv6Groups && ip != roce::Gid{} && ip != loopback;
+}
+
+// The first and the last address of an IPv4 network are the network's own, and everybody's; one of
+// 31 bits has two hosts (RFC 3021).
+bool is_networks(const RoceAddress& address) {
+  constexpr std::uint8_t kBitsMax = 30;
+  if (!address.ip.is_ipv4() || address.prefix_bits > kBitsMax) {
+    return false;
+  }
+  const auto& bytes = address.ip.bytes;
+  std::uint32_t ip = 0;
+  std::for_each(bytes.end() - 4, bytes.end(), [&](std::uint8_t byte) { ip = ip << 8U | byte; });
+  const std::uint32_t hosts = UINT32_MAX >> address.prefix_bits;
+  return (ip & hosts) == 0 || (ip & hosts) == hosts;
 }
 
 std::optional<roce::Gid> parse_ip(std::string_view text) {
@@ -72,7 +89,11 @@ Result<RoceAddress> parse_address(std::string_view text) {
   if (!bits || *bits > bits_max) {
     return wrong("address", text, fmt::format("/0 to /{} behind it", bits_max));
   }
-  return RoceAddress{*ip, *bits};
+  const RoceAddress address{*ip, *bits};
+  if (is_networks(address)) {
+    return wrong("address", text, "a host's, and this is its network's own or for all of it");
+  }
+  return address;
 }
 
 std::optional<MacAddress> parse_mac(std::string_view text) {
@@ -92,14 +113,14 @@ std::optional<MacAddress> parse_mac(std::string_view text) {
 Result<void> parse_option(std::string_view text, RocePortConfig& port) {
   std::string_view value = text;
   const std::string_view key = take_until(value, '=');
+  const bool is_again = (key == "mtu" && port.mtu_bytes) || (key == "port" && port.eth_port) ||
+                        (key == "mac" && port.mac) || (key == "name" && !port.name.empty());
+  if (is_again) {
+    return wrong("option", text, "each option once");
+  }
   if (key == "mtu") {
     port.mtu_bytes = parse_number<std::uint32_t>(value);
-    const bool has_room = port.mtu_bytes && *port.mtu_bytes <= kRoceMtuBytesMax &&
-                          roce::path_mtu_for(*port.mtu_bytes).has_value();
-    return has_room ? Result<void>()
-                    : wrong("mtu", value,
-                            fmt::format("bytes with room for a packet of RoCE, to {}",
-                                        kRoceMtuBytesMax));
+    return port.mtu_bytes ? Result<void>() : wrong("mtu", value, "a number of bytes");
   }
   if (key == "port") {
     const std::optional<std::uint16_t> number = parse_number<std::uint16_t>(value);
@@ -144,6 +165,16 @@ Result<void> parse_wire(std::string_view text, RocePortConfig& port) {
   return wrong("wire", text, "dgram:SOCKET,PEER-SOCKET, packet:INTERFACE or dpdk:DEVICE");
 }
 
+Result<void> check_mtu(const RocePortConfig& port) {
+  const std::uint32_t most =
+      port.wire == RoceWire::datagram ? kRoceDatagramMtuBytesMax : kRoceMtuBytesMax;
+  const bool fits =
+      !port.mtu_bytes || (*port.mtu_bytes >= kRoceMtuBytesMin && *port.mtu_bytes <= most);
+  return fits ? Result<void>()
+              : wrong("mtu", std::to_string(*port.mtu_bytes),
+                      fmt::format("{} to {} bytes on such a wire", kRoceMtuBytesMin, most));
+}
+
 Result<RocePortConfig> parse(std::string_view text) {
   RocePortConfig port;
   port.text = text;
@@ -175,10 +206,32 @@ Result<RocePortConfig> parse(std::string_view text) {
     return Error(Errc::config_invalid,
                  fmt::format("an address is missing in front of \"@\"; allowed is {}", kForm));
   }
-  if (Result<void> parsed = parse_wire(wire, port); !parsed) {
-    return parsed.error();
+  Result<void> fitting = parse_wire(wire, port);
+  fitting = fitting ? check_mtu(port) : fitting;
+  return fitting ? Result<RocePortConfig>(std::move(port)) : fitting.error();
+}
+
+bool is_one_wire(const RocePortConfig& a, const RocePortConfig& b) {
+  const bool is_one_peer = a.wire == RoceWire::datagram && a.peer == b.peer;
+  return a.wire == b.wire && (a.where == b.where || is_one_peer);
+}
+
+// What a port must not share with another.
+Result<void> check_pair(const RocePortConfig& port, const RocePortConfig& other) {
+  if (!port.name.empty() && port.name == other.name) {
+    return wrong("name", port.name, fmt::format("another one: --roce {} has it", other.text));
   }
-  return port;
+  for (const RoceAddress& address : port.addresses) {
+    const bool is_shared = is_one_wire(port, other) &&
+                           std::ranges::any_of(other.addresses, [&](const RoceAddress& its) {
+                             return its.ip == address.ip;
+                           });
+    if (is_shared) {
+      return wrong("address", to_string(address),
+                   fmt::format("another one: --roce {} has it on this wire", other.text));
+    }
+  }
+  return {};
 }
 
 Error named(std::string_view text, const Error& error) {
@@ -203,6 +256,11 @@ Result<std::vector<RocePortConfig>> parse_roce_ports(const std::vector<std::stri
                                  fmt::format("0 to {}, each once", eth_ports - 1)));
       }
       is_taken[number] = true;
+    }
+    for (const RocePortConfig& other : ports) {
+      if (Result<void> checked = check_pair(*port, other); !checked) {
+        return named(text, checked.error());
+      }
     }
     ports.push_back(std::move(*port));
   }

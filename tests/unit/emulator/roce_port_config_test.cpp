@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/emulator/roce_port_config.h>
+#include <godbox/roce/parameters.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -53,6 +54,16 @@ TEST_CASE("a RoCE port is read from one text", "[unit][roce]") {
   CHECK(dpdk.wire == RoceWire::dpdk);
   CHECK(dpdk.where == "net_vhost0,iface=/run/p0");
   CHECK(parsed("10.0.2.2@dpdk:0000:3b:00.0").where == "0000:3b:00.0");
+  CHECK(parsed("10.0.3.0/23@packet:a").addresses[0].prefix_bits == 23);
+  CHECK(parsed("10.0.2.0/31@packet:a").addresses[0].prefix_bits == 31);
+}
+
+TEST_CASE("the smallest MTU of a RoCE port has room for the smallest packets", "[unit][roce]") {
+  CHECK(roce::path_mtu_for(kRoceMtuBytesMin) == roce::PathMtu::bytes_256);
+  CHECK(!roce::path_mtu_for(kRoceMtuBytesMin - 1));
+  CHECK(parsed("10.0.2.2,mtu=352@packet:a").mtu_bytes == 352);
+  CHECK(parsed("10.0.2.2,mtu=9600@dpdk:a").mtu_bytes == 9600);
+  CHECK(parsed("10.0.2.2,mtu=9198@dgram:/run/a,/run/b").mtu_bytes == 9198);
 }
 
 TEST_CASE("RoCE ports take the Ethernet ports that none asked for", "[unit][roce]") {
@@ -63,7 +74,8 @@ TEST_CASE("RoCE ports take the Ethernet ports that none asked for", "[unit][roce
   CHECK(ports->at(1).eth_port == EthPortId(0));
   CHECK(ports->at(2).eth_port == EthPortId(2));
   CHECK(parse_roce_ports({}, kEthPorts)->empty());
-  CHECK_THAT(refusal_of(std::vector<std::string>(4, "10.0.2.2@packet:a")),
+  CHECK_THAT(refusal_of({"10.0.2.2@packet:a", "10.0.2.3@packet:a", "10.0.2.4@packet:a",
+                         "10.0.2.5@packet:a"}),
              ContainsSubstring("3 Ethernet ports"));
   CHECK_THAT(refusal_of({"10.0.2.2,port=1@packet:a", "10.0.2.2,port=1@packet:b"}),
              ContainsSubstring("packet:b") && ContainsSubstring("0 to 2, each once"));
@@ -83,11 +95,22 @@ TEST_CASE("what is wrong with a RoCE port is named", "[unit][roce]") {
       {"::@packet:a", "\"::\""},
       {"224.0.0.1@packet:a", "224.0.0.1"},
       {"ff02::1@packet:a", "ff02::1"},
+      {"127.0.0.2@packet:a", "127.0.0.2"},
+      {"::1@packet:a", "\"::1\""},
+      {"0.1.2.3@packet:a", "0.1.2.3"},
+      {"10.0.2.0/24@packet:a", "its network's own"},
+      {"10.0.3.255/23@packet:a", "its network's own"},
+      {"10.0.2.2,mtu=1500,mtu=9000@packet:a", "each option once"},
+      {"10.0.2.2,port=1,port=1@packet:a", "each option once"},
+      {"10.0.2.2,name=a,name=b@packet:a", "each option once"},
+      {"10.0.2.2,mac=02:00:00:00:00:01,mac=02:00:00:00:00:01@dpdk:a", "each option once"},
       {"10.0.2.2,10.0.2.2/8@packet:a", "8 different ones"},
       {"10.0.2.1,10.0.2.2,10.0.2.3,10.0.2.4,10.0.2.5,10.0.2.6,10.0.2.7,10.0.2.8,10.0.2.9@packet:a",
        "8 different ones"},
       {"10.0.2.2,mtu=300@packet:a", "mtu \"300\""},
-      {"10.0.2.2,mtu=9601@packet:a", "9600"},
+      {"10.0.2.2,mtu=351@packet:a", "352 to 9600"},
+      {"10.0.2.2,mtu=9601@packet:a", "352 to 9600"},
+      {"10.0.2.2,mtu=9199@dgram:/run/a,/run/b", "352 to 9198"},
       {"10.0.2.2,mtu=1500x@packet:a", "1500x"},
       {"10.0.2.2,port=3@packet:a", "0 to 2"},
       {"10.0.2.2,port=-1@packet:a", "port \"-1\""},
@@ -108,6 +131,28 @@ TEST_CASE("what is wrong with a RoCE port is named", "[unit][roce]") {
     INFO(text);
     CHECK_THAT(refusal_of({text}), ContainsSubstring("--roce " + text) && ContainsSubstring(words));
   }
+}
+
+TEST_CASE("two RoCE ports have no address of one wire, and no name, together", "[unit][roce]") {
+  const std::pair<std::string, std::string> refused[] = {
+      {"10.0.2.2/24@packet:a", "10.0.2.3/24,10.0.2.2/16@packet:a"},
+      {"fd00::2@packet:a", "fd00:0::2/64@packet:a"},
+      {"10.0.2.2@dgram:/run/a,/run/guest", "10.0.2.2@dgram:/run/b,/run/guest"},
+      {"10.0.2.2@dpdk:net_tap0", "10.0.2.2@dpdk:net_tap0"},
+  };
+  for (const auto& [first, second] : refused) {
+    CAPTURE(first, second);
+    CHECK_THAT(refusal_of({first, second}), ContainsSubstring("--roce " + second + ": ") &&
+                                                ContainsSubstring("another one") &&
+                                                ContainsSubstring(first));
+  }
+  CHECK_THAT(refusal_of({"10.0.2.2,name=x@packet:a", "10.0.3.2,name=x@packet:b"}),
+             ContainsSubstring("name \"x\""));
+  // Wires that are apart may use the same addresses.
+  CHECK(
+      parse_roce_ports(
+          {"10.0.2.2@packet:a", "10.0.2.2@packet:b", "10.0.2.2@dgram:/run/a,/run/guest"}, kEthPorts)
+          .has_value());
 }
 
 TEST_CASE("clients are told where a RoCE port is", "[unit][roce]") {

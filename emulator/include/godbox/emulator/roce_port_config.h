@@ -27,7 +27,10 @@
 namespace godbox::emulator {
 
 inline constexpr std::size_t kRocePortAddressesMax = 8;
+// Room for packets of 256 bytes (roce::path_mtu_for()), and what a NIC or a datagram socket takes.
+inline constexpr std::uint32_t kRoceMtuBytesMin = 352;
 inline constexpr std::uint32_t kRoceMtuBytesMax = 9600;
+inline constexpr std::uint32_t kRoceDatagramMtuBytesMax = 9198;
 inline constexpr std::uint32_t kRoceMtuBytesDefault = 1500;
 
 // How many of its first bits are its network's: who has an address there needs no router.
@@ -43,7 +46,7 @@ struct RocePortConfig {
   std::string text;                    // what it was read from, for errors
   std::vector<RoceAddress> addresses;  // 1 to kRocePortAddressesMax
   std::optional<EthPortId> eth_port{};
-  std::optional<std::uint32_t> mtu_bytes{};  // room for a path MTU, to kRoceMtuBytesMax
+  std::optional<std::uint32_t> mtu_bytes{};  // kRoceMtuBytesMin to what the kind of wire takes
   std::optional<MacAddress> mac{};           // a host's
   std::string name{};                        // may be empty
   RoceWire wire = RoceWire::datagram;
