@@ -33,9 +33,10 @@ def host(worker, *arguments):
                           timeout=GUEST_LIMIT_S, preexec_fn=die_with_parent)
 
 
-# In the guest another worker keeps writing through dax while the one that is looked at runs.
+# In the guest another worker keeps writing through dax while the one that is looked at runs. It has
+# names of its own: the objects that it was ended with are still there the next time.
 def guest(machine, worker, address, verb, prefix):
-    churn = (f"'{worker}' churn {address} guest-churn 20 256 4096 >/run/churn.json & "
+    churn = (f"'{worker}' churn {address} guest-churn-{verb} 20 256 4096 >/run/churn.json & "
              f"'{worker}' {verb} {address} {prefix} {OBJECTS}; status=$?; "
              "kill $!; wait $! || status=99; cat /run/churn.json >&2; "
              "grep -q '\"objects\": [1-9]' /run/churn.json || status=98; exit $status")
