@@ -6,6 +6,7 @@
 //   box_model_bench           half a second of each, five times
 //   box_model_bench --small   a tenth as much, once: only shows that it runs
 //   box_model_bench --json    for a program
+#include "processor_time.h"
 #include <godbox/emulator/model/box_run.h>
 #include <godbox/emulator/model/device_file.h>
 
@@ -17,20 +18,13 @@
 #include <string_view>
 #include <vector>
 
-#include <time.h>
-
 namespace {
 
 namespace model = godbox::emulator::model;
 using godbox::SizeBytes;
+using godbox::perf::processor_seconds;
 
 constexpr std::uint32_t kHosts = 8;
-
-double processor_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
 
 [[noreturn]] void stop(const godbox::Error& error) {
   fmt::print(stderr, "box_model_bench: {}\n", error.detail);

@@ -8,6 +8,7 @@
 //   dram_model_bench --small   each pattern once: only shows that it runs
 //   dram_model_bench --json    for a program
 #include "dram/dram_pattern_run.h"
+#include "processor_time.h"
 
 #include <fmt/format.h>
 
@@ -18,17 +19,10 @@
 #include <string_view>
 #include <vector>
 
-#include <time.h>
-
 namespace {
 
 using namespace godbox::test;
-
-double processor_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
+using godbox::perf::processor_seconds;
 
 struct Speed {
   double median = 0;  // lines per second
