@@ -32,6 +32,15 @@ std::optional<std::uint32_t> whole_number(std::string_view text) {
 
 }  // namespace
 
+std::optional<double> decimal_number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return value;
+}
+
 Result<std::vector<std::string>> split_list(std::string_view option, std::string_view text) {
   std::vector<std::string> items;
   for (std::size_t begin = 0; begin <= text.size();) {

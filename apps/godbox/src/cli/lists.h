@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Values of command-line options: comma-separated lists, on|off|both, 64-bit numbers. Errors are
+// Values of command-line options: comma-separated lists, on|off|both, numbers. Errors are
 // invalid_argument with a sentence that names option, value and what is allowed.
 #pragma once
 
 #include <godbox/result.h>
 #include <godbox/units.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,9 @@ struct CountRange {
                                                               CountRange allowed);
 // Of 64 bits: decimal, or 0x... in sixteens.
 [[nodiscard]] Result<std::uint64_t> parse_number(std::string_view option, std::string_view text);
+// The whole text as one decimal number, as std::from_chars reads it (inf and nan too); nullopt: it
+// is none.
+[[nodiscard]] std::optional<double> decimal_number(std::string_view text);
 // "1MiB,4MiB"; every size positive.
 [[nodiscard]] Result<std::vector<SizeBytes>> parse_sizes(std::string_view option,
                                                          std::string_view text);

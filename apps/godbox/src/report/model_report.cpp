@@ -2,6 +2,7 @@
 #include "report/model_report.h"
 
 #include "cli/format.h"
+#include "cli/lists.h"
 #include "measure/statistics.h"
 #include "report/page.h"
 #include "report/svg.h"
@@ -11,7 +12,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 
 namespace godbox::app {
@@ -209,10 +209,9 @@ AxisValues axis_values(const Varied& varied) {
   AxisValues axis;
   bool is_number = true;
   for (const std::string& text : varied.values) {
-    double value = 0;
-    const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
-    is_number = is_number && read.ec == std::errc() && read.ptr == text.data() + text.size();
-    axis.at.push_back(value);
+    const std::optional<double> value = decimal_number(text);
+    is_number = is_number && value.has_value();
+    axis.at.push_back(value.value_or(0));
   }
   for (std::size_t i = 0; i < varied.values.size(); ++i) {
     axis.at[i] = is_number ? axis.at[i] : static_cast<double>(i);

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 
 namespace godbox::app {
@@ -156,29 +155,28 @@ Result<void> set_parameter(LoadChoice& choice, std::string_view name, std::strin
     choice.device.settings.push_back({std::string(name), std::string(value)});
     return {};
   }
-  double number = 0;
-  const auto read = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (read.ec != std::errc() || read.ptr != value.data() + value.size()) {
+  const std::optional<double> number = decimal_number(value);
+  if (!number) {
     return invalid(fmt::format("{} = \"{}\": allowed is a number", name, value));
   }
   if (name == "super-nics") {
-    choice.super_nics = number;
+    choice.super_nics = *number;
   } else if (name == "channels-per-super-nic") {
-    choice.channels_per_super_nic = number;
+    choice.channels_per_super_nic = *number;
   } else if (name == "ports-per-super-nic") {
-    choice.ports_per_super_nic = number;
+    choice.ports_per_super_nic = *number;
   } else if (name == "port-gbit") {
-    choice.port_gbit_per_s = number;
+    choice.port_gbit_per_s = *number;
   } else if (name == "hosts") {
-    choice.hosts = number;
+    choice.hosts = *number;
   } else if (name == "nics") {
-    choice.nics = number;
+    choice.nics = *number;
   } else if (name == "gpus") {
-    choice.gpus = number;
+    choice.gpus = *number;
   } else if (name == "gpu-teraflops") {
-    choice.gpu_teraflops = number;
+    choice.gpu_teraflops = *number;
   } else if (name == "speed") {
-    choice.speed = number;
+    choice.speed = *number;
   } else {
     return invalid(
         fmt::format("parameter \"{}\": allowed are {}, and keys of a parameter file "

@@ -7,7 +7,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <tuple>
@@ -20,15 +19,6 @@ constexpr double kLeastChange = 0.02;
 constexpr double kLeastDistance = 0.05;
 constexpr double kSetback = 0.05;
 constexpr std::uint32_t kRangeMax = 1'000'000;
-
-std::optional<double> number_of(std::string_view text) {
-  double value = 0;
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (read.ec != std::errc() || read.ptr != text.data() + text.size()) {
-    return std::nullopt;
-  }
-  return value;
-}
 
 const std::vector<NamedFigure>& all_figures() {
   static const std::vector<NamedFigure> figures = named_figures({});
@@ -111,7 +101,7 @@ std::vector<Knee> find_knees(const SweepResult& result) {
       std::map<std::vector<std::string>, std::vector<std::pair<double, std::size_t>>> lines;
       for (std::size_t i = 0; i < result.points.size(); ++i) {
         std::vector<std::string> others = result.points[i].values;
-        const std::optional<double> x = number_of(others[parameter]);
+        const std::optional<double> x = decimal_number(others[parameter]);
         others.erase(others.begin() + static_cast<std::ptrdiff_t>(parameter));
         if (x) {
           lines[others].emplace_back(*x, i);
@@ -223,7 +213,7 @@ Result<Target> parse_target(std::string_view text) {
   const std::size_t at = text.find_first_of("<>");
   const bool is_whole = at != std::string_view::npos && text.substr(at + 1, 1) == "=";
   const std::optional<double> bound =
-      is_whole ? number_of(text.substr(at + 2)) : std::optional<double>();
+      is_whole ? decimal_number(text.substr(at + 2)) : std::optional<double>();
   if (!bound || !std::isfinite(*bound)) {
     return Error(Errc::invalid_argument,
                  fmt::format("--target \"{}\": allowed is FIGURE<=NUMBER or FIGURE>=NUMBER, such "

@@ -57,13 +57,13 @@ void BoxEngine::begin_request() {
     strip.index = i;
     if (request.asked.is_write) {
       const std::size_t nic = std::size_t{request.asked.host} * nics_per_host_ + i;
-      to_send_[nic].push(strip);
+      to_send_[nic].push_back(strip);
       if (to_port_[nic].empty()) {
         send_next(nic);
       }
     } else {
       const std::size_t channel = (request.asked.first_channel + i) % channels_;
-      dram_[channel].push(strip);
+      dram_[channel].push_back(strip);
       set_dram_next(channel);
     }
   }
@@ -76,7 +76,7 @@ void BoxEngine::set_dram_next(std::size_t channel) {
   Queue& queue = dram_[channel];
   while (!queue.empty() && requests_[queue.front().request].asked.is_write) {
     Strip strip = queue.front();
-    queue.pop();
+    queue.pop_front();
     pass(kDram, channel, strip, true);
     finish(strip, true);
   }
@@ -92,7 +92,7 @@ void BoxEngine::pass_dram(std::size_t channel) {
   const Request& request = requests_[strip.request];
   queue.front().index += channels_;
   if (queue.front().index >= request.strips) {
-    queue.pop();
+    queue.pop_front();
   }
   strip.bytes = bytes_of(request, strip.index);
   strip.channel = static_cast<std::uint16_t>(channel);
@@ -106,7 +106,7 @@ void BoxEngine::pass_dram(std::size_t channel) {
 
 void BoxEngine::leave_link(std::size_t channel) {
   Strip strip = to_path_[channel].front();
-  to_path_[channel].pop();
+  to_path_[channel].pop_front();
   set_next(1 + channels_ + channel, to_path_[channel]);
   const std::size_t port = take_port(strip, false);
   pass(kPathRead, channel / channels_per_super_nic_, strip, false);
@@ -116,7 +116,7 @@ void BoxEngine::leave_link(std::size_t channel) {
 
 void BoxEngine::enter_nic(std::size_t port) {
   Strip strip = to_nic_[port].front();
-  to_nic_[port].pop();
+  to_nic_[port].pop_front();
   set_next(1 + 2 * channels_ + port, to_nic_[port]);
   pass(kNicRead, strip.nic, strip, false);
   pass(kPcieRead, strip.nic, strip, false);
@@ -133,7 +133,7 @@ void BoxEngine::send_next(std::size_t nic) {
   const Request& request = requests_[strip.request];
   to_send_[nic].front().index += nics_per_host_;
   if (to_send_[nic].front().index >= request.strips) {
-    to_send_[nic].pop();
+    to_send_[nic].pop_front();
   }
   strip.bytes = bytes_of(request, strip.index);
   strip.channel =
@@ -145,7 +145,7 @@ void BoxEngine::send_next(std::size_t nic) {
 
 void BoxEngine::enter_port(std::size_t nic) {
   Strip strip = to_port_[nic].front();
-  to_port_[nic].pop();
+  to_port_[nic].pop_front();
   set_next(1 + 2 * channels_ + ports_ + nic, to_port_[nic]);
   send_next(nic);
   const std::size_t port = take_port(strip, true);
@@ -155,7 +155,7 @@ void BoxEngine::enter_port(std::size_t nic) {
 
 void BoxEngine::enter_path(std::size_t port) {
   Strip strip = to_path_in_[port].front();
-  to_path_in_[port].pop();
+  to_path_in_[port].pop_front();
   const std::size_t base = 1 + 2 * channels_ + ports_ + nics_;
   set_next(base + port, to_path_in_[port]);
   pass(kPathWrite, port / ports_per_super_nic_, strip, true);
@@ -165,13 +165,13 @@ void BoxEngine::enter_path(std::size_t port) {
 
 void BoxEngine::enter_dram(std::size_t channel) {
   Strip strip = to_dram_[channel].front();
-  to_dram_[channel].pop();
+  to_dram_[channel].pop_front();
   set_next(1 + 2 * channels_ + 2 * ports_ + nics_ + channel, to_dram_[channel]);
   if (dram_[channel].empty()) {
     pass(kDram, channel, strip, true);
     finish(strip, true);
   } else {
-    dram_[channel].push(strip);
+    dram_[channel].push_back(strip);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "model/box/box_stage.h"
 #include "model/box/event_order.h"
 #include <godbox/emulator/model/box_run.h>
+#include <godbox/ring_queue.h>
 
 #include <functional>
 #include <queue>
@@ -88,7 +89,7 @@ class BoxEngine {
   }
   void append(std::size_t stream, Queue& queue, const Strip& strip) {
     const bool was_empty = queue.empty();
-    queue.push(strip);
+    queue.push_back(strip);
     if (was_empty) {
       order_.set(stream, strip.times.head_ps);
     }

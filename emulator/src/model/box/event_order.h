@@ -44,37 +44,4 @@ class EventOrder {
   std::vector<std::uint32_t> winners_;  // of the subtree below each node; the root is 1
 };
 
-// A queue in a ring that grows; front() and pop() of an empty one are mistakes.
-template <class T>
-class RingQueue {
- public:
-  [[nodiscard]] bool empty() const { return size_ == 0; }
-  [[nodiscard]] T& front() { return items_[begin_]; }
-  void push(const T& item) {
-    if (size_ == items_.size()) {
-      grow();
-    }
-    items_[(begin_ + size_) & (items_.size() - 1)] = item;
-    ++size_;
-  }
-  void pop() {
-    begin_ = (begin_ + 1) & (items_.size() - 1);
-    --size_;
-  }
-
- private:
-  void grow() {
-    std::vector<T> more(items_.empty() ? 16 : 2 * items_.size());
-    for (std::size_t i = 0; i < size_; ++i) {
-      more[i] = items_[(begin_ + i) & (items_.size() - 1)];
-    }
-    items_ = std::move(more);
-    begin_ = 0;
-  }
-
-  std::vector<T> items_;
-  std::size_t begin_ = 0;
-  std::size_t size_ = 0;
-};
-
 }  // namespace godbox::emulator::model
