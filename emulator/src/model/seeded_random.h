@@ -12,15 +12,22 @@
 
 namespace godbox::emulator::model {
 
+inline constexpr std::uint64_t kSplitmixStep = 0x9E3779B97F4A7C15;
+
+// What splitmix64 (Steele, Lea and Flood, 2014) gives first when its seed is x.
+[[nodiscard]] constexpr std::uint64_t splitmix64(std::uint64_t x) {
+  std::uint64_t z = x + kSplitmixStep;
+  z = (z ^ (z >> 30U)) * 0xBF58476D1CE4E5B9;
+  z = (z ^ (z >> 27U)) * 0x94D049BB133111EB;
+  return z ^ (z >> 31U);
+}
+
 class SeededRandom {
  public:
   explicit SeededRandom(std::uint64_t seed) {
     for (std::uint64_t& word : state_) {
-      seed += 0x9E3779B97F4A7C15;
-      std::uint64_t z = seed;
-      z = (z ^ (z >> 30U)) * 0xBF58476D1CE4E5B9;
-      z = (z ^ (z >> 27U)) * 0x94D049BB133111EB;
-      word = z ^ (z >> 31U);
+      word = splitmix64(seed);
+      seed += kSplitmixStep;
     }
   }
   std::uint64_t next() {

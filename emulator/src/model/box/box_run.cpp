@@ -152,18 +152,11 @@ void BoxEngine::set_stage(StageIndex index, std::size_t servers, const StageFigu
     stage.limited = figures.limited;
   }
   stage.servers.resize(servers);
-  Service& service = services_[index][is_write ? 1 : 0];
-  service.strip_bytes = strip_bytes_;
-  service.stripe_bytes = stripe_bytes_;
-  service.member_strip_bytes = static_cast<std::uint32_t>(spec_.rates.strip.count());
-  if (figures.limited > Rate()) {
-    const double rate = figures.limited.bytes_per_second();
-    service.ps_per_byte = kPsPerSecond * static_cast<double>(servers) / rate;
-    service.member_ps_per_byte = kPsPerSecond * figures.count / rate;
-  }
-  service.passes_on_ps = rounded(passes_on_bytes * service.member_ps_per_byte);
-  service.strip_ps = rounded(strip_bytes_ * service.ps_per_byte);
-  service.strip_least_ps = service.least_of(strip_bytes_);
+  const Rate of_server(figures.limited.bytes_per_second() / static_cast<double>(servers));
+  services_[index][is_write ? 1 : 0] = service_of(
+      of_server, static_cast<double>(figures.count) / static_cast<double>(servers),
+      {strip_bytes_, stripe_bytes_, static_cast<std::uint32_t>(spec_.rates.strip.count())},
+      passes_on_bytes);
 }
 
 void BoxEngine::count_channels(const BoxRequest& request) {

@@ -47,6 +47,30 @@ struct Service {
   }
 };
 
+// How a flow is cut: the pieces that are events, and how many DRAM channels' strips are in each.
+struct Cut {
+  std::uint32_t piece_bytes = 0;  // a strip, or in step some stripes
+  std::uint32_t stripe_bytes = 0;
+  std::uint32_t member_strip_bytes = 0;
+};
+
+// What a server takes that stands for `members` side by side with `limited` in all; of no rate: no
+// time.
+[[nodiscard]] inline Service service_of(Rate limited, double members, const Cut& cut,
+                                        double passes_on_bytes) {
+  Service service{.member_strip_bytes = cut.member_strip_bytes,
+                  .stripe_bytes = cut.stripe_bytes,
+                  .strip_bytes = cut.piece_bytes};
+  if (limited > Rate()) {
+    service.ps_per_byte = kPsPerSecond / limited.bytes_per_second();
+    service.member_ps_per_byte = service.ps_per_byte * members;
+  }
+  service.passes_on_ps = rounded(passes_on_bytes * service.member_ps_per_byte);
+  service.strip_ps = rounded(cut.piece_bytes * service.ps_per_byte);
+  service.strip_least_ps = service.least_of(cut.piece_bytes);
+  return service;
+}
+
 // One of a stage: first come, first served.
 struct Server {
   std::uint64_t free_ps = 0;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "model/number_check.h"
 #include <godbox/emulator/model/box_model.h>
 
 #include <fmt/format.h>
@@ -29,20 +30,6 @@ constexpr double kTlpCompletionHeaderBytes = 12;
 constexpr double kTlpShareOfFlit = 236.0 / 256.0;
 
 Error invalid(std::string text) { return {Errc::config_invalid, std::move(text)}; }
-
-struct Number {
-  std::string_view key;
-  double value;
-  double low;
-  double high;
-};
-Result<void> check(const Number& number) {
-  if (!(number.value >= number.low && number.value <= number.high)) {
-    return invalid(fmt::format("{} = {}: allowed is {} to {}", number.key, number.value, number.low,
-                               number.high));
-  }
-  return {};
-}
 
 Result<void> check_ethernet(const EthernetSpec& spec) {
   const bool is_roce = spec.protocol == WireProtocol::roce;
@@ -169,15 +156,16 @@ Result<void> validate(const BoxModel& model) {
     return valid;
   }
   const HostPcieSpec& pcie = model.host_pcie;
-  for (const Number& number :
-       {Number{"ethernet.message_bytes", static_cast<double>(model.ethernet.message.count()), 1,
-               2147483648.0},
-        Number{"ethernet.propagation_ns", model.ethernet.propagation_ns, 0, 1e6},
-        Number{"ethernet.switch_hops", static_cast<double>(model.ethernet.switch_hops), 0, 16},
-        Number{"ethernet.switch_hop_ns", model.ethernet.switch_hop_ns, 0, 1e5},
-        Number{"super_nic.path_gbit_per_s", model.super_nic.path.bytes_per_second() * 8e-9, 0, 1e6},
-        Number{"super_nic.latency_ns", model.super_nic.latency_ns, 0, 1e6},
-        Number{"host.pcie_latency_ns", pcie.latency_ns, 0, 1e5}}) {
+  for (const NumberCheck& number :
+       {NumberCheck{"ethernet.message_bytes", static_cast<double>(model.ethernet.message.count()),
+                    1, 2147483648.0},
+        NumberCheck{"ethernet.propagation_ns", model.ethernet.propagation_ns, 0, 1e6},
+        NumberCheck{"ethernet.switch_hops", static_cast<double>(model.ethernet.switch_hops), 0, 16},
+        NumberCheck{"ethernet.switch_hop_ns", model.ethernet.switch_hop_ns, 0, 1e5},
+        NumberCheck{"super_nic.path_gbit_per_s", model.super_nic.path.bytes_per_second() * 8e-9, 0,
+                    1e6},
+        NumberCheck{"super_nic.latency_ns", model.super_nic.latency_ns, 0, 1e6},
+        NumberCheck{"host.pcie_latency_ns", pcie.latency_ns, 0, 1e5}}) {
     if (const Result<void> valid = check(number); !valid) {
       return valid;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/device/embedded_devices.h"
 #include <godbox/emulator/model/device_file.h>
+#include <godbox/emulator/model/rack_spec.h>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -23,6 +24,7 @@ struct Values {
   std::uint32_t write_queue = DramController{}.write_queue;
   RowPolicy row_policy = RowPolicy::open;
   BoxModel model;
+  RackSpec rack;
 };
 
 // A word of a list; `set` gets its index.
@@ -50,6 +52,7 @@ std::vector<Key> keys_of(Values& values) {
   CxlLinkSpec& link = device.link;
   EthernetSpec& ethernet = values.model.ethernet;
   HostPcieSpec& pcie = values.model.host_pcie;
+  RackSpec& rack = values.rack;
   return {
       {"name", &device.name},
       {"dram.standard",
@@ -103,6 +106,16 @@ std::vector<Key> keys_of(Values& values) {
       {"host.pcie_lanes", &pcie.lanes, 0, kCountMax},
       {"host.pcie_max_payload_bytes", &pcie.max_payload_bytes, 0, kCountMax},
       {"host.pcie_latency_ns", &pcie.latency_ns, -kNsMax, kNsMax},
+      {"rack.boxes", &rack.boxes, 0, kCountMax},
+      {"rack.hosts", &rack.hosts, 0, kCountMax},
+      {"network.box_leaves", &rack.box_leaves, 0, kCountMax},
+      {"network.leaves_per_box", &rack.leaves_per_box, 0, kCountMax},
+      {"network.host_leaves", &rack.host_leaves, 0, kCountMax},
+      {"network.leaves_per_host", &rack.leaves_per_host, 0, kCountMax},
+      {"network.spines", &rack.spines, 0, kCountMax},
+      {"network.oversubscription", &rack.oversubscription, -kCountMax, kCountMax},
+      {"network.switch_tbit_per_s", &rack.switch_tbit_per_s, -kCountMax, kCountMax},
+      {"network.notice_ms", &rack.notice_ms, -kNsMax, kNsMax},
   };
 }
 
@@ -201,6 +214,25 @@ Result<void> read_text(std::string_view text, std::string_view where, Values& va
   return read_table(document, "", keys_of(values), values, where);
 }
 
+// The file, and then each setting.
+Result<Values> read_all(std::string_view text, std::string_view where,
+                        std::span<const DeviceSetting> settings) {
+  Values values;
+  if (const Result<void> read = read_text(text, where, values); !read) {
+    return read.error();
+  }
+  for (const DeviceSetting& setting : settings) {
+    const std::string line = fmt::format("{} = {}", setting.key, setting.value);
+    if (const Result<void> read = read_text(line, "set", values); !read) {
+      return Error(read.error().code,
+                   fmt::format("--set {}={}: {} (words stand in quotes: --set 'dram.standard="
+                               "\"DDR4\"')",
+                               setting.key, setting.value, read.error().detail));
+    }
+  }
+  return values;
+}
+
 Result<BoxModel> complete(Values values) {
   Result<DramSpec> dram = jedec_dram(values.dimm);
   if (!dram) {
@@ -224,24 +256,24 @@ Result<BoxModel> complete(Values values) {
 
 Result<BoxModel> parse_device(std::string_view text, std::string_view where,
                               std::span<const DeviceSetting> settings) {
-  Values values;
-  if (const Result<void> read = read_text(text, where, values); !read) {
-    return read.error();
+  Result<Values> values = read_all(text, where, settings);
+  if (!values) {
+    return values.error();
   }
-  for (const DeviceSetting& setting : settings) {
-    const std::string line = fmt::format("{} = {}", setting.key, setting.value);
-    if (const Result<void> read = read_text(line, "set", values); !read) {
-      return Error(read.error().code,
-                   fmt::format("--set {}={}: {} (words stand in quotes: --set 'dram.standard="
-                               "\"DDR4\"')",
-                               setting.key, setting.value, read.error().detail));
-    }
-  }
-  Result<BoxModel> model = complete(std::move(values));
+  Result<BoxModel> model = complete(std::move(*values));
   if (!model) {
     return Error(model.error().code, fmt::format("{}: {}", where, model.error().detail));
   }
   return model;
+}
+
+Result<RackSpec> parse_rack(std::string_view text, std::string_view where,
+                            std::span<const DeviceSetting> settings) {
+  const Result<Values> values = read_all(text, where, settings);
+  if (!values) {
+    return values.error();
+  }
+  return values->rack;
 }
 
 std::vector<std::string_view> device_names() {
