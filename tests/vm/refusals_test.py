@@ -78,6 +78,29 @@ class Qemu(unittest.TestCase):
             self.assertEqual(result.returncode, 125, result.stderr)
             self.assertIn(f"{program} says no version of QEMU", result.stderr)
 
+    def test_a_patched_one_that_does_not_start_is_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("modules", "bin", "qemu/current"):
+                os.makedirs(f"{folder}/{name}")
+            for name in ("vmlinuz", "initramfs", "version"):
+                Path(folder, name).write_text("kernel fake\n", encoding="ascii")
+            patched = Path(folder, "qemu", "current", "qemu-system-x86_64")
+            patched.write_text("#!/bin/sh\nexit 127\n", encoding="ascii")
+            patched.chmod(0o755)
+            Path(folder, "bin", "qemu-system-x86_64").symlink_to(
+                Path(__file__).resolve().with_name("fake_qemu.py"))
+            result = subprocess.run(
+                [GODBOX, "vm", "run", "--preset", "laptop", "--form", "slots", "--no-network",
+                 "--accelerator", "tcg", "--guest-memory", "256MiB", "--guest-image", folder,
+                 "--name", f"passed-over-{os.getpid()}", "--", "true"],
+                capture_output=True, text=True, check=False, timeout=LIMIT_S,
+                env={**os.environ, "GODBOX_QEMU": f"{folder}/qemu",
+                     "PATH": f"{folder}/bin:{os.environ['PATH']}",
+                     "FAKE_GUEST_LOG": f"{folder}/log"})
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f"{patched} says no version of QEMU; qemu-patches/build mends it",
+                      result.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()

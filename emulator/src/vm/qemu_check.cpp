@@ -106,16 +106,23 @@ Result<QemuProgram> checked(const std::string& program) {
   return QemuProgram{
       .path = program,
       .version = fmt::format("{}.{}.{}", version->major, version->minor, version->micro),
-      .is_patched = properties->find(kPatchedProperty) != std::string::npos};
+      .is_patched = properties->find(kPatchedProperty) != std::string::npos,
+      .passed_over = {}};
 }
 
 }  // namespace
 
 std::string QemuProgram::description() const {
-  return fmt::format("QEMU {}{} ({})", version,
-                     is_patched ? " with godbox's patches: CXL memory is RAM to it"
-                                : ", stock: CXL memory is slow, qemu-patches/build makes it fast",
-                     path);
+  std::string kind = " with godbox's patches: CXL memory is RAM to it";
+  if (!passed_over.empty()) {
+    kind = fmt::format(
+        ", stock: CXL memory is slow; that of qemu-patches/build is of no use: {}; "
+        "qemu-patches/build mends it",
+        passed_over);
+  } else if (!is_patched) {
+    kind = ", stock: CXL memory is slow, qemu-patches/build makes it fast";
+  }
+  return fmt::format("QEMU {}{} ({})", version, kind, path);
 }
 
 std::string patched_qemu_path() {
@@ -126,14 +133,20 @@ Result<QemuProgram> find_qemu(const std::string& wanted) {
   if (!wanted.empty()) {
     return checked(wanted);
   }
-  // One that does not start, for a library that is gone, is as good as none.
   const std::string patched = patched_qemu_path();
-  if (::access(patched.c_str(), X_OK) == 0) {
-    if (Result<QemuProgram> found = checked(patched); found && found->is_patched) {
-      return found;
-    }
+  if (::access(patched.c_str(), X_OK) != 0) {
+    return checked(kStockQemu);
   }
-  return checked(kStockQemu);
+  Result<QemuProgram> found = checked(patched);
+  if (found && found->is_patched) {
+    return found;
+  }
+  // One that does not start, for a library that is gone, is as good as none, but that is said.
+  Result<QemuProgram> stock = checked(kStockQemu);
+  if (stock) {
+    stock->passed_over = found ? patched + " has no patches" : found.error().detail;
+  }
+  return stock;
 }
 
 Result<void> check_qemu(const std::string& program) {

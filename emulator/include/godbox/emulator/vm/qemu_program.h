@@ -17,6 +17,7 @@ struct QemuProgram {
   std::string path;
   std::string version;      // "10.0.13"
   bool is_patched = false;  // CXL memory is RAM to it, interleaved or not
+  std::string passed_over;  // why the patched one that is there is not this one; else empty
 
   // For people: "QEMU 10.0.13 with godbox's patches (/root/.cache/...)".
   [[nodiscard]] std::string description() const;
