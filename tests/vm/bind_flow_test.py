@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -149,6 +150,24 @@ class BindFlowTest(unittest.TestCase):
             vm.end()
             self.wait_until(lambda: not self.listed())
             os.remove(self.log)
+
+    def test_who_connects_and_says_nothing_keeps_nobody_waiting(self):
+        vm = self.vm()
+        name = f"\0godbox-vm-{os.getuid()}-{vm.name}"
+        silent = []
+        for _ in range(40):
+            silent.append(self.enterContext(
+                socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)))
+            silent[-1].connect(name)
+        begin = time.monotonic()
+        vm.tell("status")
+        self.assertLess(time.monotonic() - begin, LOOK_LIMIT_S)
+        # The first ones are let go of; the last one is still heard.
+        silent[0].settimeout(LIMIT_S)
+        self.assertEqual(silent[0].recv(1), b"")
+        silent[-1].settimeout(LIMIT_S)
+        silent[-1].send(b'{"do": "status"}')
+        self.assertEqual(json.loads(silent[-1].recv(1 << 17))["name"], vm.name)
 
     def test_poison_has_a_limit(self):
         vm = self.vm()

@@ -22,7 +22,6 @@ namespace godbox::app {
 namespace {
 
 constexpr std::size_t kNameMax = 32;
-constexpr int kRequestWaitMs = 1000;
 
 Error system_error(std::string_view what) {
   return {Errc::io_error,
@@ -212,16 +211,26 @@ VmControl::~VmControl() {
   }
 }
 
-void VmControl::serve_one(const Handler& handler) const {
-  const Socket peer(::accept4(descriptor_, nullptr, nullptr, SOCK_CLOEXEC));
-  if (peer.get() < 0 || !is_trusted(peer.get())) {
-    return;
+std::optional<VmControl::Peer> VmControl::accept() const {
+  Peer peer(::accept4(descriptor_, nullptr, nullptr, SOCK_CLOEXEC));
+  if (peer.descriptor() < 0 || !is_trusted(peer.descriptor())) {
+    return std::nullopt;
   }
-  const Result<Packet> packet = receive_packet(peer.get(), kRequestWaitMs);
-  const boost::json::object reply = packet
-                                        ? handler({packet->fields, packet->descriptors, peer.get()})
-                                        : error_reply(packet.error());
-  (void)send_packet(peer.get(), reply, {});
+  return peer;
+}
+
+VmControl::Peer::~Peer() {
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+  }
+}
+
+void VmControl::Peer::serve(const Handler& handler) const {
+  const Result<Packet> packet = receive_packet(descriptor_, 0);
+  const boost::json::object reply =
+      packet ? handler({packet->fields, packet->descriptors, descriptor_})
+             : error_reply(packet.error());
+  (void)send_packet(descriptor_, reply, {});
 }
 
 bool is_gone(int peer) {

@@ -15,8 +15,10 @@
 #include <boost/json.hpp>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace godbox::app {
@@ -34,16 +36,37 @@ class VmControl {
   };
   using Handler = std::function<boost::json::object(const Request&)>;
 
+  // Who has connected, and is heard when it says something: one that says nothing keeps nobody
+  // waiting.
+  class Peer {
+   public:
+    explicit Peer(int descriptor) : descriptor_(descriptor) {}
+    Peer(Peer&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+    Peer& operator=(Peer&& other) noexcept {
+      std::swap(descriptor_, other.descriptor_);
+      return *this;
+    }
+    ~Peer();
+
+    // Readable when it has asked something, or is gone.
+    [[nodiscard]] int descriptor() const { return descriptor_; }
+    // Takes its request and answers it with what the handler gives.
+    void serve(const Handler& handler) const;
+
+   private:
+    int descriptor_;
+  };
+
   // A name is made of letters, digits, '-', '_' and '.', at most 32.
   [[nodiscard]] static Result<VmControl> listen(std::string_view name);
   VmControl(VmControl&& other) noexcept;
   VmControl& operator=(VmControl&&) = delete;
   ~VmControl();
 
-  // Readable when there is a request.
+  // Readable when somebody connects.
   [[nodiscard]] int descriptor() const { return descriptor_; }
-  // Takes one request and answers it with what the handler gives.
-  void serve_one(const Handler& handler) const;
+  // Nothing where it is somebody who is not answered.
+  [[nodiscard]] std::optional<Peer> accept() const;
 
  private:
   explicit VmControl(int descriptor) : descriptor_(descriptor) {}

@@ -29,6 +29,7 @@ using emulator::vm::VmLaunch;
 namespace {
 
 constexpr Duration kPowerOffLimit = std::chrono::seconds(15);
+constexpr std::size_t kSilentPeersMax = 32;
 
 std::string_view name_of(BringUp mode) { return mode == BringUp::numa ? "numa" : "dax"; }
 
@@ -222,9 +223,7 @@ Result<void> VmSession::boot() {
     return machine.error();
   }
   machine_ = std::move(*machine);
-  machine_->watch(control_->descriptor(), [this] {
-    control_->serve_one([this](const VmControl::Request& request) { return answer(request); });
-  });
+  machine_->watch(control_->descriptor(), [this] { take_peer(); });
   if (options_.stop_descriptor >= 0) {
     // Once: it stays readable, and the guest powers off in order.
     machine_->watch(options_.stop_descriptor, [this] {
@@ -256,6 +255,30 @@ void VmSession::power_off() {
       spdlog::warn("vm: QEMU said: {}", machine_->qemu_messages());
     }
   }
+}
+
+void VmSession::take_peer() {
+  std::optional<VmControl::Peer> peer = control_->accept();
+  if (!peer) {
+    return;
+  }
+  if (silent_peers_.size() == kSilentPeersMax) {
+    machine_->unwatch(silent_peers_.front().descriptor());
+    silent_peers_.erase(silent_peers_.begin());
+  }
+  const int descriptor = peer->descriptor();
+  machine_->watch(descriptor, [this, descriptor] { hear(descriptor); });
+  silent_peers_.push_back(std::move(*peer));
+}
+
+void VmSession::hear(int descriptor) {
+  const auto at = std::find_if(
+      silent_peers_.begin(), silent_peers_.end(),
+      [descriptor](const VmControl::Peer& one) { return one.descriptor() == descriptor; });
+  const VmControl::Peer peer = std::move(*at);
+  silent_peers_.erase(at);
+  machine_->unwatch(descriptor);
+  peer.serve([this](const VmControl::Request& request) { return answer(request); });
 }
 
 boost::json::object VmSession::answer(const VmControl::Request& asked) {

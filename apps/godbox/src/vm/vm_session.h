@@ -86,6 +86,8 @@ class VmSession {
   [[nodiscard]] Result<int> new_memory(SizeBytes size);
   [[nodiscard]] Result<void> boot();
   [[nodiscard]] Result<void> bring_up();
+  void take_peer();
+  void hear(int descriptor);
   [[nodiscard]] boost::json::object answer(const VmControl::Request& asked);
   [[nodiscard]] Result<boost::json::object> change(std::string_view what,
                                                    const VmControl::Request& asked);
@@ -171,6 +173,8 @@ class VmSession {
   emulator::vm::Accelerator accelerator_ = emulator::vm::Accelerator::tcg;
   emulator::vm::QemuInputs inputs_;
   std::optional<VmControl> control_;
+  // Those that have asked nothing yet, the oldest first: more than kSilentPeersMax are not kept.
+  std::vector<VmControl::Peer> silent_peers_;
   Slots attached_;  // by hot-plug slot
   // Sealed devices that QEMU keeps mapped, though the guest has let go: one lease each, by the
   // serial number, that counts this VM at the box. At most kKeptMappedMax.
