@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures with `godbox bench`, `replay` and perf/compare what godbox promises, beside its bars.
+"""Measures with `godbox bench`, `replay` and programs of perf/ what godbox promises, beside its bars.
 
 Exit status 0 when all bars hold, 1 on a miss, 2 when something could not be measured. It wants a
 machine that does nothing else, and takes up to an hour; --group runs one part of it.
@@ -54,8 +54,9 @@ REDIS_SERVER_CPU_TIMES_MIN = 2.0  # of the server's processor time per byte
 MEMCACHED_TIMES_MIN = {64 << 10: 1.0, 512 << 10: 1.0}
 MEMCACHED_TIMES_GOAL = 1.5
 UCX_TIMES_MIN = {1 << 20: 3.0}
-COMPARE = Path(__file__).resolve().parents[1] / "perf" / "compare" / "run.py"
-HANDOVER = COMPARE.parents[1] / "handover" / "run.py"
+ROCE_OF_MEMCPY_MIN = 0.6  # goal 0.8
+ROCE_SMALL_BYTES, ROCE_SMALL_PER_SECOND_MIN = 64, 1e6
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass
@@ -231,13 +232,25 @@ def judge_peers(rows: Rows) -> Iterator[Figure]:
                          REDIS_SERVER_CPU_TIMES_MIN, is_floor=True)
 
 
+def judge_roce(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        if row["size_bytes"] == ROCE_SMALL_BYTES:
+            yield Figure("million READs of 64 B a second, one core",
+                         row["requests_per_s_median"] / 1e6, ROCE_SMALL_PER_SECOND_MIN / 1e6,
+                         is_floor=True)
+        else:
+            yield Figure(f"of a core's memcpy: RoCE {row['op']} {row['size_bytes'] >> 10} KiB, "
+                         f"{row['temperature']}", row["of_ceiling_median"], ROCE_OF_MEMCPY_MIN,
+                         is_floor=True)
+
+
 @dataclass
 class Group:
     options: list[str]
     judge: Callable[[Rows], Iterator[Figure]]
     rows: int  # that the options give: a row that is not there has not been measured
     quick: tuple[str, ...] = ("--quick",)
-    command: str = "bench"  # of the program, or "compare" or "handover"
+    command: str = "bench"  # of the program, or one of other_command()
 
 
 BLOCKS = "1MiB,4MiB,20MiB"
@@ -287,17 +300,23 @@ GROUPS = {
     "compare": Group(["--sizes", "64KiB,512KiB,1MiB,4MiB", "--peers",
                       "redis,redis-benchmark,memcached,ucx", *COLD],
                      judge_peers, rows=4 * 2 * 6 + 3, quick=("--quick",), command="compare"),
+    "roce": Group([], judge_roce, rows=3, quick=("--small",), command="roce"),
 }
+
+
+def other_command(name: str, program: str) -> list[str] | None:
+    """What measures where the program itself does not; programs of preset perf."""
+    return {"compare": [sys.executable, "-B", str(ROOT / "perf/compare/run.py"), "--godbox",
+                        program],
+            "handover": [sys.executable, "-B", str(ROOT / "perf/handover/run.py"), "--program",
+                         program],
+            "roce": [str(ROOT / "build/perf/bin/roce_bench")]}.get(name)
 
 
 def measure(program: str, group: Group, quick: bool) -> Rows:
     """The rows of one run. Raises ValueError for too few rows, or wrong bytes."""
     options = merge(group.options, group.quick) if quick else group.options
-    command = [program, group.command]
-    if group.command == "compare":
-        command = [sys.executable, "-B", str(COMPARE), "--godbox", program]
-    elif group.command == "handover":
-        command = [sys.executable, "-B", str(HANDOVER), "--program", program]
+    command = other_command(group.command, program) or [program, group.command]
     result = subprocess.run([*command, "--json", *options], stdout=subprocess.PIPE, text=True,
                             timeout=GROUP_SECONDS_MAX)
     if result.returncode != 0:

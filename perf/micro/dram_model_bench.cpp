@@ -4,9 +4,10 @@
 // tests/vectors/ramulator2, so that it can be set beside what Ramulator 2 takes of the same
 // patterns on the same machine (make_ramulator2_vectors.py --speed).
 //
-//   dram_model_bench           each pattern as often as it takes half a second, five times
-//   dram_model_bench --small   each pattern once: only shows that it runs
-//   dram_model_bench --json    for a program
+//   dram_model_bench               each pattern as often as it takes half a second, five times
+//   dram_model_bench --small       each pattern once: only shows that it runs
+//   dram_model_bench --only NAME   this pattern alone
+//   dram_model_bench --json        for a program
 #include "dram/dram_pattern_run.h"
 #include "processor_time.h"
 
@@ -60,17 +61,26 @@ Speed measure(const DramPattern& pattern, bool is_small) {
 int main(int argc, char** argv) {
   bool is_small = false;
   bool is_json = false;
+  std::string_view only;
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     is_small = is_small || argument == "--small";
     is_json = is_json || argument == "--json";
-    if (argument != "--small" && argument != "--json") {
-      fmt::print(stderr, "usage: dram_model_bench [--small] [--json]\n");
+    if (argument == "--only" && i + 1 < argc) {
+      only = argv[++i];
+    } else if (argument != "--small" && argument != "--json") {
+      fmt::print(stderr, "usage: dram_model_bench [--small] [--only NAME] [--json]\n");
       return EXIT_FAILURE;
     }
   }
-  const std::vector<DramPattern> patterns =
+  std::vector<DramPattern> patterns =
       read_dram_vectors(GODBOX_VECTORS_DIR "/ramulator2/vectors.json");
+  std::erase_if(patterns,
+                [&](const DramPattern& one) { return !only.empty() && one.name != only; });
+  if (patterns.empty()) {
+    fmt::print(stderr, "dram_model_bench: no pattern \"{}\"\n", only);
+    return EXIT_FAILURE;
+  }
   double log_sum = 0;
   for (const DramPattern& pattern : patterns) {
     const Speed speed = measure(pattern, is_small);

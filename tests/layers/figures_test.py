@@ -68,6 +68,16 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(len(misses(check_figures.judge_page, [{**row, "of_ping_pong_p50": 1.31}])),
                          1)
 
+    def test_rdma_beside_memcpy(self):
+        block = {"op": "read", "size_bytes": 1 << 20, "temperature": "cold",
+                 "requests_per_s_median": 4000.0, "of_ceiling_median": 0.61}
+        small = {**block, "size_bytes": 64, "requests_per_s_median": 1.1e6,
+                 "of_ceiling_median": 0.01}
+        self.assertEqual(misses(check_figures.judge_roce, [block, small]), [])
+        slow = [{**block, "op": "write", "of_ceiling_median": 0.59},
+                {**small, "requests_per_s_median": 0.9e6}]
+        self.assertEqual(len(misses(check_figures.judge_roce, slow)), 2)
+
     def test_a_handover_has_its_bars(self):
         row = {"layer_ms": 10, "ratio": 1.1, "in_order": True}
         judge = check_figures.judge_handover

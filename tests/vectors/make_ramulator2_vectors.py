@@ -12,11 +12,16 @@ usage: make_ramulator2_vectors.py --source <clone of Ramulator 2> --driver <ramu
                    fingerprints of the streams, and the figures with what formulas say
   --only a,b       run these patterns alone, and print them
   --table          print the README's table from the file that is checked in, and run nothing
+  --speed PROGRAM  set Ramulator 2's lines per second of processor time beside those of godbox's
+                   model: PROGRAM is dram_model_bench of preset perf. They take turns, SPEED_ROUNDS
+                   times for each pattern; medians. Exit status 1 below SPEED_TIMES_MIN on any one
 """
 
 import argparse
 import json
+import math
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -63,6 +68,8 @@ CLOSED_LOOP = {"reads_in_flight": 32, "writes_in_flight": 32}
 ONE_AT_A_TIME = {"lines_in_flight": 1}
 IDLE_GAP_CLOCKS = 512
 IDLE_LINES = 2000
+SPEED_ROUNDS = 3
+SPEED_TIMES_MIN = 40  # goal 100
 
 
 def sequential(operations="R", span_bytes=256 * MIB):
@@ -332,6 +339,35 @@ def run_pattern(ramulator, driver, shape):
                 "read_clocks", "write_clocks", "row_hits", "row_misses", "row_conflicts")}}
 
 
+def speed_of_pattern(ramulator, driver, program, shape):
+    """Lines per second of processor time: theirs, ours."""
+    theirs, ours = [], []
+    for _ in range(SPEED_ROUNDS):
+        answer = run_driver(driver, loaded_job(ramulator, shape))
+        theirs.append(shape["stream"]["lines"] / answer["cpu_s"])
+        done = subprocess.run([program, "--only", shape["name"], "--json"], capture_output=True,
+                              text=True, check=True)
+        ours.append(json.loads(done.stdout.splitlines()[0])["lines_per_s"])
+    return statistics.median(theirs), statistics.median(ours)
+
+
+def print_speeds(ramulator, driver, program, shapes):
+    """Whether every pattern is fast enough."""
+    print("| pattern | Ramulator 2, million lines/s | godbox | times |")
+    print("|---|---|---|---|")
+    times = {}
+    for shape in shapes:
+        theirs, ours = speed_of_pattern(ramulator, driver, program, shape)
+        times[shape["name"]] = ours / theirs
+        print(f"| `{shape['name']}` | {theirs / 1e6:.4f} | {ours / 1e6:.2f} | {ours / theirs:.1f} |",
+              flush=True)
+    slowest = min(times, key=times.get)
+    mean = math.exp(statistics.mean(map(math.log, times.values())))
+    print(f"\n{len(times)} patterns: {mean:.1f} times in the geometric mean, at least "
+          f"{times[slowest]:.1f} (`{slowest}`)")
+    return times[slowest] >= SPEED_TIMES_MIN
+
+
 def commit_of(source):
     return subprocess.run(["git", "-C", str(source), "rev-parse", "HEAD"], capture_output=True,
                           text=True, check=True).stdout.strip()
@@ -470,9 +506,10 @@ def parse_arguments():
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--only")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--speed", metavar="PROGRAM")
     given = parser.parse_args()
     runs = given.source is not None and given.driver is not None
-    if not runs and not given.table and not given.check:
+    if not runs and (given.speed or not (given.table or given.check)):
         parser.error("--source and --driver are needed, but for --table and --check")
     given.runs = runs
     return given
@@ -489,6 +526,9 @@ def main():
         return 1 if problems else 0
     ramulator = import_ramulator(given.source)
     wanted = given.only.split(",") if given.only else [shape["name"] for shape in PATTERNS]
+    if given.speed:
+        shapes = [shape for shape in PATTERNS if shape["name"] in wanted]
+        return int(not print_speeds(ramulator, given.driver, given.speed, shapes))
     made = []
     for shape in PATTERNS:
         if shape["name"] in wanted:
