@@ -41,10 +41,12 @@ class BindFlowTest(unittest.TestCase):
         self.enterContext(unittest.mock.patch.dict(os.environ, {
             "FAKE_GUEST_LOG": self.log, "FAKE_GUEST_HANGS": hangs,
             "FAKE_GUEST_STATUSES": json.dumps(statuses or {})}))
-        return self.enterContext(Machine(GODBOX, [
-            "--preset", "laptop", "--form", "slots", "--accelerator", "tcg", "--no-network",
-            "--guest-memory", "256MiB", "--guest-image", self.folder, "--qemu",
-            os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_qemu.py")]))
+        return self.enterContext(Machine(GODBOX, self.options("slots")))
+
+    def options(self, form):
+        return ["--preset", "laptop", "--form", form, "--accelerator", "tcg", "--no-network",
+                "--guest-memory", "256MiB", "--guest-image", self.folder, "--qemu",
+                os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_qemu.py")]
 
     def start(self, *arguments):
         return subprocess.Popen([GODBOX, *arguments], stdout=subprocess.PIPE, text=True,
@@ -168,6 +170,23 @@ class BindFlowTest(unittest.TestCase):
         silent[-1].settimeout(LIMIT_S)
         silent[-1].send(b'{"do": "status"}')
         self.assertEqual(json.loads(silent[-1].recv(1 << 17))["name"], vm.name)
+
+    def test_no_command_comes_between_the_boot_and_what_brings_channels_up(self):
+        with unittest.mock.patch.dict(os.environ, {"FAKE_GUEST_BOOT_S": "2",
+                                                   "FAKE_GUEST_LOG": self.log}):
+            name = f"boots-{os.getpid()}"
+            vm = self.start("vm", "run", "--name", name, *self.options("channels"), "--up", "dax")
+            self.addCleanup(vm.communicate)
+            self.addCleanup(vm.terminate)
+            answers = []
+            while vm.poll() is None and not (answers and answers[-1][0] == 0):
+                done = subprocess.run([GODBOX, "vm", "exec", "--name", name, "--", "true"],
+                                      capture_output=True, text=True, check=False, timeout=LIMIT_S)
+                answers.append((done.returncode, done.stderr))
+                time.sleep(0.05)
+        self.assertEqual(self.verbs(), ["up"])
+        self.assertIn('the VM does "boot" just now', "".join(words for _, words in answers))
+        self.assertLess(self.commands().index("'up'"), self.commands().index("'true'"))
 
     def test_poison_has_a_limit(self):
         vm = self.vm()

@@ -4,7 +4,8 @@
 protocol (docs/vm.md), and runs nothing. Like QEMU 10 it keeps the memory of what is unplugged. A
 guest's command whose text has a word of the environment's FAKE_GUEST_HANGS ends when it is told to;
 FAKE_GUEST_STATUSES, a JSON object, says what others end with, by a word; 0 without. One that fails
-says so on standard error. What was asked is in the file FAKE_GUEST_LOG."""
+says so on standard error. What was asked is in the file FAKE_GUEST_LOG. The guest is ready after
+FAKE_GUEST_BOOT_S seconds, 0 without."""
 
 import base64
 import json
@@ -13,6 +14,7 @@ import re
 import select
 import socket
 import sys
+import time
 
 
 def main():
@@ -29,8 +31,9 @@ def main():
     hanging, devices = os.environ.get("FAKE_GUEST_HANGS", ""), set()
     statuses = json.loads(os.environ.get("FAKE_GUEST_STATUSES", "{}"))
     log = open(os.environ["FAKE_GUEST_LOG"], "a", buffering=1, encoding="utf-8")
-    control.sendall(b"kernel fake\nready\n")
     qmp.sendall(b'{"QMP": {}}\n')
+    time.sleep(float(os.environ.get("FAKE_GUEST_BOOT_S", "0")))
+    control.sendall(b"kernel fake\nready\n")
     readers = {control: control.makefile("r"), qmp: qmp.makefile("r")}
     while True:
         for ready in select.select(list(readers), [], [])[0]:

@@ -82,6 +82,8 @@ Result<std::unique_ptr<VmSession>> VmSession::start(const emulator::vm::VmPlan& 
   if (Result<void> made = session->make_memory(); !made) {
     return made.error();
   }
+  // Until the channels are up: no command comes between the boot and bringing them up.
+  session->changing_ = "boot";
   if (Result<void> booted = session->boot(); !booted) {
     return booted.error();
   }
@@ -235,15 +237,14 @@ Result<void> VmSession::boot() {
 }
 
 Result<void> VmSession::bring_up() {
-  if (options_.bring_up == BringUp::none) {
-    return {};
+  Result<void> done;
+  if (options_.bring_up != BringUp::none) {
+    const std::string_view mode = name_of(options_.bring_up);
+    spdlog::info("vm: bringing {} channels up as {}", plan_.topology.devices.size(), mode);
+    changing_ = fmt::format("godbox cxl up --as {}", mode);
+    done = guest_does({own_program(), "cxl", "up", "--as", std::string(mode)}, changing_,
+                      kBringUpLimit);
   }
-  const std::string_view mode = name_of(options_.bring_up);
-  spdlog::info("vm: bringing {} channels up as {}", plan_.topology.devices.size(), mode);
-  const std::string what = fmt::format("godbox cxl up --as {}", mode);
-  changing_ = what;
-  Result<void> done =
-      guest_does({own_program(), "cxl", "up", "--as", std::string(mode)}, what, kBringUpLimit);
   changing_.clear();
   return done;
 }
