@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Measures with `godbox bench`, `replay` and programs of perf/ what godbox promises, beside its bars.
+"""Measures with `godbox bench`, `replay` and programs of perf/ what godbox promises, and its bars.
 
 Exit status 0 when all bars hold, 1 on a miss, 2 when something could not be measured. It wants a
 machine that does nothing else, and takes up to an hour; --group runs one part of it.

@@ -5,9 +5,8 @@
 usage: tidy_all.py <build folder with compile_commands.json>
 A file is looked at again when something that clang-tidy sees of it has changed: its text after the
 preprocessor with comments and macros, the checks, or clang-tidy itself. What passed before is known
-by empty files in $GODBOX_TIDY_CACHE, or ${XDG_CACHE_HOME:-~/.cache}/godbox/tidy; without that folder,
-or clang++, all files are looked at. Exit status 1 when a file has findings or
-cannot be looked at.
+by empty files in $GODBOX_TIDY_CACHE, or ${XDG_CACHE_HOME:-~/.cache}/godbox/tidy; without it, or
+clang++, all files are looked at. Exit status 1 when a file has findings or cannot be looked at.
 """
 
 import concurrent.futures
@@ -25,8 +24,8 @@ KEPT_SECONDS = 60 * 86400
 
 
 def cache_folder() -> Path | None:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME") or "/nonexistent",
-                                                            ".cache")
+    home = os.environ.get("HOME") or "/nonexistent"
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
     folder = Path(os.environ.get("GODBOX_TIDY_CACHE") or os.path.join(base, "godbox", "tidy"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,8 +53,8 @@ class Tidy:
     def __init__(self, build: Path):
         self.build = build
         self.cache = cache_folder()
-        version = subprocess.run(["clang-tidy", "--version"], capture_output=True, check=True).stdout
-        self.basis = version + (ROOT / ".clang-tidy").read_bytes()
+        version = subprocess.run(["clang-tidy", "--version"], capture_output=True, check=True)
+        self.basis = version.stdout + (ROOT / ".clang-tidy").read_bytes()
 
     def marker(self, entry: dict) -> Path | None:
         """The file that is there when this text has passed."""
