@@ -8,7 +8,7 @@ import subprocess
 import unittest
 
 from program import (ALREADY_EXISTS, FAILURE, NO_ROOM, NOT_FOUND, PROGRAM, UNREACHABLE, USAGE,
-                     ProgramTest)
+                     ProgramTest, wait_until)
 
 SEED = 20250729
 
@@ -210,6 +210,29 @@ class FullBoxTest(ProgramTest):
             result = self.run_program("put", "too much", "-", *at, stdin=big, status=NO_ROOM)
             self.assertIn(b"too much", result.stderr)
             self.assertEqual(self.run_program("get", "fits", *at).stdout, big)
+
+    def test_what_no_box_has_memory_for_is_not_read(self):
+        with self.server("--backing-limit", "64MiB") as server:
+            self.assert_fails(["put", "x", "/dev/zero", "--connect", server.address], NO_ROOM,
+                              "/dev/zero", "64 MiB")
+
+
+class BoxThatEndsTest(ProgramTest):
+    def test_a_box_that_is_killed_under_a_put_is_said_to_have_ended(self):
+        with self.server("--mode", "paced", "--time-scale", "200000") as server:
+            put = subprocess.Popen(
+                [PROGRAM, "put", "x", "-", "--connect", server.address], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            put.stdin.write(random_bytes(20 << 20))
+            put.stdin.close()
+            put.stdin = None
+            wait_until(lambda: self.run_json("status", "--connect", server.address)
+                       ["reservations"] > 0)
+            server.process.kill()
+            server.process.wait()
+            _, words = put.communicate(timeout=60)
+        self.assertEqual(put.returncode, UNREACHABLE, words)
+        self.assertIn(b"the box has ended", words)
 
 
 class SlowBoxTest(ProgramTest):

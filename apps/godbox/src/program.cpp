@@ -11,7 +11,9 @@
 #include <spdlog/spdlog.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <sstream>
 #include <string>
@@ -53,6 +55,36 @@ std::string subcommand_names(const CLI::App& program) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+// What is wrong with a number: CLI11 takes "nan" to be in every range, and wraps what 64 bits do
+// not hold. Empty: nothing.
+std::string why_no_number(const std::string& text, bool is_whole) {
+  if (!is_whole) {
+    return std::isfinite(std::strtod(text.c_str(), nullptr))
+               ? std::string()
+               : fmt::format("\"{}\" is no finite number", text);
+  }
+  errno = 0;
+  static_cast<void>(std::strtoull(text.c_str(), nullptr, 0));
+  const bool is_wrapped = errno == ERANGE || text.find('-') != std::string::npos;
+  return is_wrapped ? fmt::format("\"{}\" is no whole number from 0 to 2^64 - 1", text)
+                    : std::string();
+}
+
+// For every option of a number, those of subcommands too.
+void refuse_odd_numbers(CLI::App& command) {
+  for (CLI::Option* const option : command.get_options()) {
+    const std::string type = option->get_type_name();
+    const bool is_whole = type.starts_with("UINT");
+    if (is_whole || type.starts_with("FLOAT")) {
+      option->check([is_whole](const std::string& text) { return why_no_number(text, is_whole); },
+                    "");
+    }
+  }
+  for (CLI::App* const subcommand : command.get_subcommands({})) {
+    refuse_odd_numbers(*subcommand);
+  }
+}
+
 }  // namespace
 
 int run_program(int argc, const char* const* argv) {
@@ -80,6 +112,7 @@ int run_program(int argc, const char* const* argv) {
   add_vm(program, chosen);
   add_pool(program, chosen);
   add_cxl(program, chosen);
+  refuse_odd_numbers(program);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -2,6 +2,7 @@
 #include "box/box_options.h"
 
 #include "box/shape.h"
+#include "commands/byte_files.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -24,25 +25,6 @@ Error not_allowed(std::string_view option, std::string_view value, std::string_v
           fmt::format("{}: \"{}\" is not allowed; allowed: {}", option, value, allowed)};
 }
 
-Result<std::string> read_text(const std::string& path) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             std::fclose);
-  std::string text;
-  std::array<char, 4096> part{};
-  std::size_t got = file == nullptr ? 0 : part.size();
-  while (got > 0) {
-    got = std::fread(part.data(), 1, part.size(), file.get());
-    text.append(part.data(), got);
-  }
-  // A directory opens and fails when it is read.
-  if (file == nullptr || std::ferror(file.get()) != 0) {
-    const std::error_code reason(errno, std::generic_category());
-    return Error(Errc::config_invalid,
-                 fmt::format("--config: cannot read \"{}\": {}", path, reason.message()));
-  }
-  return text;
-}
-
 Result<emulator::BoxConfig> base_config(const BoxOptions& options) {
   Result<emulator::BoxConfig> config = emulator::preset(options.preset);
   if (!config) {
@@ -52,9 +34,9 @@ Result<emulator::BoxConfig> base_config(const BoxOptions& options) {
   if (options.config_file.empty()) {
     return config;
   }
-  const Result<std::string> text = read_text(options.config_file);
+  const Result<std::string> text = read_text_file(options.config_file);
   if (!text) {
-    return text.error();
+    return Error(Errc::config_invalid, "--config: " + text.error().detail);
   }
   return emulator::apply_toml(*config, *text, options.config_file);
 }
@@ -123,7 +105,7 @@ Result<void> apply_quotas(std::string_view option, const std::vector<std::string
     const std::size_t at = text.rfind('=');
     const Result<SizeBytes> quota =
         emulator::parse_size(at == std::string::npos ? text : text.substr(at + 1));
-    if (!quota) {
+    if (!quota || at == 0) {
       return not_allowed(option, text, "a size like 64GiB, or NAME=SIZE");
     }
     if (at == std::string::npos) {

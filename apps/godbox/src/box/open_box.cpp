@@ -46,6 +46,9 @@ Result<std::unique_ptr<Connection>> open_box(const BoxChoice& choice) {
 }
 
 Error call_error(Connection& connection, const BoxChoice& choice, Error error) {
+  if (error.code == Errc::session_lost) {
+    return {error.code, "the box has ended, or has not heard of this program for too long"};
+  }
   if (error.code != Errc::deadline_exceeded || !connection.client().is_open()) {
     return error;
   }

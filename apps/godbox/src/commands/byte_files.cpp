@@ -76,7 +76,7 @@ Result<void> replace(const std::string& path, ConstSpan bytes, std::optional<mod
 
 }  // namespace
 
-Result<std::vector<std::byte>> read_file(const std::string& path) {
+Result<std::vector<std::byte>> read_file(const std::string& path, SizeBytes limit) {
   const File file =
       path == "-" ? File(stdin, leave_open) : File(std::fopen(path.c_str(), "rb"), std::fclose);
   if (!file) {
@@ -88,11 +88,24 @@ Result<std::vector<std::byte>> read_file(const std::string& path) {
     bytes.resize(size + kChunkBytes);
     got = std::fread(bytes.data() + size, 1, kChunkBytes, file.get());
     bytes.resize(size + got);
+    if (bytes.size() > limit.count()) {
+      return Error(
+          Errc::too_large,
+          fmt::format("\"{}\" has more than {} bytes, the most that is read", path, limit.count()));
+    }
   }
   if (std::ferror(file.get()) != 0) {
     return failed("read", path);
   }
   return bytes;
+}
+
+Result<std::string> read_text_file(const std::string& path) {
+  const Result<std::vector<std::byte>> bytes = read_file(path, kTextFileBytesMax);
+  if (!bytes) {
+    return bytes.error();
+  }
+  return std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size());
 }
 
 Result<void> write_file(const std::string& path, ConstSpan bytes) {

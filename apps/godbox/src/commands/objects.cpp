@@ -78,19 +78,40 @@ void wait_for(Connection& session, std::string what, std::uint64_t bytes,
   }
 }
 
+Result<void> check_name(const std::string& name) {
+  if (!name.empty() && name.size() <= wire::kNameBytesMax) {
+    return {};
+  }
+  return Error(Errc::invalid_argument, fmt::format("NAME has {} bytes; allowed: 1 to {}",
+                                                   name.size(), wire::kNameBytesMax));
+}
+
+// What the box has no memory for is not read.
+Result<std::vector<std::byte>> read_object(const std::string& file, SizeBytes limit) {
+  Result<std::vector<std::byte>> bytes = read_file(file, limit);
+  if (!bytes && bytes.error().code == Errc::too_large) {
+    return Error(Errc::too_large, fmt::format("\"{}\" has more bytes than the box's memory, {}",
+                                              file, format_size(limit)));
+  }
+  if (bytes && bytes->empty()) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("\"{}\" is empty; an object has at least 1 byte", file));
+  }
+  return bytes;
+}
+
 ExitCode run_put(const ObjectOptions& options) {
-  Result<std::vector<std::byte>> bytes = read_file(options.file);
-  if (!bytes) {
-    return fail("put", bytes.error());
+  if (const Result<void> checked = check_name(options.name); !checked) {
+    return fail("put", checked.error());
   }
   const auto session = open_box(options.box);
   if (!session) {
     return fail("put", session.error());
   }
-  if (bytes->empty()) {
-    return fail("put",
-                Error(Errc::invalid_argument,
-                      fmt::format("\"{}\" is empty; an object has at least 1 byte", options.file)));
+  Result<std::vector<std::byte>> bytes =
+      read_object(options.file, (*session)->client().box().backing_limit);
+  if (!bytes) {
+    return fail("put", bytes.error());
   }
   const LocalSegment data{bytes->data(), bytes->size()};
   const striping::PutItem item{options.name, std::span(&data, 1), SizeBytes()};
@@ -116,6 +137,10 @@ Result<std::vector<std::byte>> fetch(Connection& session, const std::string& nam
   const striping::FoundObject& object = found->objects.front();
   if (object.status != Errc::ok && object.status != Errc::present_unleased) {
     return Error(object.status, fmt::format("\"{}\"", name));
+  }
+  if (object.sparse) {
+    return Error(Errc::not_backed, fmt::format("\"{}\" has a size, {}, and no bytes", name,
+                                               format_size(object.size)));
   }
   std::vector<std::byte> bytes(object.size.count());
   const LocalSegment into{bytes.data(), bytes.size()};

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <system_error>
@@ -76,6 +77,9 @@ Result<ResultDocument> ResultDocument::parse(std::string_view json, std::string_
 }
 
 Result<ResultDocument> ResultDocument::read(const std::string& path) {
+  if (std::filesystem::is_directory(path)) {
+    return Error(Errc::io_error, fmt::format("{}: is a directory", path));
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     const std::error_code reason(errno, std::generic_category());

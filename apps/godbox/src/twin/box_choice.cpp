@@ -20,11 +20,11 @@ Result<model::BoxModel> read_device(const DeviceChoice& choice) {
     return Error(Errc::config_invalid,
                  fmt::format("--{}, and there is no such file", known.error().detail));
   } else {
-    const auto bytes = read_file(choice.device);
-    if (!bytes) {
-      return bytes.error();
+    Result<std::string> file = read_text_file(choice.device);
+    if (!file) {
+      return file.error();
     }
-    text.assign(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+    text = std::move(*file);
   }
   Result<model::BoxModel> device = model::parse_device(text, choice.device, choice.settings);
   if (!device) {

@@ -126,13 +126,12 @@ Result<vm::VmPlan> build_vm_plan(const VmOptions& options) {
   if (options.topology_file.empty()) {
     return vm::make_plan(*config);
   }
-  const Result<std::vector<std::byte>> bytes = read_file(options.topology_file);
-  if (!bytes) {
-    return Error(Errc::config_invalid, "--topology: " + bytes.error().detail);
+  const Result<std::string> text = read_text_file(options.topology_file);
+  if (!text) {
+    return Error(Errc::config_invalid, "--topology: " + text.error().detail);
   }
-  const std::string text(reinterpret_cast<const char*>(bytes->data()), bytes->size());
   const Result<vm::WrittenTopology> written =
-      vm::read_topology(*config, text, options.topology_file);
+      vm::read_topology(*config, *text, options.topology_file);
   return written ? vm::plan_of(*config, *written) : Result<vm::VmPlan>(written.error());
 }
 
