@@ -201,6 +201,22 @@ class ObjectsTest(ProgramTest):
             self.assertIn(word, text)
 
 
+class TenantsTest(ProgramTest):
+    def test_each_tenant_has_names_and_a_quota_of_its_own(self):
+        with self.server("--tenant-quota", "alice=5MiB", "--eviction", "none") as server:
+            alice, bob = (["--connect", server.address, "--tenant", who]
+                          for who in ("alice", "bob"))
+            self.run_program("put", "x", "-", *alice, stdin=b"alice's")
+            self.run_program("put", "x", "-", *bob, stdin=b"bob's")
+            for who, data in ((alice, b"alice's"), (bob, b"bob's")):
+                self.assertEqual(self.run_program("get", "x", *who).stdout, data)
+            self.assertEqual(self.run_program("ls", "--connect", server.address).stdout, b"")
+            big = bytes(6 << 20)
+            self.run_program("put", "big", "-", *bob, stdin=big)
+            result = self.run_program("put", "big", "-", *alice, stdin=big, status=NO_ROOM)
+            self.assertIn(b"quota_exceeded", result.stderr)
+
+
 class FullBoxTest(ProgramTest):
     def test_a_full_box_says_so(self):
         with self.server("--eviction", "none", "--backing-limit", "64MiB") as server:

@@ -32,6 +32,7 @@ Result<std::unique_ptr<Connection>> open_box(const BoxChoice& choice) {
   const std::string where =
       choice.address.empty() ? "unix:" + emulator::default_control_socket() : choice.address;
   ConnectOptions options;
+  options.client.tenant = choice.tenant;
   options.client.timeout =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(choice.timeout_s));
   options.client.lease = options.client.timeout;  // the box cuts it to its longest

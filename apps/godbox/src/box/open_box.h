@@ -14,6 +14,7 @@ namespace godbox::app {
 struct BoxChoice {
   std::string address;    // empty: the default control socket
   double timeout_s = 60;  // of connecting and of each call
+  std::string tenant;     // of the session
 };
 
 // The --connect and --timeout options of every command that talks to a running box.

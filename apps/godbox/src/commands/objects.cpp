@@ -240,6 +240,8 @@ CLI::App& add_command(CLI::App& program, Action& chosen, const char* name, const
                       const std::shared_ptr<ObjectOptions>& options) {
   CLI::App* const command = program.add_subcommand(name, what);
   add_connect_options(*command, options->box);
+  command->add_option("--tenant", options->box.tenant,
+                      "Whose names these are (default: the one without a name)");
   command->add_flag("--json", options->json, "Print the outcome as JSON");
   command->footer(std::string(footer));
   command->callback([options, run, &chosen] { chosen = [options, run] { return run(*options); }; });
