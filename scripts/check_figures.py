@@ -206,8 +206,11 @@ def judge_handover(rows: Rows) -> Iterator[Figure]:
             case = f"{row['layer_ms']:g} ms a layer"
             yield Figure(f"the consumer's time over the producer's: {case}", row["ratio"],
                          HANDOVER_RATIO_MAX)
-            yield Figure(f"layers in order: {case}", int(row["in_order"]), 1, is_floor=True)
+            yield Figure(f"layers that were there only after a later one: {case}",
+                         row["layers_out_of_order"], 0)
         else:
+            yield Figure("bytes compared of what a killed producer had handed over",
+                         row["bytes_checked"], 1, is_floor=True)
             yield Figure("s until a killed producer's reader hears of it", row["seconds"],
                          HANDOVER_MISS_SECONDS_MAX)
             is_miss = row["status"] in ("not_found", "key_revoked")

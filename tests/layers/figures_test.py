@@ -79,15 +79,17 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(len(misses(check_figures.judge_roce, slow)), 2)
 
     def test_a_handover_has_its_bars(self):
-        row = {"layer_ms": 10, "ratio": 1.1, "in_order": True}
+        row = {"layer_ms": 10, "ratio": 1.1, "layers_out_of_order": 0}
         judge = check_figures.judge_handover
         self.assertEqual(misses(judge, [row]), [])
         self.assertEqual(len(misses(judge, [{**row, "ratio": 1.21}])), 1)
-        self.assertEqual(len(misses(judge, [{**row, "in_order": False}])), 1)
-        killed = {"status": "not_found", "seconds": 0.1, "afterwards": "not_found"}
+        self.assertEqual(len(misses(judge, [{**row, "layers_out_of_order": 1}])), 1)
+        killed = {"status": "not_found", "seconds": 0.1, "afterwards": "not_found",
+                  "bytes_checked": 8}
         self.assertEqual(misses(judge, [killed]), [])
         self.assertEqual(len(misses(judge, [{**killed, "status": "ok"}])), 1)
         self.assertEqual(len(misses(judge, [{**killed, "seconds": 6}])), 1)
+        self.assertEqual(len(misses(judge, [{**killed, "bytes_checked": 0}])), 1)
 
     def test_peers_have_bars_by_size(self):
         row = {"contestant": "redis-benchmark", "op": "get", "threads": 1, "temperature": "cold",
