@@ -3,11 +3,13 @@
 """Measures with `godbox bench`, `replay` and programs of perf/ what godbox promises, and its bars.
 
 Exit status 0 when all bars hold, 1 on a miss, 2 when something could not be measured. It wants a
-machine that does nothing else, and takes up to an hour; --group runs one part of it.
+machine that does nothing else, and takes up to an hour; --group runs one part of it. Mooncake's own
+conversation trace is no part of this repository: --trace FILE plays it too.
 """
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from collections import defaultdict
@@ -46,7 +48,9 @@ HIT_SHARE_PERCENT = {
     "conversation": {1000: 4.5, 5000: 11.0, 10000: 21.1, 30000: 32.6, 50000: 35.5, None: 36.6},
     "synthetic": {1000: 8.3, 5000: 27.9, 10000: 42.4, 30000: 62.4, 50000: 64.0, None: 64.0},
 }
-HIT_SHARE_POINTS_MAX = 1.0
+HIT_SHARE_POINTS_MAX = 1.0  # of a trace with the published one's statistics
+TRACE_POINTS_MAX = 0.5  # of the published trace itself
+WHOLE_REQUESTS = 300
 # Times the throughput of a peer on this machine, by the bytes of a value; goals are not bars.
 REDIS_TIMES_MIN = {64 << 10: 1.0, 1 << 20: 1.5, 4 << 20: 1.5}
 REDIS_TIMES_GOAL = 3.0
@@ -65,6 +69,10 @@ class Figure:
     value: float
     bar: float
     is_floor: bool = False  # else the bar is the most that is allowed
+
+    def __post_init__(self) -> None:
+        if self.value is None or math.isnan(self.value):
+            raise ValueError(f"{self.what}: {self.value} is no figure")
 
     @property
     def holds(self) -> bool:
@@ -182,20 +190,26 @@ def judge_page(rows: Rows) -> Iterator[Figure]:
                      PING_PONG_TIMES_MAX)
 
 
-def judge_hits_of(kind: str) -> Callable[[Rows], Iterator[Figure]]:
+def judge_hits_of(kind: str, points_max: float = HIT_SHARE_POINTS_MAX
+                  ) -> Callable[[Rows], Iterator[Figure]]:
     def judge(rows: Rows) -> Iterator[Figure]:
         for row in rows:
             blocks = None if row["unbounded"] else row["pool_blocks"]
             yield Figure(f"points from the published prefix-hit share: {kind}, "
                          + ("no bound" if blocks is None else f"{blocks} blocks"),
                          abs(100 * row["prefix_hit_share"] - HIT_SHARE_PERCENT[kind][blocks]),
-                         HIT_SHARE_POINTS_MAX)
+                         points_max)
     return judge
 
 
 def judge_whole_blocks(rows: Rows) -> Iterator[Figure]:
     for row in rows:
         case = f"replay of {row['requests']} requests, {row['block_bytes'] >> 20} MiB blocks"
+        # What moves nothing has neither wrong bytes nor an imbalance.
+        yield Figure(f"requests: {case}", row["requests"], WHOLE_REQUESTS, is_floor=True)
+        yield Figure(f"bytes read: {case}", row["bytes_read"], 1, is_floor=True)
+        yield Figure(f"blocks that the pool refused: {case}", row["refused_puts"], 0)
+        yield Figure(f"hits that were lost before they were read: {case}", row["lost_hits"], 0)
         yield Figure(f"max over mean per block: {case}", row["block_imbalance_max"], IMBALANCE_MAX)
         yield Figure(f"max over mean of all: {case}", row["channel_imbalance"], IMBALANCE_MAX)
 
@@ -256,6 +270,10 @@ class Group:
     command: str = "bench"  # of the program, or one of other_command()
 
 
+POOLS = "1000,5000,10000,30000,50000,unbounded"
+HITS = ["--index-only", "--pool-blocks", POOLS]
+WHOLE = ["--requests", str(WHOLE_REQUESTS), "--pool-size", "8GiB", "--block-size", "160MiB"]
+WHOLE_QUICK = ("--requests", "20", "--pool-size", "256MiB", "--block-size", "2MiB")
 BLOCKS = "1MiB,4MiB,20MiB"
 COLD = ["--working-set", "1100MiB"]  # above 1 GiB, and above four L3 caches of 260 MiB
 SMALL = ("--quick", "--working-set", "64MiB")
@@ -289,15 +307,11 @@ GROUPS = {
     "page": Group(["--workload", "remote-page", "--transport", "tcp", "--sizes", "4KiB",
                    "--working-set", "1GiB"], judge_page, rows=2,
                   quick=("--quick", "--working-set", "64MiB")),
-    **{f"replay-{kind}": Group(["--generate", kind, "--index-only", "--pool-blocks",
-                                "1000,5000,10000,30000,50000,unbounded"],
-                               judge_hits_of(kind), rows=6, quick=("--requests", "500"),
-                               command="replay")
+    **{f"replay-{kind}": Group(["--generate", kind, *HITS], judge_hits_of(kind), rows=6,
+                               quick=("--requests", "500"), command="replay")
        for kind in HIT_SHARE_PERCENT},
-    "replay-whole": Group(["--generate", "conversation", "--requests", "300", "--pool-size", "8GiB",
-                           "--block-size", "160MiB"], judge_whole_blocks, rows=1,
-                          quick=("--requests", "20", "--pool-size", "256MiB", "--block-size",
-                                 "2MiB"), command="replay"),
+    "replay-whole": Group(["--generate", "conversation", *WHOLE], judge_whole_blocks, rows=1,
+                          quick=WHOLE_QUICK, command="replay"),
     "handover": Group([], judge_handover, rows=3, quick=("--small",), command="handover"),
     # Three of Godbox and three peers; then remote memory hot, UCX, and cold.
     "compare": Group(["--sizes", "64KiB,512KiB,1MiB,4MiB", "--peers",
@@ -314,6 +328,17 @@ def other_command(name: str, program: str) -> list[str] | None:
             "handover": [sys.executable, "-B", str(ROOT / "perf/handover/run.py"), "--program",
                          program],
             "roce": [str(ROOT / "build/perf/bin/roce_bench")]}.get(name)
+
+
+def groups_of(trace: Path | None) -> dict[str, Group]:
+    """All groups; with those of the published conversation trace where it is given."""
+    if trace is None:
+        return GROUPS
+    return {**GROUPS,
+            "trace": Group([str(trace), *HITS], judge_hits_of("conversation", TRACE_POINTS_MAX),
+                           rows=6, quick=("--requests", "500"), command="replay"),
+            "trace-whole": Group([str(trace), *WHOLE], judge_whole_blocks, rows=1,
+                                 quick=WHOLE_QUICK, command="replay")}
 
 
 def measure(program: str, group: Group, quick: bool) -> Rows:
@@ -347,17 +372,24 @@ def merge(options: list[str], others: tuple[str, ...]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("program", help="a release build of godbox")
-    parser.add_argument("--group", choices=GROUPS, action="append", help="only this part")
+    parser.add_argument("--group", choices=groups_of(Path()), action="append",
+                        help="only this part")
+    parser.add_argument("--trace", type=Path,
+                        help="Mooncake's conversation_trace.jsonl, for the groups trace*")
     parser.add_argument("--quick", action="store_true",
                         help="little data: to see that it works; the figures mean nothing")
     options = parser.parse_args()
+    groups = groups_of(options.trace)
+    for name in options.group or groups:
+        if name not in groups:
+            parser.error(f"--group {name} needs --trace")
     figures: list[Figure] = []
     unmeasured = []
-    for name in options.group or GROUPS:
+    for name in options.group or groups:
         print(f"-- {name}", flush=True)
         try:
-            group_figures = list(GROUPS[name].judge(
-                measure(options.program, GROUPS[name], options.quick)))
+            group_figures = list(groups[name].judge(
+                measure(options.program, groups[name], options.quick)))
         except (ValueError, KeyError, TypeError, OSError, subprocess.TimeoutExpired) as why:
             print(f"not measured: {name}: {why!r}")
             unmeasured.append(name)

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proves that scripts/check_figures.py tells a figure that holds from one that misses its bar."""
 
+import re
 import sys
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
 
 import check_figures  # noqa: E402
 
@@ -119,10 +121,34 @@ class FiguresTest(unittest.TestCase):
         with self.assertRaises(KeyError):
             list(judge([{"unbounded": False, "pool_blocks": 77, "prefix_hit_share": 0.4}]))
 
-    def test_whole_blocks_are_balanced(self):
-        row = {"requests": 300, "block_bytes": 160 << 20, "block_imbalance_max": 1.06,
-               "channel_imbalance": 1.04}
-        self.assertEqual(len(misses(check_figures.judge_whole_blocks, [row])), 1)
+    def test_hit_shares_of_the_published_trace_have_a_narrower_bar(self):
+        row = {"unbounded": False, "pool_blocks": 10000, "prefix_hit_share": 0.2175}
+        self.assertEqual(misses(check_figures.judge_hits_of("conversation"), [row]), [])
+        groups = check_figures.groups_of(Path("trace.jsonl"))
+        self.assertEqual(len(misses(groups["trace"].judge, [row])), 1)
+        self.assertEqual(misses(groups["trace"].judge, [{**row, "prefix_hit_share": 0.2155}]), [])
+        for name in ("trace", "trace-whole"):
+            self.assertEqual(groups[name].options[0], "trace.jsonl")
+            self.assertNotIn(name, check_figures.groups_of(None))
+
+    def test_published_hit_shares_are_those_of_the_generators_test(self):
+        source = (ROOT / "tests/unit/apps/replay/generator_test.cpp").read_text()
+        lists = [[float(share) for share in found.split(",")]
+                 for found in re.findall(r"\{([\d., ]+)\}\}[,}]", source)]
+        self.assertEqual(lists, [list(shares.values())
+                                 for shares in check_figures.HIT_SHARE_PERCENT.values()])
+
+    def test_whole_blocks_are_moved_and_balanced(self):
+        row = {"requests": 300, "block_bytes": 160 << 20, "block_imbalance_max": 1.04,
+               "channel_imbalance": 1.04, "bytes_read": 1, "refused_puts": 0, "lost_hits": 0}
+        judge = check_figures.judge_whole_blocks
+        self.assertEqual(misses(judge, [row]), [])
+        for change in ({"block_imbalance_max": 1.06}, {"channel_imbalance": 1.06},
+                       {"bytes_read": 0}, {"refused_puts": 1}, {"lost_hits": 1},
+                       {"requests": 299}):
+            self.assertEqual(len(misses(judge, [{**row, **change}])), 1, change)
+        with self.assertRaises(ValueError):  # nothing was moved
+            list(judge([{**row, "channel_imbalance": None}]))
 
     def port_fault_row(self, **changes):
         return {"ports": 9, "fault": "dead", "efficiency": 0.85, "half_load_p99_factor": 1.9,
