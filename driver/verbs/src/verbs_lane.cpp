@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs_lane.h"
 
+#include "request_crcs.h"
 #include <godbox/assert.h>
-#include <godbox/crc32c.h>
 #include <godbox/roce/pool_hello.h>
 #include <godbox/virtual_address.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include <arpa/inet.h>
@@ -37,54 +41,6 @@ sockaddr_storage service_at(const std::string& address) {
   return to;
 }
 
-// Calls visit(block, bytes) for each run of local bytes within one block.
-template <class Visit>
-void for_each_run(const WorkRequest& request, Visit&& visit) {
-  std::size_t block = 0, block_offset = 0;
-  for (const LocalSegment& segment : request.local) {
-    for (std::size_t at = 0; at < segment.size_bytes;) {
-      const std::size_t size = std::min<std::size_t>(
-          segment.size_bytes - at, request.crc[block].length_bytes - block_offset);
-      visit(block, ConstSpan(segment.data + at, size));
-      at += size;
-      block_offset += size;
-      if (block_offset == request.crc[block].length_bytes) {
-        ++block;
-        block_offset = 0;
-      }
-    }
-  }
-}
-
-void make_crcs(const WorkRequest& request) {
-  for (CrcBlock& block : request.crc) {
-    block.crc32c = 0;
-  }
-  if (!request.crc.empty()) {
-    for_each_run(request, [&](std::size_t block, ConstSpan bytes) {
-      request.crc[block].crc32c = crc32c(bytes, request.crc[block].crc32c);
-    });
-  }
-}
-
-bool has_right_crcs(const WorkRequest& request) {
-  if (request.crc.empty()) {
-    return true;
-  }
-  std::size_t current = 0;
-  std::uint32_t crc = 0;
-  bool is_right = true;
-  for_each_run(request, [&](std::size_t block, ConstSpan bytes) {
-    if (block != current) {
-      is_right = is_right && crc == request.crc[current].crc32c;
-      current = block;
-      crc = 0;
-    }
-    crc = crc32c(bytes, crc);
-  });
-  return is_right && crc == request.crc[current].crc32c;
-}
-
 }  // namespace
 
 VerbsLane::VerbsLane(LaneId id, const VerbsOptions& options, rdma_event_channel* channel,
@@ -100,14 +56,49 @@ void VerbsLane::open() {
     return;
   }
   last_error_ = Errc::ok;
-  step_ = Step::address;
   connect_until_ = clock_.now() + 3 * kVerbsConnectMax;
-  sockaddr_storage to = service_at(options_.lanes[id_.value()].address);
-  if (rdma_create_id(channel_, &connection_, this, RDMA_PS_TCP) != 0 ||
-      rdma_resolve_addr(connection_, nullptr, reinterpret_cast<sockaddr*>(&to),
-                        milliseconds(kVerbsConnectMax)) != 0) {
-    break_lane(Errc::connect_failed);
+  address_ = 0;
+  resolve();
+}
+
+void VerbsLane::resolve() {
+  step_ = Step::address;
+  sockaddr_storage to = service_at(address());
+  if (rdma_create_id(channel_, &connection_, this, RDMA_PS_TCP) != 0) {
+    return give_up(Errc::limit_exceeded, "rdma_create_id", errno);
   }
+  if (rdma_resolve_addr(connection_, nullptr, reinterpret_cast<sockaddr*>(&to),
+                        milliseconds(kVerbsConnectMax)) != 0) {
+    pass_over_address(errno);
+  }
+}
+
+void VerbsLane::pass_over_address(int error) {
+  if (address_ + 1 < options_.lanes[id_.value()].addresses.size()) {
+    close();
+    ++address_;
+    return resolve();
+  }
+  // Without an answer to ARP or to a neighbour solicitation there is a route, and nobody at its
+  // end.
+  const bool is_silent = error == ETIMEDOUT || error == EHOSTUNREACH;
+  give_up(is_silent ? Errc::lane_timeout : Errc::device_missing,
+          is_silent ? "nobody answers at that address" : "no RDMA device here has a route there",
+          error);
+}
+
+const std::string& VerbsLane::address() const {
+  return options_.lanes[id_.value()].addresses[address_];
+}
+
+void VerbsLane::give_up(Errc why, std::string_view what, int error) {
+  if (step_ != Step::up && options_.on_connect_failed) {
+    options_.on_connect_failed(
+        id_,
+        Error(why, error == 0 ? fmt::format("{}: {}", address(), what)
+                              : fmt::format("{}: {} ({})", address(), what, std::strerror(error))));
+  }
+  break_lane(why);
 }
 
 VerbsLane::~VerbsLane() {
@@ -129,9 +120,12 @@ void VerbsLane::on_event(const rdma_cm_event& event) {
     case RDMA_CM_EVENT_ADDR_RESOLVED:
       step_ = Step::route;
       if (rdma_resolve_route(connection_, milliseconds(kVerbsConnectMax)) != 0) {
-        break_lane(Errc::connect_failed);
+        give_up(Errc::device_missing, "rdma_resolve_route", errno);
       }
       return;
+    case RDMA_CM_EVENT_ADDR_ERROR:
+    case RDMA_CM_EVENT_ROUTE_ERROR:
+      return pass_over_address(-event.status);
     case RDMA_CM_EVENT_ROUTE_RESOLVED:
       return connect();
     case RDMA_CM_EVENT_ESTABLISHED: {
@@ -141,7 +135,7 @@ void VerbsLane::on_event(const rdma_cm_event& event) {
                     data, roce::kPoolWelcomeBytes))
               : std::nullopt;
       if (!welcome) {
-        return break_lane(Errc::protocol_error);
+        return give_up(Errc::protocol_error, "what accepts the connection is no box's pool");
       }
       eth_port_ = welcome->eth_port;
       step_ = Step::up;
@@ -154,8 +148,14 @@ void VerbsLane::on_event(const rdma_cm_event& event) {
               ? roce::decode_pool_refusal(std::span<const std::uint8_t, roce::kPoolRefusalBytes>(
                     data, roce::kPoolRefusalBytes))
               : std::nullopt;
-      return break_lane(why.value_or(Errc::connect_failed));
+      if (why) {
+        return give_up(*why, fmt::format("the box rejects the connection: {}", to_string(*why)));
+      }
+      return give_up(Errc::lane_closed,
+                     fmt::format("the connection is rejected (IBTA reason {})", event.status));
     }
+    case RDMA_CM_EVENT_UNREACHABLE:
+      return give_up(Errc::lane_timeout, "nobody answers to the request for a connection");
     case RDMA_CM_EVENT_DISCONNECTED:
       // A refusal is followed by it, and is in the completions.
       (void)take_completions();
@@ -167,7 +167,7 @@ void VerbsLane::on_event(const rdma_cm_event& event) {
     case RDMA_CM_EVENT_DEVICE_REMOVAL:
       return break_lane(Errc::device_missing);
     default:
-      return break_lane(Errc::connect_failed);
+      return give_up(Errc::lane_closed, rdma_event_str(event.event));
   }
 }
 
@@ -199,7 +199,7 @@ bool VerbsLane::create_queue_pair() {
 void VerbsLane::connect() {
   step_ = Step::connect;
   if (!create_queue_pair()) {
-    return break_lane(Errc::limit_exceeded);
+    return give_up(Errc::limit_exceeded, "the RDMA device has no room for a queue pair", errno);
   }
   std::array<std::uint8_t, roce::kPoolHelloBytes> hello{};
   roce::encode_pool_hello({options_.session, options_.secret}, hello);
@@ -211,7 +211,7 @@ void VerbsLane::connect() {
   parameters.retry_count = kRetries;
   parameters.rnr_retry_count = kNotReadyRetries;
   if (rdma_connect(connection_, &parameters) != 0) {
-    break_lane(Errc::connect_failed);
+    give_up(Errc::lane_closed, "rdma_connect", errno);
   }
 }
 
@@ -287,7 +287,7 @@ bool VerbsLane::progress() {
   }
   if (step_ != Step::up) {
     if (clock_.now() >= connect_until_) {
-      break_lane(Errc::connect_failed);
+      give_up(Errc::lane_timeout, "no connection in time");
       return true;
     }
     return false;

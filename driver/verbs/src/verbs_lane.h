@@ -12,6 +12,8 @@
 #include <array>
 #include <deque>
 #include <functional>
+#include <string>
+#include <string_view>
 
 #include <rdma/rdma_cma.h>
 
@@ -66,7 +68,13 @@ class VerbsLane {
 
   [[nodiscard]] bool is_idle() const { return step_ == Step::up && flights_.empty(); }
   [[nodiscard]] bool create_queue_pair();
+  // Begins with the lane's address number address_; where that has no route, with the one after it.
+  void resolve();
+  [[nodiscard]] const std::string& address() const;
+  void pass_over_address(int error);
   void connect();
+  // An attempt to connect is over, and says why; `error`: errno's, or 0.
+  void give_up(Errc why, std::string_view what, int error = 0);
   [[nodiscard]] bool has_unanswered_writes() const;
   void close(bool far_side_ended = false);
   void break_lane(Errc why);
@@ -89,6 +97,7 @@ class VerbsLane {
   const Clock& clock_;
 
   Step step_ = Step::down;
+  std::size_t address_ = 0;  // of the lane's
   TimePoint connect_until_{};
   bool is_recovering_ = false;  // it was up, and shall be again
   Errc last_error_ = Errc::ok;

@@ -175,14 +175,21 @@ Result<std::unique_ptr<Transport>> open_verbs_transport(const VerbsOptions& opti
                              options.requests_max, options.bytes_max, kWorkBytesMax));
   }
   for (const VerbsLaneOptions& lane : options.lanes) {
-    if (!is_address(lane.address)) {
-      return Error(Errc::config_invalid, fmt::format("{}: no IP address", lane.address));
+    if (lane.addresses.empty()) {
+      return Error(Errc::config_invalid, "a lane without an address");
+    }
+    for (const std::string& address : lane.addresses) {
+      if (!is_address(address)) {
+        return Error(Errc::config_invalid, fmt::format("{}: no IP address", address));
+      }
     }
   }
   EventChannel channel(rdma_create_event_channel());
   if (channel == nullptr) {
     return Error(Errc::device_missing,
-                 fmt::format("rdma_cm: {}; is the module rdma_ucm loaded?", std::strerror(errno)));
+                 fmt::format("no RDMA device can be used here (rdma_cm: {}); is there one, and is "
+                             "the module rdma_ucm loaded?",
+                             std::strerror(errno)));
   }
   if (fcntl(channel->fd, F_SETFL, fcntl(channel->fd, F_GETFL) | O_NONBLOCK) != 0) {
     return Error(Errc::io_error, std::strerror(errno));

@@ -76,7 +76,7 @@ class VerbsWorld final : public TransportWorld {
  public:
   explicit VerbsWorld(const RoceBox& box) : control_(box) {
     driver::VerbsOptions options;
-    options.lanes.assign(kLanes, {.address = box.address, .super_nic = SuperNicId(0)});
+    options.lanes.assign(kLanes, {.addresses = {box.address}, .super_nic = SuperNicId(0)});
     options.session = SessionId(box.session);
     options.secret = box.secret;
     auto transport = driver::open_verbs_transport(options, clock_);
@@ -266,8 +266,10 @@ TEST_CASE("after a fence of WRITEs no other begins before the far side has answe
 TEST_CASE("a lane without the session's secret is refused, and says why", "[contract]") {
   const RoceBox box = roce_box();
   driver::VerbsOptions options;
-  options.lanes = {{.address = box.address, .super_nic = SuperNicId(0)}};
+  options.lanes = {{.addresses = {box.address}, .super_nic = SuperNicId(0)}};
   options.session = SessionId(box.session);
+  std::string why;
+  options.on_connect_failed = [&why](LaneId, const Error& error) { why = error.message(); };
   const SteadyClock clock;
   const auto transport = driver::open_verbs_transport(options, clock);
   REQUIRE(transport.has_value());
@@ -278,6 +280,31 @@ TEST_CASE("a lane without the session's secret is refused, and says why", "[cont
   }
   CHECK((*transport)->lane_status(LaneId(0)).state == LaneState::down);
   CHECK((*transport)->lane_status(LaneId(0)).last_error == Errc::access_denied);
+  CHECK(why == "access_denied: " + box.address + ": the box rejects the connection: access_denied");
+}
+
+TEST_CASE("an address that no RDMA device has a route to is passed over, or named", "[contract]") {
+  const RoceBox box = roce_box();
+  const std::string nowhere = "fd00:dead::9";
+  driver::VerbsOptions options;
+  options.lanes = {{.addresses = {nowhere, box.address}, .super_nic = SuperNicId(0)},
+                   {.addresses = {nowhere}, .super_nic = SuperNicId(0)}};
+  options.session = SessionId(box.session);
+  options.secret = box.secret;
+  std::map<LaneId, Error> why;
+  options.on_connect_failed = [&why](LaneId lane, const Error& error) { why[lane] = error; };
+  const SteadyClock clock;
+  const auto transport = driver::open_verbs_transport(options, clock);
+  REQUIRE(transport.has_value());
+  const TimePoint limit = clock.now() + std::chrono::seconds(20);
+  while (!is_up(**transport) && clock.now() < limit) {
+    (void)(*transport)->progress();
+  }
+  CHECK(is_up(**transport));
+  CHECK((*transport)->lane_status(LaneId(1)).state == LaneState::down);
+  REQUIRE(why.size() == 1);
+  CHECK(why.at(LaneId(1)).code == Errc::device_missing);
+  CHECK(why.at(LaneId(1)).detail.find(nowhere + ": no RDMA device here has a route there") == 0);
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include <godbox/transport.h>
 #include <godbox/wire.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,7 +43,8 @@ inline constexpr std::size_t kVerbsSlicesMax = 4096;  // of one device
 inline constexpr Duration kVerbsConnectMax = std::chrono::seconds(10);
 
 struct VerbsLaneOptions {
-  std::string address;  // of the Ethernet port: IPv4 or IPv6
+  // Of the Ethernet port, IPv4 or IPv6: the first that an RDMA device has a route to is used.
+  std::vector<std::string> addresses;
   SuperNicId super_nic;
 };
 
@@ -52,6 +54,12 @@ struct VerbsOptions {
   wire::SessionSecret secret;
   std::uint32_t requests_max = 64;                             // in flight on a lane
   std::uint64_t bytes_max = std::uint64_t{4} * kWorkBytesMax;  // likewise; kWorkBytesMax at least
+  // Told why each attempt to connect has failed, with a sentence that names the address:
+  // device_missing (no RDMA device has a route there), lane_timeout (nobody answers), lane_closed
+  // (rejected, by whoever is there), what the box rejects it with (access_denied, session_lost
+  // ...), limit_exceeded (the device has no more queue pairs). Called from open_verbs_transport(),
+  // progress() and reopen().
+  std::function<void(LaneId, const Error&)> on_connect_failed{};
 };
 
 // Begins to connect all lanes; lane_status() tells the outcome. Errors: config_invalid (options out
