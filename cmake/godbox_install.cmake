@@ -24,12 +24,16 @@ get_property(archives GLOBAL PROPERTY GODBOX_ARCHIVES)
 list(REVERSE archives)
 list(TRANSFORM archives PREPEND "-l")
 list(JOIN archives " " GODBOX_PC_LIBS)
+set(GODBOX_PC_VERBS "")
+if(GODBOX_HAS_VERBS)
+  set(GODBOX_PC_VERBS "-lrdmacm -libverbs ")
+endif()
 configure_file(godbox.pc.in "${PROJECT_BINARY_DIR}/godbox.pc" @ONLY)
 
 install(
   FILES "${PROJECT_BINARY_DIR}/godbox-config.cmake"
         "${PROJECT_BINARY_DIR}/godbox-config-version.cmake" cmake/FindIsal.cmake
-        cmake/FindLibcxl.cmake
+        cmake/FindLibcxl.cmake cmake/FindVerbs.cmake
   DESTINATION "${godbox_cmake_dir}"
   COMPONENT godbox
 )

@@ -2,6 +2,7 @@
 #include "dax_devices.h"
 #include "map_memory.h"
 #include "socket_owner.h"
+#include "verbs_lanes.h"
 #include <godbox/connect.h>
 #include <godbox/cxl/channel_serial.h>
 #include <godbox/driver/asio_network.h>
@@ -34,7 +35,7 @@ using Targets = std::vector<std::unique_ptr<MemoryTarget>>;
 using Transports = Result<std::unique_ptr<Transport>>;
 
 struct Destination {
-  enum class Data : std::uint8_t { lanes, mapping, dax };
+  enum class Data : std::uint8_t { lanes, verbs, mapping, dax };
   StreamAddress control;
   Data data = Data::lanes;
 };
@@ -48,6 +49,9 @@ Result<Destination> parse_destination(std::string_view text) {
   } else if (text.starts_with("dax:")) {
     to.data = Destination::Data::dax;
     control = "tcp:" + std::string(text.substr(4));
+  } else if (text.starts_with("verbs:")) {
+    to.data = Destination::Data::verbs;
+    control = "tcp:" + std::string(text.substr(6));
   }
   if (control == "unix:") {
     control += emulator::default_control_socket();
@@ -56,7 +60,7 @@ Result<Destination> parse_destination(std::string_view text) {
   if (!parsed) {
     return Error(Errc::invalid_argument, "\"" + std::string(text) +
                                              "\" is no address of a box: unix:PATH, local:PATH, "
-                                             "tcp:HOST:PORT or dax:HOST:PORT (" +
+                                             "tcp:HOST:PORT, verbs:HOST:PORT or dax:HOST:PORT (" +
                                              parsed.error().detail + ")");
   }
   if (!driver::is_own_machine(*parsed, driver::host_machine())) {
@@ -326,7 +330,8 @@ Result<void> check_device(const DeviceOptions& device, const Destination& to) {
   if (device.path == DevicePath::direct && device.memory == nullptr) {
     return Error(Errc::invalid_argument, "a direct path to a device was asked for, and no device");
   }
-  if (device.path == DevicePath::direct && to.data == Destination::Data::lanes) {
+  const bool is_mapped = to.data == Destination::Data::mapping || to.data == Destination::Data::dax;
+  if (device.path == DevicePath::direct && !is_mapped) {
     return Error(
         Errc::invalid_argument,
         "a device has no direct path over lanes; local:PATH or dax:HOST:PORT map the pool");
@@ -366,10 +371,17 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
   impl->network = std::move(*network);
   auto client = Client::connect(
       *impl->network, to->control, options.client, [&](const Client::TransportContext& context) {
-        return to->data == Destination::Data::lanes
-                   ? stage(make_lanes(context, options, to->control), options.device,
-                           impl->data_path)
-                   : make_mapped(context, options, to->data, impl->data_path);
+        switch (to->data) {
+          case Destination::Data::lanes:
+            return stage(make_lanes(context, options, to->control), options.device,
+                         impl->data_path);
+          case Destination::Data::verbs:
+            return stage(make_verbs_lanes(context, options), options.device, impl->data_path);
+          case Destination::Data::mapping:
+          case Destination::Data::dax:
+            break;
+        }
+        return make_mapped(context, options, to->data, impl->data_path);
       });
   if (!client) {
     const std::string& why = client.error().detail;

@@ -20,8 +20,8 @@ constexpr double kTimeoutMaxS = 86400;
 
 void add_connect_options(CLI::App& command, BoxChoice& choice) {
   command.add_option("--connect", choice.address,
-                     "The box: unix:PATH, local:PATH (mapped memory) or tcp:HOST:PORT (default: "
-                     "the local control socket)");
+                     "The box: unix:PATH, tcp:HOST:PORT, verbs:HOST:PORT (RDMA), local:PATH or "
+                     "dax:HOST:PORT (mapped memory) (default: the local control socket)");
   command
       .add_option("--timeout", choice.timeout_s, "Seconds that connecting and each call may take")
       ->capture_default_str()

@@ -38,6 +38,7 @@ struct ObjectOptions {
 constexpr std::string_view kPutFooter = R"(Examples:
   godbox put block/0 kv.bin          a file
   tar c dir | godbox put backup -    standard input
+  godbox put block/0 kv.bin --connect verbs:127.0.0.1:7400    over RDMA
 Objects never change: putting a name that is there ends with exit code 5.)";
 constexpr std::string_view kGetFooter = R"(Examples:
   godbox get block/0 copy.bin        into a file (replaced when complete)

@@ -86,8 +86,8 @@ typedef struct godbox_options {
   uint32_t copy_threads;        // of a mapped pool; 0: 1
 } godbox_options;
 
-// Addresses: "unix:PATH", "local:PATH", "tcp:HOST:PORT", "dax:HOST:PORT" (docs/ of godbox;
-// an empty PATH is the default box's). `options` may be NULL.
+// Addresses: "unix:PATH", "local:PATH", "tcp:HOST:PORT", "verbs:HOST:PORT", "dax:HOST:PORT"
+// (docs/ of godbox; an empty PATH is the default box's). `options` may be NULL.
 GODBOX_API godbox_status godbox_connect(const char* address, const godbox_options* options,
                                         godbox_pool** pool);
 GODBOX_API void godbox_close(godbox_pool* pool);

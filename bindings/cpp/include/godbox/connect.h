@@ -18,6 +18,9 @@
 //   unix:PATH      control over the local socket, data over lanes to every Ethernet port
 //   local:PATH     control over the local socket, data through the mapped pool (trusted processes)
 //   tcp:HOST:PORT  any Ethernet port of the box: control there, data over lanes to every port
+//   verbs:HOST:PORT
+//                  control there, data over RDMA to every RoCE port of the box, by this machine's
+//                  RDMA devices (docs/rdma.md)
 //   dax:HOST:PORT  control there, data through the box's DRAM channels as CXL devices of this
 //                  machine, as in a VM of godbox vm run --pool (trusted machines)
 // HOST is this machine, or in a VM the one that it runs on, by the name that the kernel's command
@@ -34,7 +37,11 @@
 // Ownership: the Connection owns network and client; it must outlive nothing it was given.
 // Units: bytes, Durations. Errors: invalid_argument (address, option), connect_failed, bad_version,
 // address_not_loopback, permission_denied, limit_exceeded, deadline_exceeded; with a device those
-// of its transport's create() too, but for what `automatic` makes do without.
+// of its transport's create() too, but for what `automatic` makes do without. Over verbs:
+// unsupported (the box offers no RoCE port), device_missing (a build without libibverbs, no RDMA
+// device, none with a route to a port's address), and where a port does not take the connection
+// lane_timeout (nobody answers), lane_closed, or what the box rejects it with; the sentence names
+// the address.
 #pragma once
 
 #include <godbox/device_memory.h>
@@ -77,16 +84,17 @@ struct ConnectOptions {
   striping::ClientOptions client;
   DeviceOptions device{};
   // At most so many, 1 to 16; 0: default_lanes_per_eth_port(). The first of each port is opened by
-  // connect(), the others when those that are open are busy.
+  // connect(), the others when those that are open are busy. verbs: so many queue pairs, all opened
+  // by connect(); 0: one, as that alone keeps 128 READs and WRITEs under way.
   std::uint32_t lanes_per_eth_port = 0;
   bool lanes_on_demand = true;      // false: connect() opens all
-  std::uint32_t eth_ports_max = 0;  // use only the first n Ethernet ports; 0: all
+  std::uint32_t eth_ports_max = 0;  // use only the first n Ethernet (RoCE) ports; 0: all
   std::size_t copy_threads = 1;     // local, dax: threads that copy, the caller's included
   // dax: the device of each DRAM channel, by its number. Empty: found by the serial numbers that
   // carry the box's number.
   std::vector<std::string> dax_devices{};
   // A lane that is silent for so long is given up and its work sent over the others; 0: a quarter
-  // of client.timeout.
+  // of client.timeout. verbs: the RDMA device finds that out, by its retries.
   Duration lane_reply_timeout{};
   // How long a call that waits for the box looks for its answer before the thread sleeps: 0 (never)
   // to 1 s; with one CPU it always sleeps. Measured over loopback on two cores with one client,
@@ -103,9 +111,9 @@ class Connection {
 
   [[nodiscard]] striping::Client& client();
   [[nodiscard]] StreamNetwork& network();
-  // For people and reports, which way bytes take: "tcp", "local", "mapped-device", "staged over
-  // tcp", "staged over local: DRAM channel 3 (descriptor, 268435456 bytes): ..." where `automatic`
-  // could not have the direct path, and why.
+  // For people and reports, which way bytes take: "tcp", "verbs", "local", "mapped-device",
+  // "staged over tcp", "staged over local: DRAM channel 3 (descriptor, 268435456 bytes): ..."
+  // where `automatic` could not have the direct path, and why.
   [[nodiscard]] const std::string& data_path() const;
 
  private:
@@ -118,7 +126,8 @@ class Connection {
 
 // Returns when the session stands and every lane that is opened at first has been given a second to
 // come up; one that is not up by then, and one that ends later, is tried again in the background,
-// at least every 0.4 s. connect_failed when none is.
+// at least every 0.4 s. connect_failed when none is. Over verbs the first lane has ten seconds, the
+// others have one more.
 [[nodiscard]] Result<std::unique_ptr<Connection>> connect(std::string_view address,
                                                           const ConnectOptions& options = {});
 

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which of a box's Ethernet ports, as INFO names them, are reached by RDMA, and at which IP
+// addresses. Thread-safety: a pure function. Units: none. Errors: none; whether a text is an IP
+// address is the caller's to see. Source: docs/wire-protocol.md, 9.1.
+#pragma once
+
+#include <godbox/wire.h>
+
+#include <string>
+#include <vector>
+
+namespace godbox::wire {
+
+struct RocePort {
+  EthPortId id;
+  SuperNicId super_nic;
+  std::vector<std::string> addresses;  // "10.0.2.2", "fd00::2": in their order, without bits
+};
+
+// Those that have an address whose first word is "roce", in the order of their first one.
+[[nodiscard]] std::vector<RocePort> roce_ports(const std::vector<EthPortInfo>& ports);
+
+}  // namespace godbox::wire
