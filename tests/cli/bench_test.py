@@ -5,7 +5,7 @@ import subprocess
 import unittest
 
 from bench_rows import SMALL, BenchRowsTest
-from program import FAILURE, OK, USAGE
+from program import FAILURE, OK, UNREACHABLE, USAGE
 
 
 class BenchTest(BenchRowsTest):
@@ -27,6 +27,47 @@ class BenchTest(BenchRowsTest):
         for row in rows:
             if row["transport"] == "tcp":
                 self.assertLessEqual(row["channel_imbalance"], 1.05)
+
+    def test_a_box_that_is_served_elsewhere(self):
+        with self.server() as box:
+            ports = len(box.ready["eth_ports"])
+            self.run_program("put", "mine", "-", "--connect", box.address, stdin=b"bytes")
+            rows = self.rows("--connect", box.address, "--crc", "both", "--verify")
+            self.assertEqual([(row["op"], row["crc"]) for row in rows],
+                             [("read", True), ("write", True), ("read", False), ("write", False)])
+            for row in rows:
+                self.assertEqual((row["transport"], row["kind"], row["ports"], row["box"]),
+                                 ("tcp", "real", ports, box.ready["name"]))
+                self.assertEqual(row["channels"], box.ready["dram_channels"])
+                self.assertGreaterEqual(row["bytes_checked"], 8 << 20)
+                self.assertEqual(row["server_threads"], 0)
+                self.assertEqual(len(row["port_bytes"]), ports)
+                self.assertGreater(sum(count > 0 for count in row["port_bytes"]), 1)
+                self.assertGreater(sum(row["port_bytes"]), 2 * (8 << 20))
+                self.assertLessEqual(row["channel_imbalance"], 1.05)
+                for field in ("ceiling", "efficiency", "ceiling_gb_per_s", "block_imbalance_max"):
+                    self.assertIsNone(row[field], field)
+            one, = self.rows("--connect", box.ready["eth_ports"][2], "--ports", "2", "--lanes",
+                             "3", "--op", "read")
+            self.assertEqual((one["ports"], one["lanes"]), (2, 3))
+            self.assertGreater(sum(one["port_bytes"][:2]), 2 * (8 << 20))
+            self.assertLess(sum(one["port_bytes"][2:]), 1 << 20)  # control
+            self.assertEqual(one["result_hash"], rows[0]["result_hash"])
+            # Nothing is left, and what was there is.
+            listed = self.run_json("ls", "--connect", box.address)["objects"]
+            self.assertEqual([entry["name"] for entry in listed], ["mine"])
+
+    def test_a_box_elsewhere_that_is_paced_gives_emulated_figures(self):
+        with self.server("--mode", "paced", "--time-scale", "2000") as box:
+            row, = self.rows("--connect", box.address, "--op", "read", "--repeats", "1")
+            self.assertEqual((row["kind"], row["mode"], row["time_scale"]),
+                             ("emulated", "paced", 2000))
+            self.assertGreater(row["unscaled_gb_per_s"], row["gb_per_s_median"])
+
+    def test_a_box_elsewhere_that_is_not_there_is_named(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"tcp:127.0.0.1:{taken.getsockname()[1]}"
+        self.assert_fails([*SMALL, "--connect", address], UNREACHABLE, address)
 
     def test_the_same_seed_gives_the_same_result_hash(self):
         options = ("--transport", "tcp", "--op", "read")

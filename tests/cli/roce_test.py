@@ -7,7 +7,8 @@ import unittest
 from pathlib import Path
 
 import program
-from program import FAILURE, IN_USE, OK, SMALL_BOX, USAGE, ProgramTest, wait_until
+from program import (
+    FAILURE, IN_USE, OK, SMALL_BOX, UNREACHABLE, USAGE, ProgramTest, wait_until)
 from raw_client import RawSession, Vector
 from raw_rdma import (
     ACKNOWLEDGE, BOX, BOX_MAC, DREP, DREQ, READ_REQUEST, READ_RESPONSE_ONLY, REJ, WRITE_ONLY,
@@ -96,6 +97,21 @@ class RoceTest(ProgramTest):
         with self.server() as box:
             self.assertEqual(box.ready["roce_ports"], [])
             self.assertEqual(self.run_json("status", "--connect", box.address)["roce_ports"], [])
+
+    def test_a_client_over_rdma_says_what_is_missing(self):
+        with RoceHost(self.folder) as host, self.server("--roce", host.option()) as box:
+            address = "verbs:" + box.ready["eth_ports"][0].removeprefix("tcp:")
+            for command in (["ls"], ["bench", "--working-set", "1MiB", "--sizes", "1MiB"]):
+                # Here is no RDMA device, none that reaches BOX, or a build without the libraries.
+                self.assert_fails([*command, "--connect", address], FAILURE, "device_missing",
+                                  "RDMA")
+        with self.server() as box:
+            tcp = box.ready["eth_ports"][0]
+            self.assert_fails(["put", "x", program.__file__, "--connect",
+                               "verbs:" + tcp.removeprefix("tcp:")], FAILURE, "unsupported",
+                              tcp, "offers no RoCE port", "serve --roce")
+        self.assert_fails(["ls", "--connect", "verbs:" + tcp.removeprefix("tcp:")], UNREACHABLE,
+                          "no box answers", tcp)
 
     def test_a_connection_is_a_lane_of_its_session(self):
         with RoceHost(self.folder) as host, self.server("--roce", host.option()) as box:

@@ -35,6 +35,7 @@ const std::vector<std::string> kWorkloads{
 // Those behind them.
 constexpr std::array<std::string_view, 2> kDeviceWorkloads{"device-kernel", "device-pages"};
 const std::vector<std::string> kTransports{"local", "tcp"};
+const std::vector<std::string> kServedTransports{"tcp", "verbs"};  // to a box elsewhere
 const std::vector<std::string> kOps{"read", "write"};
 const std::vector<std::string> kCrc{"on", "off"};
 
@@ -88,19 +89,61 @@ Result<std::vector<emulator::PortFault>> parse_faults(std::string_view text) {
   return faults;
 }
 
+// To a box that is served elsewhere: as --transport says, else as its address does.
+Result<std::vector<std::string>> parse_served_transports(const BenchOptions& options) {
+  const std::string& address = *options.connect;
+  const bool is_verbs = address.starts_with("verbs:");
+  const bool is_unix = address.starts_with("unix:");
+  if (!is_verbs && !is_unix && !address.starts_with("tcp:")) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--connect: \"{}\" is not allowed; allowed: tcp:HOST:PORT, "
+                             "verbs:HOST:PORT, unix:PATH",
+                             address));
+  }
+  auto words = parse_words("--transport", options.transports.value_or(is_verbs ? "verbs" : "tcp"),
+                           kServedTransports, "");
+  if (words && is_unix && std::ranges::find(*words, "verbs") != words->end()) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("--transport: \"verbs\" has its control connection over TCP; --connect "
+                    "is \"{}\", and has to be verbs:HOST:PORT",
+                    address));
+  }
+  return words;
+}
+
+Result<std::vector<std::string>> parse_transports(const BenchOptions& options) {
+  if (options.connect) {
+    return parse_served_transports(options);
+  }
+  const std::string text = options.transports.value_or("both");
+  if (text.find("verbs") != std::string::npos) {
+    return Error(Errc::invalid_argument,
+                 "--transport: \"verbs\" needs --connect verbs:HOST:PORT: the ports that RDMA "
+                 "reaches are those of a box that runs (godbox serve --roce)");
+  }
+  return parse_words("--transport", text, kTransports, "both");
+}
+
+// 0 stands for all ports of a box that is served elsewhere.
+Result<std::vector<std::uint32_t>> parse_ports(const BenchOptions& options) {
+  if (options.connect && !options.ports) {
+    return std::vector<std::uint32_t>{0};
+  }
+  return parse_counts("--ports", options.ports.value_or("9"), {1, kEthPortsMax});
+}
+
 Result<Axes> parse_axes(const BenchOptions& options) {
   Axes axes;
   Error error(Errc::ok);
   const bool ok =
       take(parse_words("--workload", options.workloads, kWorkloads, ""), axes.workloads, error) &&
-      take(parse_words("--transport", options.transports.value_or("both"), kTransports, "both"),
-           axes.transports, error) &&
+      take(parse_transports(options), axes.transports, error) &&
       take(parse_words("--op", options.ops.value_or("both"), kOps, "both"), axes.ops, error) &&
       take(parse_words("--crc", options.crc.value_or("on"), kCrc, "both"), axes.crc, error) &&
       take(parse_counts("--channels", options.channels.value_or("18"), {1, kDramChannelsMax}),
            axes.channels, error) &&
-      take(parse_counts("--ports", options.ports.value_or("9"), {1, kEthPortsMax}), axes.ports,
-           error) &&
+      take(parse_ports(options), axes.ports, error) &&
       take(parse_lanes(options.lanes.value_or("auto")), axes.lanes, error) &&
       take(parse_counts("--objects", options.objects.value_or("10000"), {1, kObjectsMax}),
            axes.objects, error) &&
@@ -168,13 +211,15 @@ void add_transfer_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
   one.workload = workload;
   for (const std::string& transport : axes.transports) {
     const bool is_local = transport == "local";
-    one.transport = is_local ? TransportKind::local : TransportKind::tcp;
+    one.transport = is_local               ? TransportKind::local
+                    : transport == "verbs" ? TransportKind::verbs
+                                           : TransportKind::tcp;
     for (const std::uint32_t channels : axes.channels) {
       one.dram_channels = channels;
       for (const std::uint32_t ports : is_local ? first_of(axes.ports) : axes.ports) {
         one.eth_ports = ports;
         for (const std::uint32_t lanes : is_local ? first_of(axes.lanes) : axes.lanes) {
-          one.lanes_per_eth_port = lanes_or_default(lanes, ports);
+          one.lanes_per_eth_port = plan.connect.empty() ? lanes_or_default(lanes, ports) : lanes;
           for (const std::string& crc : axes.crc) {
             one.crc = crc == "on" && !is_remote_memory(workload);
             for (const SizeBytes size : sizes) {
@@ -381,6 +426,7 @@ Result<BenchPlan> make_plan(const BenchOptions& options) {
     }
   }
   plan.hosts = options.hosts.value_or(8);
+  plan.connect = options.connect.value_or("");
   for (const Workload workload : workloads) {
     add_cases(*axes, workload, plan);
   }
@@ -509,7 +555,13 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
                   "block, page, lookup, one-channel, scaling, remote-page, scatter, layers, "
                   "session, mixed, odd-sizes, port-fault, incast; a list")
       ->capture_default_str();
-  command.add_option("--transport", options.transports, "local, tcp or both")->default_str("both");
+  command.add_option("--connect", options.connect,
+                     "A box that is served elsewhere: tcp:HOST:PORT, verbs:HOST:PORT or unix:PATH "
+                     "(default: one in this process)");
+  command
+      .add_option("--transport", options.transports,
+                  "local, tcp or both; with --connect tcp, verbs (RDMA), or a list of them")
+      ->default_str("both");
   command.add_option("--op", options.ops, "read, write or both")->default_str("both");
   command.add_option("--sizes", options.sizes, "Of blocks or pages, like 1MiB,4MiB,20MiB");
   command.add_option("--crc", options.crc, "The client's CRC32C: on, off or both")

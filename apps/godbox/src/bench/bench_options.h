@@ -39,6 +39,7 @@ inline constexpr std::size_t kWorkloadCount = 13;  // of --workload
 // What was not given is the workload's own default. Lists have commas.
 struct BenchOptions {
   std::string workloads = "block";
+  std::optional<std::string> connect;      // a box that is served elsewhere; else one in here
   std::optional<std::string> transports;   // both; tcp where the workload has no other
   std::optional<std::string> ops;          // both
   std::optional<std::string> sizes;        // by workload
@@ -98,8 +99,8 @@ struct BenchCase {
   TransportKind transport = TransportKind::tcp;
   SizeBytes size;
   std::uint32_t dram_channels = 18;
-  std::uint32_t eth_ports = 9;
-  std::uint32_t lanes_per_eth_port = 1;
+  std::uint32_t eth_ports = 9;           // of a box elsewhere 0: all
+  std::uint32_t lanes_per_eth_port = 1;  // to a box elsewhere 0: as the library chooses
   bool crc = true;
   std::uint64_t objects = 0;  // lookup
   emulator::PortFault fault;  // port-fault
@@ -111,6 +112,7 @@ struct BenchCase {
 
 struct BenchPlan {
   std::vector<BenchCase> cases;
+  std::string connect;  // where the box is served; empty: in this process
   std::vector<WorkOp> ops;
   SizeBytes working_set;
   emulator::TimingMode mode = emulator::TimingMode::free;

@@ -3,15 +3,19 @@
 // A pass walks on through a set of blocks that is as large as the working set, so that neither side
 // of a copy finds its bytes in a cache. A read is a whole get with its lookup; a write is a whole
 // put (reserve, write, commit) under new names, while the blocks it replaces are still in the pool;
-// they are removed after the timed part.
+// they are removed after the timed part. In a box that is served elsewhere no block is left at the
+// end, and names are of the session, as others may do the same there.
 #include "bench/balance.h"
+#include "bench/served_box.h"
 #include "bench/timeline.h"
 #include "bench/workloads.h"
 #include "box/model_rate.h"
+#include "cli/json.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -32,22 +36,53 @@ class BlockCase {
       : environment_(environment),
         subject_(subject),
         rig_(std::move(rig)),
-        blocks_(environment.user_memory().first(data.count()),
-                {fmt::format("bench/{}", environment.plan().seed), subject.size,
-                 environment.plan().seed, 1}),
+        memory_(environment.user_memory().first(data.count())),
+        blocks_(memory_, {prefix(), subject.size, environment.plan().seed, 1}),
         batch_(environment.plan().batch),
         depth_(depth_for(environment.plan(), subject.size * batch_)) {
     operations_per_pass_ = std::min(blocks_.count() / batch_, kOperationsPerPassMax);
   }
 
   Result<Rows> run() {
+    if (rig_->has_box()) {
+      return measure_all();
+    }
+    // RDMA devices get to know it once, not for each request.
+    if (auto announced = rig_->client().transport().register_memory(memory_); !announced) {
+      return announced.error();
+    }
+    Result<Rows> rows = measure_all();
+    const Errc removed = remove_blocks();
+    if (rows && removed != Errc::ok) {
+      return Error(removed, "the blocks could not be removed from the pool");
+    }
+    return rows;
+  }
+
+ private:
+  std::string prefix() const {
+    const std::string seed = std::to_string(environment_.plan().seed);
+    return rig_->has_box()
+               ? "bench/" + seed
+               : fmt::format("bench/{:x}/{}", rig_->client().session().session.value(), seed);
+  }
+
+  Result<Rows> measure_all() {
     if (auto loaded = load(); !loaded) {
       return loaded.error();
     }
     return measure_ops(environment_.plan(), [this](WorkOp op) { return measure(op); });
   }
 
- private:
+  // Those that were put, however far the measurement got.
+  Errc remove_blocks() {
+    std::vector<std::string> names;
+    for (std::uint64_t i = 0; i < blocks_.count() && !blocks_.name(i).empty(); ++i) {
+      names.emplace_back(blocks_.name(i));
+    }
+    return remove_all(rig_->client(), names);
+  }
+
   // Puts every block once, so that each pass begins with the whole set in the pool.
   Result<void> load() {
     for (std::uint64_t i = 0; i < blocks_.count(); ++i) {
@@ -67,6 +102,11 @@ class BlockCase {
   Result<BenchRow> measure(WorkOp op) {
     BenchRow row = row_for(environment_, subject_, *rig_, op, subject_.size * blocks_.count());
     row.depth = depth_;
+    if (!rig_->has_box()) {
+      if (auto described = describe_box(rig_->client(), row); !described) {
+        return described.error();
+      }
+    }
     const auto pass = [this, op, &row](std::uint32_t) {
       return op == WorkOp::read ? read_pass(row) : write_pass();
     };
@@ -75,14 +115,27 @@ class BlockCase {
         return done.error();
       }
     }
+    const SizeBytes bytes = subject_.size * batch_ * operations_per_pass_;
+    const auto repeat = [&] { return run_repeats(environment_, bytes, pass, row); };
+    auto done = rig_->has_box() ? measure_here(repeat, row) : measure_there(repeat, row);
+    if (!done) {
+      return done.error();
+    }
+    if (auto finished = finish(row); !finished) {
+      return finished.error();
+    }
+    return row;
+  }
+
+  // With what the box in this process counts meanwhile.
+  Result<void> measure_here(const std::function<Result<void>()>& repeat, BenchRow& row) {
     const std::vector<std::uint64_t> before = counted_bytes(rig_->box());
     std::optional<Timeline> timeline;
     if (environment_.plan().timeline && subject_.transport == TransportKind::tcp) {
       timeline.emplace(rig_->box());
     }
-    const SizeBytes bytes = subject_.size * batch_ * operations_per_pass_;
-    if (auto done = run_repeats(environment_, bytes, pass, row); !done) {
-      return done.error();
+    if (auto done = repeat(); !done) {
+      return done;
     }
     if (timeline) {
       row.extra["timeline"] = timeline->finish();
@@ -90,16 +143,37 @@ class BlockCase {
     if (subject_.transport == TransportKind::tcp) {
       row.dram_imbalance = imbalance(difference(counted_bytes(rig_->box()), before));
     }
-    if (auto done = finish(row); !done) {
-      return done.error();
+    return {};
+  }
+
+  // With what a box elsewhere tells of itself.
+  Result<void> measure_there(const std::function<Result<void>()>& repeat, BenchRow& row) {
+    const Result<ServedBytes> before = served_bytes(rig_->client(), subject_.transport);
+    if (!before) {
+      return before.error();
     }
-    return row;
+    if (auto done = repeat(); !done) {
+      return done;
+    }
+    const Result<ServedBytes> after = served_bytes(rig_->client(), subject_.transport);
+    if (!after) {
+      return after.error();
+    }
+    describe_lanes(rig_->client(), row);
+    row.dram_imbalance = imbalance(difference(after->dram_channels, before->dram_channels));
+    const std::vector<std::uint64_t> ports = difference(after->eth_ports, before->eth_ports);
+    row.extra["box"] = json_text(rig_->client().box().box_name);
+    row.extra["port_bytes"] = boost::json::array(ports.begin(), ports.end());
+    return {};
   }
 
   // The parts of a row that need no repeats.
   Result<void> finish(BenchRow& row) {
     if (auto checked = verify_all(row); !checked) {
       return checked;
+    }
+    if (!rig_->has_box()) {
+      return {};
     }
     if (auto done = add_other_rates(row); !done) {
       return done;
@@ -220,6 +294,7 @@ class BlockCase {
   Environment& environment_;
   BenchCase subject_;
   std::unique_ptr<Rig> rig_;
+  MutableSpan memory_;
   BlockSet blocks_;
   std::uint32_t batch_;
   std::uint32_t depth_;
@@ -245,6 +320,16 @@ SizeBytes data_size(const BenchPlan& plan, const BenchCase& subject,
 
 Result<Rows> run_block_case(Environment& environment, const BenchCase& subject) {
   const BenchPlan& plan = environment.plan();
+  if (!plan.connect.empty()) {
+    Result<std::unique_ptr<Rig>> rig = Rig::attach(plan.connect, client_for(plan, subject));
+    if (!rig) {
+      return rig.error();
+    }
+    const std::uint64_t operation = subject.size.count() * plan.batch;
+    return BlockCase(environment, subject, std::move(*rig),
+                     plan.working_set / operation * operation)
+        .run();
+  }
   const Result<emulator::BoxConfig> config = config_for(plan, subject);
   if (!config) {
     return config.error();

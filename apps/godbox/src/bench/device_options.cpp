@@ -31,10 +31,11 @@ Result<void> check_other_options(const BenchOptions& options) {
       options.mode != "free" ? std::optional(options.mode) : std::nullopt;
   const std::optional<std::string> target =
       options.target != "box" ? std::optional(options.target) : std::nullopt;
-  const std::array<std::pair<std::string_view, std::optional<std::string>>, 18> others = {{
+  const std::array<std::pair<std::string_view, std::optional<std::string>>, 19> others = {{
       {"--workload", workload},
       {"--mode", mode},
       {"--target", target},
+      {"--connect", options.connect},
       {"--sizes", options.sizes},
       {"--channels", options.channels},
       {"--ports", options.ports},

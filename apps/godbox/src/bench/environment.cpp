@@ -71,7 +71,9 @@ Result<std::unique_ptr<Environment>> Environment::create(BenchPlan plan) {
   std::unique_ptr<Environment> environment(new Environment(std::move(plan)));
   const SizeBytes size =
       is_used ? std::max(environment->plan_.working_set, kWorkingSetMin) : kWorkingSetMin;
-  Result<perf::MappedBuffer> pool = perf::MappedBuffer::memfd(size);
+  // A box that is elsewhere has no ceiling here.
+  const bool has_ceilings = environment->plan_.connect.empty();
+  Result<perf::MappedBuffer> pool = perf::MappedBuffer::memfd(has_ceilings ? size : kWorkingSetMin);
   if (!pool) {
     return pool.error();
   }

@@ -14,7 +14,8 @@
 namespace godbox::app {
 namespace {
 
-// Both sides of the ceiling, the blocks in the pool and those that replace them.
+// Both sides of the ceiling, the blocks in the pool and those that replace them; of a box that is
+// elsewhere only the blocks on this side.
 constexpr std::uint64_t kWorkingSetsInMemory = 4;
 // Left to the rest of the machine, as the box's own memory does.
 constexpr SizeBytes kMemoryReserve{std::uint64_t{256} << 20U};
@@ -131,6 +132,34 @@ Result<void> check_use(const Use& use, std::span<const Workload> workloads) {
   return {};
 }
 
+// What only a box in this process has.
+Result<void> check_connect(const BenchOptions& options, std::span<const Workload> workloads) {
+  if (!options.connect) {
+    return {};
+  }
+  const std::pair<std::string_view, bool> of_own_box[] = {
+      {"--channels", options.channels.has_value()},
+      {"--threads", options.threads.has_value()},
+      {"--server-threads", options.server_threads != BenchOptions().server_threads},
+      {"--mode", options.mode != "free"},
+      {"--timeline", options.timeline}};
+  for (const auto& [option, is_given] : of_own_box) {
+    if (is_given) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("{} is for a box in this process, and --connect is \"{}\"", option,
+                               *options.connect));
+    }
+  }
+  for (const Workload workload : workloads) {
+    if (workload != Workload::block && workload != Workload::page) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--workload: \"{}\" is not for --connect; allowed: block, page",
+                               to_string(workload)));
+    }
+  }
+  return {};
+}
+
 Result<void> check_transports(const BenchOptions& options, std::span<const Workload> workloads) {
   const bool is_local = options.transports &&
                         options.transports->find("tcp") == std::string::npos &&
@@ -227,6 +256,9 @@ Result<void> check_options_used(const BenchOptions& options, std::span<const Wor
       return used;
     }
   }
+  if (auto allowed = check_connect(options, workloads); !allowed) {
+    return allowed;
+  }
   if (auto allowed = check_transports(options, workloads); !allowed) {
     return allowed;
   }
@@ -272,14 +304,15 @@ Result<void> check_memory(const BenchPlan& plan, SizeBytes available) {
   if (auto enough = check_host_memory(plan, free); !enough) {
     return enough;
   }
-  const SizeBytes allowed = free / kWorkingSetsInMemory;
+  const std::uint64_t sets = plan.connect.empty() ? kWorkingSetsInMemory : 1;
+  const SizeBytes allowed = free / sets;
   if (takes_memory && plan.working_set > allowed) {
     const SizeBytes whole((allowed.count() >> 20U) << 20U);
     return Error(Errc::invalid_argument,
                  fmt::format("--working-set: {} needs {} times as much memory and this machine has "
                              "{} available; at most {} is allowed",
-                             format_size(plan.working_set), kWorkingSetsInMemory,
-                             format_size(available), format_size(whole)));
+                             format_size(plan.working_set), sets, format_size(available),
+                             format_size(whole)));
   }
   return {};
 }

@@ -181,6 +181,7 @@ std::vector<std::string_view> words_of(const BenchOptions& options) {
     }
   };
   add(options.workloads != none.workloads, "--workload");
+  add(options.connect.has_value(), "--connect");
   add(options.transports.has_value(), "--transport");
   add(options.ops.has_value(), "--op");
   add(options.sizes.has_value(), "--sizes");

@@ -53,7 +53,8 @@ Result<void> check_box_options(const BenchOptions& options) {
   const auto number = [](const std::optional<std::uint32_t>& value) {
     return value ? std::optional(std::to_string(*value)) : std::nullopt;
   };
-  const std::array<std::pair<std::string_view, std::optional<std::string>>, 11> of_box = {{
+  const std::array<std::pair<std::string_view, std::optional<std::string>>, 12> of_box = {{
+      {"--connect", options.connect},
       {"--channels", options.channels},
       {"--ports", options.ports},
       {"--lanes", options.lanes},

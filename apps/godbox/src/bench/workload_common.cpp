@@ -60,7 +60,10 @@ Result<emulator::BoxConfig> config_for(const BenchPlan& plan, const BenchCase& s
 }
 
 RigClientOptions client_for(const BenchPlan& plan, const BenchCase& subject) {
-  return {subject.transport, subject.lanes_per_eth_port, plan.copy_threads, subject.crc};
+  RigClientOptions client{subject.transport, subject.lanes_per_eth_port, plan.copy_threads,
+                          subject.crc};
+  client.eth_ports_max = plan.connect.empty() ? 0 : subject.eth_ports;
+  return client;
 }
 
 Result<std::unique_ptr<Rig>> start_rig(const BenchPlan& plan, const BenchCase& subject,
@@ -120,12 +123,16 @@ SizeBytes ceiling_set(const BenchPlan& plan, const BenchRow& row) {
   return row.subject.workload == Workload::one_channel ? row.working_set : plan.working_set;
 }
 
-// What a row's passes stand beside: a ceiling of this machine, or in the paced mode the model.
+// What a row's passes stand beside: a ceiling of this machine, in the paced mode the model, or
+// nothing.
 class Yardstick {
  public:
   static Result<Yardstick> make(Environment& environment, BenchRow& row) {
     const BenchPlan& plan = environment.plan();
     Yardstick yardstick;
+    if (!plan.connect.empty()) {
+      return yardstick;  // this machine has nothing to hold a box elsewhere to
+    }
     if (plan.mode == emulator::TimingMode::free) {
       const Result<perf::Ceiling*> ceiling =
           environment.ceiling_for(row.subject, row.op, ceiling_set(plan, row));
@@ -149,6 +156,9 @@ class Yardstick {
   }
 
   Result<void> measure(SizeBytes bytes, BenchRow& row) const {
+    if (row.ceiling_kind.empty()) {
+      return {};
+    }
     if (ceiling_ == nullptr) {
       row.ceiling_gb_per_s.push_back(model_ / row.time_scale);
       return {};

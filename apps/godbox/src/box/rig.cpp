@@ -2,6 +2,7 @@
 #include "box/rig.h"
 
 #include <godbox/app/box_server.h>
+#include <godbox/assert.h>
 #include <godbox/connect.h>
 
 #include <fmt/format.h>
@@ -81,12 +82,21 @@ void sweep_sockets_of_the_dead() {
 }  // namespace
 
 std::string_view to_string(TransportKind kind) {
-  return kind == TransportKind::local ? "local" : "tcp";
+  switch (kind) {
+    case TransportKind::local:
+      return "local";
+    case TransportKind::tcp:
+      return "tcp";
+    case TransportKind::verbs:
+      break;
+  }
+  return "verbs";
 }
 
 struct Rig::Impl {
   RigClientOptions options;
-  std::unique_ptr<BoxServer> server;
+  std::unique_ptr<BoxServer> server;       // nullptr: the box is elsewhere
+  std::string served_at;                   // there
   std::unique_ptr<Connection> connection;  // goes before the server
 
   Result<void> connect() {
@@ -107,11 +117,20 @@ struct Rig::Impl {
     with.lanes_per_eth_port = options.lanes_per_eth_port;
     with.copy_threads = options.copy_threads;
     with.device = options.device;
+    with.eth_ports_max = options.eth_ports_max;
+    return godbox::connect(address(), with);
+  }
+
+  [[nodiscard]] std::string address() const {
+    if (server == nullptr) {
+      return served_at.starts_with("unix:") ? served_at
+                                            : fmt::format("{}{}", to_string(options.transport),
+                                                          served_at.substr(served_at.find(':')));
+    }
     // What claims TCP uses nothing else: sessions and lookups go through an Ethernet port too.
-    const std::string address = options.transport == TransportKind::local
-                                    ? "local:" + server->control_address().host
-                                    : server->eth_port_addresses().front().to_string();
-    return godbox::connect(address, with);
+    return options.transport == TransportKind::local
+               ? "local:" + server->control_address().host
+               : server->eth_port_addresses().front().to_string();
   }
 };
 
@@ -136,13 +155,29 @@ Result<std::unique_ptr<Rig>> Rig::start(emulator::BoxConfig config,
   return std::unique_ptr<Rig>(new Rig(std::move(impl)));
 }
 
-emulator::Box& Rig::box() { return impl_->server->box(); }
+Result<std::unique_ptr<Rig>> Rig::attach(std::string address, const RigClientOptions& options) {
+  GODBOX_ASSERT(address.find(':') != std::string::npos);
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  impl->served_at = std::move(address);
+  if (const Result<void> connected = impl->connect(); !connected) {
+    return connected.error();
+  }
+  return std::unique_ptr<Rig>(new Rig(std::move(impl)));
+}
+
+bool Rig::has_box() const { return impl_->server != nullptr; }
+emulator::Box& Rig::box() {
+  GODBOX_ASSERT(has_box());
+  return impl_->server->box();
+}
 const std::string& Rig::data_path() const { return impl_->connection->data_path(); }
 striping::Client& Rig::client() { return impl_->connection->client(); }
 std::uint32_t Rig::server_threads() const {
-  return static_cast<std::uint32_t>(impl_->server->thread_count());
+  return has_box() ? static_cast<std::uint32_t>(impl_->server->thread_count()) : 0;
 }
 const std::vector<StreamAddress>& Rig::eth_port_addresses() const {
+  GODBOX_ASSERT(has_box());
   return impl_->server->eth_port_addresses();
 }
 const Clock& Rig::clock() const { return impl_->connection->network().clock(); }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "box/open_box.h"
+#include "box/status_document.h"
 #include "cli/format.h"
 #include "cli/json.h"
 #include "cli/log.h"
@@ -25,30 +26,13 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox status --json | jq .dram_channels       every counter; docs/status.md has the fields
   godbox status --connect unix:/tmp/a.sock)";
 
-// A number of the status document; 0 where a box of another version does not have it.
-std::uint64_t number(const boost::json::object& from, std::string_view key) {
-  const boost::json::value* const value = from.if_contains(key);
-  return value != nullptr && value->is_number() ? value->to_number<std::uint64_t>() : 0;
-}
-
-std::string text(const boost::json::object& from, std::string_view key) {
-  const boost::json::value* const value = from.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string(value->get_string()) : "";
-}
-
-const boost::json::array& list(const boost::json::object& from, std::string_view key) {
-  static const boost::json::array none;
-  const boost::json::value* const value = from.if_contains(key);
-  return value != nullptr && value->is_array() ? value->get_array() : none;
-}
-
 std::string size_text(const boost::json::object& from, std::string_view key) {
-  return format_size(SizeBytes(number(from, key)));
+  return format_size(SizeBytes(status_number(from, key)));
 }
 
 void print_summary(const boost::json::object& status) {
-  fmt::print("{} ({} mode), up {}\n", text(status, "name"), text(status, "mode"),
-             format_duration(static_cast<double>(number(status, "uptime_ms")) / 1e3));
+  fmt::print("{} ({} mode), up {}\n", status_text(status, "name"), status_text(status, "mode"),
+             format_duration(static_cast<double>(status_number(status, "uptime_ms")) / 1e3));
   Table table({{"pool", Table::Align::left}, {"", Table::Align::right}});
   table.add({"capacity", size_text(status, "capacity_bytes")});
   table.add({"given out", size_text(status, "reserved_bytes")});
@@ -56,7 +40,7 @@ void print_summary(const boost::json::object& status) {
                                 size_text(status, "backing_limit_bytes")});
   for (const std::string_view key :
        {"objects", "regions", "leases", "sessions", "evictions", "quarantined"}) {
-    table.add({std::string(key), format_count(number(status, key))});
+    table.add({std::string(key), format_count(status_number(status, key))});
   }
   fmt::print("{}", table.render("  "));
 }
@@ -67,9 +51,10 @@ void print_channels(const boost::json::object& status) {
                {"size", Table::Align::right},
                {"read", Table::Align::right},
                {"written", Table::Align::right}});
-  for (const boost::json::value& item : list(status, "dram_channels")) {
+  for (const boost::json::value& item : status_list(status, "dram_channels")) {
     const boost::json::object& channel = item.as_object();
-    table.add({std::to_string(number(channel, "id")), std::to_string(number(channel, "super_nic")),
+    table.add({std::to_string(status_number(channel, "id")),
+               std::to_string(status_number(channel, "super_nic")),
                size_text(channel, "size_bytes"), size_text(channel, "bytes_read"),
                size_text(channel, "bytes_written")});
   }
@@ -83,17 +68,18 @@ void print_ports(const boost::json::object& status) {
                {"lanes", Table::Align::right},
                {"received", Table::Align::right},
                {"sent", Table::Align::right}});
-  for (const boost::json::value& item : list(status, "eth_ports")) {
+  for (const boost::json::value& item : status_list(status, "eth_ports")) {
     const boost::json::object& port = item.as_object();
-    table.add({std::to_string(number(port, "id")), std::to_string(number(port, "super_nic")),
-               text(port, "address"), std::to_string(number(port, "connections_open")),
+    table.add({std::to_string(status_number(port, "id")),
+               std::to_string(status_number(port, "super_nic")), status_text(port, "address"),
+               std::to_string(status_number(port, "connections_open")),
                size_text(port, "bytes_received"), size_text(port, "bytes_sent")});
   }
   fmt::print("\n{}", table.render("  "));
 }
 
 void print_roce_ports(const boost::json::object& status) {
-  if (list(status, "roce_ports").empty()) {
+  if (status_list(status, "roce_ports").empty()) {
     return;
   }
   Table table({{"RoCE", Table::Align::left},
@@ -103,18 +89,20 @@ void print_roce_ports(const boost::json::object& status) {
                {"received", Table::Align::right},
                {"sent", Table::Align::right},
                {"frames dropped", Table::Align::right}});
-  for (const boost::json::value& item : list(status, "roce_ports")) {
+  for (const boost::json::value& item : status_list(status, "roce_ports")) {
     const boost::json::object& port = item.as_object();
-    std::uint64_t dropped = number(port, "wire_receive_drops") + number(port, "wire_send_drops");
+    std::uint64_t dropped =
+        status_number(port, "wire_receive_drops") + status_number(port, "wire_send_drops");
     for (const auto& [key, value] : port) {
-      dropped += key.starts_with("dropped_") ? number(port, key) : 0;
+      dropped += key.starts_with("dropped_") ? status_number(port, key) : 0;
     }
-    const boost::json::array& addresses = list(port, "addresses");
+    const boost::json::array& addresses = status_list(port, "addresses");
     const bool has_address = !addresses.empty() && addresses.front().is_string();
-    table.add({text(port, "name"), std::to_string(number(port, "eth_port")),
+    table.add({status_text(port, "name"), std::to_string(status_number(port, "eth_port")),
                has_address ? std::string(addresses.front().get_string()) : "",
-               std::to_string(number(port, "queue_pairs_open")), size_text(port, "bytes_received"),
-               size_text(port, "bytes_sent"), format_count(dropped)});
+               std::to_string(status_number(port, "queue_pairs_open")),
+               size_text(port, "bytes_received"), size_text(port, "bytes_sent"),
+               format_count(dropped)});
   }
   fmt::print("\n{}", table.render("  "));
 }
@@ -124,23 +112,18 @@ ExitCode run_status(const StatusOptions& options) {
   if (!session) {
     return fail("status", session.error());
   }
-  const Result<std::string> answer = (*session)->client().status_json();
-  if (!answer) {
-    return fail("status", call_error(**session, options.box, answer.error()));
-  }
-  boost::system::error_code error;
-  const boost::json::value status = boost::json::parse(*answer, error);
-  if (error || !status.is_object()) {
-    return fail("status", Error(Errc::protocol_error, "the box's answer is no JSON object"));
+  const Result<boost::json::object> status = read_status((*session)->client());
+  if (!status) {
+    return fail("status", call_error(**session, options.box, status.error()));
   }
   if (options.json) {
-    print_json(stdout, status, false);
+    print_json(stdout, *status, false);
     return ExitCode::ok;
   }
-  print_summary(status.get_object());
-  print_channels(status.get_object());
-  print_ports(status.get_object());
-  print_roce_ports(status.get_object());
+  print_summary(*status);
+  print_channels(*status);
+  print_ports(*status);
+  print_roce_ports(*status);
   return ExitCode::ok;
 }
 
