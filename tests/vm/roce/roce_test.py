@@ -54,7 +54,7 @@ def why_not():
 class Guest:
     """The guest, by the protocol of scripts/guest/init."""
 
-    def __init__(self, folder, network):
+    def __init__(self, folder, network, host=BOX):
         self.lines = queue.Queue()
         self.next_id = 1
         self.output = {"stdout": "", "stderr": ""}
@@ -73,7 +73,8 @@ class Guest:
             ["qemu-system-x86_64", "-M", "q35", "-cpu", "max", "-accel", "tcg", "-m", "512M",
              "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
              "-kernel", f"{image}/vmlinuz", "-initrd", f"{image}/initramfs",
-             "-append", f"console=ttyS0 panic=-1 no_timer_check quiet loglevel=5 godbox.host={BOX}",
+             "-append", "console=ttyS0 panic=-1 no_timer_check quiet loglevel=5 "
+             f"godbox.host={host}",
              "-serial", f"file:{self.console}",
              "-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
              "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",
