@@ -45,14 +45,13 @@ std::vector<std::string_view> list(const std::array<std::string_view, N>& names)
 }
 
 // Ranges that physics sets are checked by validate(); these keep a number within its type.
-std::vector<Key> keys_of(Values& values) {
+std::vector<Key> box_keys_of(Values& values) {
   constexpr double kCountMax = 1 << 20;
   constexpr double kNsMax = 1e6;
   Type3Spec& device = values.model.device;
   CxlLinkSpec& link = device.link;
   EthernetSpec& ethernet = values.model.ethernet;
   HostPcieSpec& pcie = values.model.host_pcie;
-  RackSpec& rack = values.rack;
   return {
       {"name", &device.name},
       {"dram.standard",
@@ -106,17 +105,29 @@ std::vector<Key> keys_of(Values& values) {
       {"host.pcie_lanes", &pcie.lanes, 0, kCountMax},
       {"host.pcie_max_payload_bytes", &pcie.max_payload_bytes, 0, kCountMax},
       {"host.pcie_latency_ns", &pcie.latency_ns, -kNsMax, kNsMax},
-      {"rack.boxes", &rack.boxes, 0, kCountMax},
-      {"rack.hosts", &rack.hosts, 0, kCountMax},
-      {"network.box_leaves", &rack.box_leaves, 0, kCountMax},
-      {"network.leaves_per_box", &rack.leaves_per_box, 0, kCountMax},
-      {"network.host_leaves", &rack.host_leaves, 0, kCountMax},
-      {"network.leaves_per_host", &rack.leaves_per_host, 0, kCountMax},
-      {"network.spines", &rack.spines, 0, kCountMax},
-      {"network.oversubscription", &rack.oversubscription, -kCountMax, kCountMax},
-      {"network.switch_tbit_per_s", &rack.switch_tbit_per_s, -kCountMax, kCountMax},
-      {"network.notice_ms", &rack.notice_ms, -kNsMax, kNsMax},
   };
+}
+
+std::vector<Key> keys_of(Values& values) {
+  constexpr double kCountMax = 1 << 20;
+  constexpr double kMsMax = 1e6;
+  RackSpec& rack = values.rack;
+  std::vector<Key> keys = box_keys_of(values);
+  for (const Key& key : std::vector<Key>{
+           {"rack.boxes", &rack.boxes, 0, kCountMax},
+           {"rack.hosts", &rack.hosts, 0, kCountMax},
+           {"network.box_leaves", &rack.box_leaves, 0, kCountMax},
+           {"network.leaves_per_box", &rack.leaves_per_box, 0, kCountMax},
+           {"network.host_leaves", &rack.host_leaves, 0, kCountMax},
+           {"network.leaves_per_host", &rack.leaves_per_host, 0, kCountMax},
+           {"network.spines", &rack.spines, 0, kCountMax},
+           {"network.oversubscription", &rack.oversubscription, -kCountMax, kCountMax},
+           {"network.switch_tbit_per_s", &rack.switch_tbit_per_s, -kCountMax, kCountMax},
+           {"network.notice_ms", &rack.notice_ms, -kMsMax, kMsMax},
+       }) {
+    keys.push_back(key);
+  }
+  return keys;
 }
 
 Error invalid(std::string text) { return {Errc::config_invalid, std::move(text)}; }

@@ -159,6 +159,8 @@ class RackEngine {
   }
 
   // --- Rates, the loss, figures (rack_state.cpp) ---
+  void lay_blocks();
+  void name_switches();
   void set_services();
   void set_stage(RackStageIndex index, std::size_t server, Rate limited, double members,
                  double passes_on_bytes, bool is_write);

@@ -21,17 +21,20 @@ Result<void> check_load(const RackRunSpec& spec) {
   const SizeBytes stripe =
       spec.rates.strip * spec.box.super_nics * spec.box.dram_channels_per_super_nic;
   for (const NumberCheck& number :
-       {NumberCheck{"requests", double(load.requests), 1, double(kRackRequestsMax)},
+       {NumberCheck{"requests", static_cast<double>(load.requests), 1,
+                    static_cast<double>(kRackRequestsMax)},
         NumberCheck{"load", load.load, 1e-6, kRackLoadMax},
         NumberCheck{"read_share", load.read_share, 0, 1},
         NumberCheck{"zipf", load.zipf, 0, kZipfMax},
         NumberCheck{"recompute_s", load.recompute_s, 0, 1e6},
-        NumberCheck{"blocks", double(load.set.blocks), 1, double(kRackBlocksMax)},
-        NumberCheck{"hot_blocks", double(load.set.hot_blocks), 0, double(load.set.blocks)},
-        NumberCheck{"copies", double(load.set.hot_copies), 1,
-                    double(std::min(spec.rack.boxes, kBlockCopiesMax))},
-        NumberCheck{"block_bytes", double(load.set.block.count()), double(stripe.count()),
-                    double(kBlockMax.count())}}) {
+        NumberCheck{"blocks", static_cast<double>(load.set.blocks), 1,
+                    static_cast<double>(kRackBlocksMax)},
+        NumberCheck{"hot_blocks", static_cast<double>(load.set.hot_blocks), 0,
+                    static_cast<double>(load.set.blocks)},
+        NumberCheck{"copies", static_cast<double>(load.set.hot_copies), 1,
+                    static_cast<double>(std::min(spec.rack.boxes, kBlockCopiesMax))},
+        NumberCheck{"block_bytes", static_cast<double>(load.set.block.count()),
+                    static_cast<double>(stripe.count()), static_cast<double>(kBlockMax.count())}}) {
     if (const Result<void> valid = check(number); !valid) {
       return valid;
     }
@@ -170,8 +173,8 @@ RackBound bound_of(const RackShape& shape, const RackStages& stages, double read
     }
     const double wire =
         shape.port_rate.bytes_per_second() * flow.payload_share / rack.oversubscription;
-    const double of_boxes = double(rack.boxes) * shape.ports_per_box * wire;
-    const double of_hosts = double(rack.hosts) * shape.nics_per_host * wire;
+    const double of_boxes = static_cast<double>(rack.boxes) * shape.ports_per_box * wire;
+    const double of_hosts = static_cast<double>(rack.hosts) * shape.nics_per_host * wire;
     take((is_write ? of_hosts : of_boxes) / share, "leaf to spine");
     take((is_write ? of_boxes : of_hosts) / share, "spine to leaf");
     for (const StageFigures* stage : {&flow.nic, &flow.pcie}) {

@@ -19,19 +19,20 @@ Error invalid(std::string text) { return {Errc::config_invalid, std::move(text)}
 Result<void> check(const RackSpec& spec, const BoxShape& box, std::uint32_t nics_per_host) {
   const std::uint32_t ports = box.super_nics * box.eth_ports_per_super_nic;
   for (const NumberCheck& number :
-       {NumberCheck{"rack.boxes", double(spec.boxes), 1, kRackBoxesMax},
-        NumberCheck{"rack.hosts", double(spec.hosts), 1, kRackHostsMax},
-        NumberCheck{"nics_per_host", double(nics_per_host), 1, kNicsPerHostMax},
+       {NumberCheck{"rack.boxes", static_cast<double>(spec.boxes), 1, kRackBoxesMax},
+        NumberCheck{"rack.hosts", static_cast<double>(spec.hosts), 1, kRackHostsMax},
+        NumberCheck{"nics_per_host", static_cast<double>(nics_per_host), 1, kNicsPerHostMax},
         NumberCheck{"network.oversubscription", spec.oversubscription, 1, kOversubscriptionMax},
         NumberCheck{"network.switch_tbit_per_s", spec.switch_tbit_per_s, 0.1, 1000},
         NumberCheck{"network.notice_ms", spec.notice_ms, 0.001, 60'000},
         // 0 stands for the least that works.
-        NumberCheck{"network.box_leaves", double(spec.box_leaves), 0, kLeavesMax},
-        NumberCheck{"network.host_leaves", double(spec.host_leaves), 0, kLeavesMax},
-        NumberCheck{"network.spines", double(spec.spines), 0, kSpinesMax},
-        NumberCheck{"network.leaves_per_box", double(spec.leaves_per_box), 0, double(ports)},
-        NumberCheck{"network.leaves_per_host", double(spec.leaves_per_host), 0,
-                    double(nics_per_host)}}) {
+        NumberCheck{"network.box_leaves", static_cast<double>(spec.box_leaves), 0, kLeavesMax},
+        NumberCheck{"network.host_leaves", static_cast<double>(spec.host_leaves), 0, kLeavesMax},
+        NumberCheck{"network.spines", static_cast<double>(spec.spines), 0, kSpinesMax},
+        NumberCheck{"network.leaves_per_box", static_cast<double>(spec.leaves_per_box), 0,
+                    static_cast<double>(ports)},
+        NumberCheck{"network.leaves_per_host", static_cast<double>(spec.leaves_per_host), 0,
+                    static_cast<double>(nics_per_host)}}) {
     if (const Result<void> valid = check(number); !valid) {
       return valid;
     }
@@ -141,13 +142,14 @@ Result<RackShape> rack_shape(const RackSpec& spec, const BoxShape& box,
       return set.error();
     }
   }
-  const double ports =
-      double(spec.boxes) * shape.ports_per_box + double(spec.hosts) * nics_per_host;
+  const double ports = static_cast<double>(spec.boxes) * shape.ports_per_box +
+                       static_cast<double>(spec.hosts) * nics_per_host;
   const double up_tbit =
       ports * shape.port_rate.bytes_per_second() * 8e-12 / spec.oversubscription * (1 - 1e-12);
   const double least = std::ceil(up_tbit / spec.switch_tbit_per_s);
   if (spec.spines == 0) {
-    full.spines = std::max(kLeast, static_cast<std::uint32_t>(std::min(least, double(kSpinesMax))));
+    full.spines = std::max(
+        kLeast, static_cast<std::uint32_t>(std::min(least, static_cast<double>(kSpinesMax))));
   }
   if (full.spines < least) {
     return invalid(

@@ -74,7 +74,14 @@ RackEngine::RackEngine(const RackRunSpec& spec, const RackShape& shape, const Ra
     box_bytes_[flow].resize(shape.spec.boxes);
     host_bytes_[flow].resize(shape.spec.hosts);
   }
-  const BlockSet& set = spec.load.set;
+  lay_blocks();
+  name_switches();
+  set_services();
+  name_stages();
+}
+
+void RackEngine::lay_blocks() {
+  const BlockSet& set = spec_.load.set;
   holders_.resize(set.blocks);
   for (std::uint64_t block = 0; block < set.blocks; ++block) {
     const BlockPlaces places = rendezvous_places(block, known_boxes_, copies_of(block));
@@ -86,35 +93,37 @@ RackEngine::RackEngine(const RackRunSpec& spec, const RackShape& shape, const Ra
   for (RackBoxLoad& box : figures_.boxes) {
     box.blocks_after = box.blocks_before;
   }
-  if (spec.load.zipf > 0) {
+  if (spec_.load.zipf > 0) {
     double sum = 0;
     for (std::uint64_t block = 0; block < set.blocks; ++block) {
-      sum += std::pow(static_cast<double>(block + 1), -spec.load.zipf);
+      sum += std::pow(static_cast<double>(block + 1), -spec_.load.zipf);
       popularity_.push_back(sum);
     }
   }
-  for (const auto& [part, leaves] : {std::pair{RackPart::box_leaf, shape.ports_of_leaves()},
-                                     std::pair{RackPart::host_leaf, shape.nics_of_leaves()}}) {
+}
+
+void RackEngine::name_switches() {
+  for (const auto& [part, leaves] : {std::pair{RackPart::box_leaf, shape_.ports_of_leaves()},
+                                     std::pair{RackPart::host_leaf, shape_.nics_of_leaves()}}) {
     for (std::uint32_t leaf = 0; leaf < leaves.size(); ++leaf) {
       figures_.switches.push_back(
           {.part = part,
            .index = leaf,
            .ports = leaves[leaf],
-           .limited = times(shape.port_rate,
-                            leaves[leaf] * stages[0].payload_share / shape.spec.oversubscription)});
+           .limited = times(shape_.port_rate, leaves[leaf] * closed_[0].payload_share /
+                                                  shape_.spec.oversubscription)});
     }
   }
-  const double ports = double(shape.spec.boxes) * shape.ports_per_box +
-                       double(shape.spec.hosts) * shape.nics_per_host;
-  for (std::uint32_t spine = 0; spine < shape.spec.spines; ++spine) {
+  const double ports = static_cast<double>(shape_.spec.boxes) * shape_.ports_per_box +
+                       static_cast<double>(shape_.spec.hosts) * shape_.nics_per_host;
+  for (std::uint32_t spine = 0; spine < shape_.spec.spines; ++spine) {
     figures_.switches.push_back(
         {.part = RackPart::spine,
          .index = spine,
-         .limited = times(shape.port_rate, ports * stages[0].payload_share /
-                                               shape.spec.oversubscription / shape.spec.spines)});
+         .limited =
+             times(shape_.port_rate, ports * closed_[0].payload_share /
+                                         shape_.spec.oversubscription / shape_.spec.spines)});
   }
-  set_services();
-  name_stages();
 }
 
 // --- Rates. ---
@@ -154,7 +163,7 @@ void RackEngine::set_services() {
                 spec_.model.host_pcie.max_payload_bytes, is_write);
     }
     // A switch passes frames on while they come in; the time it takes is in the way's delay.
-    const double to_spines = double(live_spines_) / shape_.spec.spines *
+    const double to_spines = static_cast<double>(live_spines_) / shape_.spec.spines *
                              shape_.port_rate.bytes_per_second() * closed.payload_share /
                              shape_.spec.oversubscription;
     const double port = shape_.port_rate.bytes_per_second() * closed.payload_share;
@@ -221,7 +230,7 @@ double RackEngine::live_port_share(std::uint32_t box) const {
     }
     least = std::min(least, live);
   }
-  return double(least) / each;
+  return static_cast<double>(least) / each;
 }
 
 // The part of a group's ports that is on leaves that are left.
@@ -298,7 +307,7 @@ void RackEngine::lose() {
       host_leaf_lives_[loss.index] = false;
       for (std::uint32_t host = 0; host < shape_.spec.hosts; ++host) {
         const std::uint32_t live = live_nics(host);
-        host_void_[host] = 1 - double(live) / shape_.nics_per_host;
+        host_void_[host] = live > 0 ? 1 - static_cast<double>(live) / shape_.nics_per_host : 0;
         host_lives_[host] = live > 0;
         figures_.moves.hosts_cut_off += live > 0 ? 0 : 1;
       }

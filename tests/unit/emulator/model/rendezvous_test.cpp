@@ -73,13 +73,13 @@ TEST_CASE("places are those that another program finds", "[unit][model][rack]") 
 TEST_CASE("each box has its share of the blocks", "[unit][model][rack]") {
   for (const std::uint32_t boxes : {1U, 2U, 7U, 8U, 18U, 64U}) {
     const std::vector<std::uint64_t> held = counts(first_boxes(boxes), 1);
-    const double mean = double(kBlocks) / boxes;
+    const double mean = static_cast<double>(kBlocks) / boxes;
     const double deviation = std::sqrt(mean * (1 - 1.0 / boxes));
     double chi_square = 0;
     for (std::uint32_t box = 0; box < boxes; ++box) {
       INFO(boxes << " boxes, box " << box);
-      CHECK(std::abs(double(held[box]) - mean) <= 4.5 * deviation);
-      chi_square += std::pow(double(held[box]) - mean, 2) / mean;
+      CHECK(std::abs(static_cast<double>(held[box]) - mean) <= 4.5 * deviation);
+      chi_square += std::pow(static_cast<double>(held[box]) - mean, 2) / mean;
     }
     // Mean boxes - 1, variance twice that: 5 deviations.
     CHECK(chi_square <= boxes - 1 + 5 * std::sqrt(2.0 * boxes));
@@ -106,11 +106,12 @@ TEST_CASE("a box that is lost moves its own blocks and no others", "[unit][model
         moved += had ? 1 : 0;
       }
       // Each of the others takes as much of it.
-      const double mean = double(moved) / 7;
+      const double mean = static_cast<double>(moved) / 7;
       for (std::uint32_t box = 0; box < 8; ++box) {
         INFO(copies << " copies, lost " << lost << ", box " << box);
-        CHECK((box == lost ? gained[box] == 0
-                           : std::abs(double(gained[box]) - mean) <= 4.5 * std::sqrt(mean)));
+        CHECK((box == lost
+                   ? gained[box] == 0
+                   : std::abs(static_cast<double>(gained[box]) - mean) <= 4.5 * std::sqrt(mean)));
       }
     }
   }
@@ -125,8 +126,8 @@ TEST_CASE("a box that is new takes its share of each and moves nothing between t
     REQUIRE((after == before || after == 8));
     moved += after == 8 ? 1 : 0;
   }
-  const double mean = double(kBlocks) / 9;
-  CHECK(std::abs(double(moved) - mean) <= 4.5 * std::sqrt(mean));
+  const double mean = static_cast<double>(kBlocks) / 9;
+  CHECK(std::abs(static_cast<double>(moved) - mean) <= 4.5 * std::sqrt(mean));
 }
 
 TEST_CASE("more copies go to further boxes", "[unit][model][rack]") {
