@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <godbox/roce_ports.h>
 #include <godbox/stream_ports.h>
 
 #include <catch2/catch_test_macros.hpp>
@@ -20,6 +21,26 @@ TEST_CASE("of a box's ports a client takes those that are streams, in their orde
   CHECK(streams[0].address == "tcp:127.0.0.1:7401");
   CHECK(streams[1].id == EthPortId(3));
   CHECK(streams[1].super_nic == SuperNicId(1));
+}
+
+TEST_CASE("a port that RDMA reaches has all of its addresses, without the bits of networks",
+          "[unit]") {
+  const std::vector<EthPortInfo> ports = {
+      {EthPortId(0), SuperNicId(0), "tcp:127.0.0.1:7400"},
+      {EthPortId(3), SuperNicId(1), "roce:10.0.2.2/24,mac=02:67:0a:00:02:02,mtu=4200"},
+      {EthPortId(1), SuperNicId(0), "roce:10.0.3.2,mac=02:67:0a:00:03:02,mtu=4200"},
+      {EthPortId(1), SuperNicId(0), "rocex:10.0.4.2/24"},
+      {EthPortId(3), SuperNicId(1), "roce:fd00::2/64,mac=02:67:0a:00:02:02,mtu=4200"},
+      {EthPortId(2), SuperNicId(0), "roce:fd00::3"}};
+  const std::vector<RocePort> found = roce_ports(ports);
+  REQUIRE(found.size() == 3);
+  CHECK(found[0].id == EthPortId(3));
+  CHECK(found[0].super_nic == SuperNicId(1));
+  CHECK(found[0].addresses == std::vector<std::string>{"10.0.2.2", "fd00::2"});
+  CHECK(found[1].id == EthPortId(1));
+  CHECK(found[1].addresses == std::vector<std::string>{"10.0.3.2"});
+  CHECK(found[2].addresses == std::vector<std::string>{"fd00::3"});
+  CHECK(roce_ports({}).empty());
 }
 
 }  // namespace

@@ -63,6 +63,30 @@ TEST_CASE("a paced plan leaves the local transport out, which the box cannot pac
   CHECK_THAT(plan.error().detail, ContainsSubstring("--transport"));
 }
 
+TEST_CASE("a box elsewhere is measured over all of its ports, as its address or --transport says",
+          "[unit]") {
+  BenchOptions options;
+  options.connect = "verbs:127.0.0.1:7400";
+  options.sizes = "64KiB";
+  const auto by_address = make_plan(options).value();
+  CHECK(by_address.connect == "verbs:127.0.0.1:7400");
+  REQUIRE(by_address.cases.size() == 1);
+  CHECK(by_address.cases[0].transport == TransportKind::verbs);
+  CHECK(by_address.cases[0].eth_ports == 0);
+  CHECK(by_address.cases[0].lanes_per_eth_port == 0);
+  options.connect = "tcp:127.0.0.1:7400";
+  CHECK(make_plan(options).value().cases[0].transport == TransportKind::tcp);
+  options.transports = "tcp,verbs";
+  options.ports = "1,4";
+  options.lanes = "2";
+  const auto by_option = make_plan(options).value();
+  REQUIRE(by_option.cases.size() == 4);
+  CHECK(by_option.cases[1].transport == TransportKind::tcp);
+  CHECK(by_option.cases[3].transport == TransportKind::verbs);
+  CHECK(by_option.cases[3].eth_ports == 4);
+  CHECK(by_option.cases[3].lanes_per_eth_port == 2);
+}
+
 TEST_CASE("quick makes the plan small", "[unit]") {
   BenchOptions options;
   options.quick = true;

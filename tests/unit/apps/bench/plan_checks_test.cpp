@@ -42,6 +42,38 @@ void check_refused(const Refusal& refusal) {
 
 }  // namespace
 
+TEST_CASE("verbs needs a box elsewhere, and what only a box in this process has is refused there",
+          "[unit]") {
+  check_refused({"block",
+                 [](BenchOptions& o) { o.transports = "verbs"; },
+                 {"--transport", "verbs", "--connect verbs:HOST:PORT", "serve --roce"}});
+  check_refused({"block",
+                 [](BenchOptions& o) { o.transports = "tcp,verbs"; },
+                 {"--transport", "--connect verbs:HOST:PORT"}});
+  check_refused({"block",
+                 [](BenchOptions& o) { o.connect = "local:/tmp/a.sock"; },
+                 {"--connect", "local:/tmp/a.sock", "verbs:HOST:PORT"}});
+  check_refused({"block",
+                 [](BenchOptions& o) { o.connect = "unix:", o.transports = "verbs"; },
+                 {"--transport", "verbs:HOST:PORT"}});
+  check_refused({"block",
+                 [](BenchOptions& o) { o.connect = "unix:", o.transports = "local"; },
+                 {"--transport", "local", "tcp, verbs"}});
+  check_refused(
+      {"scatter", [](BenchOptions& o) { o.connect = "unix:"; }, {"--workload", "block, page"}});
+  const std::vector<Refusal> of_own_box = {
+      {"block", [](BenchOptions& o) { o.channels = "9"; }, {"--channels", "--connect"}},
+      {"block", [](BenchOptions& o) { o.threads = 2; }, {"--threads", "--connect"}},
+      {"block", [](BenchOptions& o) { o.server_threads = 2; }, {"--server-threads", "--connect"}},
+      {"block", [](BenchOptions& o) { o.mode = "paced"; }, {"--mode", "--connect"}},
+      {"block", [](BenchOptions& o) { o.timeline = true; }, {"--timeline", "--connect"}},
+  };
+  for (const Refusal& refusal : of_own_box) {
+    check_refused({refusal.workload, [&](BenchOptions& o) { o.connect = "unix:", refusal.set(o); },
+                   refusal.words});
+  }
+}
+
 TEST_CASE("every workload refuses blocks that its working set does not hold", "[unit]") {
   for (const char* workload : {"block", "page", "scaling", "one-channel"}) {
     check_refused({workload,

@@ -11,8 +11,8 @@ namespace {
 
 TEST_CASE("options of the transport over RDMA are refused by the name of what is wrong") {
   VerbsOptions good;
-  good.lanes = {{.address = "10.0.0.1", .super_nic = SuperNicId(0)},
-                {.address = "fe80::1", .super_nic = SuperNicId(1)}};
+  good.lanes = {{.addresses = {"10.0.0.1"}, .super_nic = SuperNicId(0)},
+                {.addresses = {"10.0.0.2", "fe80::1"}, .super_nic = SuperNicId(1)}};
   struct Wrong {
     std::function<void(VerbsOptions&)> change;
     std::string named;
@@ -22,8 +22,9 @@ TEST_CASE("options of the transport over RDMA are refused by the name of what is
            Wrong{[](VerbsOptions& of) { of.lanes.clear(); }, "0 lanes"},
            Wrong{[](VerbsOptions& of) { of.lanes.resize(kVerbsLanesMax + 1, of.lanes[0]); },
                  "257 lanes"},
-           Wrong{[](VerbsOptions& of) { of.lanes[1].address = "box-1"; }, "box-1"},
-           Wrong{[](VerbsOptions& of) { of.lanes[0].address = "10.0.0.256"; }, "10.0.0.256"},
+           Wrong{[](VerbsOptions& of) { of.lanes[1].addresses[1] = "box-1"; }, "box-1"},
+           Wrong{[](VerbsOptions& of) { of.lanes[0].addresses = {"10.0.0.256"}; }, "10.0.0.256"},
+           Wrong{[](VerbsOptions& of) { of.lanes[1].addresses.clear(); }, "without an address"},
            Wrong{[](VerbsOptions& of) { of.requests_max = 0; }, "requests_max 0"},
            Wrong{[](VerbsOptions& of) { of.bytes_max = kWorkBytesMax - 1; }, "bytes_max 16777215"},
        }) {
