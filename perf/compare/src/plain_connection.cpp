@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -223,19 +222,19 @@ Result<void> PlainConnection::check_front(std::uint64_t bytes_behind) const {
   const Exchange& front = exchanges_.front();
   const std::string_view head(front.answer.head);
   const std::size_t got = std::min<std::uint64_t>(got_of_front_bytes_, head.size());
-  if (std::memcmp(front.got_head.data(), head.data(), got) != 0) {
+  if (std::string_view(front.got_head.data(), got) != head.substr(0, got)) {
     return wrong_answer(protocol_, front.op, front.object.name,
                         received_text(got_of_front_bytes_ + bytes_behind), head);
   }
   const std::string_view tail = front.answer.tail;
   const std::uint64_t before_tail =
       head.size() + (front.op == KvOp::get ? front.object.memory.size() : 0);
-  if (got_of_front_bytes_ == before_tail + tail.size() &&
-      std::memcmp(front.got_tail.data(), tail.data(), tail.size()) != 0) {
+  const std::string_view got_tail(front.got_tail.data(), tail.size());
+  if (got_of_front_bytes_ == before_tail + tail.size() && got_tail != tail) {
     return Error(Errc::protocol_error,
                  fmt::format("{} \"{}\": after {} bytes of the value comes \"{}\", not its end",
                              to_string(front.op), front.object.name, front.object.memory.size(),
-                             printable({front.got_tail.data(), tail.size()})));
+                             printable(got_tail)));
   }
   return {};
 }

@@ -236,6 +236,7 @@ Result<void> DevicePages::verify(std::uint64_t generation, std::span<const std::
   // Layer by layer of the memory, which is read as it lies; then only listed blocks are looked at.
   const std::vector<LocalSegment> all = segments(blocks);
   std::vector<std::pair<std::uint64_t, std::uint64_t>> runs;
+  runs.reserve(all.size());
   for (const LocalSegment& one : all) {
     runs.emplace_back(offset_of(one.data), one.size_bytes);
   }
