@@ -21,7 +21,7 @@ constexpr double kTimeoutMaxS = 86400;
 void add_connect_options(CLI::App& command, BoxChoice& choice) {
   command.add_option("--connect", choice.address,
                      "The box: unix:PATH, tcp:HOST:PORT, verbs:HOST:PORT (RDMA), local:PATH or "
-                     "dax:HOST:PORT (mapped memory) (default: the local control socket)");
+                     "dax:HOST:PORT (default: the local control socket)");
   command
       .add_option("--timeout", choice.timeout_s, "Seconds that connecting and each call may take")
       ->capture_default_str()
