@@ -113,6 +113,23 @@ class BenchSuiteTest(BenchRowsTest):
         self.assertEqual([row["verdict"] for row in document["rows"]], ["worse", "same"])
         self.assertAlmostEqual(document["rows"][0]["ratio"], 0.85, places=3)
 
+    def test_a_row_that_is_gone_or_stalled_is_no_pass(self):
+        row = {"workload": "block", "kind": "real", "gb_per_s_median": 2.0}
+        two = {"schema": "godbox-bench-1", "rows": [row, {**row, "ports": 4}]}
+        one = {**two, "rows": [row]}
+        self.assertIn(b"1 of A's are not in B", self.compare(two, one, status=WORSE).stderr)
+        document = json.loads(self.compare(two, one, "--json", status=WORSE).stdout)
+        self.assertEqual((document["only_in_a"], document["only_in_b"]), (1, 0))
+        self.compare(one, two, status=OK)
+        stalled = {**two, "rows": [row, {**row, "ports": 4, "gb_per_s_median": 0}]}
+        self.assertIn(b"gb_per_s_median is 0", self.compare(two, stalled, status=USAGE).stderr)
+        slow = {**one, "rows": [{**row, "gb_per_s_median": 0.2}]}
+        self.assertIn(b"--threshold",
+                      self.compare(one, slow, "--threshold", "nan", status=USAGE).stderr)
+        debug = {**one, "build_type": "Debug"}
+        self.assertIn(b"build_type", self.compare(one, debug, status=USAGE).stderr)
+        self.compare(one, debug, "--force", status=OK)
+
     def test_what_cannot_be_compared_is_refused(self):
         a = {"schema": "godbox-bench-1", "rows": []}
         for b, word in ((a, b"no row of one subject"), ("{", b"b.json"), ("[]", b"b.json"),

@@ -9,14 +9,14 @@ from pathlib import Path
 from program import PROGRAM, RUN_SECONDS_MAX, ProgramTest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/compare_base"
-# The real program, whose measured rates are halved on their way out.
-SLOWER = """#!{python}
+# The real program, whose figures are changed on their way out.
+CHANGED = """#!{python}
 import json, subprocess, sys
 ended = subprocess.run([{program!r}, *sys.argv[1:]], stdout=subprocess.PIPE)
 if sys.argv[1:3] == ["bench", "--json"]:
     document = json.loads(ended.stdout)
-    for row in document["rows"]:
-        row["gb_per_s_median"] /= {factor}
+    rows = document["rows"]
+    {how}
     print(json.dumps(document))
 else:
     sys.stdout.buffer.write(ended.stdout)
@@ -25,9 +25,9 @@ sys.exit(ended.returncode)
 
 
 class CompareBaseTest(ProgramTest):
-    def compare(self, factor, *options):
+    def compare(self, how, *options):
         change = self.folder / "change"
-        change.write_text(SLOWER.format(python=sys.executable, program=PROGRAM, factor=factor))
+        change.write_text(CHANGED.format(python=sys.executable, program=PROGRAM, how=how))
         change.chmod(0o755)
         return subprocess.run(
             [sys.executable, "-B", str(SCRIPT), "--small", "--rounds", "2", "--base-program",
@@ -36,19 +36,27 @@ class CompareBaseTest(ProgramTest):
 
     def test_a_change_that_costs_nothing_passes(self):
         # On a busy machine two rounds of little data may differ by much.
-        ended = self.compare(1, "--threshold", "75")
+        ended = self.compare("", "--threshold", "75")
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
         self.assertIn("round 2 of 2", ended.stdout)
 
     def test_a_change_that_costs_nearly_all_fails(self):
-        ended = self.compare(50, "--threshold", "75")
+        ended = self.compare("for row in rows: row['gb_per_s_median'] /= 50", "--threshold", "75")
         self.assertEqual(ended.returncode, 1, ended.stdout + ended.stderr)
         self.assertIn("4 of 4 rows are worse", ended.stderr)
 
+    def test_a_row_that_is_gone_is_no_pass(self):
+        ended = self.compare("rows.pop()", "--threshold", "75")
+        self.assertEqual(ended.returncode, 1, ended.stdout + ended.stderr)
+        self.assertIn("1 of A's are not in B", ended.stderr)
+
     def test_what_cannot_be_measured_is_no_pass(self):
-        ended = self.compare(0)  # the program fails
-        self.assertEqual(ended.returncode, 2, ended.stdout + ended.stderr)
-        self.assertIn("FAILED", ended.stdout)
+        for how, options in (("sys.exit(1)", ()), ("rows[0]['gb_per_s_median'] = 0", ()),
+                             ("rows[0]['gb_per_s_median'] = None", ()),
+                             ("", ("--threshold", "nan"))):
+            ended = self.compare(how, "--rounds", "1", *options)
+            self.assertEqual(ended.returncode, 2, (how, ended.stdout, ended.stderr))
+            self.assertIn("FAILED", ended.stdout)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ struct CompareCommand {
   std::string a;
   std::string b;
   double threshold_percent = kThresholdPercent;
+  bool force = false;
   bool json = false;
 };
 
@@ -57,6 +58,8 @@ void print_document(const Comparison& comparison, const ResultDocument& a, const
                                  {"threshold", rounded(command.threshold_percent / 100, 4)},
                                  {"worse", comparison.count(Verdict::worse)},
                                  {"better", comparison.count(Verdict::better)},
+                                 {"only_in_a", comparison.count(Verdict::only_in_a)},
+                                 {"only_in_b", comparison.count(Verdict::only_in_b)},
                                  {"rows", std::move(rows)}},
              false);
 }
@@ -89,20 +92,25 @@ ExitCode run_compare(const CompareCommand& command) {
   if (!a || !b) {
     return fail("bench compare", a ? b.error() : a.error());
   }
-  const Comparison comparison = compare(*a, *b, command.threshold_percent / 100);
-  command.json ? print_document(comparison, *a, *b, command) : print_table(comparison);
-  const std::size_t worse = comparison.count(Verdict::worse);
+  const Result<Comparison> comparison = compare(
+      *a, *b, {.threshold = command.threshold_percent / 100, .across_machines = command.force});
+  if (!comparison) {
+    return fail("bench compare", comparison.error());
+  }
+  command.json ? print_document(*comparison, *a, *b, command) : print_table(*comparison);
+  const std::size_t worse = comparison->count(Verdict::worse);
+  const std::size_t gone = comparison->count(Verdict::only_in_a);
   const std::size_t compared =
-      worse + comparison.count(Verdict::better) + comparison.count(Verdict::same);
+      worse + comparison->count(Verdict::better) + comparison->count(Verdict::same);
   if (compared == 0) {
     return fail("bench compare",
                 Error(Errc::invalid_argument,
                       fmt::format("{} and {} have no row of one subject", command.a, command.b)));
   }
-  const std::string summary =
-      fmt::format("bench compare: {} of {} rows are worse by more than {:g} %", worse, compared,
-                  command.threshold_percent);
-  if (worse > 0) {
+  const std::string summary = fmt::format(
+      "bench compare: {} of {} rows are worse by more than {:g} %{}", worse, compared,
+      command.threshold_percent, gone == 0 ? "" : fmt::format("; {} of A's are not in B", gone));
+  if (worse > 0 || gone > 0) {
     spdlog::error("{}", summary);
     return ExitCode::worse;
   }
@@ -115,7 +123,8 @@ ExitCode run_compare(const CompareCommand& command) {
 void add_bench_compare(CLI::App& bench, Action& chosen) {
   auto command = std::make_shared<CompareCommand>();
   CLI::App* const compare = bench.add_subcommand(
-      "compare", "Compare two results of bench --json, row by row; exit code 8 if one got worse");
+      "compare",
+      "Compare two results of bench --json, row by row; exit code 8 if one got worse or is gone");
   compare->add_option("a", command->a, "The one before")->required();
   compare->add_option("b", command->b, "The one after")->required();
   compare
@@ -123,6 +132,8 @@ void add_bench_compare(CLI::App& bench, Action& chosen) {
                    "Per cent of a median by which a row may be worse")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 100.0));
+  compare->add_flag("--force", command->force,
+                    "Compare what other machines or other kinds of builds measured, too");
   compare->add_flag("--json", command->json, "Print one JSON object (docs/bench.md)");
   compare->footer(
       "Compared are the medians of the repeats: rates (of emulated rows times their time scale), "

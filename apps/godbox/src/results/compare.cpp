@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <map>
-#include <optional>
 #include <utility>
 
 namespace godbox::app {
@@ -49,27 +49,48 @@ constexpr std::array<SubjectField, 26> kSubject{{{"channels", "channels"},
                                                  {"phase", ""},
                                                  {"seed", "as seed"}}};
 
+// What a row may be about, the first that it has.
+struct FigureField {
+  std::string_view name;
+  bool is_of_emulated_rows = false;
+  bool is_latency = false;
+};
+constexpr std::array<FigureField, 3> kFigures{
+    {{"unscaled_gb_per_s", true, false}, {"gb_per_s_median"}, {"p50_us", false, true}}};
+
+// Of a machine, what its speed hangs on.
+constexpr std::array<std::string_view, 3> kMachine{"cpu_model", "cores", "l3_cache_bytes"};
+
 struct Figure {
   std::string_view name;
   double value = 0;
   double spread = 0;
   bool is_latency = false;
+  std::string kind{};  // real, emulated
 };
 
-std::optional<Figure> figure_of(const ResultRow& row) {
-  const double median = row.number("gb_per_s_median").value_or(0);
-  const double spread = median > 0 ? row.number("gb_per_s_mad").value_or(0) / median : 0;
-  if (row.text("kind") == "emulated" && row.number("unscaled_gb_per_s").value_or(0) > 0) {
-    return Figure{"unscaled_gb_per_s", *row.number("unscaled_gb_per_s"), spread, false};
+Error wrong(std::string_view why) { return {Errc::invalid_argument, std::string(why)}; }
+
+Result<Figure> figure_of(const ResultRow& row) {
+  if (row.number("wrong_bytes").value_or(0) != 0) {
+    return wrong("wrong bytes were read, so its figures count for nothing");
   }
-  if (median > 0) {
-    return Figure{"gb_per_s_median", median, spread, false};
+  const std::string kind = row.text("kind");
+  for (const FigureField& field : kFigures) {
+    if (!row.has(field.name) || (field.is_of_emulated_rows && kind != "emulated")) {
+      continue;
+    }
+    const double value = row.number(field.name).value_or(0);
+    if (!std::isfinite(value) || value <= 0) {
+      return wrong(fmt::format("{} is {}, which is no number above 0", field.name,
+                               plain_text(row.fields().at(field.name))));
+    }
+    const double median = row.number("gb_per_s_median").value_or(0);
+    const double spread =
+        field.is_latency || median <= 0 ? 0 : row.number("gb_per_s_mad").value_or(0) / median;
+    return Figure{field.name, value, spread, field.is_latency, kind};
   }
-  const double latency_us = row.number("p50_us").value_or(0);
-  if (latency_us > 0) {
-    return Figure{"p50_us", latency_us, 0, true};
-  }
-  return std::nullopt;
+  return wrong("it has neither gb_per_s_median nor p50_us");
 }
 
 Verdict judge(double ratio, double threshold) {
@@ -97,22 +118,50 @@ ComparedRow compare_rows(const std::string& subject, const Figure& a, const Figu
 using RowKey = std::pair<std::string, std::size_t>;
 using RowMap = std::map<RowKey, Figure>;
 
-RowMap by_subject(const ResultDocument& document, std::vector<RowKey>* order) {
+Result<RowMap> by_subject(const ResultDocument& document, std::vector<RowKey>& order) {
   RowMap rows;
   std::map<std::string, std::size_t> seen;
   for (const ResultRow& row : document.rows()) {
-    const std::optional<Figure> figure = figure_of(row);
-    if (!figure) {
+    if (row.text("kind") == "modelled") {
       continue;  // the model's own answers: nothing was measured
     }
     const std::string subject = subject_of(row);
+    const Result<Figure> figure = figure_of(row);
+    if (!figure) {
+      return wrong(fmt::format("{}: {}: {}", document.name(), subject, figure.error().detail));
+    }
     const RowKey key(subject, seen[subject]++);
     rows.emplace(key, *figure);
-    if (order != nullptr) {
-      order->push_back(key);
-    }
+    order.push_back(key);
   }
   return rows;
+}
+
+std::string machine_text(const ResultDocument& document, std::string_view field) {
+  const boost::json::value* const machine = document.root().if_contains("machine");
+  const boost::json::value* const value = machine != nullptr && machine->is_object()
+                                              ? machine->get_object().if_contains(field)
+                                              : nullptr;
+  return value != nullptr ? plain_text(*value) : "unknown";
+}
+
+Result<void> check_same(std::string_view what, const ResultDocument& a, const std::string& of_a,
+                        const ResultDocument& b, const std::string& of_b) {
+  if (of_a == of_b) {
+    return {};
+  }
+  return wrong(fmt::format("{} has {} \"{}\", {} \"{}\"; --force compares them all the same",
+                           a.name(), what, of_a, b.name(), of_b));
+}
+
+Result<void> check_same_machine(const ResultDocument& a, const ResultDocument& b) {
+  for (const std::string_view field : kMachine) {
+    if (auto same = check_same(field, a, machine_text(a, field), b, machine_text(b, field));
+        !same) {
+      return same;
+    }
+  }
+  return check_same("build_type", a, a.text("build_type"), b, b.text("build_type"));
 }
 
 }  // namespace
@@ -147,25 +196,44 @@ std::string subject_of(const ResultRow& row) {
   return subject;
 }
 
-Comparison compare(const ResultDocument& a, const ResultDocument& b, double threshold) {
+Result<Comparison> compare(const ResultDocument& a, const ResultDocument& b,
+                           const CompareOptions& options) {
+  // A NaN is neither below nor above, and would make every row the same.
+  if (!(options.threshold >= 0 && options.threshold <= 1)) {
+    return wrong(fmt::format("--threshold: {:g} is no number from 0 to 100 (per cent)",
+                             options.threshold * 100));
+  }
+  if (!options.across_machines) {
+    if (auto same = check_same_machine(a, b); !same) {
+      return same.error();
+    }
+  }
   std::vector<RowKey> order_a;
   std::vector<RowKey> order_b;
-  const RowMap rows_a = by_subject(a, &order_a);
-  const RowMap rows_b = by_subject(b, &order_b);
+  const Result<RowMap> rows_a = by_subject(a, order_a);
+  const Result<RowMap> rows_b = rows_a ? by_subject(b, order_b) : rows_a;
+  if (!rows_a || !rows_b) {
+    return rows_a ? rows_b.error() : rows_a.error();
+  }
   Comparison comparison;
   for (const RowKey& key : order_a) {
-    const Figure& figure = rows_a.at(key);
-    const auto other = rows_b.find(key);
-    if (other != rows_b.end() && other->second.name == figure.name) {
-      comparison.rows.push_back(compare_rows(key.first, figure, other->second, threshold));
+    const Figure& figure = rows_a->at(key);
+    const auto other = rows_b->find(key);
+    if (other == rows_b->end()) {
+      comparison.rows.push_back({key.first, std::string(figure.name), figure.value, 0, 0,
+                                 figure.spread, 0, Verdict::only_in_a});
       continue;
     }
-    comparison.rows.push_back({key.first, std::string(figure.name), figure.value, 0, 0,
-                               figure.spread, 0, Verdict::only_in_a});
+    if (other->second.name != figure.name || other->second.kind != figure.kind) {
+      return wrong(fmt::format("{}: {}: {} ({}) is to be compared with {} ({})", b.name(),
+                               key.first, other->second.name, other->second.kind, figure.name,
+                               figure.kind));
+    }
+    comparison.rows.push_back(compare_rows(key.first, figure, other->second, options.threshold));
   }
   for (const RowKey& key : order_b) {
-    if (!rows_a.contains(key)) {
-      const Figure& figure = rows_b.at(key);
+    if (!rows_a->contains(key)) {
+      const Figure& figure = rows_b->at(key);
       comparison.rows.push_back({key.first, std::string(figure.name), 0, figure.value, 0, 0,
                                  figure.spread, Verdict::only_in_b});
     }

@@ -62,6 +62,7 @@ Result<ResultDocument> ResultDocument::parse(std::string_view json, std::string_
     return wrong(name, "no document of results: it is no JSON object");
   }
   ResultDocument document;
+  document.name_ = name;
   document.root_ = std::move(value.get_object());
   if (document.text("schema") != kBenchSchema) {
     return wrong(name, fmt::format("its schema is \"{}\"; allowed: {}", document.text("schema"),

@@ -41,11 +41,14 @@ class ResultDocument {
   [[nodiscard]] static Result<ResultDocument> parse(std::string_view json, std::string_view name);
   [[nodiscard]] static Result<ResultDocument> read(const std::string& path);
 
+  // The file's, or what else it was parsed as.
+  [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] std::vector<ResultRow> rows() const;
   [[nodiscard]] std::string text(std::string_view field) const;
   [[nodiscard]] const boost::json::object& root() const { return root_; }
 
  private:
+  std::string name_;
   boost::json::object root_;
 };
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,22 @@ std::string paced(double gb_per_s, double time_scale) {
                      time_scale, gb_per_s, gb_per_s * time_scale, time_scale);
 }
 
+Result<Comparison> try_compare(const std::vector<std::string>& a, const std::vector<std::string>& b,
+                               const CompareOptions& options = {}) {
+  return compare(document_of(a), document_of(b), options);
+}
+
+Comparison compared(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  return try_compare(a, b).value();
+}
+
+ResultDocument measured_with(std::string_view head) {
+  return ResultDocument::parse(
+             fmt::format(R"({{"schema": "godbox-bench-1", {}, "rows": [{}]}})", head, block(1)),
+             "test")
+      .value();
+}
+
 }  // namespace
 
 TEST_CASE("a rate below the threshold is worse, one above it is better", "[unit]") {
@@ -53,8 +70,7 @@ TEST_CASE("a rate below the threshold is worse, one above it is better", "[unit]
   };
   for (const Case& one : {Case{2.0, 1.79, Verdict::worse}, Case{2.0, 1.81, Verdict::same},
                           Case{2.0, 2.19, Verdict::same}, Case{2.0, 2.21, Verdict::better}}) {
-    const auto result =
-        compare(document_of({block(one.before)}), document_of({block(one.after)}), 0.1);
+    const auto result = compared({block(one.before)}, {block(one.after)});
     REQUIRE(result.rows.size() == 1);
     INFO(one.after);
     CHECK(result.rows[0].verdict == one.verdict);
@@ -64,24 +80,22 @@ TEST_CASE("a rate below the threshold is worse, one above it is better", "[unit]
 }
 
 TEST_CASE("of latencies the longer one is worse", "[unit]") {
-  const auto result = compare(document_of({lookup(100)}), document_of({lookup(120)}), 0.1);
+  const auto result = compared({lookup(100)}, {lookup(120)});
   REQUIRE(result.rows.size() == 1);
   CHECK(result.rows[0].figure == "p50_us");
   CHECK(result.rows[0].verdict == Verdict::worse);
-  CHECK(compare(document_of({lookup(120)}), document_of({lookup(100)}), 0.1).rows[0].verdict ==
-        Verdict::better);
+  CHECK(compared({lookup(120)}, {lookup(100)}).rows[0].verdict == Verdict::better);
 }
 
 TEST_CASE("emulated rows are compared as the box, whatever time scale each run chose", "[unit]") {
-  const auto result = compare(document_of({paced(1.0, 450)}), document_of({paced(0.5, 900)}), 0.1);
+  const auto result = compared({paced(1.0, 450)}, {paced(0.5, 900)});
   REQUIRE(result.rows.size() == 1);
   CHECK(result.rows[0].verdict == Verdict::same);
   CHECK(result.rows[0].ratio == 1);
 }
 
 TEST_CASE("rows of other subjects are never compared", "[unit]") {
-  const auto result =
-      compare(document_of({block(2, 9), lookup(1)}), document_of({block(1, 4), lookup(1)}), 0.1);
+  const auto result = compared({block(2, 9), lookup(1)}, {block(1, 4), lookup(1)});
   REQUIRE(result.rows.size() == 3);
   CHECK(result.count(Verdict::only_in_a) == 1);
   CHECK(result.count(Verdict::only_in_b) == 1);
@@ -90,11 +104,79 @@ TEST_CASE("rows of other subjects are never compared", "[unit]") {
 }
 
 TEST_CASE("rows of one subject are compared in their order", "[unit]") {
-  const auto result =
-      compare(document_of({block(1), block(2)}), document_of({block(1), block(1)}), 0.1);
+  const auto result = compared({block(1), block(2)}, {block(1), block(1)});
   REQUIRE(result.rows.size() == 2);
   CHECK(result.rows[0].verdict == Verdict::same);
   CHECK(result.rows[1].verdict == Verdict::worse);
+}
+
+TEST_CASE("a row whose figure is none, or is worth nothing, is refused by its name", "[unit]") {
+  const auto row = [](std::string_view fields) {
+    return fmt::format(R"({{"workload": "block", "transport": "tcp", "op": "read", "mode": "free",
+        "kind": "real", {}}})",
+                       fields);
+  };
+  struct Case {
+    std::string after;
+    std::string_view why;
+  };
+  for (const Case& one :
+       {Case{row(R"("gb_per_s_median": 0, "p50_us": 7)"), "gb_per_s_median is 0"},
+        Case{row(R"("gb_per_s_median": -1.5, "p50_us": 7)"), "gb_per_s_median is -1.5"},
+        Case{row(R"("gb_per_s_median": "2", "p50_us": 7)"), "gb_per_s_median is 2"},
+        Case{row(R"("gb_per_s_median": null, "p50_us": 7)"), "p50_us (real)"},
+        Case{row(R"("gb_per_s_median": null, "p50_us": null)"), "neither"},
+        Case{row(R"("gb_per_s_median": null, "p50_us": 0)"), "p50_us is 0"},
+        Case{row(R"("gb_per_s_median": 2, "wrong_bytes": 8)"), "wrong bytes"}}) {
+    INFO(one.after);
+    const auto before = row(R"("gb_per_s_median": 2, "wrong_bytes": 0)");
+    const auto result = try_compare({before}, {one.after});
+    REQUIRE_FALSE(result.has_value());
+    CHECK(result.error().code == Errc::invalid_argument);
+    CHECK_THAT(result.error().detail, ContainsSubstring(std::string(one.why)));
+    CHECK_THAT(result.error().detail, ContainsSubstring("test: block tcp read"));
+  }
+  const auto modelled = R"({"workload": "session", "kind": "modelled", "gb_per_s_median": null})";
+  CHECK(compared({block(1), modelled}, {block(1)}).rows.size() == 1);
+}
+
+TEST_CASE("real rows are not compared with emulated ones", "[unit]") {
+  const auto row = [](std::string_view kind) {
+    return fmt::format(R"({{"workload": "block", "kind": "{}", "gb_per_s_median": 1}})", kind);
+  };
+  REQUIRE_FALSE(try_compare({row("real")}, {row("emulated")}).has_value());
+}
+
+TEST_CASE("a threshold that is no share compares nothing", "[unit]") {
+  for (const double threshold : {std::nan(""), -0.1, 1.1}) {
+    INFO(threshold);
+    const auto result = try_compare({block(1)}, {block(0.1)}, {.threshold = threshold});
+    REQUIRE_FALSE(result.has_value());
+    CHECK_THAT(result.error().detail, ContainsSubstring("--threshold"));
+  }
+}
+
+TEST_CASE("other machines and other kinds of builds are compared on demand only", "[unit]") {
+  const char* const here = R"("build_type": "Release", "machine": {"cpu_model": "m", "cores": 2,
+      "l3_cache_bytes": null, "load_average_1min": 0.5})";
+  CHECK(compare(measured_with(here), measured_with(here), {}).has_value());
+  struct Case {
+    std::string_view head, why;
+  };
+  for (const Case& one : {Case{R"("build_type": "Debug", "machine": {"cpu_model": "m", "cores": 2,
+                "l3_cache_bytes": null})",
+                               "build_type"},
+                          Case{R"("build_type": "Release", "machine": {"cpu_model": "m", "cores": 4,
+                "l3_cache_bytes": null})",
+                               "cores"},
+                          Case{R"("build_type": "Release")", "cpu_model"}}) {
+    INFO(one.head);
+    const auto result = compare(measured_with(here), measured_with(one.head), {});
+    REQUIRE_FALSE(result.has_value());
+    CHECK_THAT(result.error().detail, ContainsSubstring(std::string(one.why)));
+    CHECK(compare(measured_with(here), measured_with(one.head), {.across_machines = true})
+              .has_value());
+  }
 }
 
 TEST_CASE("what is no document of results is refused by its name", "[unit]") {
