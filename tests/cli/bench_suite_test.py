@@ -91,6 +91,32 @@ class BenchSuiteTest(BenchRowsTest):
                                    (str(self.folder), USAGE, "folder")):
             self.assert_fails([*SMALL, "--report", path], status, word)
 
+    def test_a_report_destroys_nothing(self):
+        result, report = self.folder / "r.json", self.folder / "r.html"
+        text = json.dumps({"schema": "godbox-bench-1", "rows": []})
+        result.write_text(text)
+        make = ["bench", "report", str(result), "--output"]
+        link, hard = self.folder / "link", self.folder / "hard"
+        link.symlink_to(result)
+        hard.hardlink_to(result)
+        for path in (result, link, hard, self.folder / "." / "r.json"):
+            self.assert_fails([*make, str(path)], USAGE, "--output", str(path))
+        self.assertEqual(result.read_text(), text)
+        # What lies beside it is another's; a link is written through.
+        beside = self.folder / "r.html.part"
+        beside.write_text("mine")
+        elsewhere = self.folder / "elsewhere.html"
+        report.symlink_to(elsewhere)
+        self.run_program(*make, str(report), status=OK)
+        self.assertEqual(beside.read_text(), "mine")
+        self.assertTrue(report.is_symlink())
+        self.assertIn("</html>", elsewhere.read_text())
+        # A report that is there keeps its mode.
+        elsewhere.chmod(0o600)
+        self.run_program(*make, str(elsewhere), status=OK)
+        self.assertEqual(elsewhere.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(len(list(self.folder.iterdir())), 6)
+
     def compare(self, a, b, *options, status):
         paths = []
         for name, text in (("a.json", a), ("b.json", b)):

@@ -5,10 +5,13 @@
 #include "results/document.h"
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 
 namespace godbox::app {
 namespace {
@@ -18,10 +21,24 @@ struct ReportCommand {
   std::string output;
 };
 
+// A result may be that of hours.
+Result<void> check_not_the_result(const ReportCommand& command) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(command.result, command.output, ignored)) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("--output: {} is the result itself; give another file", command.output));
+  }
+  return {};
+}
+
 ExitCode run_report(const ReportCommand& command) {
   const Result<ResultDocument> document = ResultDocument::read(command.result);
   if (!document) {
     return fail("bench report", document.error());
+  }
+  if (const Result<void> other = check_not_the_result(command); !other) {
+    return fail("bench report", other.error());
   }
   if (const Result<void> written = write_report(render_report(*document), command.output);
       !written) {

@@ -2,6 +2,7 @@
 #include "report/report.h"
 
 #include "cli/format.h"
+#include "commands/byte_files.h"
 #include "report/page.h"
 #include "report/sections.h"
 #include "report/svg.h"
@@ -14,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <span>
 #include <system_error>
 #include <vector>
 
@@ -115,8 +117,12 @@ std::string render_report(const ResultDocument& document) {
 }
 
 Result<void> check_report_path(const std::string& path) {
+  if (path == "-") {
+    return {};
+  }
   std::error_code ignored;
-  const bool is_there = std::filesystem::exists(path, ignored);
+  // A link that leads nowhere is there: what the probe makes is behind it.
+  const bool is_there = std::filesystem::exists(std::filesystem::symlink_status(path, ignored));
   if (std::filesystem::is_directory(path, ignored)) {
     return Error(Errc::invalid_argument, fmt::format("{} is a folder; give a file", path));
   }
@@ -135,29 +141,7 @@ Result<void> write_report(const std::string& html, const std::string& path) {
   if (const Result<void> writable = check_report_path(path); !writable) {
     return writable;
   }
-  // A device or pipe is written in place.
-  std::error_code error;
-  const std::filesystem::file_status status = std::filesystem::status(path, error);
-  const bool is_special =
-      std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
-  const std::string beside = is_special ? path : path + ".part";
-  errno = 0;
-  {
-    std::ofstream file(beside, std::ios::binary | std::ios::trunc);
-    file << html;
-    file.close();
-    if (!file) {
-      return cannot_write(beside);
-    }
-  }
-  error.clear();
-  if (!is_special) {
-    std::filesystem::rename(beside, path, error);
-  }
-  if (error) {
-    return Error(Errc::io_error, fmt::format("{} cannot be written: {}", path, error.message()));
-  }
-  return {};
+  return write_file(path, std::as_bytes(std::span(html)));
 }
 
 }  // namespace godbox::app
