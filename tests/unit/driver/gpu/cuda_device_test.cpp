@@ -114,9 +114,10 @@ TEST_CASE("a device that cannot be opened says at what it failed, and keeps noth
   const auto broken = make_cuda_device({.library = kLibrary});
   REQUIRE_FALSE(broken.has_value());
   CHECK(code_of(broken) == "device_missing");
-  CHECK(broken.error().detail ==
-        "fake GPU (kernels on the CPU), driver 13.0 does not work: the CUDA device was lost: "
-        "cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS (700)");
+  // The work fails by itself, and whichever call comes after that says so.
+  CHECK(broken.error().detail.starts_with(
+      "fake GPU (kernels on the CPU), driver 13.0 does not work: the CUDA device was lost: cu"));
+  CHECK(broken.error().detail.ends_with(": CUDA_ERROR_ILLEGAL_ADDRESS (700)"));
   CHECK(fake->live() == FakeCudaLive{});
   fake->reset();
   fake->set_device_count(0);
