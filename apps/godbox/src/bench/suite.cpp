@@ -181,8 +181,7 @@ std::vector<std::string_view> words_of(const BenchOptions& options) {
     }
   };
   add(options.workloads != none.workloads, "--workload");
-  add(options.connect.has_value(), "--connect");
-  add(options.transports.has_value(), "--transport");
+  add(options.transports.has_value() && !options.connect, "--transport");
   add(options.ops.has_value(), "--op");
   add(options.sizes.has_value(), "--sizes");
   add(options.channels.has_value(), "--channels");
@@ -209,11 +208,18 @@ std::vector<std::string_view> words_of(const BenchOptions& options) {
   return given;
 }
 
-SuiteStep make_step(const Step& step, SuiteKind kind, std::uint64_t seed) {
+// What a box that is served elsewhere can be measured by.
+bool is_for_served_box(const Step& step) {
+  return (step.workload == "block" || step.workload == "page") && step.mode == "free" &&
+         !step.channels && !step.ports;
+}
+
+SuiteStep make_step(const Step& step, SuiteKind kind, const BenchOptions& given) {
   SuiteStep made{std::string(suite_id(step.workload)), std::string(step.what), {}};
   BenchOptions& options = made.options;
   options.workloads = step.workload;
-  options.transports = step.transports;
+  options.connect = given.connect;
+  options.transports = given.connect ? given.transports : step.transports;
   options.ops = step.ops;
   options.sizes = step.sizes;
   options.channels = step.channels;
@@ -225,9 +231,9 @@ SuiteStep make_step(const Step& step, SuiteKind kind, std::uint64_t seed) {
   options.faults = step.faults;
   options.mode = step.mode;
   options.repeats = step.repeats.value_or(kind == SuiteKind::quick ? 3 : 5);
-  options.timeline = step.timeline;
+  options.timeline = step.timeline && !given.connect;
   options.working_set = step.working_set.value_or(kind == SuiteKind::quick ? "64MiB" : "1100MiB");
-  options.seed = seed;
+  options.seed = given.seed;
   return made;
 }
 
@@ -276,7 +282,8 @@ Result<Suite> make_suite(const BenchOptions& options) {
   if (const auto given = words_of(options); !given.empty()) {
     return Error(Errc::invalid_argument,
                  fmt::format("{}: a suite chooses its own; with --suite there are only --seed, "
-                             "--target dax with its options, --report and --json",
+                             "--target dax with its options, --connect with --transport, --report "
+                             "and --json",
                              given.front()));
   }
   if (options.target != "box" && options.target != "dax") {
@@ -287,7 +294,18 @@ Result<Suite> make_suite(const BenchOptions& options) {
   Suite suite;
   suite.kind = *kind;
   for (const Step& step : *kind == SuiteKind::quick ? quick_steps() : full_steps()) {
-    suite.steps.push_back(make_step(step, *kind, options.seed));
+    if (options.connect && !is_for_served_box(step)) {
+      suite.not_run.push_back({std::string(suite_id(step.workload)), std::string(step.what),
+                               "it needs a box in this process: leave out --connect"});
+      continue;
+    }
+    suite.steps.push_back(make_step(step, *kind, options));
+  }
+  if (options.connect) {
+    // An address that is none is the command line's mistake, and no step's.
+    if (const auto plan = make_plan(suite.steps.front().options); !plan) {
+      return plan.error();
+    }
   }
   suite.not_run.push_back({"W6", "trace replay", "godbox replay plays traces"});
   add_dax(options, *kind, suite);

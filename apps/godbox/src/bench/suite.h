@@ -37,7 +37,8 @@ struct Suite {
 };
 
 [[nodiscard]] Result<SuiteKind> parse_suite(std::string_view name);
-// The steps that this build and machine have. Of `options` only --seed, and of --target dax the
+// The steps that this build and machine have; with --connect those that a box elsewhere can be
+// measured by. Of `options` only --seed, --connect with --transport, and of --target dax the
 // devices, are used; any other that was given is refused.
 [[nodiscard]] Result<Suite> make_suite(const BenchOptions& options);
 // The number of the workload of a row: "W2" of block.

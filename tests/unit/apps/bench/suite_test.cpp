@@ -56,6 +56,34 @@ TEST_CASE("a suite has W1 to W9 and W11, or says why not", "[unit]") {
   }
 }
 
+TEST_CASE("a suite of a box elsewhere has its pages and blocks, and says what it leaves out",
+          "[unit]") {
+  BenchOptions options;
+  options.connect = "tcp:127.0.0.1:7400";
+  options.transports = "tcp,verbs";
+  for (const char* name : {"quick", "full"}) {
+    options.suite = name;
+    const Suite suite = make_suite(options).value();
+    REQUIRE(suite.steps.size() >= 2);
+    for (const SuiteStep& step : suite.steps) {
+      INFO(name << " " << step.what);
+      const auto plan = make_plan(step.options);
+      REQUIRE(plan.has_value());
+      CHECK(plan->connect == "tcp:127.0.0.1:7400");
+      CHECK(plan->cases.front().transport == TransportKind::tcp);
+      CHECK(plan->cases.back().transport == TransportKind::verbs);
+    }
+    CHECK(std::any_of(suite.not_run.begin(), suite.not_run.end(), [](const NotRun& one) {
+      return one.id == "W3" && one.why.find("--connect") != std::string::npos;
+    }));
+  }
+  options.connect = "dax:127.0.0.1:7400";
+  REQUIRE_FALSE(make_suite(options).has_value());
+  CHECK_THAT(make_suite(options).error().detail, ContainsSubstring("--connect"));
+  options.connect.reset();
+  CHECK_THAT(make_suite(options).error().detail, ContainsSubstring("--transport"));
+}
+
 TEST_CASE("a suite overwrites devices only where that is asked for", "[unit]") {
   const auto is_dax = [](const SuiteStep& step) { return step.options.target == "dax"; };
   const Suite without = suite_of("quick");
