@@ -65,6 +65,15 @@ class ReplayTest(ProgramTest):
         self.assertEqual(row["wrong_bytes"], 0)
         self.assertLessEqual(row["channel_imbalance"], 1.05)
         self.assertLessEqual(row["block_imbalance_max"], 1.05)
+        self.assertEqual(sum(row["channel_bytes"]), row["bytes_read"] + row["bytes_written"])
+        self.assertGreater(row["gb_per_s"], 0)
+        self.assertGreater(row["checking_seconds"], 0)
+
+    def test_a_document_says_where_and_when(self):
+        document = self.run_json("replay", str(self.trace), "--index-only")
+        self.assertGreater(document["machine"]["cores"], 0)
+        self.assertLessEqual(document["begun"], document["ended"])
+        self.assertEqual(document["rows"][0]["kind"], "real")
 
     def test_speed_keeps_to_the_times_of_the_trace(self):
         row = self.run_json("replay", str(self.trace), "--index-only", "--speed", "0.5")["rows"][0]
@@ -81,6 +90,12 @@ class ReplayTest(ProgramTest):
             ([str(self.trace), "--index-only", "--pool-blocks", "many"], "many"),
             ([str(self.trace), "--pool-size", "1MiB,2MiB"], "one size"),
             ([str(self.trace), "--block-size", "x"], "--block-size"),
+            ([str(self.trace), "--block-size", "3MiB", "--pool-size", "2MiB"], "no room"),
+            ([str(self.trace), "--pool-size", "900TiB"], "--pool-size: 900 TiB"),
+            ([str(self.trace), "--pool-blocks", "7"], "with --index-only"),
+            ([str(self.trace), "--index-only", "--pool-size", "1GiB"], "without --index-only"),
+            ([str(self.trace), "--index-only", "--block-size", "1MiB"], "without --index-only"),
+            (["/dev/zero"], "line 1: the line: longer than"),
             ([str(self.trace), "--speed", "-1"], "--speed"),
             ([str(self.trace), "--generate", "synthetic"], "either"),
             (["--generate", "toolagent"], "conversation, synthetic"),

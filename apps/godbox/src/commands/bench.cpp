@@ -15,13 +15,11 @@
 #include "results/document.h"
 
 #include <CLI/CLI.hpp>
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -57,10 +55,6 @@ constexpr std::string_view kFooter = R"(Examples:
 "real" figures are this machine's and stand beside a ceiling measured in the same minute (memcpy,
 raw sockets); "emulated" figures come from the paced box and stand beside its model.
 docs/bench.md explains every field and how it is measured.)";
-
-std::string now_as_text() {
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
-}
 
 // A paced plan without a time scale gets one per sweep: its largest case needs a fixed share of
 // what this machine can do.

@@ -12,14 +12,17 @@
 #include "replay/pool_shape.h"
 #include "replay/replayer.h"
 #include "replay/trace.h"
+#include <godbox/driver/machine_memory.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace godbox::app {
@@ -27,6 +30,10 @@ namespace {
 
 constexpr std::string_view kSchema = "godbox-replay-1";
 constexpr std::uint32_t kPoolsMax = 64;
+constexpr std::string_view kPoolBlocks = "unbounded";
+constexpr std::string_view kPoolSize = "8GiB";
+constexpr std::string_view kBlockSize = "160MiB";
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();  // a figure that is null
 
 constexpr std::string_view kFooter = R"(Examples:
   godbox replay trace.jsonl --index-only --pool-blocks 1000,10000,unbounded
@@ -43,9 +50,10 @@ struct ReplayCommand {
   std::string generate;  // a kind
   std::uint64_t requests = 0;
   bool index_only = false;
-  std::string pool_blocks = "unbounded";
-  std::string pool_size = "8GiB";
-  std::string block_size = "160MiB";
+  // Empty where not given.
+  std::string pool_blocks;
+  std::string pool_size;
+  std::string block_size;
   double speed = 0;
   std::uint64_t seed = 1;
   bool json = false;
@@ -64,20 +72,75 @@ struct ReplayRow {
   ReplayResult result;
 };
 
+std::string_view given_or(const std::string& text, std::string_view otherwise) {
+  return text.empty() ? otherwise : std::string_view(text);
+}
+
+// An option that changes nothing is a mistake of who gave it.
+Result<void> check_options_used(const ReplayCommand& command) {
+  struct Option {
+    std::string_view name;
+    std::string_view value;
+    bool is_of_index;
+  };
+  for (const Option& option : {Option{"--pool-blocks", command.pool_blocks, true},
+                               Option{"--pool-size", command.pool_size, false},
+                               Option{"--block-size", command.block_size, false}}) {
+    if (!option.value.empty() && option.is_of_index != command.index_only) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("{}: {} is used {} --index-only", option.name, option.value,
+                               option.is_of_index ? "with" : "without"));
+    }
+  }
+  return {};
+}
+
+// The pool and the blocks under way are in memory at once, and nothing makes room for them.
+Result<void> check_memory(const PoolChoice& pool) {
+  if (pool.memory < pool.block) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--pool-size: {} has no room for a block of {} (--block-size)",
+                             format_size(pool.memory), format_size(pool.block)));
+  }
+  const SizeBytes available = driver::available_memory_bytes();
+  const std::uint64_t under_way = ReplayOptions{}.blocks_at_once;
+  if (pool.memory > available || pool.block > (available - pool.memory) / under_way) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--pool-size: {} and {} blocks of {} do not fit into the {} of memory "
+                             "that this machine can give",
+                             format_size(pool.memory), under_way, format_size(pool.block),
+                             format_size(available)));
+  }
+  return {};
+}
+
+Result<PoolChoice> choose_memory(const ReplayCommand& command) {
+  const Result<std::vector<SizeBytes>> memory =
+      parse_sizes("--pool-size", given_or(command.pool_size, kPoolSize));
+  const Result<std::vector<SizeBytes>> block =
+      parse_sizes("--block-size", given_or(command.block_size, kBlockSize));
+  if (!memory || !block || memory->size() != 1 || block->size() != 1) {
+    return !memory  ? memory.error()
+           : !block ? block.error()
+                    : Error(Errc::invalid_argument, "--pool-size, --block-size: give one size");
+  }
+  const PoolChoice pool{.memory = memory->front(), .block = block->front()};
+  const Result<void> fits = check_memory(pool);
+  return fits ? Result<PoolChoice>(pool) : fits.error();
+}
+
 Result<std::vector<PoolChoice>> choose_pools(const ReplayCommand& command, const Trace& trace) {
   std::vector<PoolChoice> pools;
   if (!command.index_only) {
-    const Result<std::vector<SizeBytes>> memory = parse_sizes("--pool-size", command.pool_size);
-    const Result<std::vector<SizeBytes>> block = parse_sizes("--block-size", command.block_size);
-    if (!memory || !block || memory->size() != 1 || block->size() != 1) {
-      return !memory  ? memory.error()
-             : !block ? block.error()
-                      : Error(Errc::invalid_argument, "--pool-size, --block-size: give one size");
+    const Result<PoolChoice> pool = choose_memory(command);
+    if (!pool) {
+      return pool.error();
     }
-    pools.push_back({.memory = memory->front(), .block = block->front()});
+    pools.push_back(*pool);
     return pools;
   }
-  const Result<std::vector<std::string>> items = split_list("--pool-blocks", command.pool_blocks);
+  const Result<std::vector<std::string>> items =
+      split_list("--pool-blocks", given_or(command.pool_blocks, kPoolBlocks));
   if (!items) {
     return items.error();
   }
@@ -180,55 +243,70 @@ boost::json::object to_json(const ReplayRow& row, bool index_only) {
       {"request_p50_ms", figure(percentile(result.request_ms, 50))},
       {"request_p99_ms", figure(percentile(result.request_ms, 99))}};
   if (!index_only) {
-    object["channel_imbalance"] = figure(result.channel_imbalance);
-    object["block_imbalance_max"] = figure(result.block_imbalance_max);
+    const std::uint64_t moved = result.bytes_read + result.bytes_written;
+    object["checking_seconds"] = figure(result.checking_seconds);
+    object["gb_per_s"] =
+        figure(moved > 0 ? static_cast<double>(moved) / result.moving_seconds / 1e9 : kNone);
+    object["channel_bytes"] = boost::json::value_from(result.channel_bytes);
+    object["channel_imbalance"] = figure(result.channel_imbalance.value_or(kNone));
+    object["block_imbalance_max"] = figure(result.block_imbalance_max.value_or(kNone));
   }
   return object;
 }
 
-void print_rows(const std::vector<ReplayRow>& rows, const ReplayCommand& command) {
-  if (command.json) {
-    boost::json::array list;
-    for (const ReplayRow& row : rows) {
-      list.push_back(to_json(row, command.index_only));
-    }
-    print_json(
-        stdout,
-        boost::json::object{
-            {"schema", kSchema},
-            {"version", version()},
-            {"commit", build_commit()},
-            {"build_type", build_type()},
-            {"trace", json_text(command.generate.empty() ? command.trace : command.generate)},
-            {"generated", !command.generate.empty()},
-            {"seed", command.seed},
-            {"rows", std::move(list)}},
-        false);
-    return;
+void print_document(const std::vector<ReplayRow>& rows, const ReplayCommand& command,
+                    const Machine& machine, const std::string& begun) {
+  boost::json::array list;
+  for (const ReplayRow& row : rows) {
+    list.push_back(to_json(row, command.index_only));
   }
+  print_json(stdout,
+             boost::json::object{
+                 {"schema", kSchema},
+                 {"version", version()},
+                 {"commit", build_commit()},
+                 {"build_type", build_type()},
+                 {"begun", begun},
+                 {"ended", now_as_text()},
+                 {"machine", to_json(machine)},
+                 {"trace", json_text(command.generate.empty() ? command.trace : command.generate)},
+                 {"generated", !command.generate.empty()},
+                 {"seed", command.seed},
+                 {"rows", std::move(list)}},
+             false);
+}
+
+void print_table(const std::vector<ReplayRow>& rows, const ReplayCommand& command) {
   Table table({{"pool", Table::Align::left},
                {"requests", Table::Align::right},
                {"blocks", Table::Align::right},
                {"prefix hits", Table::Align::right},
+               {"refused", Table::Align::right},
                {"evictions", Table::Align::right},
                {"read", Table::Align::right},
                {"written", Table::Align::right},
                {"lookup p50", Table::Align::right},
                {"time", Table::Align::right}});
   for (const auto& [pool, result] : rows) {
-    table.add(
-        {pool.is_unbounded    ? "unbounded"
-         : command.index_only ? format_count(pool.blocks) + " blocks"
-                              : format_size(pool.memory),
-         format_count(result.requests), format_count(result.block_references),
-         format_percent(result.prefix_hit_share()), format_count(result.evictions),
-         format_size(SizeBytes(result.bytes_read)), format_size(SizeBytes(result.bytes_written)),
-         format_duration(percentile(result.lookup_us, 50) / 1e6), format_duration(result.seconds)});
+    table.add({pool.is_unbounded    ? "unbounded"
+               : command.index_only ? format_count(pool.blocks) + " blocks"
+                                    : format_size(pool.memory),
+               format_count(result.requests), format_count(result.block_references),
+               format_percent(result.prefix_hit_share()), format_count(result.refused_puts),
+               format_count(result.evictions), format_size(SizeBytes(result.bytes_read)),
+               format_size(SizeBytes(result.bytes_written)),
+               format_duration(percentile(result.lookup_us, 50) / 1e6),
+               format_duration(result.seconds)});
   }
   fmt::print("{}\n", table.render());
 }
 
 ExitCode run_replay(const ReplayCommand& command) {
+  const std::string begun = now_as_text();
+  const Machine machine = describe_machine();
+  if (const Result<void> used = check_options_used(command); !used) {
+    return fail("replay", used.error());
+  }
   const Result<Trace> trace =
       find_trace({command.trace, command.generate, command.requests, command.seed});
   if (!trace) {
@@ -248,7 +326,7 @@ ExitCode run_replay(const ReplayCommand& command) {
     rows.push_back(std::move(*row));
   }
   progress.clear();
-  print_rows(rows, command);
+  command.json ? print_document(rows, command, machine, begun) : print_table(rows, command);
   const bool is_right = std::all_of(
       rows.begin(), rows.end(), [](const ReplayRow& row) { return row.result.wrong_bytes == 0; });
   if (!is_right) {
@@ -274,13 +352,16 @@ void add_replay(CLI::App& program, Action& chosen) {
   replay
       ->add_option("--pool-blocks", command->pool_blocks,
                    "With --index-only: how many blocks the pool holds, or unbounded; a list")
-      ->capture_default_str();
-  replay->add_option("--pool-size", command->pool_size, "Memory of the pool (whole blocks)")
-      ->capture_default_str();
+      ->default_str(std::string(kPoolBlocks));
+  replay
+      ->add_option("--pool-size", command->pool_size,
+                   "Without --index-only: memory of the pool, at least a block's")
+      ->default_str(std::string(kPoolSize));
   replay
       ->add_option("--block-size", command->block_size,
-                   "Bytes of a block of 512 tokens (160MiB: Llama-3.1-70B in bf16)")
-      ->capture_default_str();
+                   "Without --index-only: bytes of a block of 512 tokens (160MiB: Llama-3.1-70B "
+                   "in bf16)")
+      ->default_str(std::string(kBlockSize));
   replay
       ->add_option("--speed", command->speed,
                    "Times the trace's own; 0: each request when the one before is done")

@@ -3,9 +3,13 @@
 
 #include "cli/json.h"
 
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <thread>
 
@@ -61,6 +65,10 @@ boost::json::object to_json(const Machine& machine) {
   object["kernel"] = machine.kernel;
   object["load_average_1min"] = rounded(machine.load_average);
   return object;
+}
+
+std::string now_as_text() {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
 }
 
 double cpu_seconds_used() {

@@ -28,6 +28,9 @@ struct Machine {
 [[nodiscard]] std::string_view build_type();
 [[nodiscard]] std::string_view version();
 
+// UTC, to the second, as ISO 8601 has it: when something was measured.
+[[nodiscard]] std::string now_as_text();
+
 // Processor time that this process has used, all threads, user and kernel.
 [[nodiscard]] double cpu_seconds_used();
 

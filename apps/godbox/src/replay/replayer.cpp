@@ -23,6 +23,25 @@ constexpr std::size_t kSparsePutsMax = 4096;
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
+// So many of the objects found, with what belongs to them alone: a prompt has thousands of blocks.
+Lookup part_of(const Lookup& found, std::size_t begin, std::size_t count) {
+  Lookup part;
+  part.lease = found.lease;
+  part.lease_until = found.lease_until;
+  part.hold = found.hold;
+  for (std::size_t i = begin; i < begin + count; ++i) {
+    striping::FoundObject object = found.objects[i];
+    const auto extents = std::span(found.extents).subspan(object.extent_begin, object.extent_count);
+    const auto crcs = std::span(found.crc32c).subspan(object.crc_begin, object.crc_count);
+    object.extent_begin = static_cast<std::uint32_t>(part.extents.size());
+    object.crc_begin = static_cast<std::uint32_t>(part.crc32c.size());
+    part.extents.insert(part.extents.end(), extents.begin(), extents.end());
+    part.crc32c.insert(part.crc32c.end(), crcs.begin(), crcs.end());
+    part.objects.push_back(object);
+  }
+  return part;
+}
+
 class Replayer {
  public:
   Replayer(Rig& rig, const ReplayOptions& options, perf::MappedBuffer memory)
@@ -46,15 +65,27 @@ class Replayer {
       }
       progress.advance(1);
     }
-    result_.seconds = seconds(rig_.clock().now() - begin);
+    result_.seconds = seconds(rig_.clock().now() - begin - checking_);
+    result_.checking_seconds = seconds(checking_);
+    result_.moving_seconds = seconds(moving_);
     result_.evictions = rig_.box().service().usage().evictions - evictions_before;
-    if (!options_.index_only) {
-      result_.channel_imbalance = imbalance(difference(counted_bytes(rig_.box()), bytes_before));
+    if (result_.bytes_read + result_.bytes_written > 0) {
+      result_.channel_bytes = difference(counted_bytes(rig_.box()), bytes_before);
+      result_.channel_imbalance = imbalance(result_.channel_bytes);
     }
     return std::move(result_);
   }
 
  private:
+  // Adds what the work takes to a sum of times.
+  template <class Work>
+  auto timed(Duration& sum, Work&& work) {
+    const TimePoint begin = rig_.clock().now();
+    auto result = work();
+    sum += rig_.clock().now() - begin;
+    return result;
+  }
+
   // Until the request's time by the trace's clock; the session is kept alive meanwhile.
   Result<void> wait_for(TimePoint begin, const TraceRequest& request) {
     if (options_.speed <= 0) {
@@ -82,6 +113,7 @@ class Replayer {
     }
     const std::vector<std::string_view> views(names_.begin(), names_.end());
     const TimePoint begin = rig_.clock().now();
+    const Duration checking_before = checking_;
     Result<Lookup> found = rig_.client().lookup_prefix(views);
     if (!found) {
       return found.error();
@@ -98,7 +130,8 @@ class Replayer {
     if (auto put = put_all(request, hits); !put) {
       return put.error();
     }
-    result_.request_ms.push_back(seconds(rig_.clock().now() - begin) * 1e3);
+    const Duration took = rig_.clock().now() - begin - (checking_ - checking_before);
+    result_.request_ms.push_back(seconds(took) * 1e3);
     return {};
   }
 
@@ -106,19 +139,31 @@ class Replayer {
     for (std::size_t begin = 0; begin < found.objects.size(); begin += options_.blocks_at_once) {
       const std::size_t count =
           std::min<std::size_t>(options_.blocks_at_once, found.objects.size() - begin);
-      Lookup part = found;
-      part.objects.assign(found.objects.begin() + static_cast<std::ptrdiff_t>(begin),
-                          found.objects.begin() + static_cast<std::ptrdiff_t>(begin + count));
       std::vector<std::span<const LocalSegment>> into;
-      for (std::size_t i = 0; i < count; ++i) {
-        spoil({buffers_[i].data, buffers_[i].size_bytes});
-        into.emplace_back(&buffers_[i], 1);
-      }
-      const std::vector<Errc> statuses = rig_.client().get_found(part, into);
-      for (std::size_t i = 0; i < count; ++i) {
-        if (auto checked = check_read(statuses[i], part, i, request.blocks[begin + i]); !checked) {
-          return checked;
+      const Lookup part = timed(checking_, [&] {
+        for (std::size_t i = 0; i < count; ++i) {
+          spoil({buffers_[i].data, buffers_[i].size_bytes});
+          into.emplace_back(&buffers_[i], 1);
         }
+        return part_of(found, begin, count);
+      });
+      const std::vector<Errc> statuses =
+          timed(moving_, [&] { return rig_.client().get_found(part, into); });
+      const Result<void> checked = timed(checking_, [&] {
+        return check_reads(statuses, part, std::span(request.blocks).subspan(begin, count));
+      });
+      if (!checked) {
+        return checked;
+      }
+    }
+    return {};
+  }
+
+  Result<void> check_reads(std::span<const Errc> statuses, const Lookup& part,
+                           std::span<const std::uint64_t> blocks) {
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      if (auto checked = check_read(statuses[i], part, i, blocks[i]); !checked) {
+        return checked;
       }
     }
     return {};
@@ -141,7 +186,8 @@ class Replayer {
     if (!on_channel) {
       return on_channel.error();
     }
-    result_.block_imbalance_max = std::max(result_.block_imbalance_max, imbalance(*on_channel));
+    result_.block_imbalance_max =
+        std::max(result_.block_imbalance_max.value_or(0), imbalance(*on_channel));
     return {};
   }
 
@@ -165,7 +211,9 @@ class Replayer {
     return {};
   }
 
-  Result<void> put_some(const TraceRequest& request, std::span<const std::size_t> wanted) {
+  // The blocks with their bytes, which are made here.
+  std::vector<PutItem> make_items(const TraceRequest& request,
+                                  std::span<const std::size_t> wanted) {
     std::vector<PutItem> items;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       PutItem item{.name = names_[wanted[i]], .data = {}};
@@ -178,7 +226,13 @@ class Replayer {
       }
       items.push_back(item);
     }
-    for (const Errc status : rig_.client().put(items)) {
+    return items;
+  }
+
+  Result<void> put_some(const TraceRequest& request, std::span<const std::size_t> wanted) {
+    const std::vector<PutItem> items =
+        timed(checking_, [&] { return make_items(request, wanted); });
+    for (const Errc status : timed(moving_, [&] { return rig_.client().put(items); })) {
       switch (status) {
         case Errc::ok:
           ++result_.puts;
@@ -203,6 +257,8 @@ class Replayer {
   perf::MappedBuffer memory_;
   std::vector<LocalSegment> buffers_;
   std::vector<std::string> names_;
+  Duration checking_{};
+  Duration moving_{};
   ReplayResult result_;
 };
 

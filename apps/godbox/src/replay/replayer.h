@@ -11,6 +11,7 @@
 #include "cli/progress.h"
 #include "replay/trace.h"
 
+#include <optional>
 #include <vector>
 
 namespace godbox::app {
@@ -28,7 +29,7 @@ struct ReplayResult {
   std::uint64_t requests = 0;
   std::uint64_t block_references = 0;
   std::uint64_t prefix_hits = 0;  // leading blocks that the pool had
-  std::uint64_t lost_hits = 0;    // whole: found, and gone before they were read
+  std::uint64_t lost_hits = 0;  // whole: found, and gone or their lease over before they were read
   std::uint64_t puts = 0;
   std::uint64_t already_there = 0;  // behind a block that was missing
   std::uint64_t refused_puts = 0;   // the pool had no room for them
@@ -36,11 +37,15 @@ struct ReplayResult {
   std::uint64_t bytes_read = 0;
   std::uint64_t bytes_written = 0;
   std::uint64_t wrong_bytes = 0;
-  double seconds = 0;
+  double seconds = 0;           // of the whole run, but for checking_seconds
+  double checking_seconds = 0;  // in which bytes were made, and compared with what was read
+  double moving_seconds = 0;    // whole: in gets and puts
   std::vector<double> lookup_us;
-  std::vector<double> request_ms;  // from its lookup to its last put
-  double channel_imbalance = 0;    // whole: of all bytes, as the box counted them
-  double block_imbalance_max = 0;  // whole: of each block that was found, by its layout
+  std::vector<double> request_ms;  // from its lookup to its last put, without checking
+  // Whole, of all bytes as the box counted them; empty where none were moved.
+  std::vector<std::uint64_t> channel_bytes{};
+  std::optional<double> channel_imbalance{};
+  std::optional<double> block_imbalance_max{};  // whole: of each block that was read, by its layout
 
   [[nodiscard]] double prefix_hit_share() const {
     return block_references == 0

@@ -10,6 +10,7 @@
 #include <limits>
 #include <system_error>
 #include <unordered_set>
+#include <vector>
 
 namespace godbox::app {
 namespace {
@@ -94,15 +95,16 @@ Result<Trace> read_trace(const std::string& path, std::uint64_t requests_max) {
   }
   Trace trace;
   std::uint64_t number = 0;
-  for (std::string line;
-       (requests_max == 0 || trace.size() < requests_max) && std::getline(file, line);) {
+  // Its size bounds what is read of a line: a file may be one line without an end.
+  std::vector<char> buffer(kTraceLineBytesMax + 1);
+  while ((requests_max == 0 || trace.size() < requests_max) &&
+         file.getline(buffer.data(), static_cast<std::streamsize>(buffer.size()))) {
     ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) {
+    // The end of the line is counted, but that of a file's last one.
+    const auto taken = static_cast<std::size_t>(file.gcount());
+    const std::string_view line(buffer.data(), file.eof() ? taken : taken - 1);
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) {
       continue;
-    }
-    if (line.size() > kTraceLineBytesMax) {
-      return in_line(path, number,
-                     wrong("the line", fmt::format("longer than {} bytes", kTraceLineBytesMax)));
     }
     Result<TraceRequest> request = parse_trace_line(line);
     if (!request) {
@@ -118,6 +120,10 @@ Result<Trace> read_trace(const std::string& path, std::uint64_t requests_max) {
   }
   if (file.bad()) {
     return Error(Errc::io_error, fmt::format("reading \"{}\" failed", path));
+  }
+  if (file.fail() && !file.eof()) {
+    return in_line(path, number + 1,
+                   wrong("the line", fmt::format("longer than {} bytes", kTraceLineBytesMax)));
   }
   if (trace.empty()) {
     return Error(Errc::invalid_argument, fmt::format("\"{}\" has no request", path));

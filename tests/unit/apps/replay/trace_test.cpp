@@ -104,6 +104,16 @@ TEST_CASE("a trace ends where it was told to, and its mistakes have line numbers
   REQUIRE_FALSE(trace.has_value());
   CHECK(holds(trace.error().detail, "line 2: timestamp: 0 is before the 9"));
 
+  const std::string longest = line + std::string(kTraceLineBytesMax - line.size(), ' ');
+  CHECK(read_trace(TraceFile(longest + "\n" + longest).path(), 0)->size() == 2);
+  for (const char* end : {"", "\n"}) {
+    trace = read_trace(TraceFile(line + "\n" + longest + " " + end).path(), 0);
+    REQUIRE_FALSE(trace.has_value());
+    CHECK(holds(trace.error().detail, "line 2: the line: longer than"));
+  }
+  // Neither is it read to its end.
+  CHECK(holds(read_trace("/dev/zero", 0).error().detail, "line 1: the line: longer than"));
+
   const TraceFile empty("\n");
   CHECK(holds(read_trace(empty.path(), 0).error().detail, "has no request"));
   CHECK(read_trace("/nowhere/trace", 0).error().code == Errc::device_missing);
