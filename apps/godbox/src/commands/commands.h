@@ -22,7 +22,7 @@ void add_bench_report(CLI::App& bench, Action& chosen);   // of a result
 void add_bench_compare(CLI::App& bench, Action& chosen);  // of two results
 void add_replay(CLI::App& program, Action& chosen);
 void add_model(CLI::App& program, Action& chosen);     // time-table, explain, curve, device
-void add_model_load(CLI::App& model, Action& chosen);  // replay, sweep
+void add_model_load(CLI::App& model, Action& chosen);  // replay, sweep, rack
 void add_vm(CLI::App& program, Action& chosen);        // plan, run, exec ...
 void add_pool(CLI::App& program, Action& chosen);      // bind, unbind, list, seal, drop
 void add_cxl(CLI::App& program, Action& chosen);       // status, up, down

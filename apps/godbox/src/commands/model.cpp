@@ -52,6 +52,7 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox model explain --preset acf1            one transfer, stage by stage
   godbox model curve --device vistara           latency under load of one device
   godbox model replay --generate conversation   hosts that play a trace: load, times, what bounds it
+  godbox model rack --lose box:5                boxes behind a network, and what a loss costs
   godbox model device emfasys > mine.toml       a parameter file to start from
 Figures are modelled: docs/model.md says from what, and where the model is known to be wrong.)";
 constexpr std::string_view kTableFooter = R"(Examples:
@@ -406,7 +407,7 @@ void add_model(CLI::App& program, Action& chosen) {
   CLI::App* const group = program.add_subcommand(
       "model",
       "What a real box would do, by the timing model: time-table, explain, curve, replay, sweep, "
-      "device");
+      "rack, device");
   group->require_subcommand(1);
   group->footer(std::string(kFooter));
 

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// model replay, sweep: what a box does with a trace of requests, and which box it needs, by the
-// timing model (docs/model.md).
+// model replay, sweep, rack: what a box does with a trace of requests, which box it needs, and what
+// boxes of a rack do, by the timing model (docs/model.md).
 #include "cli/json.h"
 #include "cli/log.h"
 #include "commands/commands.h"
 #include "report/model_report.h"
 #include "report/report.h"
 #include "twin/load_output.h"
+#include "twin/rack_output.h"
 #include "twin/sweep_output.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <chrono>
 #include <memory>
 
 namespace godbox::app {
@@ -35,17 +37,33 @@ constexpr std::string_view kSweepFooter = R"(Examples:
 Smallest: fewest DRAM channels, then least bandwidth of ports, smallest pool, fewest hosts. A knee
 is the point from which on more is worth less.)";
 
-struct LoadOptions {
-  LoadChoice choice;
+constexpr std::string_view kRackFooter = R"(Examples:
+  godbox model rack
+  godbox model rack --lose box:5 --at 2 --read-share 0.7
+  godbox model rack --zipf 1 --hot-blocks 100 --copies 4 --load 0.6 --json
+  godbox model rack --preset acf1 --set network.oversubscription=4 --report rack.html
+Blocks lie on boxes by rendezvous hashing. --lose: box:BOX, port:BOX.PORT, box-leaf:LEAF,
+host-leaf:LEAF, spine:SPINE. Boxes, hosts and switches are [rack] and [network] of --device.)";
+
+// What every load is asked of, and where it goes.
+struct BoxOptions {
   std::vector<std::string> settings;
   bool json = false;
-  std::string report;                // a file
+  std::string report;  // a file
+};
+
+struct LoadOptions : BoxOptions {
+  LoadChoice choice;
   std::vector<std::string> varied;   // sweep
   std::vector<std::string> figures;  // sweep
   std::vector<std::string> targets;  // sweep
 };
 
-Result<void> apply_settings(LoadOptions& options) {
+struct RackOptions : BoxOptions {
+  RackChoice choice;
+};
+
+Result<void> apply_settings(const BoxOptions& options, DeviceChoice& device) {
   for (const std::string& setting : options.settings) {
     const std::size_t equals = setting.find('=');
     if (equals == std::string::npos || setting.find('.') > equals) {
@@ -54,8 +72,7 @@ Result<void> apply_settings(LoadOptions& options) {
                                "such as link.lanes=16",
                                setting));
     }
-    options.choice.device.settings.push_back(
-        {setting.substr(0, equals), setting.substr(equals + 1)});
+    device.settings.push_back({setting.substr(0, equals), setting.substr(equals + 1)});
   }
   return {};
 }
@@ -90,20 +107,20 @@ Result<LoadResult> model_one(const LoadChoice& choice) {
 }
 
 // Before anything is run: whether a report can be written.
-Result<void> prepare(LoadOptions& options) {
-  if (const Result<void> applied = apply_settings(options); !applied) {
+Result<void> prepare(const BoxOptions& options, DeviceChoice& device) {
+  if (const Result<void> applied = apply_settings(options, device); !applied) {
     return applied;
   }
   return options.report.empty() ? Result<void>() : check_report_path(options.report);
 }
 
-Result<void> write_if_asked(const LoadOptions& options, const auto& result) {
+Result<void> write_if_asked(const BoxOptions& options, const auto& result) {
   return options.report.empty() ? Result<void>()
                                 : write_report(render_report(result), options.report);
 }
 
 ExitCode run_replay(LoadOptions options) {
-  if (const Result<void> prepared = prepare(options); !prepared) {
+  if (const Result<void> prepared = prepare(options, options.choice.device); !prepared) {
     return fail("model replay", prepared.error());
   }
   const Result<LoadResult> result = model_one(options.choice);
@@ -120,7 +137,7 @@ ExitCode run_replay(LoadOptions options) {
 }
 
 Result<SweepChoice> sweep_choice(LoadOptions options) {
-  if (const Result<void> prepared = prepare(options); !prepared) {
+  if (const Result<void> prepared = prepare(options, options.choice.device); !prepared) {
     return prepared.error();
   }
   SweepChoice choice{
@@ -165,15 +182,53 @@ ExitCode run_sweep_command(const LoadOptions& options) {
   return written ? ExitCode::ok : fail("model sweep", written.error());
 }
 
-void add_load_options(CLI::App& command, LoadOptions& options) {
-  LoadChoice& choice = options.choice;
-  command.add_option("trace", choice.trace.path,
-                     "The trace, a JSON object a line (docs/replay.md)");
-  command.add_option("--generate", choice.trace.generate,
-                     "Instead: a trace that is made up, as of `godbox replay`");
-  command.add_option("--requests", choice.trace.requests,
-                     "Only so many of its first requests; 0: all");
-  command.add_option("--speed", choice.speed, "Times the trace's own")->capture_default_str();
+Result<RackResult> model_rack(const RackChoice& choice) {
+  const std::optional<Deadline> deadline = deadline_of(choice.box);
+  Result<model::RackRunSpec> spec = rack_spec(choice);
+  if (!spec) {
+    return spec.error();
+  }
+  Progress progress("modelling", static_cast<double>(spec->load.requests));
+  std::uint64_t come = 0;
+  Result<model::RackFigures> figures =
+      model::run_rack(*spec, [&progress, &deadline, &come](std::uint64_t requests) {
+        come = requests;
+        progress.set(static_cast<double>(requests));
+        return !deadline || std::chrono::steady_clock::now() <= *deadline;
+      });
+  progress.clear();
+  if (!figures && figures.error().code == Errc::cancelled) {
+    return Error(Errc::cancelled,
+                 fmt::format("stopped at its limit of time: {} of {} requests; raise --limit or "
+                             "take fewer --requests",
+                             come, spec->load.requests));
+  }
+  if (!figures) {
+    return figures.error();
+  }
+  RackTimes times = times_of(*spec, *figures);
+  return RackResult{choice, std::move(*spec), std::move(*figures), std::move(times)};
+}
+
+ExitCode run_rack_command(RackOptions options) {
+  if (const Result<void> prepared = prepare(options, options.choice.box.device); !prepared) {
+    return fail("model rack", prepared.error());
+  }
+  const Result<RackResult> result = model_rack(options.choice);
+  if (!result) {
+    return fail("model rack", result.error());
+  }
+  if (options.json) {
+    print_json(stdout, to_json(*result), false);
+  } else {
+    print_rack(*result);
+  }
+  const Result<void> written = write_if_asked(options, *result);
+  return written ? ExitCode::ok : fail("model rack", written.error());
+}
+
+// The box, its hosts' hardware, the language model, and where the figures go.
+void add_box_options(CLI::App& command, LoadChoice& choice, BoxOptions& options) {
   command.add_option("--model", choice.model, "The language model")->capture_default_str();
   command.add_option("--dtype", choice.dtype, "Of its KV cache")->capture_default_str();
   command.add_option("--preset", choice.preset, "The box")->capture_default_str();
@@ -190,20 +245,60 @@ void add_load_options(CLI::App& command, LoadOptions& options) {
                      "Gb/s of a port and of a host's NIC, instead of the preset's");
   command.add_option("--pool-size", choice.pool_size, "Of the pool; all of the box without it");
   command.add_option("--strip", choice.strip, "Bytes of a strip")->capture_default_str();
-  command.add_option(
-      "--hosts", choice.hosts,
-      "Inference hosts; 0: as many as compute all of the trace at 70 % of their time");
   command.add_option("--nics", choice.nics, "Of each host")->capture_default_str();
   command.add_option("--gpus", choice.gpus, "Of each host")->capture_default_str();
   command.add_option("--gpu-teraflops", choice.gpu_teraflops, "That a GPU computes at")
       ->capture_default_str();
+  command.add_option("--limit", choice.limit_s, "Seconds that it may take; 0: no limit");
+  command.add_flag("--json", options.json, "One object with all figures (docs/model.md)");
+  command.add_option("--report", options.report, "Also an HTML file with plots");
+}
+
+void add_load_options(CLI::App& command, LoadOptions& options) {
+  LoadChoice& choice = options.choice;
+  command.add_option("trace", choice.trace.path,
+                     "The trace, a JSON object a line (docs/replay.md)");
+  command.add_option("--generate", choice.trace.generate,
+                     "Instead: a trace that is made up, as of `godbox replay`");
+  command.add_option("--requests", choice.trace.requests,
+                     "Only so many of its first requests; 0: all");
+  command.add_option("--speed", choice.speed, "Times the trace's own")->capture_default_str();
+  add_box_options(command, choice, options);
+  command.add_option(
+      "--hosts", choice.hosts,
+      "Inference hosts; 0: as many as compute all of the trace at 70 % of their time");
   command.add_flag("--per-strip", choice.per_strip,
                    "Every strip by itself, instead of the strips of a stripe as one");
   command.add_option("--seed", choice.trace.seed, "Of --generate, and of where blocks begin")
       ->capture_default_str();
-  command.add_option("--limit", choice.limit_s, "Seconds that it may take; 0: no limit");
-  command.add_flag("--json", options.json, "One object with all figures (docs/model.md)");
-  command.add_option("--report", options.report, "Also an HTML file with plots");
+}
+
+void add_rack(CLI::App& group, Action& chosen) {
+  auto options = std::make_shared<RackOptions>();
+  RackChoice& choice = options->choice;
+  CLI::App* const rack = group.add_subcommand(
+      "rack", "What boxes behind a leaf-spine network do for many hosts, and what a loss costs");
+  rack->add_option("--requests", choice.requests, "Blocks that are read or put")
+      ->capture_default_str();
+  rack->add_option("--load", choice.load, "Of what the rack can move at most")
+      ->capture_default_str();
+  rack->add_option("--read-share", choice.read_share, "Of the requests; the others put new blocks")
+      ->capture_default_str();
+  rack->add_option("--blocks", choice.blocks, "That the boxes have")->capture_default_str();
+  rack->add_option("--zipf", choice.zipf,
+                   "Block i is read in proportion to 1 / i^ZIPF; 0: all alike")
+      ->capture_default_str();
+  rack->add_option("--hot-blocks", choice.hot_blocks, "The first so many have --copies")
+      ->capture_default_str();
+  rack->add_option("--copies", choice.copies, "Of each hot block, on as many boxes")
+      ->capture_default_str();
+  rack->add_option("--lose", choice.lose, "A part that is lost, such as box:5 or port:5.17");
+  rack->add_option("--at", choice.at_s, "Seconds at which; in the middle without it");
+  add_box_options(*rack, choice.box, *options);
+  rack->add_option("--seed", choice.box.trace.seed, "Of arrivals, hosts and blocks")
+      ->capture_default_str();
+  rack->footer(std::string(kRackFooter));
+  rack->callback([options, &chosen] { chosen = [options] { return run_rack_command(*options); }; });
 }
 
 }  // namespace
@@ -238,6 +333,7 @@ void add_model_load(CLI::App& group, Action& chosen) {
   sweep->footer(std::string(kSweepFooter));
   sweep->callback(
       [options, &chosen] { chosen = [options] { return run_sweep_command(*options); }; });
+  add_rack(group, chosen);
 }
 
 }  // namespace godbox::app

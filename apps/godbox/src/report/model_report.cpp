@@ -3,11 +3,8 @@
 
 #include "cli/format.h"
 #include "cli/lists.h"
-#include "measure/statistics.h"
-#include "report/page.h"
-#include "report/svg.h"
+#include "report/model_page.h"
 #include "twin/sweep_output.h"
-#include <godbox/markup.h>
 
 #include <fmt/format.h>
 
@@ -18,15 +15,8 @@ namespace godbox::app {
 namespace {
 
 namespace model = emulator::model;
-
-constexpr std::size_t kBinsMax = 120;  // of a time line
-constexpr std::string_view kModelled =
-    "Every figure is modelled: what the timing model says of a real box, from data sheets and "
-    "specifications. Rates are GB/s of payload, 1e9 bytes each.";
-
-std::string four(double value) { return fmt::format("{:.4g}", value); }
-
-svg::Point plain(double x, double y) { return {x, y, y, y}; }
+using model_page::four;
+using model_page::plain;
 
 std::string trace_text(const LoadChoice& choice) {
   return choice.trace.generate.empty()
@@ -34,56 +24,13 @@ std::string trace_text(const LoadChoice& choice) {
              : fmt::format("{}, made up with seed {}", choice.trace.generate, choice.trace.seed);
 }
 
-std::string box_text(const model::BoxShape& shape) {
-  return fmt::format("{} SuperNICs, {} DRAM channels, {} ports of {:.0f} Gb/s", shape.super_nics,
-                     shape.super_nics * shape.dram_channels_per_super_nic,
-                     shape.super_nics * shape.eth_ports_per_super_nic,
-                     shape.eth_port.bytes_per_second() * 8e-9);
-}
-
-std::string header(std::string_view title, const std::string& facts) {
-  return fmt::format(
-      "<header>\n<h1>{}</h1>\n<p class=\"soft\">{}</p>\n<dl class=\"facts\">\n{}</dl>\n</header>\n",
-      escaped_markup(title), kModelled, facts);
-}
-
-std::string whole(std::string_view title, const std::string& head, const std::string& body) {
-  return page::document(title, fmt::format("{}<main>\n{}</main>\n<footer>Made by godbox from one "
-                                           "run of the model; nothing in this page comes from "
-                                           "elsewhere.</footer>",
-                                           head, body));
-}
-
-// Seconds in bins: the mean of each, and its emptiest and fullest second.
-svg::Series line_over_time(std::string name, const std::vector<std::uint64_t>& seconds,
-                           int colour) {
-  svg::Series series{std::move(name), {}, false, colour};
-  const std::size_t width = (seconds.size() + kBinsMax - 1) / kBinsMax;
-  for (std::size_t begin = 0; begin < seconds.size(); begin += width) {
-    const std::size_t end = std::min(begin + width, seconds.size());
-    double sum = 0;
-    double least = static_cast<double>(seconds[begin]);
-    double most = least;
-    for (std::size_t i = begin; i < end; ++i) {
-      const auto bytes = static_cast<double>(seconds[i]);
-      sum += bytes;
-      least = std::min(least, bytes);
-      most = std::max(most, bytes);
-    }
-    series.points.push_back({static_cast<double>(begin),
-                             sum / static_cast<double>(end - begin) / 1e9, least / 1e9,
-                             most / 1e9});
-  }
-  return series;
-}
-
 std::string bytes_figure(const LoadFigures& figures) {
   svg::LinePlot plot;
   plot.label = "Bytes read and written over time";
   plot.x = {.title = "seconds of the trace"};
   plot.y = {.title = "GB/s"};
-  plot.series = {line_over_time("read", figures.box.second_bytes_read, 0),
-                 line_over_time("written", figures.box.second_bytes_written, 1)};
+  plot.series = {model_page::line_over_time("read", figures.box.second_bytes_read, 1, 0),
+                 model_page::line_over_time("written", figures.box.second_bytes_written, 1, 1)};
   page::HtmlTable table{{"figure", "value"}, {}};
   for (const NamedFigure& one : named_figures(figures)) {
     if (one.unit == "bytes/s") {
@@ -95,44 +42,6 @@ std::string bytes_figure(const LoadFigures& figures) {
                        svg::render(plot), std::move(table)});
 }
 
-std::string times_figure(const LoadFigures& figures) {
-  svg::LinePlot plot;
-  plot.label = "Time to the first token and of reads and puts";
-  page::HtmlTable table{{"what", "p50", "p99", "p999", "requests"}, {}};
-  struct Curve {
-    std::string_view name;
-    const std::vector<double>* values;
-  };
-  int colour = 0;
-  for (const Curve& curve : {Curve{"first token, with the pool", &figures.first_token_s},
-                             Curve{"first token, all computed", &figures.recomputed_s},
-                             Curve{"read of what is found", &figures.load_s},
-                             Curve{"put of what is computed", &figures.put_s}}) {
-    if (curve.values->empty()) {
-      continue;
-    }
-    svg::Series series{std::string(curve.name), {}, false, colour++};
-    for (const double percent : {1.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9}) {
-      series.points.push_back(
-          plain(svg::place_of_percent(percent), percentile(*curve.values, percent)));
-    }
-    plot.series.push_back(std::move(series));
-    table.rows.push_back({std::string(curve.name), format_duration(percentile(*curve.values, 50)),
-                          format_duration(percentile(*curve.values, 99)),
-                          format_duration(percentile(*curve.values, 99.9)),
-                          format_count(curve.values->size())});
-  }
-  std::vector<svg::Tick> ticks = svg::percent_ticks();
-  std::erase_if(ticks,
-                [](const svg::Tick& tick) { return tick.at > svg::place_of_percent(99.9) + 0.01; });
-  plot.x = {.title = "share of requests that took no longer", .ticks = std::move(ticks)};
-  plot.y = {.title = "seconds (logarithmic)", .is_logarithmic = true};
-  return page::figure({"model-times", "Time to the first token",
-                       "From a request's arrival, waits for a host included. The axis of shares is "
-                       "stretched towards its end, where the slow ones are.",
-                       svg::render(plot), std::move(table)});
-}
-
 std::string busy_figure(const LoadFigures& figures) {
   svg::BarPlot plot;
   plot.label = "What is busy for which part of the time";
@@ -140,16 +49,9 @@ std::string busy_figure(const LoadFigures& figures) {
   for (const Busy& part : busy_parts(figures)) {
     plot.bars.push_back({part.name, part.share * 100, format_percent(part.share), 0});
   }
-  page::HtmlTable table{{"stage", "of them", "limit GB/s", "a strip waits"}, {}};
-  for (const model::StageLoad& stage : figures.box.stages) {
-    table.rows.push_back({fmt::format("{}, {}", stage.name, model::to_string(stage.flow)),
-                          fmt::format("{}", stage.count),
-                          four(stage.limited.bytes_per_second() / 1e9),
-                          format_duration(stage.wait_mean_s)});
-  }
   return page::figure({"model-busy", "What the load is bound by",
                        "All of a stage together; the first is what bounds.", svg::render(plot),
-                       std::move(table)});
+                       model_page::stage_rows(figures.box.stages)});
 }
 
 std::string load_figure(const LoadFigures& figures) {
@@ -294,14 +196,22 @@ std::string render_report(const LoadResult& result) {
                  fmt::format("{}, {} busy", busy[0].name, format_percent(busy[0].share)));
   const std::string body =
       page::section("What moves", "", bytes_figure(figures) + load_figure(figures)) +
-      page::section("How long it takes", "", times_figure(figures)) +
+      page::section(
+          "How long it takes", "",
+          model_page::times_figure({"model-times",
+                                    "Time to the first token",
+                                    "From a request's arrival, waits for a host included.",
+                                    {{"first token, with the pool", &figures.first_token_s},
+                                     {"first token, all computed", &figures.recomputed_s},
+                                     {"read of what is found", &figures.load_s},
+                                     {"put of what is computed", &figures.put_s}}})) +
       page::section("What bounds it", "", busy_figure(figures)) +
       page::section("Published beside modelled",
                     "Changes by a cache of KV outside of the GPU. Machines, models and prompts "
                     "differ; nothing is fitted.",
                     published_table(result.published));
   const std::string_view title = "godbox model replay";
-  return whole(title, header(title, facts), body);
+  return model_page::whole(title, facts, body);
 }
 
 std::string render_report(const SweepResult& result) {
@@ -327,7 +237,7 @@ std::string render_report(const SweepResult& result) {
     }
   }
   const std::string_view title = "godbox model sweep";
-  return whole(title, header(title, facts), page::section("Figures by parameter", "", body));
+  return model_page::whole(title, facts, page::section("Figures by parameter", "", body));
 }
 
 }  // namespace godbox::app

@@ -12,21 +12,33 @@ namespace godbox::app {
 
 namespace model = emulator::model;
 
-Result<model::BoxModel> read_device(const DeviceChoice& choice) {
-  std::string text;
-  if (const auto known = model::device_text(choice.device)) {
-    text = std::string(*known);
-  } else if (!std::filesystem::exists(choice.device)) {
+namespace {
+
+Result<std::string> text_of(const std::string& device) {
+  const auto known = model::device_text(device);
+  if (known) {
+    return std::string(*known);
+  }
+  if (!std::filesystem::exists(device)) {
     return Error(Errc::config_invalid,
                  fmt::format("--{}, and there is no such file", known.error().detail));
-  } else {
-    Result<std::string> file = read_text_file(choice.device);
-    if (!file) {
-      return file.error();
-    }
-    text = std::move(*file);
   }
-  Result<model::BoxModel> device = model::parse_device(text, choice.device, choice.settings);
+  return read_text_file(device);
+}
+
+}  // namespace
+
+Result<model::RackSpec> read_rack(const DeviceChoice& choice) {
+  const Result<std::string> text = text_of(choice.device);
+  return text ? model::parse_rack(*text, choice.device, choice.settings) : text.error();
+}
+
+Result<model::BoxModel> read_device(const DeviceChoice& choice) {
+  const Result<std::string> text = text_of(choice.device);
+  if (!text) {
+    return text.error();
+  }
+  Result<model::BoxModel> device = model::parse_device(*text, choice.device, choice.settings);
   if (!device) {
     return device;
   }

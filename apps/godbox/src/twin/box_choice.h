@@ -5,6 +5,7 @@
 #pragma once
 
 #include <godbox/emulator/model/device_file.h>
+#include <godbox/emulator/model/rack_spec.h>
 
 #include <optional>
 #include <string>
@@ -20,6 +21,8 @@ struct DeviceChoice {
 };
 
 [[nodiscard]] Result<emulator::model::BoxModel> read_device(const DeviceChoice& choice);
+// The sections [rack] and [network] of the same file.
+[[nodiscard]] Result<emulator::model::RackSpec> read_rack(const DeviceChoice& choice);
 [[nodiscard]] Result<emulator::model::BoxShape> shape_of(const std::string& preset);
 
 }  // namespace godbox::app

@@ -26,22 +26,6 @@ boost::json::array numbers(const std::vector<std::uint64_t>& values) {
   return list;
 }
 
-boost::json::array stages_json(const LoadFigures& figures) {
-  boost::json::array list;
-  for (const model::StageLoad& stage : figures.box.stages) {
-    const double all_s = figures.seconds * stage.count;
-    list.push_back(boost::json::object{
-        {"name", stage.name},
-        {"flow", model::to_string(stage.flow)},
-        {"count", stage.count},
-        {"limited_bytes_per_s", figure(stage.limited.bytes_per_second())},
-        {"busy_share", figure(all_s > 0 ? stage.busy_s / all_s : 0)},
-        {"busy_share_max", figure(all_s > 0 ? stage.busy_s_max / figures.seconds : 0)},
-        {"wait_mean_s", figure(stage.wait_mean_s)}});
-  }
-  return list;
-}
-
 boost::json::array published_json(const std::vector<PublishedRow>& rows) {
   boost::json::array list;
   for (const PublishedRow& row : rows) {
@@ -85,25 +69,6 @@ void print_times(const LoadFigures& figures) {
   fmt::print("{}\n", table.render("  "));
 }
 
-void print_stages(const LoadFigures& figures) {
-  Table table({{"stage", Table::Align::left},
-               {"flow", Table::Align::left},
-               {"of them", Table::Align::right},
-               {"limit", Table::Align::right},
-               {"busy", Table::Align::right},
-               {"busiest", Table::Align::right},
-               {"a strip waits", Table::Align::right}});
-  for (const model::StageLoad& stage : figures.box.stages) {
-    table.add(
-        {std::string(stage.name), std::string(model::to_string(stage.flow)),
-         fmt::format("{}", stage.count),
-         stage.limited > Rate() ? format_rate(stage.limited.bytes_per_second() / 1e9) : "none",
-         format_percent(stage.busy_s / stage.count / figures.seconds),
-         format_percent(stage.busy_s_max / figures.seconds), format_duration(stage.wait_mean_s)});
-  }
-  fmt::print("{}\n", table.render("  "));
-}
-
 // "most 1.02 times the mean"
 std::string balance_text(const std::vector<std::uint64_t>& bytes) {
   const double sum =
@@ -129,6 +94,48 @@ void print_published(const std::vector<PublishedRow>& rows) {
 }
 
 }  // namespace
+
+boost::json::array stages_json(std::span<const model::StageLoad> stages, double seconds) {
+  boost::json::array list;
+  for (const model::StageLoad& stage : stages) {
+    const double all_s = seconds * stage.count;
+    list.push_back(
+        boost::json::object{{"name", stage.name},
+                            {"flow", model::to_string(stage.flow)},
+                            {"count", stage.count},
+                            {"limited_bytes_per_s", figure(stage.limited.bytes_per_second())},
+                            {"busy_share", figure(all_s > 0 ? stage.busy_s / all_s : 0)},
+                            {"busy_share_max", figure(all_s > 0 ? stage.busy_s_max / seconds : 0)},
+                            {"wait_mean_s", figure(stage.wait_mean_s)}});
+  }
+  return list;
+}
+
+std::string stage_table(std::span<const model::StageLoad> stages, double seconds) {
+  Table table({{"stage", Table::Align::left},
+               {"flow", Table::Align::left},
+               {"of them", Table::Align::right},
+               {"limit", Table::Align::right},
+               {"busy", Table::Align::right},
+               {"busiest", Table::Align::right},
+               {"a strip waits", Table::Align::right}});
+  for (const model::StageLoad& stage : stages) {
+    table.add(
+        {std::string(stage.name), std::string(model::to_string(stage.flow)),
+         fmt::format("{}", stage.count),
+         stage.limited > Rate() ? format_rate(stage.limited.bytes_per_second() / 1e9) : "none",
+         format_percent(stage.busy_s / stage.count / seconds),
+         format_percent(stage.busy_s_max / seconds), format_duration(stage.wait_mean_s)});
+  }
+  return table.render("  ");
+}
+
+std::string box_text(const model::BoxShape& shape) {
+  return fmt::format("{} SuperNICs, {} DRAM channels, {} ports of {:.0f} Gb/s", shape.super_nics,
+                     shape.super_nics * shape.dram_channels_per_super_nic,
+                     shape.super_nics * shape.eth_ports_per_super_nic,
+                     shape.eth_port.bytes_per_second() * 8e-9);
+}
 
 std::string_view fidelity(const LoadSpec& spec) {
   return spec.box.in_step ? "in step" : "per strip";
@@ -187,7 +194,7 @@ boost::json::object to_json(const LoadResult& result) {
           {"bound_by", busy_parts(figures).front().name},
           {"figures", std::move(named)},
           {"busy", std::move(busy)},
-          {"stages", stages_json(figures)},
+          {"stages", stages_json(figures.box.stages, figures.seconds)},
           {"published", published_json(result.published)},
           {"channel_bytes", numbers(figures.box.channel_bytes)},
           {"port_bytes_read", numbers(figures.box.port_bytes_read)},
@@ -199,7 +206,6 @@ boost::json::object to_json(const LoadResult& result) {
 void print_load(const LoadResult& result) {
   const LoadFigures& figures = result.figures;
   const LoadChoice& choice = result.choice;
-  const model::BoxShape& shape = result.spec.box.shape;
   const auto value = [&figures](std::string_view name) {
     for (const NamedFigure& one : named_figures(figures)) {
       if (one.name == name) {
@@ -212,11 +218,8 @@ void print_load(const LoadResult& result) {
              result.spec.box.in_step ? "stripes in step" : "strip by strip",
              format_count(figures.requests), choice.model, choice.dtype,
              format_size(result.spec.block));
-  fmt::print("{} SuperNICs, {} DRAM channels, {} ports of {:.0f} Gb/s, {} blocks; {}\n",
-             shape.super_nics, shape.super_nics * shape.dram_channels_per_super_nic,
-             shape.super_nics * shape.eth_ports_per_super_nic,
-             shape.eth_port.bytes_per_second() * 8e-9, format_count(result.spec.pool_blocks),
-             result.spec.box.model.device.name);
+  fmt::print("{}, {} blocks; {}\n", box_text(result.spec.box.shape),
+             format_count(result.spec.pool_blocks), result.spec.box.model.device.name);
   fmt::print("{} hosts of {:.0f} GPUs with {:.0f} teraflop/s each and {} NICs\n\n", figures.hosts,
              choice.gpus, choice.gpu_teraflops, result.spec.box.nics_per_host);
   fmt::print("  read {} ({} in the fullest second), written {} ({})\n",
@@ -235,7 +238,7 @@ void print_load(const LoadResult& result) {
   fmt::print("  bound by {} ({} busy), then {} ({})\n\n", busy[0].name,
              format_percent(busy[0].share), busy[1].name, format_percent(busy[1].share));
   print_times(figures);
-  print_stages(figures);
+  fmt::print("{}\n", stage_table(figures.box.stages, figures.seconds));
   fmt::print("  DRAM channels: {}\n", balance_text(figures.box.channel_bytes));
   fmt::print("  ports, read: {}\n", balance_text(figures.box.port_bytes_read));
   fmt::print("  ports, written: {}\n\n", balance_text(figures.box.port_bytes_written));

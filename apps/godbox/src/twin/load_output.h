@@ -9,6 +9,9 @@
 
 #include <boost/json.hpp>
 
+#include <span>
+#include <string>
+
 namespace godbox::app {
 
 struct LoadResult {
@@ -26,5 +29,13 @@ struct LoadResult {
 void print_load(const LoadResult& result);
 // {"super_nics": 9, ...}: what the load was asked of.
 [[nodiscard]] boost::json::object box_json(const LoadChoice& choice, const LoadSpec& spec);
+
+// Of stages that were at work for so long.
+[[nodiscard]] boost::json::array stages_json(std::span<const emulator::model::StageLoad> stages,
+                                             double seconds);
+[[nodiscard]] std::string stage_table(std::span<const emulator::model::StageLoad> stages,
+                                      double seconds);
+// "9 SuperNICs, 18 DRAM channels, 36 ports of 800 Gb/s"
+[[nodiscard]] std::string box_text(const emulator::model::BoxShape& shape);
 
 }  // namespace godbox::app
