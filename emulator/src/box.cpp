@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "doors/native/reply_budget.h"
 #include "pool/space_geometry.h"
 #include "status.h"
 #include <godbox/assert.h>
@@ -89,6 +90,7 @@ struct Box::Impl {
   PortFaults port_faults;
   const std::unique_ptr<TimingModel> timing;
   std::atomic<std::uint64_t> connections_open{0};
+  ReplyBudget replies;
   DoorContext context;
   std::vector<std::unique_ptr<NativeDoor>> eth_port_doors;
   std::unique_ptr<NativeDoor> control_door;
@@ -110,6 +112,7 @@ Box::Impl::Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>>
               std::move(make_slab_memory)),
       port_faults(config.eth_ports()),
       timing(make_timing(config, port_faults)),
+      replies(door_options.reply_bytes_total_max),
       context{service,
               *timing,
               config,
@@ -118,7 +121,8 @@ Box::Impl::Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>>
               [this] { return status_json(); },
               [this] { return memory_descriptors(); },
               [this] { return memory_map(); },
-              connections_open},
+              connections_open,
+              replies},
       eth_port_addresses(config.eth_ports()) {
   for (std::uint32_t i = 0; i < config.eth_ports(); ++i) {
     eth_port_doors.push_back(std::make_unique<NativeDoor>(
@@ -195,7 +199,7 @@ wire::MapReply Box::Impl::memory_map() const {
 
 std::string Box::Impl::status_json() {
   const TimePoint now = clock.now();
-  BoxStatus status{config, service, timing->name(), now - started, {}, {}, *control_door};
+  BoxStatus status{config, service, timing->name(), now - started, {}, {}, *control_door, replies};
   {
     const std::lock_guard lock(mutex);
     for (std::size_t i = 0; i < eth_port_doors.size(); ++i) {

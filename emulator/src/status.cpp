@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "status.h"
 
+#include "doors/native/reply_budget.h"
+
 #include <boost/json.hpp>
 #include <fmt/format.h>
 
@@ -151,6 +153,8 @@ std::string to_json(const BoxStatus& status) {
   root["epoch"] = fmt::format("{:016x}", status.service.epoch().value());
   root["uptime_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(status.uptime).count();
   add_pool(root, status.service.usage());
+  root["reply_bytes"] = status.replies.bytes();
+  root["reply_bytes_max"] = status.replies.bytes_max();
   root["tenants"] = tenants(status);
   root["dram_channels"] = dram_channels(status);
   root["eth_ports"] = eth_ports(status);

@@ -30,6 +30,7 @@ struct BoxStatus {
   std::vector<EthPortStatus> eth_ports;
   std::vector<RocePortEntry> roce_ports;
   const NativeDoor& control_door;
+  const ReplyBudget& replies;
 };
 
 [[nodiscard]] std::string to_json(const BoxStatus& status);

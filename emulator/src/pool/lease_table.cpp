@@ -5,7 +5,7 @@
 
 namespace godbox::emulator {
 
-LeaseId LeaseTable::open(std::uint32_t session, std::uint32_t& first_of_session, TimePoint deadline,
+LeaseId LeaseTable::open(const Owner& owner, std::uint32_t& first_of_session, TimePoint deadline,
                          std::span<const std::uint32_t> objects) {
   std::uint32_t lease = 0;
   if (free_.empty()) {
@@ -17,7 +17,7 @@ LeaseId LeaseTable::open(std::uint32_t session, std::uint32_t& first_of_session,
   }
   Record& record = records_[lease];
   ++record.generation;
-  record.session = session;
+  record.owner = owner;
   record.is_live = true;
   record.has_deadline = true;
   record.objects = std::vector<std::uint32_t>(objects.begin(), objects.end());
@@ -28,8 +28,8 @@ LeaseId LeaseTable::open(std::uint32_t session, std::uint32_t& first_of_session,
   }
   first_of_session = lease;
   deadlines_.insert(lease, deadline);
-  ++live_;
-  leased_objects_ += record.objects.size();
+  shares_.take(owner.tenant, 1);
+  object_shares_.take(owner.tenant, record.objects.size());
   object_bytes_ += record.objects.capacity() * sizeof(std::uint32_t);
   return LeaseId((std::uint64_t{record.generation} << 32U) | (lease + 1));
 }
@@ -41,7 +41,7 @@ std::uint32_t LeaseTable::find(LeaseId id, std::uint32_t session) const {
   }
   const Record& record = records_[lease];
   const bool matches =
-      record.is_live && record.generation == id.value() >> 32U && record.session == session;
+      record.is_live && record.generation == id.value() >> 32U && record.owner.session == session;
   return matches ? lease : kNoIndex;
 }
 
@@ -68,15 +68,16 @@ std::vector<std::uint32_t> LeaseTable::close(std::uint32_t lease, std::uint32_t&
   }
   record.is_live = false;
   free_.push_back(lease);
-  --live_;
-  leased_objects_ -= record.objects.size();
+  shares_.give_back(record.owner.tenant, 1);
+  object_shares_.give_back(record.owner.tenant, record.objects.size());
   object_bytes_ -= record.objects.capacity() * sizeof(std::uint32_t);
   return std::exchange(record.objects, {});
 }
 
 std::uint64_t LeaseTable::memory_bytes() const {
   return records_.capacity() * sizeof(Record) + free_.capacity() * sizeof(std::uint32_t) +
-         deadlines_.memory_bytes() + object_bytes_;
+         deadlines_.memory_bytes() + object_bytes_ + shares_.memory_bytes() +
+         object_shares_.memory_bytes();
 }
 
 }  // namespace godbox::emulator

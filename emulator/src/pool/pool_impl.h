@@ -175,6 +175,10 @@ struct PoolService::Impl {
                             wire::LookupReply& reply);
   [[nodiscard]] WaitOutcome wait(Session& session, const wire::WaitRequest& request,
                                  const Waiter& waiter, wire::LookupReply& reply);
+  [[nodiscard]] WaitOutcome events(Session& session, const wire::EventsRequest& request,
+                                   const Waiter& waiter, wire::EventsReply& reply);
+  // A request that has its answer takes no share of the waits any more.
+  [[nodiscard]] WaitOutcome ended_unless_waiting(const Waiter& waiter, WaitOutcome outcome);
   // The object of that name as far as it is written: visible, or with a layer at least.
   [[nodiscard]] std::uint32_t find_partial(std::uint32_t tenant, std::string_view name,
                                            TimePoint now) const;

@@ -254,8 +254,9 @@ PoolService::WaitOutcome PoolService::wait(SessionId session_id, const wire::Wai
                                            const Waiter& waiter, wire::LookupReply& reply) {
   const std::lock_guard lock(impl_->mutex);
   Session* session = impl_->session_of(session_id);
-  return session == nullptr ? WaitOutcome{Errc::session_lost, false}
-                            : impl_->wait(*session, request, waiter, reply);
+  return impl_->ended_unless_waiting(waiter, session == nullptr
+                                                 ? WaitOutcome{Errc::session_lost, false}
+                                                 : impl_->wait(*session, request, waiter, reply));
 }
 
 PoolService::WaitOutcome PoolService::events(SessionId session_id,
@@ -263,27 +264,14 @@ PoolService::WaitOutcome PoolService::events(SessionId session_id,
                                              const Waiter& waiter, wire::EventsReply& reply) {
   const std::lock_guard lock(impl_->mutex);
   Session* session = impl_->session_of(session_id);
-  if (session == nullptr) {
-    return {Errc::session_lost, false};
-  }
-  if (request.kinds == 0 || request.events_max == 0) {
-    return {Errc::invalid_argument, false};
-  }
-  impl_->event_logs.open(session->tenant, impl_->clock.now());
-  const Errc status = impl_->event_logs.read(session->tenant, request, reply);
-  const bool has_nothing = request.after != 0 && reply.events.empty() && reply.lost == 0;
-  if (status != Errc::ok || !has_nothing || !waiter.may_wait) {
-    return {status, false};
-  }
-  const bool is_parked =
-      impl_->waits.park(WaitTable::key_of_events(impl_->tenants.number_of(session->tenant)),
-                        *waiter.target, waiter.token);
-  return is_parked ? WaitOutcome{Errc::ok, true} : WaitOutcome{Errc::limit_exceeded, false};
+  return impl_->ended_unless_waiting(waiter, session == nullptr
+                                                 ? WaitOutcome{Errc::session_lost, false}
+                                                 : impl_->events(*session, request, waiter, reply));
 }
 
 void PoolService::cancel_wait(WakeTarget& target, std::uint64_t token) {
   const std::lock_guard lock(impl_->mutex);
-  impl_->waits.cancel(target, token);
+  impl_->waits.end({&target, token});
 }
 
 void PoolService::abort(SessionId session_id, const wire::ReservationsRequest& request,

@@ -9,8 +9,7 @@ constexpr std::size_t kRemembered = 1024;
 
 }  // namespace
 
-std::uint32_t ReservationTable::open(std::uint32_t slot, std::uint32_t session, TimePoint deadline,
-                                     Duration life) {
+std::uint32_t ReservationTable::open(const New& wanted) {
   std::uint32_t reservation = 0;
   if (free_.size() > kRemembered || records_.size() >= kReservationsMax) {
     reservation = free_.front();
@@ -21,14 +20,15 @@ std::uint32_t ReservationTable::open(std::uint32_t slot, std::uint32_t session, 
   }
   Record& record = records_[reservation];
   ++record.generation;
-  record.slot = slot;
-  record.session = session;
-  record.life = life;
+  record.slot = wanted.slot;
+  record.session = wanted.session;
+  record.tenant = wanted.tenant;
+  record.life = wanted.life;
   record.layers_ready = 0;
   record.read_key = 0;
   record.crc_blocks_ready = 0;
-  deadlines_.insert(reservation, deadline);
-  ++live_;
+  deadlines_.insert(reservation, wanted.deadline);
+  shares_.take(wanted.tenant, 1);
   return reservation;
 }
 
@@ -67,12 +67,12 @@ void ReservationTable::close(std::uint32_t reservation, Errc outcome) {
   record.outcome = outcome;
   deadlines_.erase(reservation);
   free_.push_back(reservation);
-  --live_;
+  shares_.give_back(record.tenant, 1);
 }
 
 std::uint64_t ReservationTable::memory_bytes() const {
   return records_.capacity() * sizeof(Record) + free_.size() * sizeof(std::uint32_t) +
-         deadlines_.memory_bytes();
+         deadlines_.memory_bytes() + shares_.memory_bytes();
 }
 
 }  // namespace godbox::emulator

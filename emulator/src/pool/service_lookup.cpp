@@ -12,6 +12,15 @@ namespace {
 constexpr std::uint64_t kHeadBytes = 24;
 constexpr std::uint64_t kObjectBytes = sizeof(wire::LookupRecord);
 
+// What whoever asked keeps of them while it waits.
+std::uint64_t memory_bytes_of(const std::vector<std::string_view>& names) {
+  std::uint64_t bytes = names.size() * sizeof(names[0]);
+  for (const std::string_view name : names) {
+    bytes += name.size();
+  }
+  return bytes;
+}
+
 }  // namespace
 
 Errc PoolService::Impl::find_all(const Session& session, const wire::LookupRequest& request) {
@@ -67,7 +76,7 @@ void PoolService::Impl::answer_all(Session& session, std::uint32_t lease_ms,
                                    wire::LookupReply& reply) {
   Tenant& tenant = tenants.at(session.tenant);
   const bool wants_lease = lease_ms > 0 && session.lease_count < kLeasesPerSessionMax &&
-                           leases.has_room(looked_up.size());
+                           leases.has_room(session.tenant, looked_up.size());
   reply.objects.reserve(reply.objects.size() + looked_up.size());
   found_slots.clear();
   leased_slots.clear();
@@ -100,8 +109,8 @@ void PoolService::Impl::answer_all(Session& session, std::uint32_t lease_ms,
     const auto lease_max = std::chrono::duration_cast<std::chrono::milliseconds>(config.lease_max);
     const std::chrono::milliseconds length =
         std::min(std::chrono::milliseconds(lease_ms), lease_max);
-    reply.lease =
-        leases.open(session.index, session.first_lease, clock.now() + length, leased_slots);
+    reply.lease = leases.open({session.index, session.tenant}, session.first_lease,
+                              clock.now() + length, leased_slots);
     reply.lease_ms = static_cast<std::uint32_t>(length.count());
     ++session.lease_count;
   }
@@ -144,7 +153,8 @@ PoolService::Impl::WaitOutcome PoolService::Impl::wait(Session& session,
         continue;
       }
       const bool is_parked =
-          waits.park(index.hash_of(session.tenant, request.names[i]), *waiter.target, waiter.token);
+          waits.park(index.hash_of(session.tenant, request.names[i]), {waiter.target, waiter.token},
+                     {session.tenant, memory_bytes_of(request.names)});
       return {is_parked ? Errc::ok : Errc::limit_exceeded, is_parked, i};
     }
   }
@@ -169,6 +179,32 @@ PoolService::Impl::WaitOutcome PoolService::Impl::wait(Session& session,
     reply.objects[first + each].status = Errc::deadline_exceeded;
   }
   return {Errc::ok, false};
+}
+
+PoolService::Impl::WaitOutcome PoolService::Impl::events(Session& session,
+                                                         const wire::EventsRequest& request,
+                                                         const Waiter& waiter,
+                                                         wire::EventsReply& reply) {
+  if (request.kinds == 0 || request.events_max == 0) {
+    return {Errc::invalid_argument, false};
+  }
+  event_logs.open(session.tenant, clock.now());
+  const Errc status = event_logs.read(session.tenant, request, reply);
+  const bool has_nothing = request.after != 0 && reply.events.empty() && reply.lost == 0;
+  if (status != Errc::ok || !has_nothing || !waiter.may_wait) {
+    return {status, false};
+  }
+  const bool is_parked = waits.park(WaitTable::key_of_events(tenants.number_of(session.tenant)),
+                                    {waiter.target, waiter.token}, {session.tenant, 0});
+  return {is_parked ? Errc::ok : Errc::limit_exceeded, is_parked};
+}
+
+PoolService::Impl::WaitOutcome PoolService::Impl::ended_unless_waiting(const Waiter& waiter,
+                                                                       WaitOutcome outcome) {
+  if (!outcome.is_waiting) {
+    waits.end({waiter.target, waiter.token});
+  }
+  return outcome;
 }
 
 void PoolService::Impl::answer_found(const ObjectSlot& slot, wire::LookupReply& reply) {

@@ -106,7 +106,8 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
     answer.status = Errc::invalid_argument;
     return;
   }
-  if (session.reservations.size() >= kReservationsPerSessionMax || reservations.is_full()) {
+  if (session.reservations.size() >= kReservationsPerSessionMax ||
+      !reservations.has_room(session.tenant)) {
     answer.status = Errc::limit_exceeded;
     return;
   }
@@ -148,7 +149,8 @@ void PoolService::Impl::reserve_item(Session& session, const wire::ReserveItem& 
   set_pin(slot, item.retention.pin);
   slot.is_rebinding = item.rebinds ? 1 : 0;
   set_ttls(placed.index, item.retention);
-  slot.holder = reservations.open(placed.index, session.index, until.deadline, until.life);
+  slot.holder =
+      reservations.open({placed.index, session.index, session.tenant, until.deadline, until.life});
   session.reservations.push_front(placed.index);
   answer.reservation = reservations.id_of(slot.holder);
   answer.write_key = RKey(slot.key);

@@ -11,7 +11,7 @@ constexpr int kDrawsMax = 256;
 }  // namespace
 
 Session* SessionTable::open(std::uint32_t tenant, TimePoint now) {
-  if (by_id_.size() >= kSessionsMax) {
+  if (!shares_.may_take(tenant, 1)) {
     return nullptr;
   }
   std::uint32_t index = 0;
@@ -32,6 +32,7 @@ Session* SessionTable::open(std::uint32_t tenant, TimePoint now) {
   session->tenant = tenant;
   session->last_heard = now;
   by_id_.emplace(session->id, index);
+  shares_.take(tenant, 1);
   sessions_[index] = std::move(session);
   return sessions_[index].get();
 }
@@ -46,6 +47,7 @@ void SessionTable::close(Session& session) {
                 session.first_lease == kNoIndex);
   const std::uint32_t index = session.index;
   by_id_.erase(session.id);
+  shares_.give_back(session.tenant, 1);
   sessions_[index].reset();
   free_.push_back(index);
 }
@@ -69,7 +71,7 @@ std::uint64_t SessionTable::memory_bytes() const {
     answers += session != nullptr ? session->answers.size_bytes() : 0;
   }
   return sessions_.capacity() * sizeof(sessions_[0]) +
-         by_id_.size() * (sizeof(Session) + kMapNodeBytes) + answers;
+         by_id_.size() * (sizeof(Session) + kMapNodeBytes) + answers + shares_.memory_bytes();
 }
 
 }  // namespace godbox::emulator

@@ -4,6 +4,7 @@
 // Thread-safety: none of its own (PoolService's lock). Errors: nullptr for unknown sessions.
 #pragma once
 
+#include "fair_share.h"
 #include "pool/answer_log.h"
 #include "pool/session_lanes.h"
 #include "pool/slot_array.h"
@@ -41,11 +42,11 @@ struct Session {
 
 class SessionTable {
  public:
-  static constexpr std::size_t kSessionsMax = 4096;
+  static constexpr std::uint64_t kSessionsMax = 8192;  // a FairShare
 
   SessionTable(SlotArray& slots, RandomSource& random) : slots_(slots), random_(random) {}
 
-  // nullptr when there are too many.
+  // nullptr when there are too many, or too many of the tenant's.
   [[nodiscard]] Session* open(std::uint32_t tenant, TimePoint now);
   // Also a lost one; nullptr when unknown.
   [[nodiscard]] Session* find(SessionId id);
@@ -65,6 +66,7 @@ class SessionTable {
   std::vector<std::unique_ptr<Session>> sessions_;  // nullptr: free
   std::vector<std::uint32_t> free_;
   std::unordered_map<SessionId, std::uint32_t> by_id_;
+  FairShare shares_{kSessionsMax};
 };
 
 }  // namespace godbox::emulator

@@ -3,54 +3,57 @@
 
 #include <godbox/assert.h>
 
-#include <algorithm>
-#include <vector>
-
 namespace godbox::emulator {
 namespace {
 
-constexpr std::uint64_t kWaitBytes = 128;  // estimate: a node in either table
+constexpr std::uint64_t kWaitBytes = 160;  // estimate: a node in either table
 
 }  // namespace
 
-bool WaitTable::park(Key key, WakeTarget& target, std::uint64_t token) {
-  if (keys_.size() >= kWaitsMax) {
-    return false;
+bool WaitTable::park(Key key, const Request& request, const Cost& cost) {
+  const auto known = waits_.find(request);
+  if (known != waits_.end()) {
+    GODBOX_ASSERT(known->second.is_woken);
+    known->second.key = key;
+    known->second.is_woken = false;
+  } else {
+    if (!counts_.may_take(cost.tenant, 1) || !bytes_.may_take(cost.tenant, cost.bytes)) {
+      return false;
+    }
+    counts_.take(cost.tenant, 1);
+    bytes_.take(cost.tenant, cost.bytes);
+    waits_.emplace(request, Wait{key, false, cost});
   }
-  const bool is_new = keys_.emplace(Waiter{&target, token}, key).second;
-  GODBOX_ASSERT(is_new);
-  by_key_.emplace(key, Waiter{&target, token});
+  by_key_.emplace(key, request);
   return true;
 }
 
-void WaitTable::cancel(WakeTarget& target, std::uint64_t token) {
-  const auto found = keys_.find(Waiter{&target, token});
-  if (found == keys_.end()) {
-    return;  // woken
+void WaitTable::end(const Request& request) {
+  const auto found = waits_.find(request);
+  if (found == waits_.end()) {
+    return;
   }
-  const auto [first, last] = by_key_.equal_range(found->second);
-  by_key_.erase(
-      std::find_if(first, last, [&](const auto& entry) { return entry.second == found->first; }));
-  keys_.erase(found);
+  const Wait& wait = found->second;
+  if (!wait.is_woken) {
+    by_key_.erase({wait.key, request});
+  }
+  counts_.give_back(wait.cost.tenant, 1);
+  bytes_.give_back(wait.cost.tenant, wait.cost.bytes);
+  waits_.erase(found);
 }
 
 void WaitTable::fire(Key key, WakeReason reason) {
-  if (by_key_.empty()) {
-    return;
-  }
-  const auto [first, last] = by_key_.equal_range(key);
-  std::vector<Waiter> woken;
-  for (auto waiter = first; waiter != last; ++waiter) {
-    woken.push_back(waiter->second);
-  }
-  by_key_.erase(first, last);
-  std::sort(woken.begin(), woken.end());  // the same order in every run
-  for (const Waiter& waiter : woken) {
-    keys_.erase(waiter);
-    waiter.target->wake(waiter.token, reason);
+  auto next = by_key_.lower_bound({key, Request()});
+  while (next != by_key_.end() && next->first == key) {
+    const Request request = next->second;
+    next = by_key_.erase(next);
+    waits_.at(request).is_woken = true;
+    request.target->wake(request.token, reason);
   }
 }
 
-std::uint64_t WaitTable::memory_bytes() const { return keys_.size() * kWaitBytes; }
+std::uint64_t WaitTable::memory_bytes() const {
+  return waits_.size() * kWaitBytes + counts_.memory_bytes() + bytes_.memory_bytes();
+}
 
 }  // namespace godbox::emulator

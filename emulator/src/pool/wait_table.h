@@ -2,14 +2,17 @@
 //
 // Requests that wait for something to happen in the pool: to a name, or to a tenant. What happens
 // takes those that wait for it out and wakes their targets, who ask again and may wait again.
+// Requests and their bytes are limited for the box, and shared among tenants (fair_share.h), from
+// the first time that they wait until they are answered.
 // Thread-safety: none of its own (PoolService's lock). Ownership: a target outlives its waits, and
-// cancels what is left of them. Errors: none.
+// ends what is left of them. Units: bytes. Errors: none.
 #pragma once
 
+#include "fair_share.h"
 #include <godbox/emulator/pool_service.h>
 
 #include <map>
-#include <unordered_map>
+#include <set>
 #include <utility>
 
 namespace godbox::emulator {
@@ -23,23 +26,40 @@ class WaitTable {
     return ~std::uint64_t{tenant_number};
   }
 
-  static constexpr std::size_t kWaitsMax = 16384;
+  // FairShares.
+  static constexpr std::uint64_t kWaitsMax = 32768;
+  static constexpr std::uint64_t kBytesMax = std::uint64_t{64} << 20U;
 
-  // A target waits with a token for one key at a time. False: too many wait.
-  [[nodiscard]] bool park(Key key, WakeTarget& target, std::uint64_t token);
-  void cancel(WakeTarget& target, std::uint64_t token);
+  // A request: whom it wakes, with what.
+  struct Request {
+    WakeTarget* target = nullptr;
+    std::uint64_t token = 0;
+    auto operator<=>(const Request&) const = default;
+  };
+  // On whose account it waits, and what it keeps in memory meanwhile.
+  struct Cost {
+    std::uint32_t tenant = 0;
+    std::uint64_t bytes = 0;
+  };
+
+  // It waits, for one key at a time. False: too many do; never so for one that was woken.
+  [[nodiscard]] bool park(Key key, const Request& request, const Cost& cost);
+  // It waits no more, and will not again; nothing for one that never did.
+  void end(const Request& request);
   void fire(Key key, WakeReason reason);
   [[nodiscard]] std::uint64_t memory_bytes() const;
 
  private:
-  struct Waiter {
-    WakeTarget* target = nullptr;
-    std::uint64_t token = 0;
-    auto operator<=>(const Waiter&) const = default;
+  struct Wait {
+    Key key = 0;
+    bool is_woken = false;  // and not answered yet
+    Cost cost;
   };
 
-  std::unordered_multimap<Key, Waiter> by_key_;
-  std::map<Waiter, Key> keys_;
+  std::set<std::pair<Key, Request>> by_key_;  // but for those that are woken
+  std::map<Request, Wait> waits_;
+  FairShare counts_{kWaitsMax};
+  FairShare bytes_{kBytesMax};
 };
 
 }  // namespace godbox::emulator

@@ -34,6 +34,8 @@ struct EthPortCounters {
   std::atomic<std::uint64_t> frames_rejected{0};  // connections closed for what they sent
 };
 
+class ReplyBudget;
+
 struct NativeDoorOptions {
   std::uint32_t requests_in_flight_max = 64;                     // per lane
   std::uint64_t bytes_in_flight_max = std::uint64_t{32} << 20U;  // per lane
@@ -41,6 +43,9 @@ struct NativeDoorOptions {
   // Of all doors of a box together. What is beyond either is answered with limit_exceeded, and
   // beyond kRefusalsMax at a time closed without a word.
   std::uint32_t connections_total_max = 65536;
+  // Bodies of replies that clients have not read yet, of all doors of a box together. A tenant of
+  // which as much waits as is free is served no further request until some of it has left.
+  std::uint64_t reply_bytes_total_max = std::uint64_t{256} << 20U;
   Duration hello_timeout = std::chrono::seconds(5);
   Duration stall_timeout = std::chrono::seconds(15);  // a peer that stops reading or mid-frame
   Duration sweep_period = std::chrono::milliseconds(200);
@@ -60,6 +65,7 @@ struct DoorContext {
   std::function<std::vector<int>()> memory_descriptors;  // MAP_MEMORY; empty: not offered
   std::function<wire::MapReply()> memory_map;            // what they are
   std::atomic<std::uint64_t>& connections_open;          // through all doors
+  ReplyBudget& replies;                                  // likewise
 };
 
 class NativeDoor final : public StreamAcceptor {

@@ -25,8 +25,8 @@
 //
 // Eviction. When room is wanted, the least recently used object that neither a lease nor a hard pin
 // holds goes; a tenant at its quota loses its own. What is held is at most half of the pool and of
-// each tenant's quota, and never touches the last quarter of the memory's chunks, so that no tenant
-// can keep others from putting by holding what is its own.
+// each tenant's quota, and never touches the last quarter of the memory's chunks. Regions and
+// reservations are not evicted either: what a tenant has of these, a quota alone limits.
 //
 // Tenants. What a tenant is given holds zeros or its own bytes of before; a region holds zeros.
 // Small objects of several tenants share chunks once half of the backing limit is in use.

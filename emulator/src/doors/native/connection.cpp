@@ -9,6 +9,8 @@ namespace godbox::emulator {
 namespace {
 
 constexpr std::size_t kSinkBytes = 4096;
+// Others' replies leave without a word to this connection.
+constexpr std::chrono::milliseconds kLookForRoomPeriod{10};
 
 }  // namespace
 
@@ -34,7 +36,12 @@ bool Connection::is_listening() const { return state_ == State::greeting || stat
 
 // A payload that has begun is read on: its request has been counted.
 bool Connection::is_reading() const {
-  return is_listening() && (writing_ != nullptr || !exchanges_.is_full());
+  return is_listening() && (writing_ != nullptr || (!waits_for_room_ && !exchanges_.is_full()));
+}
+
+void Connection::wait_for_room(TimePoint now) {
+  waits_for_room_ = true;
+  next_look_for_room_ = now + kLookForRoomPeriod;
 }
 
 std::span<const MutableSpan> Connection::receive_spans() {
@@ -98,6 +105,7 @@ void Connection::count_sent(std::size_t size_bytes, bool by_reference, TimePoint
     return;
   }
   exchanges_.sent(size_bytes, by_reference);
+  waits_for_room_ = false;
   advance(now);
 }
 
@@ -169,7 +177,8 @@ TimePoint Connection::next_deadline() const {
     if (is_woken_.load(std::memory_order_acquire)) {
       return TimePoint();
     }
-    deadline = std::min({deadline, exchanges_.next_ready(), parked_deadline()});
+    deadline = std::min({deadline, exchanges_.next_ready(), parked_deadline(),
+                         waits_for_room_ ? next_look_for_room_ : kNever});
   }
   if (state_ == State::greeting) {
     deadline = std::min(deadline, opened_ + door_.options.hello_timeout);
@@ -192,6 +201,7 @@ void Connection::on_timer(TimePoint now) {
     sweep();
   }
   has_turn_ahead_ = false;
+  waits_for_room_ = false;
   if (!is_silent_) {
     serve_parked(now);
   }

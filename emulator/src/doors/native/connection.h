@@ -80,6 +80,8 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   [[nodiscard]] bool is_listening() const;
   [[nodiscard]] bool is_reading() const;
   [[nodiscard]] TimePoint stall_deadline() const;
+  // So much of the tenant's waits to be read that this connection is served no further for now.
+  void wait_for_room(TimePoint now);
 
   // Frames: connection_frames.cpp.
   void handle_input(TimePoint now);
@@ -115,7 +117,6 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   // Asks the pool, and answers unless it has to wait. True once it is answered.
   [[nodiscard]] bool try_parked(Parked& parked, bool may_wait, TimePoint now);
   void serve_parked(TimePoint now);
-  void unpark(std::vector<std::unique_ptr<Parked>>::iterator parked);
   void end_waits();
   [[nodiscard]] TimePoint parked_deadline() const;
 
@@ -165,7 +166,9 @@ class Connection final : public StreamEndpoint, private WakeTarget {
   TimePoint last_output_;  // bytes left, or there was nothing to send
   TimePoint last_touch_;
   TimePoint next_sweep_;
-  TimePoint last_turn_;         // when has_turn_ahead_ was set
+  TimePoint last_turn_;  // when has_turn_ahead_ was set
+  bool waits_for_room_ = false;
+  TimePoint next_look_for_room_;
   bool was_held_back_ = false;  // not reading
   bool is_silent_ = false;      // by its port's fault: neither reads nor sends
   TimePoint next_fault_change_ = kNever;

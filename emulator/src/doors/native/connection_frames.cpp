@@ -53,6 +53,10 @@ void Connection::handle_input(TimePoint now) {
           last_turn_ = now;
           return;
         }
+        if (!exchanges_.has_room()) {
+          wait_for_room(now);
+          return;
+        }
         handle_header();
         break;
       case FrameReader::Piece::body:
@@ -166,6 +170,7 @@ Errc Connection::greet(const wire::HelloRequest& request) {
   session_ = *session;
   has_session_ = true;
   kind_ = request.kind;
+  exchanges_.count_replies(door_.context.replies, request.tenant);
   return Errc::ok;
 }
 
@@ -179,6 +184,7 @@ Errc Connection::resume(const wire::HelloRequest& request) {
     session_ = SessionInfo{request.session, {}};  // its client has the secret already
     has_session_ = true;
     attachment_ = request.attempt;
+    exchanges_.count_replies(door_.context.replies, request.tenant);
   }
   return status;
 }

@@ -14,8 +14,6 @@ constexpr std::chrono::minutes kWaitMax{10};
 constexpr std::chrono::seconds kEventsWaitMax{30};
 // Answered before the network has its turn: others share its thread.
 constexpr std::size_t kWakesPerTurnMax = 4;
-// Of all parked requests' bodies of a door.
-constexpr std::uint64_t kParkedBytesMax = std::uint64_t{16} << 20U;
 
 }  // namespace
 
@@ -58,12 +56,9 @@ bool Connection::handle_waiting(Exchange& exchange, ConstSpan body, TimePoint no
   if (try_parked(*parked, wait_ms > 0, now)) {
     return true;
   }
-  const std::uint64_t parked_bytes =
-      door_.parked_bytes.fetch_add(body.size(), std::memory_order_relaxed) + body.size();
-  if (parked_bytes <= kParkedBytesMax && exchanges_.park(exchange)) {
+  if (exchanges_.park(exchange)) {
     parked_.push_back(std::move(parked));
   } else {
-    door_.parked_bytes.fetch_sub(body.size(), std::memory_order_relaxed);
     door_.context.service.cancel_wait(*this, parked->token);
     answer_status(exchange, Errc::limit_exceeded, now);
   }
@@ -110,11 +105,14 @@ void Connection::serve_parked(TimePoint now) {
   for (const std::unique_ptr<Parked>& parked : parked_) {
     if (now >= parked->until && !parked->is_overdue) {
       parked->is_overdue = true;
-      door_.context.service.cancel_wait(*this, parked->token);
       to_serve_.emplace_back(parked->token, WakeReason::gone);
     }
   }
   for (std::size_t served = 0; served < kWakesPerTurnMax && !to_serve_.empty(); ++served) {
+    if (!exchanges_.has_room()) {
+      wait_for_room(now);
+      return;
+    }
     const auto [token, reason] = to_serve_.front();
     to_serve_.pop_front();
     const auto parked = std::find_if(
@@ -122,14 +120,9 @@ void Connection::serve_parked(TimePoint now) {
         [of = token](const std::unique_ptr<Parked>& each) { return each->token == of; });
     if (parked != parked_.end() &&
         try_parked(**parked, reason == WakeReason::changed && !(*parked)->is_overdue, now)) {
-      unpark(parked);
+      parked_.erase(parked);
     }
   }
-}
-
-void Connection::unpark(std::vector<std::unique_ptr<Parked>>::iterator parked) {
-  door_.parked_bytes.fetch_sub((*parked)->body.size(), std::memory_order_relaxed);
-  parked_.erase(parked);
 }
 
 // Nobody waits any more: what is unanswered goes with the exchanges, or hears that the session is
@@ -140,14 +133,13 @@ void Connection::end_waits() {
     if (state_ == State::open) {
       answer_status(*parked->exchange, Errc::session_lost, last_input_);
     }
-    door_.parked_bytes.fetch_sub(parked->body.size(), std::memory_order_relaxed);
   }
   parked_.clear();
   to_serve_.clear();
 }
 
 TimePoint Connection::parked_deadline() const {
-  TimePoint first = to_serve_.empty() ? kNever : TimePoint();
+  TimePoint first = to_serve_.empty() || waits_for_room_ ? kNever : TimePoint();
   for (const std::unique_ptr<Parked>& parked : parked_) {
     first = parked->is_overdue ? first : std::min(first, parked->until);
   }

@@ -14,7 +14,6 @@ struct DoorState {
   const NativeDoorOptions options;
   EthPortCounters counters;
   std::atomic<bool> is_down{false};
-  std::atomic<std::uint64_t> parked_bytes{0};  // of requests that wait for something to happen
 
   // What is wrong with this door's port; nothing ever is with the control socket.
   [[nodiscard]] PortFaultKind fault_at(TimePoint now) const {

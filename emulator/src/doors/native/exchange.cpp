@@ -65,6 +65,7 @@ void ExchangeTable::reply(Exchange& exchange, Reply reply, TimePoint ready) {
   GODBOX_ASSERT(!reply.has_payload || exchange.has_access);
   parked_ -= std::exchange(exchange.is_parked, false) ? 1U : 0U;
   exchange.body = std::move(reply.body);
+  share_.add(exchange.body.size());
   exchange.has_payload = reply.has_payload;
   exchange.has_descriptors = reply.has_descriptors;
   exchange.bound = std::move(reply.bound);
@@ -241,6 +242,7 @@ void ExchangeTable::close(Exchange& exchange) {
   bytes_ -= exchange.counted_bytes;
   exchange.counted_bytes = 0;
   parked_ -= std::exchange(exchange.is_parked, false) ? 1U : 0U;
+  share_.remove(exchange.body.size());
   exchange.body = {};
   exchange.has_payload = false;
   exchange.has_descriptors = false;

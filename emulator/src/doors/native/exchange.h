@@ -8,6 +8,7 @@
 // a warm one allocates nothing. Units: bytes, TimePoints. Errors: none.
 #pragma once
 
+#include "reply_budget.h"
 #include <godbox/emulator/pool_service.h>
 #include <godbox/ring_queue.h>
 #include <godbox/stream.h>
@@ -76,6 +77,10 @@ class ExchangeTable {
     return in_flight_.size() - parked_ >= limits_.requests_max || bytes_ >= limits_.bytes_max;
   }
   [[nodiscard]] bool is_empty() const { return in_flight_.empty(); }
+  // From now on the bodies of replies count as this tenant's, from reply() until they have left.
+  void count_replies(ReplyBudget& budget, std::string_view tenant) { share_.join(budget, tenant); }
+  // False: as much of the tenant's waits to be read as may.
+  [[nodiscard]] bool has_room() const { return share_.has_room(); }
 
   // A request whose header and body are here. !is_full().
   [[nodiscard]] Exchange& open(const wire::Header& request, TimePoint now);
@@ -137,6 +142,7 @@ class ExchangeTable {
 
   PoolService& service_;
   Limits limits_;
+  ReplyBudget::Share share_;
   std::vector<std::unique_ptr<Exchange>> in_flight_;
   std::vector<std::unique_ptr<Exchange>> free_;
   std::vector<Exchange*> waiting_;  // a heap by (ready, order)

@@ -14,7 +14,7 @@ struct NativeDoor::Impl {
 
 NativeDoor::NativeDoor(DoorContext& context, std::optional<EthPortId> eth_port,
                        NativeDoorOptions options)
-    : impl_(new Impl{{context, eth_port, options, {}, {}, {}}}) {
+    : impl_(new Impl{{context, eth_port, options, {}, {}}}) {
   GODBOX_ASSERT(options.requests_in_flight_max > 0 && options.bytes_in_flight_max > 0);
 }
 

@@ -112,10 +112,10 @@ TEST_CASE("sessions and tenant names have limits", "[unit][pool]") {
   Pool pool;
   CHECK(pool.service->open_session(std::string(513, 't')).error().code == Errc::invalid_argument);
   std::set<std::uint64_t> ids;
-  for (int i = 0; i < 4096; ++i) {
+  for (int i = 0; i < 8192; ++i) {
     ids.insert(pool.open("tenant" + std::to_string(i)).value());
   }
-  CHECK(ids.size() == 4096);
+  CHECK(ids.size() == 8192);
   CHECK(pool.service->open_session("one more").error().code == Errc::limit_exceeded);
   pool.service->close_session(SessionId(*ids.begin()));
   CHECK(pool.open("one more") != SessionId());
