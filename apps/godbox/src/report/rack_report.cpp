@@ -155,9 +155,13 @@ std::string render_report(const RackResult& result) {
                                         "oversubscription {:.4g}",
                                         rack.box_leaves, rack.host_leaves, rack.spines,
                                         rack.oversubscription)) +
-      page::fact("blocks", fmt::format("{}, Zipf {:.4g}; the first {} in {} copies",
-                                       format_count(load.set.blocks), load.zipf,
-                                       format_count(load.set.hot_blocks), load.set.hot_copies)) +
+      page::fact(
+          "blocks",
+          fmt::format("{}, Zipf {:.4g}{}", format_count(load.set.blocks), load.zipf,
+                      load.set.hot_blocks == 0
+                          ? ""
+                          : fmt::format("; the first {} in {} copies",
+                                        format_count(load.set.hot_blocks), load.set.hot_copies))) +
       page::fact("offered",
                  fmt::format("{} of {}, bound by {}", format_percent(load.load),
                              format_rate(figures.bound_bytes_per_s / 1e9), figures.bound_by)) +
