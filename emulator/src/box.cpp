@@ -4,6 +4,7 @@
 #include "status.h"
 #include <godbox/assert.h>
 #include <godbox/emulator/box.h>
+#include <godbox/emulator/modelled_rates.h>
 #include <godbox/emulator/roce_port_config.h>
 
 #include <fmt/format.h>
@@ -17,8 +18,9 @@ namespace {
 // What validate() asks of targets here; the larger multiple for people is the loader's to check.
 constexpr SizeBytes kDramChannelGranularity{std::uint64_t{1} << 20U};
 
-std::unique_ptr<TimingModel> make_timing(const BoxConfig& config, const PortFaults& port_faults) {
-  return config.mode == TimingMode::paced ? make_paced_timing(config, &port_faults)
+std::unique_ptr<TimingModel> make_timing(const BoxConfig& config, const PortFaults& port_faults,
+                                         const ChannelFaults& channel_faults) {
+  return config.mode == TimingMode::paced ? make_paced_timing(config, &port_faults, &channel_faults)
                                           : make_free_timing();
 }
 
@@ -88,6 +90,7 @@ struct Box::Impl {
   const TimePoint started;
   PoolService service;
   PortFaults port_faults;
+  ChannelFaults channel_faults;
   const std::unique_ptr<TimingModel> timing;
   std::atomic<std::uint64_t> connections_open{0};
   ReplyBudget replies;
@@ -111,7 +114,8 @@ Box::Impl::Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>>
       service(config, pointers_to(dram_channels), backing_limit, clock, random,
               std::move(make_slab_memory)),
       port_faults(config.eth_ports()),
-      timing(make_timing(config, port_faults)),
+      channel_faults(config.dram_channels()),
+      timing(make_timing(config, port_faults, channel_faults)),
       replies(door_options.reply_bytes_total_max),
       context{service,
               *timing,
@@ -133,6 +137,11 @@ Box::Impl::Impl(BoxConfig box_config, std::vector<std::unique_ptr<MemoryTarget>>
     const Result<NumberedPortFault> fault = parse_numbered_port_fault(text);
     GODBOX_ASSERT(fault.has_value());  // validate()
     port_faults.set(fault->eth_port, fault->fault, started);
+  }
+  for (const std::string& text : config.channel_faults) {
+    const Result<ChannelFault> fault = parse_channel_fault(text);
+    GODBOX_ASSERT(fault.has_value());
+    channel_faults.set(*fault);
   }
 }
 
@@ -199,7 +208,12 @@ wire::MapReply Box::Impl::memory_map() const {
 
 std::string Box::Impl::status_json() {
   const TimePoint now = clock.now();
-  BoxStatus status{config, service, timing->name(), now - started, {}, {}, *control_door, replies};
+  BoxStatus status{config, service, timing->name(), now - started, {},
+                   {},     {},      *control_door,  replies};
+  for (std::uint32_t i = 0; i < config.dram_channels(); ++i) {
+    status.channel_rate_shares.push_back(
+        channel_faults.rate_share(DramChannelId(static_cast<std::uint16_t>(i))));
+  }
   {
     const std::lock_guard lock(mutex);
     for (std::size_t i = 0; i < eth_port_doors.size(); ++i) {
@@ -219,6 +233,11 @@ Result<std::unique_ptr<Box>> Box::create(BoxConfig config,
                                          SlabMemoryMaker make_slab_memory) {
   if (const Result<void> valid = validate(config, kDramChannelGranularity); !valid) {
     return valid.error();
+  }
+  if (config.mode == TimingMode::paced) {
+    if (const Result<void> settled = settle_rates(config); !settled) {
+      return settled.error();
+    }
   }
   if (const Result<void> fitting = check_targets(config, dram_channels); !fitting) {
     return fitting.error();
@@ -279,6 +298,23 @@ Result<void> Box::set_port_fault(EthPortId id, const PortFault& fault) {
 PortFault Box::port_fault(EthPortId id) const {
   GODBOX_ASSERT(id.value() < impl_->config.eth_ports());
   return impl_->port_faults.get(id);
+}
+
+Result<void> Box::set_channel_fault(const ChannelFault& fault) {
+  const BoxConfig& config = impl_->config;
+  if (fault.dram_channel.value() >= config.dram_channels()) {
+    return Error(Errc::out_of_range,
+                 fmt::format("DRAM channel {}: the box has channels 0 to {}",
+                             fault.dram_channel.value(), config.dram_channels() - 1));
+  }
+  if (!(fault.rate_share > 0 && fault.rate_share <= 1) ||
+      (config.mode != TimingMode::paced && fault.rate_share < 1)) {
+    return Error(Errc::config_invalid,
+                 "a DRAM channel can be slow only in mode \"paced\": it moves a share of its rate, "
+                 "above 0 and at most 1");
+  }
+  impl_->channel_faults.set(fault);
+  return {};
 }
 
 void Box::on_timer() { impl_->service.on_timer(); }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "config/fault_text.h"
 #include "config/quantity_text.h"
 #include <godbox/assert.h>
 #include <godbox/emulator/port_fault.h>
 
 #include <fmt/format.h>
 
-#include <charconv>
-#include <cmath>
+#include <algorithm>
 #include <optional>
 
 namespace godbox::emulator {
@@ -15,18 +15,6 @@ namespace {
 constexpr std::string_view kForm =
     "slow:10% (of the port's rate, above 0% and below 100%), dead, silent, flap:1s, "
     "flap-silent:1s (10ms to 1h) or healthy";
-
-std::optional<double> parse_percent(std::string_view text) {
-  double percent = 0;
-  if (!text.ends_with('%')) {
-    return std::nullopt;
-  }
-  text.remove_suffix(1);
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), percent);
-  const bool is_number = error == std::errc() && end == text.data() + text.size();
-  // Written so that a NaN fails.
-  return is_number && percent > 0 && percent < 100 ? std::optional(percent) : std::nullopt;
-}
 
 std::optional<PortFault> parse_flap(std::string_view text, PortFaultKind kind) {
   const Result<Duration> period = parse_duration(text);
@@ -50,10 +38,9 @@ std::optional<PortFault> parse(std::string_view text) {
   }
   const std::string_view amount = text.substr(colon + 1);
   if (word == "slow") {
-    const std::optional<double> percent = parse_percent(amount);
-    return percent
-               ? std::optional(PortFault{.kind = PortFaultKind::slow, .rate_share = *percent / 100})
-               : std::nullopt;
+    const std::optional<double> share = parse_percent(amount);
+    return share ? std::optional(PortFault{.kind = PortFaultKind::slow, .rate_share = *share})
+                 : std::nullopt;
   }
   if (word == "flap") {
     return parse_flap(amount, PortFaultKind::dead);
@@ -92,22 +79,18 @@ std::string to_string(const PortFault& fault) {
 }
 
 Result<NumberedPortFault> parse_numbered_port_fault(std::string_view text) {
-  const std::size_t equals = text.find('=');
-  std::uint16_t number = 0;
-  const std::string_view digits = text.substr(0, equals);
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  if (equals == std::string_view::npos || error != std::errc() ||
-      end != digits.data() + digits.size()) {
+  const std::optional<NumberedText> numbered = parse_number_and(text);
+  if (!numbered) {
     return Error(Errc::config_invalid,
                  fmt::format("\"{}\" names no Ethernet port: allowed is NUMBER=FAULT, like "
                              "3=slow:10% or 0=dead",
                              text));
   }
-  const Result<PortFault> fault = parse_port_fault(text.substr(equals + 1));
+  const Result<PortFault> fault = parse_port_fault(numbered->rest);
   if (!fault) {
     return fault.error();
   }
-  return NumberedPortFault{EthPortId(number), *fault};
+  return NumberedPortFault{EthPortId(numbered->number), *fault};
 }
 
 void PortFaults::set(EthPortId id, const PortFault& fault, TimePoint now) {

@@ -2,6 +2,7 @@
 #include "status.h"
 
 #include "doors/native/reply_budget.h"
+#include <godbox/emulator/channel_fault.h>
 
 #include <boost/json.hpp>
 #include <fmt/format.h>
@@ -80,6 +81,7 @@ boost::json::array dram_channels(const BoxStatus& status) {
         {"id", i},
         {"super_nic", status.config.super_nic_of(id).value()},
         {"size_bytes", status.config.dram_channel_size.count()},
+        {"fault", channel_fault_text(status.channel_rate_shares[i])},
         {"bytes_read", usage.bytes_read},
         {"bytes_written", usage.bytes_written},
         {"requests", usage.requests},

@@ -27,6 +27,7 @@ struct BoxStatus {
   const PoolService& service;
   std::string_view mode;
   Duration uptime{};
+  std::vector<double> channel_rate_shares;  // by DRAM channel; 1: healthy
   std::vector<EthPortStatus> eth_ports;
   std::vector<RocePortEntry> roce_ports;
   const NativeDoor& control_door;

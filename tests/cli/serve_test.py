@@ -106,10 +106,28 @@ class ServeTest(ProgramTest):
             self.assertEqual(server.ready["mode"], "paced")
             self.assertEqual(server.ready["time_scale"], 1000)
 
-    def faults(self, server):
+    def faults(self, server, of="eth_ports"):
         status = self.run_json("status", "--connect", server.address)
-        return {port["id"]: port["fault"] for port in status["eth_ports"]
-                if port["fault"] != "healthy"}
+        return {one["id"]: one["fault"] for one in status[of] if one["fault"] != "healthy"}
+
+    def test_slow_channels_of_a_device_of_ones_own_change_at_sighup(self):
+        device = self.folder / "mine.toml"
+        device.write_bytes(self.run_program("model", "device", "emfasys").stdout)
+        config = self.folder / "box.toml"
+        config.write_text(f'device = "{device}"\nchannel_faults = ["3=slow:10%"]\n')
+        with self.server("--config", str(config), "--mode", "paced", "--time-scale", "1000",
+                         "--set", "link.lanes=16", "--port-rate", "400Gbit/s", "--channel-fault",
+                         "5=slow:50%") as server:
+            self.assertEqual(self.faults(server, "dram_channels"), {3: "slow:10%", 5: "slow:50%"})
+            data = os.urandom(1_000_000)
+            at = ["--connect", server.address]
+            self.run_program("put", "object", "-", *at, stdin=data)
+            self.assertEqual(self.run_program("get", "object", *at).stdout, data)
+            config.write_text(f'device = "{device}"\n')
+            server.process.send_signal(signal.SIGHUP)
+            self.assertTrue(program.wait_until(
+                lambda: self.faults(server, "dram_channels") == {5: "slow:50%"}))
+            self.assertEqual(server.stop(), OK)
 
     def test_faulty_ports_cost_no_byte_and_change_at_sighup(self):
         config = self.folder / "box.toml"

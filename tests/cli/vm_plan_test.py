@@ -50,9 +50,9 @@ class VmPlanTest(ProgramTest):
             self.assertEqual(region["size_bytes"], 1 << 40)
             self.assertEqual([m["dram_channel"] for m in region["members"]], [index])
             self.assertEqual(region["access0"], {
-                "kind": "modelled", "read_latency_ns": 184, "write_latency_ns": 184,
-                "linux_read_latency_ns": 186, "linux_write_latency_ns": 186,
-                "read_bandwidth_mb_per_s": 25000, "write_bandwidth_mb_per_s": 25000})
+                "kind": "modelled", "read_latency_ns": 213, "write_latency_ns": 213,
+                "linux_read_latency_ns": 215, "linux_write_latency_ns": 215,
+                "read_bandwidth_mb_per_s": 26359, "write_bandwidth_mb_per_s": 23723})
         for index, device in enumerate(plan["devices"]):
             self.assertEqual(device["dram_channel"], index)
             self.assertEqual(device["super_nic"], index // 2)
@@ -108,7 +108,7 @@ class VmPlanTest(ProgramTest):
 
     def test_the_text_and_the_command_line(self):
         text = self.run_program("vm", "plan", status=OK).stdout.decode()
-        for word in ("18 TiB", "region17", "DRAM channels", "modelled", "25.00 GB/s"):
+        for word in ("18 TiB", "region17", "DRAM channels", "modelled", "26.36 GB/s"):
             self.assertIn(word, text)
         printed = self.run_program("vm", "plan", "--qemu").stdout.decode()
         command = shlex.split(printed.replace("\\\n", ""))

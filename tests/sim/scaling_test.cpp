@@ -30,7 +30,7 @@ constexpr std::size_t kStripBytes = std::size_t{64} << 10U;
 struct Shape {
   std::uint32_t dram_channels = 18;
   std::uint32_t eth_ports = 4;
-  emulator::PacedRates rates;
+  emulator::StageRates rates;
 };
 
 SimBoxOptions box_of(const Shape& shape) {
@@ -41,7 +41,7 @@ SimBoxOptions box_of(const Shape& shape) {
   options.config.eth_ports_per_super_nic = shape.eth_ports;
   options.config.dram_channel_size = SizeBytes(std::uint64_t{256} << 20U);
   options.config.mode = emulator::TimingMode::paced;
-  options.config.rates = shape.rates;
+  options.config.rates = emulator::PacedRates::both(shape.rates);
   options.backing_limit = options.config.capacity();
   options.backing_granularity = SizeBytes(std::uint64_t{256} << 10U);
   return options;

@@ -10,13 +10,8 @@
 namespace godbox::emulator {
 namespace {
 
-// One DDR5-5600 channel: 5600 MT/s x 64 bit (JEDEC JESD79-5), before refresh and turnaround.
-constexpr Rate kDdr5Channel5600{44.8e9};
-// One CXL 2.0 link of PCIe 5.0 x8, read-only. 31.51 GB/s after 128b/130b; of a 68-byte flit 64
-// bytes are slots, and a 64-byte line takes 4.5 to 5 slots of 16 bytes (CXL r2.0 4.2), which
-// leaves 23.7 to 26.4 GB/s of data. The middle of that range, so an x8 link and not the DRAM bounds
-// a channel.
-constexpr Rate kCxlLinkGen5X8{25e9};
+// Of every preset: emulator/devices/emfasys.toml says where its values are from.
+constexpr std::string_view kDevice = "emfasys";
 // ACF-S SuperNIC, Hot Chips 2024: 3.2 Tb/s as 32 x 100 GbE, or 4 x 800 GbE.
 constexpr Rate kEthPort100{100e9 / 8};
 constexpr Rate kEthPort800{800e9 / 8};
@@ -29,7 +24,8 @@ BoxConfig emfasys(std::uint32_t super_nics) {
   config.dram_channels_per_super_nic = 2;
   config.eth_ports_per_super_nic = 4;
   config.dram_channel_size = kTerabyte;
-  config.rates = {kDdr5Channel5600, kCxlLinkGen5X8, kEthPort800};
+  config.device = kDevice;
+  config.eth_port_rate = kEthPort800;
   return config;
 }
 
@@ -43,7 +39,8 @@ BoxConfig acf1() {
   config.dram_channels_per_super_nic = 18;
   config.eth_ports_per_super_nic = 32;
   config.dram_channel_size = kTerabyte;
-  config.rates = {kDdr5Channel5600, kCxlLinkGen5X8, kEthPort100};
+  config.device = kDevice;
+  config.eth_port_rate = kEthPort100;
   return config;
 }
 

@@ -126,13 +126,9 @@ Result<Duration> parse_duration(std::string_view text) {
 }
 
 Result<Rate> parse_rate(std::string_view text) {
-  if (text == "unlimited") {
-    return Rate(0);
-  }
   if (const std::optional<Parts> parts = split(text)) {
     const std::optional<double> number = to_number<double>(parts->number);
     for (const RateUnit& unit : kRateUnits) {
-      // 0 is no rate. Who wants no limit says so.
       if (number && std::isfinite(*number) && *number > 0 && unit.name == parts->unit) {
         return Rate(*number * unit.bytes_per_second);
       }

@@ -13,8 +13,7 @@
 namespace godbox::emulator {
 
 inline constexpr std::string_view kSizeForm = "a size such as \"256MiB\", \"1 TiB\" or \"4096\"";
-inline constexpr std::string_view kRateForm =
-    "a rate such as \"44.8GB/s\", \"100Gbit/s\" or \"unlimited\"";
+inline constexpr std::string_view kRateForm = "a rate such as \"44.8GB/s\" or \"100Gbit/s\"";
 inline constexpr std::string_view kDurationForm = "a time such as \"30s\", \"500ms\" or \"2min\"";
 
 // "500ms", "30 s", "2min", "1h". Error: config_invalid.

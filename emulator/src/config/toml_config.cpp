@@ -91,19 +91,6 @@ Setter quantity(Field BoxConfig::*field, Result<Value> (*parse)(std::string_view
   };
 }
 
-Setter rate(Rate PacedRates::*field) {
-  return [field](BoxConfig& config, const toml::node& node) -> Result<void> {
-    const auto* written = node.as_string();
-    const Result<Rate> value =
-        written != nullptr ? parse_rate(written->get()) : Result<Rate>(Errc::config_invalid);
-    if (!value) {
-      return not_allowed(std::string(kRateForm));
-    }
-    config.rates.*field = *value;
-    return {};
-  };
-}
-
 template <class Enum>
 struct Word {
   std::string_view name;
@@ -174,11 +161,12 @@ std::vector<Key> make_keys() {
   keys.push_back({"session_grace", quantity(&C::session_grace, parse_duration, kDurationForm)});
   keys.push_back({"mode", one_of<TimingMode>(&C::mode, {{"free", TimingMode::free},
                                                         {"paced", TimingMode::paced}})});
-  keys.push_back({"rates.dram_channel", rate(&PacedRates::dram_channel)});
-  keys.push_back({"rates.cxl_link", rate(&PacedRates::cxl_link)});
-  keys.push_back({"rates.eth_port", rate(&PacedRates::eth_port)});
+  keys.push_back({"device", text(&C::device)});
+  keys.push_back({"device_settings", texts(&C::device_settings)});
+  keys.push_back({"eth_port_rate", quantity(&C::eth_port_rate, parse_rate, kRateForm)});
   keys.push_back({"time_scale", real(&C::time_scale, "a number above 0")});
   keys.push_back({"port_faults", texts(&C::port_faults)});
+  keys.push_back({"channel_faults", texts(&C::channel_faults)});
   keys.push_back({"server_threads", integer(&C::server_threads, 0, 256)});
   return keys;
 }
@@ -194,20 +182,10 @@ class Reader {
   Reader(BoxConfig& config, std::string_view where)
       : config_(config), where_(where), keys_(make_keys()) {}
 
-  Result<void> read(const toml::table& table, const std::string& parent) {
+  Result<void> read(const toml::table& table) {
     for (const auto& [name, node] : table) {
-      const std::string path =
-          parent.empty() ? std::string(name.str()) : fmt::format("{}.{}", parent, name.str());
+      const std::string path(name.str());
       if (path == "preset") {
-        continue;
-      }
-      if (path == "rates") {
-        if (!node.is_table()) {
-          return refused(path, node, "a table, [rates]");
-        }
-        if (Result<void> inner = read(*node.as_table(), path); !inner) {
-          return inner;
-        }
         continue;
       }
       if (path == "tenant_quotas" || path == "vm_quotas") {
@@ -316,7 +294,7 @@ Result<BoxConfig> apply_toml(BoxConfig base, std::string_view text, std::string_
   if (const Result<void> preset_read = reader.read_preset(document); !preset_read) {
     return preset_read.error();
   }
-  if (const Result<void> read = reader.read(document, ""); !read) {
+  if (const Result<void> read = reader.read(document); !read) {
     return read.error();
   }
   return base;

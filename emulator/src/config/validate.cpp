@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/emulator/box_config.h>
+#include <godbox/emulator/channel_fault.h>
 #include <godbox/emulator/channel_groups.h>
 #include <godbox/emulator/port_fault.h>
 #include <godbox/striping/slab_layout.h>
@@ -275,18 +276,32 @@ Result<void> check_timing(const BoxConfig& config) {
     return wrong("time_scale", config.time_scale,
                  fmt::format("a number above 0, at most {}", kTimeScaleMax));
   }
-  for (const auto& [key, rate] : {std::pair{"rates.dram_channel", config.rates.dram_channel},
-                                  std::pair{"rates.cxl_link", config.rates.cxl_link},
-                                  std::pair{"rates.eth_port", config.rates.eth_port}}) {
-    if (!(std::isfinite(rate.bytes_per_second()) && rate.bytes_per_second() >= 0)) {
-      return wrong(key, rate.bytes_per_second(), "0 (unlimited) or more bytes per second");
+  const double eth_port_rate = config.eth_port_rate.bytes_per_second();
+  if (!(std::isfinite(eth_port_rate) && eth_port_rate > 0)) {
+    return wrong("eth_port_rate", eth_port_rate, "more than 0 bytes per second");
+  }
+  if (!std::isfinite(eth_port_rate / config.time_scale)) {
+    return wrong("time_scale", config.time_scale,
+                 fmt::format("a number above 0, at most {}, by which eth_port_rate = {} bytes per "
+                             "second can be divided",
+                             kTimeScaleMax, eth_port_rate));
+  }
+  return {};
+}
+
+Result<void> check_channel_faults(const BoxConfig& config) {
+  for (const std::string& text : config.channel_faults) {
+    const Result<ChannelFault> fault = parse_channel_fault(text);
+    if (!fault) {
+      return Error(Errc::config_invalid, "channel_faults: " + fault.error().detail);
     }
-    if (!std::isfinite(rate.bytes_per_second() / config.time_scale)) {
-      return wrong(
-          "time_scale", config.time_scale,
-          fmt::format("a number above 0, at most {}, by which {} = {} bytes per second can "
-                      "be divided",
-                      kTimeScaleMax, key, rate.bytes_per_second()));
+    if (fault->dram_channel.value() >= config.dram_channels()) {
+      return wrong("channel_faults", fmt::format("\"{}\"", text),
+                   fmt::format("DRAM channels 0 to {}", config.dram_channels() - 1));
+    }
+    if (config.mode != TimingMode::paced && fault->rate_share < 1) {
+      return wrong("channel_faults", fmt::format("\"{}\"", text),
+                   "only in mode \"paced\": a slow DRAM channel moves a share of its rate");
     }
   }
   return {};
@@ -313,11 +328,11 @@ Result<void> check_port_faults(const BoxConfig& config) {
 }  // namespace
 
 Result<void> check_port_fault(const BoxConfig& config, const PortFault& fault) {
-  const bool has_rate = config.mode == TimingMode::paced && config.rates.eth_port > Rate();
+  const bool has_rate =
+      config.mode == TimingMode::paced && (!config.rates || config.rates->read.eth_port > Rate());
   if (fault.kind == PortFaultKind::slow && !has_rate) {
     return Error(Errc::config_invalid,
-                 "a port can be slow only in mode \"paced\" with a rate of its Ethernet ports: it "
-                 "moves a share of that rate");
+                 "a port can be slow only in mode \"paced\": it moves a share of its rate");
   }
   return {};
 }
@@ -337,6 +352,9 @@ Result<void> validate(const BoxConfig& config, SizeBytes dram_channel_granularit
   }
   if (Result<void> timing = check_timing(config); !timing) {
     return timing;
+  }
+  if (Result<void> faults = check_channel_faults(config); !faults) {
+    return faults;
   }
   return check_port_faults(config);
 }

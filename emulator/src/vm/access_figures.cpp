@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/access_figures.h"
 
-#include <godbox/emulator/vm/cdat.h>
-
 #include <algorithm>
 #include <map>
 
@@ -40,9 +38,8 @@ double shared_bandwidth(const VmConfig& config, const cxl::Topology& topology,
 
 }  // namespace
 
-AccessFigures access_figures(const VmConfig& config, const cxl::Topology& topology,
-                             const cxl::CxlRegion& region) {
-  const ChannelTiming timing = ChannelTiming::of(config.box);
+AccessFigures access_figures(const VmConfig& config, const ChannelTiming& timing,
+                             const cxl::Topology& topology, const cxl::CxlRegion& region) {
   const bool has_switch =
       std::any_of(region.devices.begin(), region.devices.end(), [&](cxl::Type3DeviceId member) {
         return std::holds_alternative<cxl::CxlSwitchId>(

@@ -9,7 +9,8 @@
 namespace godbox::emulator::vm {
 
 // The topology must have passed the check.
-[[nodiscard]] AccessFigures access_figures(const VmConfig& config, const cxl::Topology& topology,
+[[nodiscard]] AccessFigures access_figures(const VmConfig& config, const ChannelTiming& timing,
+                                           const cxl::Topology& topology,
                                            const cxl::CxlRegion& region);
 
 }  // namespace godbox::emulator::vm

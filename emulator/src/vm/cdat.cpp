@@ -13,6 +13,7 @@ constexpr std::uint8_t kRevision = 2;
 constexpr std::size_t kHeaderBytes = 16;
 constexpr std::size_t kChecksumAt = 5;
 constexpr std::uint8_t kDsmasHandle = 0;
+constexpr double kBytesPerMegabyte = 1e6;
 constexpr std::uint64_t kEntryMax = 0xFFFE;  // 0xFFFF means "not reachable"
 
 // CDAT 1.03 table 2.
@@ -72,7 +73,6 @@ Figure latency_figure(Duration latency) {
 }
 
 Figure bandwidth_figure(Rate rate) {
-  constexpr double kBytesPerMegabyte = 1e6;
   // Linux takes 32 bits of MB/s.
   constexpr std::uint64_t kMegabytesMax = 0x7FFF'FFFF;
   const double megabytes = std::round(rate.bytes_per_second() / kBytesPerMegabyte);
@@ -114,22 +114,15 @@ void put_sslbis(Writer& out, DataType type, const Figure& figure) {
 
 }  // namespace
 
-ChannelTiming ChannelTiming::of(const BoxConfig& box, const ChannelModel& model) {
-  constexpr SizeBytes kLine{64};
-  const auto is_unlimited = [](Rate rate) {
-    return rate.bytes_per_second() <= 0 || !std::isfinite(rate.bytes_per_second());
+ChannelTiming ChannelTiming::of(const PacedRates& rates) {
+  const auto bandwidth = [](const StageRates& of) {
+    const Rate rate = std::min(of.dram_channel, of.cxl_link);
+    return Rate(std::round(rate.bytes_per_second() / kBytesPerMegabyte) * kBytesPerMegabyte);
   };
-  const Rate dram =
-      is_unlimited(box.rates.dram_channel) ? model.dram_channel : box.rates.dram_channel;
-  const Rate link = is_unlimited(box.rates.cxl_link) ? dram : box.rates.cxl_link;
-  // A write has to open the row and to cross link and controller as a read has to.
-  const Duration latency =
-      model.dram_row_closed + model.controller_round_trip + link.time_for(kLine);
-  const Rate bandwidth = std::min(dram, link);
-  return {.read_latency = latency,
-          .write_latency = latency,
-          .read_bandwidth = bandwidth,
-          .write_bandwidth = bandwidth};
+  return {.read_latency = rates.read.channel_delay,
+          .write_latency = rates.write.channel_delay,
+          .read_bandwidth = bandwidth(rates.read),
+          .write_bandwidth = bandwidth(rates.write)};
 }
 
 std::vector<std::byte> cdat_table(SizeBytes capacity, const ChannelTiming& timing) {

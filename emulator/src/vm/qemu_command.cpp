@@ -127,7 +127,7 @@ class Command {
       add("-numa", fmt::format("node,nodeid={}", window.numa_node));
     }
     const HostSide& host = plan_.config.host_side;
-    add_locality(0, host.latency + ChannelModel{}.dram_row_closed, host.bandwidth);
+    add_locality(0, host.latency + host.own_memory, host.bandwidth);
     for (std::size_t b = 0; b < topology().host_bridges.size(); ++b) {
       const auto bridge = cxl::HostBridgeId(static_cast<std::uint16_t>(b));
       const unsigned node = plan_.generic_port_node(bridge);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/access_figures.h"
 #include "vm/form_topology.h"
+#include <godbox/emulator/modelled_rates.h>
 
 #include <fmt/format.h>
 
@@ -104,7 +105,7 @@ PlannedRegion planned(const VmPlan& plan, std::size_t index) {
                        .granularity = from.granularity,
                        .size = from.device_share * from.ways,
                        .members = {},
-                       .access = access_figures(plan.config, plan.topology, from)};
+                       .access = access_figures(plan.config, plan.channel, plan.topology, from)};
   for (unsigned p = 0; p < from.devices.size(); ++p) {
     region.members.push_back({.position = p,
                               .device = from.devices[p],
@@ -121,6 +122,11 @@ Result<VmPlan> finish(VmPlan plan) {
   if (!placement) {
     return Error(Errc::config_invalid, placement.error().detail);
   }
+  const Result<PacedRates> rates = modelled_rates(plan.config.box);
+  if (!rates) {
+    return rates.error();
+  }
+  plan.channel = ChannelTiming::of(*rates);
   plan.placement = std::move(*placement);
   plan.address_bits = bits_for(plan.placement);
   for (std::size_t i = 0; i < plan.topology.windows.size(); ++i) {

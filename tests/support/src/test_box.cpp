@@ -18,7 +18,7 @@ emulator::BoxConfig config_of(const TestBoxOptions& options) {
   config.eth_ports_per_super_nic = options.eth_ports_per_super_nic;
   config.dram_channel_size = options.dram_channel_size;
   config.mode = options.mode;
-  config.rates = options.rates;
+  config.rates = emulator::PacedRates::both(options.rates);
   config.map_memory = options.map_memory;
   config.session_timeout = options.session_timeout;
   config.session_grace = options.session_grace;

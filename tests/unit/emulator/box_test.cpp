@@ -112,5 +112,30 @@ TEST_CASE("a paced box says so", "[unit][box]") {
   CHECK(info->mode == "paced");
 }
 
+TEST_CASE("a DRAM channel of a paced box is slow from when it is told, and the status says it",
+          "[unit][box][faults]") {
+  test::TestBoxOptions options;
+  options.mode = TimingMode::paced;
+  options.rates.dram_channel = Rate(1e9);
+  test::TestBox paced(options);
+  Box& box = paced.box();
+  const DramChannelLoad load{DramChannelId(1), 1000};
+  const TimedTransfer transfer{
+      .eth_port = EthPortId(0), .total_bytes = 1000, .dram_channels = {&load, 1}};
+  const TimePoint now = paced.clock().now();
+  CHECK(box.timing().admit(transfer, now) - now == std::chrono::nanoseconds(1000));
+  REQUIRE(box.set_channel_fault({DramChannelId(1), 0.1}).has_value());
+  CHECK(box.timing().admit(transfer, now) - now == std::chrono::nanoseconds(11'000));
+  CHECK(box.status_json().find("\"fault\":\"slow:10%\"") != std::string::npos);
+  REQUIRE(box.set_channel_fault({DramChannelId(1)}).has_value());
+  CHECK(box.status_json().find("slow") == std::string::npos);
+  CHECK(box.set_channel_fault({DramChannelId(4), 0.1}).error().code == Errc::out_of_range);
+  CHECK(box.set_channel_fault({DramChannelId(0), 0}).error().code == Errc::config_invalid);
+  CHECK(box.set_channel_fault({DramChannelId(0), 1.5}).error().code == Errc::config_invalid);
+  test::TestBox free;
+  CHECK(free.box().set_channel_fault({DramChannelId(0), 0.1}).error().code == Errc::config_invalid);
+  CHECK(free.box().set_channel_fault({DramChannelId(0)}).has_value());
+}
+
 }  // namespace
 }  // namespace godbox::emulator

@@ -64,7 +64,7 @@ TEST_CASE("the configuration's faults are checked against the box", "[unit][faul
   CHECK_THAT(error_of("3=slow:10%"), ContainsSubstring("mode \"paced\""));
   config.mode = TimingMode::paced;
   CHECK(error_of("3=slow:10%").empty());
-  config.rates.eth_port = Rate();
+  config.rates.emplace();
   CHECK_FALSE(error_of("3=slow:10%").empty());
 
   const auto read = apply_toml(BoxConfig(), "port_faults = [\"3=dead\", \"4=flap:1s\"]", "x.toml");

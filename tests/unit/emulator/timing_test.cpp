@@ -23,7 +23,8 @@ BoxConfig config_with(double dram, double link, double eth_port) {
   config.dram_channels_per_super_nic = 2;
   config.eth_ports_per_super_nic = 1;
   config.mode = TimingMode::paced;
-  config.rates = {Rate(dram), Rate(link), Rate(eth_port)};
+  config.rates = PacedRates::both(
+      {.dram_channel = Rate(dram), .cxl_link = Rate(link), .eth_port = Rate(eth_port)});
   return config;
 }
 
@@ -160,6 +161,66 @@ TEST_CASE("a slow port serves what is booked while it is slow at its share", "[u
   CHECK(done_ns(*timing, {.bytes_each = 1000, .dram_channels = {0}, .eth_port = 1}) == 1000);
   faults.set(EthPortId(0), PortFault{}, kStart);
   CHECK(done_ns(*timing, {WorkOp::read, 1000, {0}}) == 12'000);
+}
+
+TEST_CASE("a slow DRAM channel and its link serve what is booked at their share",
+          "[unit][timing]") {
+  for (const auto& config : {config_with(1e9, 0, 0), config_with(0, 1e9, 0)}) {
+    ChannelFaults faults(4);
+    const auto timing = make_paced_timing(config, nullptr, &faults);
+    faults.set({.dram_channel = DramChannelId(1), .rate_share = 0.1});
+    CHECK(done_ns(*timing, {WorkOp::read, 1000, {0}}) == 1000);
+    CHECK(done_ns(*timing, {WorkOp::read, 1000, {1}}) == 10'000);
+    CHECK(done_ns(*timing, {WorkOp::read, 1000, {0, 1, 2}}) == 20'000);
+    CHECK(done_ns(*timing, {WorkOp::read, 1000, {0}}) == 3000);  // it waits for nobody
+    faults.set({.dram_channel = DramChannelId(1)});
+    CHECK(done_ns(*timing, {WorkOp::read, 1000, {1}}) == 21'000);
+  }
+}
+
+TEST_CASE("faults of DRAM channels are read strictly", "[unit][faults]") {
+  const auto slow = parse_channel_fault("12=slow:2.5%");
+  REQUIRE(slow.has_value());
+  CHECK(slow->dram_channel == DramChannelId(12));
+  CHECK(slow->rate_share == 0.025);
+  CHECK(parse_channel_fault("3=healthy")->rate_share == 1);
+  CHECK(channel_fault_text(0.025) == "slow:2.5%");
+  CHECK(channel_fault_text(1) == "healthy");
+  for (const char* const text : {"", "3", "=slow:10%", "3=slow", "3=slow:0%", "3=slow:100%",
+                                 "3=slow:nan%", "3=slow:10", "3=dead", "x=healthy", "3= healthy"}) {
+    CAPTURE(text);
+    CHECK(parse_channel_fault(text).error().code == Errc::config_invalid);
+  }
+}
+
+TEST_CASE("delays come on top, stretched, and take no time of a stage", "[unit][timing]") {
+  BoxConfig config = config_with(1e9, 0, 0);
+  config.rates->read.channel_delay = 30ns;
+  config.rates->read.network_delay = 70ns;
+  config.rates->write.network_delay = 5ns;
+  config.time_scale = 10;
+  const auto timing = make_paced_timing(config);
+  CHECK(done_ns(*timing, {WorkOp::read, 100, {0}}) == 1000 + 1000);
+  CHECK(done_ns(*timing, {WorkOp::read, 100, {0}}) == 2000 + 1000);
+  CHECK(done_ns(*timing, {WorkOp::write, 100, {1}}) == 1000 + 50);
+  Load given_up{WorkOp::read, 100, {0}};
+  given_up.latest = kStart + 3999ns;
+  CHECK(done_ns(*timing, given_up) == 4000);
+  CHECK(done_ns(*timing, {WorkOp::read, 100, {0}}) == 3000 + 1000);
+}
+
+TEST_CASE("a SuperNIC's channels share its path, each direction by itself", "[unit][timing]") {
+  BoxConfig config = config_with(2e9, 4e9, 0);
+  config.rates->read.super_nic_path = config.rates->write.super_nic_path = Rate(1e9);
+  const auto timing = make_paced_timing(config);
+  CHECK(done_ns(*timing, {WorkOp::read, 1000, {0, 1}}) == 2000);
+  CHECK(done_ns(*timing, {WorkOp::write, 1000, {0, 1}}) == 2000);
+  CHECK(done_ns(*timing, {WorkOp::read, 1000, {2}}) == 1000);
+  // Given up, it leaves no byte on a path that it would have taken twice.
+  Load given_up{WorkOp::read, 1000, {0, 1}};
+  given_up.latest = kStart + 3999ns;
+  CHECK(done_ns(*timing, given_up) == 4000);
+  CHECK(done_ns(*timing, {WorkOp::read, 1000, {0}}) == 3000);
 }
 
 TEST_CASE("an absurdly slow rate does not overflow time", "[unit][timing]") {

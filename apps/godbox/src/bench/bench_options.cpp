@@ -5,6 +5,7 @@
 #include "bench/suite.h"
 #include "cli/lists.h"
 #include <godbox/connect.h>
+#include <godbox/emulator/modelled_rates.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -314,13 +315,22 @@ Result<void> apply_timing(const BenchOptions& options, BenchPlan& plan) {
     return mode.error();
   }
   plan.mode = *mode;
-  const Result<emulator::BoxConfig> preset = emulator::preset("emfasys18");
+  Result<emulator::BoxConfig> preset = emulator::preset("emfasys18");
   if (!preset) {
     return preset.error();
   }
-  plan.rates = preset->rates;
-  if (auto done = apply_rates(options.pacing, plan.rates); !done) {
+  preset->device_settings = options.settings;
+  if (auto done = apply_port_rate(options.port_rate, *preset); !done) {
     return done;
+  }
+  plan.device_settings = preset->device_settings;
+  plan.eth_port_rate = preset->eth_port_rate;
+  if (plan.mode == emulator::TimingMode::paced) {
+    const Result<emulator::PacedRates> rates = emulator::modelled_rates(*preset);
+    if (!rates) {
+      return rates.error();
+    }
+    plan.rates = *rates;
   }
   const std::string text = options.time_scale.value_or("auto");
   if (text == "auto") {
@@ -457,9 +467,12 @@ void add_box_axes(CLI::App& command, BenchOptions& options) {
                   "paced: rates are divided by it; auto: the largest box needs half of what "
                   "this machine can do")
       ->default_str("auto");
-  command.add_option("--rate-dram", options.pacing.rate_dram, "paced: of one DRAM channel");
-  command.add_option("--rate-cxl", options.pacing.rate_cxl, "paced: of one CXL link");
-  command.add_option("--rate-eth", options.pacing.rate_eth, "paced: of one Ethernet port");
+  command
+      .add_option("--set", options.settings,
+                  "paced: a key of the device's parameter file, like link.lanes=16; repeatable")
+      ->allow_extra_args(false);
+  command.add_option("--port-rate", options.port_rate,
+                     "paced: of an Ethernet port's wire, like 100Gbit/s");
   command.add_option("--threads", options.threads, "local: threads that copy")
       ->default_str("1")
       ->check(CLI::Range(1, 64));

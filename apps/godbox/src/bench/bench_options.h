@@ -50,11 +50,12 @@ struct BenchOptions {
   std::optional<std::string> working_set;  // 1 GiB
   std::string mode = "free";
   std::optional<std::string> time_scale;  // auto
-  PacingOptions pacing;
-  std::optional<std::uint32_t> repeats;  // 9
-  std::optional<std::uint32_t> depth;    // 0: chosen by size
-  std::optional<std::uint32_t> batch;    // 1
-  std::optional<std::uint32_t> threads;  // 1
+  std::vector<std::string> settings;      // --set
+  std::optional<std::string> port_rate;   // the preset's
+  std::optional<std::uint32_t> repeats;   // 9
+  std::optional<std::uint32_t> depth;     // 0: chosen by size
+  std::optional<std::uint32_t> batch;     // 1
+  std::optional<std::uint32_t> threads;   // 1
   std::uint32_t server_threads = 1;
   std::optional<std::uint32_t> keys;    // 1000
   std::optional<std::string> objects;   // 10000
@@ -118,7 +119,10 @@ struct BenchPlan {
   emulator::TimingMode mode = emulator::TimingMode::free;
   double time_scale =
       0;  // 0: chosen so that the largest case needs half of what the machine can do
-  emulator::PacedRates rates;
+  // paced: the preset's, but for --set and --port-rate.
+  std::vector<std::string> device_settings;
+  Rate eth_port_rate;
+  emulator::PacedRates rates;  // by these
   std::uint32_t repeats = 9;
   std::uint32_t depth = 0;
   std::uint32_t batch = 1;

@@ -309,7 +309,8 @@ SizeBytes data_size(const BenchPlan& plan, const BenchCase& subject,
   if (plan.mode == emulator::TimingMode::free) {
     return plan.working_set / operation.count() * operation.count();
   }
-  const double bytes = model_gb_per_s(config) / subject.time_scale * 1e9 * kPacedPassSeconds;
+  const double bytes =
+      model_gb_per_s(config, WorkOp::read) / subject.time_scale * 1e9 * kPacedPassSeconds;
   const double most = static_cast<double>(plan.working_set.count());
   const auto operations =
       static_cast<std::uint64_t>(std::min(bytes, most) / static_cast<double>(operation.count()));

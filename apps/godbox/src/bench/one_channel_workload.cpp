@@ -146,7 +146,7 @@ Result<Rows> run_one_channel_case(Environment& environment, const BenchCase& sub
   SizeBytes bytes = plan.working_set / subject.dram_channels;
   if (plan.mode == emulator::TimingMode::paced) {
     const double paced =
-        dram_channel_gb_per_s(plan.rates) / subject.time_scale * 1e9 * kPacedPassSeconds;
+        dram_channel_gb_per_s(plan.rates.read) / subject.time_scale * 1e9 * kPacedPassSeconds;
     bytes =
         SizeBytes(static_cast<std::uint64_t>(std::min(paced, static_cast<double>(bytes.count()))));
   }

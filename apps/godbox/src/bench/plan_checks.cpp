@@ -196,11 +196,10 @@ Result<void> check_mode(const BenchOptions& options, std::span<const Workload> w
                                to_string(workload)));
     }
   }
-  const std::pair<std::string_view, const std::optional<std::string>&> paced_options[] = {
+  const std::pair<std::string_view, std::optional<std::string>> paced_options[] = {
       {"--time-scale", options.time_scale},
-      {"--rate-dram", options.pacing.rate_dram},
-      {"--rate-cxl", options.pacing.rate_cxl},
-      {"--rate-eth", options.pacing.rate_eth}};
+      {"--set", options.settings.empty() ? std::nullopt : std::optional(options.settings.front())},
+      {"--port-rate", options.port_rate}};
   for (const auto& [option, given] : paced_options) {
     if (is_free && given) {
       return Error(Errc::invalid_argument,

@@ -7,6 +7,7 @@
 #include "box/shape.h"
 #include "cli/json.h"
 #include "measure/statistics.h"
+#include <godbox/emulator/modelled_rates.h>
 
 #include <algorithm>
 #include <array>
@@ -40,7 +41,7 @@ BenchRow modelled_row(const emulator::BoxConfig& config, std::string_view box) {
   row.subject.size = SizeBytes(static_cast<std::uint64_t>(kFileGb * 1e9));
   row.is_modelled = true;
   row.mode = emulator::TimingMode::paced;
-  const double rate = model_gb_per_s(config);
+  const double rate = model_gb_per_s(config, WorkOp::read);
   row.extra["box"] = box;
   row.extra["modelled_gb_per_s"] = figure(rate);
   row.extra["modelled_seconds"] = figure(kFileGb / rate, 4);
@@ -62,6 +63,9 @@ Result<Rows> modelled_rows() {
       const std::uint32_t eth_ports = config.eth_ports();
       if (auto shaped = apply_shape({std::nullopt, channels, eth_ports}, config); !shaped) {
         return shaped.error();
+      }
+      if (auto settled = emulator::settle_rates(config); !settled) {
+        return settled.error();
       }
       rows.push_back(modelled_row(config, box));
     }

@@ -53,7 +53,7 @@ Result<void> check_box_options(const BenchOptions& options) {
   const auto number = [](const std::optional<std::uint32_t>& value) {
     return value ? std::optional(std::to_string(*value)) : std::nullopt;
   };
-  const std::array<std::pair<std::string_view, std::optional<std::string>>, 12> of_box = {{
+  const std::array<std::pair<std::string_view, std::optional<std::string>>, 11> of_box = {{
       {"--connect", options.connect},
       {"--channels", options.channels},
       {"--ports", options.ports},
@@ -63,9 +63,8 @@ Result<void> check_box_options(const BenchOptions& options) {
       {"--keys", number(options.keys)},
       {"--objects", options.objects},
       {"--time-scale", options.time_scale},
-      {"--rate-dram", options.pacing.rate_dram},
-      {"--rate-cxl", options.pacing.rate_cxl},
-      {"--rate-eth", options.pacing.rate_eth},
+      {"--set", options.settings.empty() ? std::nullopt : std::optional(options.settings.front())},
+      {"--port-rate", options.port_rate},
   }};
   for (const auto& [option, value] : of_box) {
     if (value) {

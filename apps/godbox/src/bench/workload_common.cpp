@@ -42,14 +42,20 @@ Result<emulator::BoxConfig> config_for(const BenchPlan& plan, const BenchCase& s
   config->eviction = emulator::EvictionPolicy::none;
   config->server_threads = plan.server_threads;
   config->mode = plan.mode;
+  config->device_settings = plan.device_settings;
+  config->eth_port_rate = plan.eth_port_rate;
   config->rates = plan.rates;
   config->time_scale = subject.time_scale;
   // A sweep over one resource must not be bounded by the other.
-  if (subject.sweep == Sweep::dram_channels) {
-    config->rates.eth_port = Rate();
-  } else if (subject.sweep == Sweep::eth_ports) {
-    config->rates.dram_channel = Rate();
-    config->rates.cxl_link = Rate();
+  for (emulator::StageRates* rates : {&config->rates->read, &config->rates->write}) {
+    if (subject.sweep == Sweep::dram_channels) {
+      rates->super_nic_path = Rate();
+      rates->eth_port = Rate();
+    } else if (subject.sweep == Sweep::eth_ports) {
+      rates->dram_channel = Rate();
+      rates->cxl_link = Rate();
+      rates->super_nic_path = Rate();
+    }
   }
   const Result<void> shaped =
       apply_shape({std::nullopt, subject.dram_channels, subject.eth_ports}, *config);
@@ -149,8 +155,8 @@ class Yardstick {
       return config.error();
     }
     yardstick.model_ = row.subject.workload == Workload::one_channel
-                           ? dram_channel_gb_per_s(plan.rates)
-                           : model_gb_per_s(*config);
+                           ? dram_channel_gb_per_s(plan.rates.of(row.op))
+                           : model_gb_per_s(*config, row.op);
     row.ceiling_kind = "model";
     return yardstick;
   }

@@ -3,6 +3,7 @@
 
 #include "box/shape.h"
 #include "commands/byte_files.h"
+#include <godbox/emulator/modelled_rates.h>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -51,23 +52,6 @@ Result<void> apply_size(std::string_view option, const std::optional<std::string
     return not_allowed(option, *text, "a size like 256MiB, 16GiB or 1TiB");
   }
   size = *parsed;
-  return {};
-}
-
-Result<void> apply_rate(std::string_view option, const std::optional<std::string>& text,
-                        Rate& rate) {
-  if (!text) {
-    return {};
-  }
-  if (*text == "0") {
-    rate = Rate();
-    return {};
-  }
-  const Result<Rate> parsed = emulator::parse_rate(*text);
-  if (!parsed) {
-    return not_allowed(option, *text, "a rate like 44.8GB/s or 100Gbit/s, or 0 for unlimited");
-  }
-  rate = *parsed;
   return {};
 }
 
@@ -180,22 +164,46 @@ Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& conf
   config.control_socket = options.control_socket.value_or(config.control_socket);
   config.port_faults.insert(config.port_faults.end(), options.port_faults.begin(),
                             options.port_faults.end());
-  return apply_rates({options.rate_dram, options.rate_cxl, options.rate_eth}, config.rates);
+  config.channel_faults.insert(config.channel_faults.end(), options.channel_faults.begin(),
+                               options.channel_faults.end());
+  return {};
+}
+
+// A box of any mode has a device that can be read: its VMs are told of it.
+Result<void> apply_device(const BoxOptions& options, emulator::BoxConfig& config) {
+  config.device = options.device.value_or(config.device);
+  config.device_settings.insert(config.device_settings.end(), options.device_settings.begin(),
+                                options.device_settings.end());
+  if (const auto device = emulator::device_of(config); !device) {
+    return device.error();
+  }
+  return apply_port_rate(options.port_rate, config);
 }
 
 void add_speed_options(CLI::App& command, BoxOptions& options) {
   command.add_option("--mode", options.mode,
-                     "free: as fast as this machine's memory; paced: held to the modelled rates");
+                     "free: as fast as this machine's memory; paced: held to the timing model "
+                     "(docs/model.md)");
   command.add_option("--time-scale", options.time_scale,
-                     "paced: rates are divided by it, so that a large box fits a small machine");
-  command.add_option("--rate-dram", options.rate_dram, "paced: of one DRAM channel, like 44.8GB/s");
-  command.add_option("--rate-cxl", options.rate_cxl, "paced: of one CXL link, each direction");
-  command.add_option("--rate-eth", options.rate_eth,
-                     "paced: of one Ethernet port, each direction, like 100Gbit/s");
+                     "paced: rates are divided by it and delays multiplied, so that a large box "
+                     "fits a small machine");
+  command.add_option("--device", options.device,
+                     "What DRAM channels, links and SuperNICs are: a device that comes with "
+                     "godbox, or a parameter file (godbox model device)");
+  command
+      .add_option("--set", options.device_settings,
+                  "A key of the parameter file, like link.lanes=16; repeatable")
+      ->allow_extra_args(false);
+  command.add_option("--port-rate", options.port_rate,
+                     "Of an Ethernet port's wire, each direction, like 100Gbit/s");
   command
       .add_option("--port-fault", options.port_faults,
                   "What is wrong with an Ethernet port, like 3=slow:10%, 3=dead, 3=silent, "
                   "3=flap:1s or 3=flap-silent:1s; repeatable")
+      ->allow_extra_args(false);
+  command
+      .add_option("--channel-fault", options.channel_faults,
+                  "paced: a DRAM channel moves a share of its rate, like 3=slow:10%; repeatable")
       ->allow_extra_args(false);
 }
 
@@ -211,14 +219,16 @@ Result<emulator::TimingMode> parse_mode(const std::string& text) {
   return not_allowed("--mode", text, "free, paced");
 }
 
-Result<void> apply_rates(const PacingOptions& options, emulator::PacedRates& rates) {
-  if (auto done = apply_rate("--rate-dram", options.rate_dram, rates.dram_channel); !done) {
-    return done;
+Result<void> apply_port_rate(const std::optional<std::string>& text, emulator::BoxConfig& config) {
+  if (!text) {
+    return {};
   }
-  if (auto done = apply_rate("--rate-cxl", options.rate_cxl, rates.cxl_link); !done) {
-    return done;
+  const Result<Rate> rate = emulator::parse_rate(*text);
+  if (!rate) {
+    return not_allowed("--port-rate", *text, "a rate like 100Gbit/s or 12.5GB/s");
   }
-  return apply_rate("--rate-eth", options.rate_eth, rates.eth_port);
+  config.eth_port_rate = *rate;
+  return {};
 }
 
 void add_form_options(CLI::App& command, BoxOptions& options) {
@@ -279,6 +289,7 @@ Result<emulator::BoxConfig> build_config(const BoxOptions& options) {
   SizeBytes backing_limit = config->backing_limit.value_or(SizeBytes());
   for (const Result<void>& applied :
        {apply_counts(options, *config), apply_policies(options, *config),
+        apply_device(options, *config),
         apply_size("--channel-size", options.dram_channel_size, config->dram_channel_size),
         apply_size("--backing-limit", options.backing_limit, backing_limit)}) {
     if (!applied) {

@@ -33,11 +33,12 @@ struct BoxOptions {
   std::optional<std::string> send_by_reference;
   std::optional<std::string> mode;
   std::optional<double> time_scale;
-  std::optional<std::string> rate_dram;
-  std::optional<std::string> rate_cxl;
-  std::optional<std::string> rate_eth;
+  std::optional<std::string> device;
+  std::vector<std::string> device_settings;
+  std::optional<std::string> port_rate;
   std::optional<std::uint32_t> server_threads;
   std::vector<std::string> port_faults;
+  std::vector<std::string> channel_faults;
 };
 
 void add_box_options(CLI::App& command, BoxOptions& options);
@@ -46,14 +47,9 @@ void add_form_options(CLI::App& command, BoxOptions& options);
 // Errors: config_invalid naming option, value and what is allowed; io_error for the file.
 [[nodiscard]] Result<emulator::BoxConfig> build_config(const BoxOptions& options);
 
-// --mode, --time-scale and --rate-*: shared with `bench`.
-struct PacingOptions {
-  std::optional<std::string> rate_dram;
-  std::optional<std::string> rate_cxl;
-  std::optional<std::string> rate_eth;
-};
-// Sets the rates that were given; "0" means unlimited. Errors: config_invalid.
-[[nodiscard]] Result<void> apply_rates(const PacingOptions& options, emulator::PacedRates& rates);
+// --mode, --set and --port-rate: shared with `bench`. Errors: config_invalid.
+[[nodiscard]] Result<void> apply_port_rate(const std::optional<std::string>& text,
+                                           emulator::BoxConfig& config);
 [[nodiscard]] Result<emulator::TimingMode> parse_mode(const std::string& text);
 
 }  // namespace godbox::app

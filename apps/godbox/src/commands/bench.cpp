@@ -74,7 +74,7 @@ Result<void> settle_time_scales(Environment& environment, std::vector<BenchCase>
     if (!config) {
       return config.error();
     }
-    const double model = model_gb_per_s(*config);
+    const double model = model_gb_per_s(*config, WorkOp::read);
     if (!std::isfinite(model)) {
       continue;  // unlimited: there is nothing to scale
     }

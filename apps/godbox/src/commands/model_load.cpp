@@ -65,14 +65,11 @@ struct RackOptions : BoxOptions {
 
 Result<void> apply_settings(const BoxOptions& options, DeviceChoice& device) {
   for (const std::string& setting : options.settings) {
-    const std::size_t equals = setting.find('=');
-    if (equals == std::string::npos || setting.find('.') > equals) {
-      return Error(Errc::invalid_argument,
-                   fmt::format("--set \"{}\": allowed is KEY=VALUE with a key of a parameter file, "
-                               "such as link.lanes=16",
-                               setting));
+    Result<emulator::model::DeviceSetting> parsed = emulator::model::parse_setting(setting);
+    if (!parsed) {
+      return parsed.error();
     }
-    device.settings.push_back({setting.substr(0, equals), setting.substr(equals + 1)});
+    device.settings.push_back(std::move(*parsed));
   }
   return {};
 }

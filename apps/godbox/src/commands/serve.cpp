@@ -37,7 +37,7 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox serve                                   18 TiB: 9 SuperNICs, 18 DRAM channels, 36 ports
   godbox serve --preset laptop                   18 x 256 MiB, 9 ports
   godbox serve --channels 28 --ports 14          totals of the box
-  godbox serve --mode paced --time-scale 1000    held to 1/1000 of the modelled rates
+  godbox serve --mode paced --time-scale 1000    held to the timing model at 1/1000 speed
   godbox serve --preset laptop --port-fault 3=dead --port-fault 4=flap:1s   with faulty ports
   godbox serve --roce 10.0.2.2/24@dgram:/run/user/1000/box,/run/user/1000/guest   RDMA for a VM
   godbox serve --config box.toml --tcp-port-base 0
@@ -135,16 +135,25 @@ void print_ready_table(BoxServer& server) {
   fmt::print("{}Serving until Ctrl-C.\n", table.render());
 }
 
-// SIGHUP: the ports' faults, as configuration file and options say now, hold from now on. What else
-// has changed in the file is for the next start.
-void reload_port_faults(const BoxOptions& options, emulator::Box& box) {
-  const Result<emulator::BoxConfig> config = build_config(options);
-  if (!config) {
-    spdlog::error("serve: the ports' faults stay as they are: {}", config.error().detail);
-    return;
+void reload_channel_faults(const emulator::BoxConfig& config, emulator::Box& box) {
+  std::vector<double> rate_shares(box.config().dram_channels(), 1);
+  for (const std::string& text : config.channel_faults) {
+    const auto fault = emulator::parse_channel_fault(text);
+    if (fault && fault->dram_channel.value() < rate_shares.size()) {
+      rate_shares[fault->dram_channel.value()] = fault->rate_share;
+    }
   }
+  for (std::size_t i = 0; i < rate_shares.size(); ++i) {
+    const DramChannelId id(static_cast<DramChannelId::rep>(i));
+    if (const Result<void> set = box.set_channel_fault({id, rate_shares[i]}); !set) {
+      spdlog::error("serve: DRAM channel {}: {}", i, set.error().detail);
+    }
+  }
+}
+
+void reload_port_faults(const emulator::BoxConfig& config, emulator::Box& box) {
   std::vector<emulator::PortFault> faults(box.config().eth_ports());
-  for (const std::string& text : config->port_faults) {
+  for (const std::string& text : config.port_faults) {
     const auto fault = emulator::parse_numbered_port_fault(text);
     if (fault && fault->eth_port.value() < faults.size()) {
       faults[fault->eth_port.value()] = fault->fault;
@@ -161,6 +170,18 @@ void reload_port_faults(const BoxOptions& options, emulator::Box& box) {
       spdlog::info("Ethernet port {} is {}", i, to_string(faults[i]));
     }
   }
+}
+
+// SIGHUP: the faults of ports and channels, as configuration file and options say now, hold from
+// now on. What else has changed in the file is for the next start.
+void reload_faults(const BoxOptions& options, emulator::Box& box) {
+  const Result<emulator::BoxConfig> config = build_config(options);
+  if (!config) {
+    spdlog::error("serve: the faults stay as they are: {}", config.error().detail);
+    return;
+  }
+  reload_channel_faults(*config, box);
+  reload_port_faults(*config, box);
 }
 
 ExitCode run_serve(const ServeOptions& options) {
@@ -183,7 +204,7 @@ ExitCode run_serve(const ServeOptions& options) {
     return fail("serve", Error(Errc::io_error, "standard output: " + reason.message()));
   }
   while (signals.wait() == SIGHUP) {
-    reload_port_faults(options.box, (*server)->box());
+    reload_faults(options.box, (*server)->box());
   }
   spdlog::debug("stopping");
   (*server)->stop();

@@ -4,6 +4,7 @@
 #include "cli/json.h"
 #include "demo/block_mover.h"
 #include "demo/scenes.h"
+#include <godbox/emulator/modelled_rates.h>
 
 #include <fmt/format.h>
 
@@ -70,9 +71,12 @@ Result<void> show_channels(Stage& stage) {
   if (!preset) {
     return preset.error();
   }
-  emulator::PacedRates rates = preset->rates;
-  rates.eth_port = Rate();  // the channels are what is shown
-  const double one_channel = dram_channel_gb_per_s(rates);
+  Result<emulator::PacedRates> rates = emulator::modelled_rates(*preset);
+  if (!rates) {
+    return rates.error();
+  }
+  rates->read.eth_port = rates->write.eth_port = Rate();  // the channels are what is shown
+  const double one_channel = dram_channel_gb_per_s(rates->read);
   const double time_scale = time_scale_for(stage, one_channel * kChannelCounts.back());
   const std::uint64_t blocks =
       blocks_for(stage, one_channel / time_scale, kSecondsOnOneChannel, kBlocksMin);
@@ -83,7 +87,7 @@ Result<void> show_channels(Stage& stage) {
                   blocks, blocks == 1 ? "" : "s", format_rate(one_channel), time_scale));
   std::array<Bar, kChannelCounts.size()> bars;
   for (std::size_t i = 0; i < bars.size(); ++i) {
-    const Result<Bar> bar = measure(stage, kChannelCounts[i], rates, time_scale, blocks);
+    const Result<Bar> bar = measure(stage, kChannelCounts[i], *rates, time_scale, blocks);
     if (!bar) {
       return bar.error();
     }

@@ -5,6 +5,7 @@
 #include "demo/port_loss.h"
 #include "demo/prefix_reuse.h"
 #include "demo/scenes.h"
+#include <godbox/emulator/modelled_rates.h>
 
 #include <fmt/format.h>
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr std::uint32_t kDramChannels = 18;
 constexpr std::uint32_t kEthPorts = 9;
-constexpr Rate kEthPortRate{12.5e9};  // 100 GbE
+constexpr Rate kEthPortWire{12.5e9};  // 100 GbE
 constexpr double kSecondsOnOnePort = 2;
 constexpr std::uint64_t kBlocksMin = 4;  // scene 4 cuts them in two
 // The slow box gets fewer of them, because it takes most of the scene's time.
@@ -58,13 +59,16 @@ void show_bar(Stage& stage, std::uint32_t eth_ports, double gb_per_s, double one
 
 // Scene 2; leaves the box with nine ports in `mover`.
 Result<void> compare_ports(Stage& stage, std::unique_ptr<BlockMover>& mover) {
-  const Result<emulator::BoxConfig> preset = emulator::preset("emfasys18");
+  Result<emulator::BoxConfig> preset = emulator::preset("emfasys18");
   if (!preset) {
     return preset.error();
   }
-  emulator::PacedRates rates = preset->rates;
-  rates.eth_port = kEthPortRate;
-  const double one_port = kEthPortRate.bytes_per_second() / 1e9;
+  preset->eth_port_rate = kEthPortWire;
+  const Result<emulator::PacedRates> rates = emulator::modelled_rates(*preset);
+  if (!rates) {
+    return rates.error();
+  }
+  const double one_port = rates->read.eth_port.bytes_per_second() / 1e9;
   const double time_scale = time_scale_for(stage, one_port * kEthPorts);
   const std::uint64_t blocks =
       blocks_for(stage, one_port / time_scale, kSecondsOnOnePort, kBlocksMin);
@@ -73,12 +77,12 @@ Result<void> compare_ports(Stage& stage, std::unique_ptr<BlockMover>& mover) {
       fmt::format("   18 channels behind 1 and 9 Ethernet ports of 100 Gbit/s: now the ports are "
                   "the limit (1/{:.0f} speed).",
                   time_scale));
-  const Result<PortsRun> one = measure(stage, 1, rates, time_scale, blocks / kSlowBoxDivisor);
+  const Result<PortsRun> one = measure(stage, 1, *rates, time_scale, blocks / kSlowBoxDivisor);
   if (!one) {
     return one.error();
   }
   show_bar(stage, 1, one->gb_per_s, one->gb_per_s, time_scale);
-  Result<PortsRun> nine = measure(stage, kEthPorts, rates, time_scale, blocks);
+  Result<PortsRun> nine = measure(stage, kEthPorts, *rates, time_scale, blocks);
   if (!nine) {
     return nine.error();
   }

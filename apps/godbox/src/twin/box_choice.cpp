@@ -1,40 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "twin/box_choice.h"
 
-#include "commands/byte_files.h"
-#include <godbox/emulator/box_config.h>
-
-#include <fmt/format.h>
-
-#include <filesystem>
+#include <godbox/emulator/modelled_rates.h>
 
 namespace godbox::app {
 
 namespace model = emulator::model;
 
-namespace {
-
-Result<std::string> text_of(const std::string& device) {
-  const auto known = model::device_text(device);
-  if (known) {
-    return std::string(*known);
-  }
-  if (!std::filesystem::exists(device)) {
-    return Error(Errc::config_invalid,
-                 fmt::format("--{}, and there is no such file", known.error().detail));
-  }
-  return read_text_file(device);
-}
-
-}  // namespace
-
 Result<model::RackSpec> read_rack(const DeviceChoice& choice) {
-  const Result<std::string> text = text_of(choice.device);
+  const Result<std::string> text = model::read_device_text(choice.device);
   return text ? model::parse_rack(*text, choice.device, choice.settings) : text.error();
 }
 
 Result<model::BoxModel> read_device(const DeviceChoice& choice) {
-  const Result<std::string> text = text_of(choice.device);
+  const Result<std::string> text = model::read_device_text(choice.device);
   if (!text) {
     return text.error();
   }
@@ -59,10 +38,7 @@ Result<model::BoxShape> shape_of(const std::string& preset) {
   if (!config) {
     return config.error();
   }
-  return model::BoxShape{.super_nics = config->super_nics,
-                         .dram_channels_per_super_nic = config->dram_channels_per_super_nic,
-                         .eth_ports_per_super_nic = config->eth_ports_per_super_nic,
-                         .eth_port = config->rates.eth_port};
+  return emulator::shape_of(*config);
 }
 
 }  // namespace godbox::app

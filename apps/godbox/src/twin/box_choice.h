@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Which box the timing model is asked about: a device's parameter file, and a preset's shape.
-// Thread-safety: pure but for files. Errors: config_invalid, io_error, naming what is allowed.
+// Thread-safety: pure but for files. Errors: config_invalid, naming what is allowed.
 #pragma once
 
 #include <godbox/emulator/model/device_file.h>

@@ -81,8 +81,8 @@ Error of_device(LdId device, const Error& error) {
 }
 
 // What the guest is told of it: one device over all members' DRAM channels.
-ChannelTiming timing_of(const emulator::BoxConfig& box, std::size_t dram_channels) {
-  ChannelTiming timing = ChannelTiming::of(box);
+ChannelTiming timing_of(const ChannelTiming& channel, std::size_t dram_channels) {
+  ChannelTiming timing = channel;
   const auto count = static_cast<double>(dram_channels);
   timing.read_bandwidth = Rate(timing.read_bandwidth.bytes_per_second() * count);
   timing.write_bandwidth = Rate(timing.write_bandwidth.bytes_per_second() * count);
@@ -151,7 +151,7 @@ Result<void> VmSession::check_kept_mapped(LdId device) {
 
 Result<VmSession::Attached> VmSession::attached_of(std::unique_ptr<SlabLease> lease,
                                                    const SlabRequest& request) {
-  const ChannelTiming timing = timing_of(plan_.config.box, lease->layout().dram_channels());
+  const ChannelTiming timing = timing_of(plan_.channel, lease->layout().dram_channels());
   Result<DataFile> cdat = DataFile::create(emulator::vm::cdat_table(lease->size(), timing));
   if (!cdat) {
     return cdat.error();

@@ -19,7 +19,6 @@
 
 namespace godbox::app {
 
-using emulator::vm::ChannelTiming;
 using emulator::vm::CommandStreams;
 using emulator::vm::DataFile;
 using emulator::vm::GuestCommand;
@@ -95,7 +94,6 @@ Result<std::unique_ptr<VmSession>> VmSession::start(const emulator::vm::VmPlan& 
 }
 
 Result<void> VmSession::make_memory() {
-  const ChannelTiming timing = ChannelTiming::of(plan_.config.box);
   if (options_.pool != nullptr) {
     if (Result<void> fits = fit_to_pool(); !fits) {
       return fits;
@@ -109,7 +107,8 @@ Result<void> VmSession::make_memory() {
       return Error(memory.error().code, fmt::format("{}: {}", device.name, memory.error().detail));
     }
     inputs_.backing_paths.push_back(emulator::vm::descriptor_path(*memory));
-    Result<DataFile> table = DataFile::create(emulator::vm::cdat_table(device.capacity, timing));
+    Result<DataFile> table =
+        DataFile::create(emulator::vm::cdat_table(device.capacity, plan_.channel));
     if (!table) {
       return table.error();
     }
@@ -424,8 +423,7 @@ Result<boost::json::object> VmSession::attach() {
   if (!memory) {
     return memory.error();
   }
-  Result<DataFile> cdat =
-      DataFile::create(emulator::vm::cdat_table(size, ChannelTiming::of(plan_.config.box)));
+  Result<DataFile> cdat = DataFile::create(emulator::vm::cdat_table(size, plan_.channel));
   if (!cdat) {
     return cdat.error();
   }

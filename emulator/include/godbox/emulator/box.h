@@ -7,6 +7,7 @@
 #pragma once
 
 #include <godbox/emulator/box_config.h>
+#include <godbox/emulator/channel_fault.h>
 #include <godbox/emulator/native_door.h>
 #include <godbox/emulator/pool_service.h>
 #include <godbox/emulator/port_fault.h>
@@ -48,6 +49,8 @@ class Box {
   // port), config_invalid (a slow port that has no rate to be slower than).
   [[nodiscard]] Result<void> set_port_fault(EthPortId id, const PortFault& fault);
   [[nodiscard]] PortFault port_fault(EthPortId id) const;
+  // Likewise. Errors: out_of_range (no such channel), config_invalid (not paced).
+  [[nodiscard]] Result<void> set_channel_fault(const ChannelFault& fault);
   // Calls service().on_timer(); give it to StreamNetwork::add_tick.
   void on_timer();
   // {"name", "mode", "epoch", "capacity_bytes", ..., "dram_channels": [...], "eth_ports": [...]}:

@@ -9,6 +9,7 @@
 #include <godbox/memory_target.h>
 #include <godbox/result.h>
 #include <godbox/stream.h>
+#include <godbox/transport.h>
 #include <godbox/units.h>
 
 #include <array>
@@ -56,7 +57,6 @@ struct VmQuota {
   SizeBytes quota;
 };
 
-// Rates of the paced mode, of one resource each, before the time scale. 0: unlimited.
 // Whether sealed bytes may go to clients by reference to the pool's memory instead of as copies:
 // `automatic` where that is safe (memory that is mapped in trust, clients of the box's user on this
 // machine, a kernel that tells what they have read) and faster.
@@ -66,10 +66,23 @@ inline constexpr std::array<std::string_view, 2> kSendByReferenceNames = {"off",
   return kSendByReferenceNames[static_cast<std::size_t>(send_by_reference)];
 }
 
+// What the paced mode holds a box to, before the time scale: payload of one of each, and how long a
+// first byte takes there and back. A rate of 0 is unlimited.
+struct StageRates {
+  Rate dram_channel{};
+  Rate cxl_link{};
+  Rate eth_port{};
+  Rate super_nic_path{};     // between the links and the ports of one SuperNIC
+  Duration channel_delay{};  // DRAM, link and controller
+  Duration network_delay{};  // SuperNIC, port, and the way to the host
+};
+// DRAM channels work for both; everything else has a direction for each.
 struct PacedRates {
-  Rate dram_channel;
-  Rate cxl_link;
-  Rate eth_port;
+  StageRates read;
+  StageRates write;
+
+  [[nodiscard]] static PacedRates both(const StageRates& rates) { return {rates, rates}; }
+  [[nodiscard]] const StageRates& of(WorkOp op) const { return op == WorkOp::read ? read : write; }
 };
 
 struct BoxConfig {
@@ -115,8 +128,18 @@ struct BoxConfig {
   Duration session_grace = std::chrono::seconds(2);
 
   TimingMode mode = TimingMode::free;
-  PacedRates rates;
-  double time_scale = 1.0;  // paced: rates are divided by it
+  // What channels, links and SuperNICs are (docs/model.md): the name of a device that comes with
+  // godbox, or a parameter file; and keys of it with other values, "link.lanes=16". They say what
+  // the paced mode holds the box to, and what a VM's kernel is told of its memory.
+  std::string device = "emfasys";
+  std::vector<std::string> device_settings;
+  Rate eth_port_rate{100e9};  // of the wire, each direction
+  // Instead of what the device says: for boxes in which one stage alone is looked at.
+  std::optional<PacedRates> rates;
+  double time_scale = 1.0;  // paced: rates are divided by it, delays multiplied
+  // DRAM channels that move a share of their rate: "3=slow:10%", as parse_channel_fault() reads
+  // them (channel_fault.h); of a channel's several the last holds.
+  std::vector<std::string> channel_faults;
   // What is wrong with Ethernet ports from the start: "3=slow:10%", "4=dead", "5=flap:1s", ... as
   // parse_numbered_port_fault() reads them (port_fault.h); of a port's several the last holds.
   std::vector<std::string> port_faults;
@@ -136,17 +159,15 @@ struct BoxConfig {
   }
 };
 
-// Names of the presets: emfasys18, emfasys28, acf1, laptop (DESIGN section 9). Their paced rates
-// come from published figures (DDR5-5600 channel, Gen5 x8 link, 100 to 800 GbE ports; sources at
-// each).
+// Names of the presets: emfasys18, emfasys28, acf1, laptop (DESIGN section 9). Their device and
+// their ports are published (sources at each).
 [[nodiscard]] std::vector<std::string_view> preset_names();
 [[nodiscard]] Result<BoxConfig> preset(std::string_view name);
 // Applies a TOML document over `base` ("preset" in it replaces the base first). `where` names it in
 // errors. Unknown keys are errors that suggest the nearest known one.
 [[nodiscard]] Result<BoxConfig> apply_toml(BoxConfig base, std::string_view text,
                                            std::string_view where);
-// "64KiB", "256 MiB", "1TiB", "4096"; "44.8GB/s", "100Gbit/s", "unlimited" for rates, which are
-// never 0.
+// "64KiB", "256 MiB", "1TiB", "4096"; "44.8GB/s", "100Gbit/s", never 0.
 [[nodiscard]] Result<SizeBytes> parse_size(std::string_view text);
 [[nodiscard]] Result<Rate> parse_rate(std::string_view text);
 // "1-18", "0", "2,4-6": numbers from 0 to 1023, none twice, in the order given.

@@ -3,7 +3,7 @@
 // What is wrong with Ethernet ports on purpose, now and by the clock: a port that is slow, dead,
 // silent, or that flaps. The box's doors and its pacing ask here; it may be changed while the box
 // serves. As people write it, of a port alone and with its number in front:
-//   slow:10%         moves this share of its rate; paced boxes with a limited eth_port rate only
+//   slow:10%         moves this share of its rate; paced boxes only
 //   dead             open connections are closed, new ones too, at once
 //   silent           connections stand and nothing comes through, as behind a switch that lost it
 //   flap:1s          dead for so long, healthy for so long, and so on; dead first

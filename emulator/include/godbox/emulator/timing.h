@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // When a transfer through the box is done. The door asks once per request and holds the answer
-// back until then; `free` answers "now", `paced` keeps each DRAM channel, CXL link and Ethernet
-// port at its rate. The full model (DESIGN section 7) takes this interface's place later.
+// back until then; `free` answers "now", `paced` what the timing model says (modelled_rates.h), by
+// its service times: rates and delays of DRAM channels, CXL links, SuperNICs and Ethernet ports.
 // Thread-safety: admit() is called from every server thread. Units: bytes, TimePoints.
 // Errors: none.
 #pragma once
 
 #include <godbox/emulator/box_config.h>
+#include <godbox/emulator/channel_fault.h>
 #include <godbox/emulator/port_fault.h>
 #include <godbox/transport.h>
 #include <godbox/units.h>
@@ -43,10 +44,12 @@ class TimingModel {
 
 // Every transfer is done at once.
 [[nodiscard]] std::unique_ptr<TimingModel> make_free_timing();
-// Each DRAM channel, CXL link direction and Ethernet port direction is a queue served at its rate
-// divided by time_scale, without bursts. A slow Ethernet port takes what is booked while it is slow
-// at its share of that rate; `port_faults`, where there is one, outlives the model.
+// Each DRAM channel, CXL link direction, SuperNIC direction and Ethernet port direction is a queue
+// served at its rate divided by time_scale, without bursts; the delays come on top. What is slow
+// takes what is booked while it is slow at its share of its rate; the faults, where there are any,
+// outlive the model. config.rates must be there: settle_rates() sets them.
 [[nodiscard]] std::unique_ptr<TimingModel> make_paced_timing(
-    const BoxConfig& config, const PortFaults* port_faults = nullptr);
+    const BoxConfig& config, const PortFaults* port_faults = nullptr,
+    const ChannelFaults* channel_faults = nullptr);
 
 }  // namespace godbox::emulator

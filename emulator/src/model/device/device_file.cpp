@@ -8,6 +8,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <fstream>
 #include <sstream>
 #include <variant>
 
@@ -287,6 +288,17 @@ Result<RackSpec> parse_rack(std::string_view text, std::string_view where,
   return values->rack;
 }
 
+Result<DeviceSetting> parse_setting(std::string_view text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string_view::npos || text.find('.') > equals) {
+    return invalid(
+        fmt::format("--set \"{}\": allowed is KEY=VALUE with a key of a parameter file, "
+                    "such as link.lanes=16",
+                    text));
+  }
+  return DeviceSetting{std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))};
+}
+
 std::vector<std::string_view> device_names() {
   std::vector<std::string_view> names;
   for (const EmbeddedDevice& device : kEmbeddedDevices) {
@@ -303,6 +315,30 @@ Result<std::string_view> device_text(std::string_view name) {
   }
   return invalid(fmt::format("device = \"{}\": there is none of that name; allowed: {}", name,
                              fmt::join(device_names(), ", ")));
+}
+
+Result<std::string> read_device_text(const std::string& name_or_file) {
+  const Result<std::string_view> known = device_text(name_or_file);
+  if (known) {
+    return std::string(*known);
+  }
+  std::ifstream file(name_or_file, std::ios::binary);
+  if (!file) {
+    return invalid(
+        fmt::format("--{}, and there is no file of that name to read", known.error().detail));
+  }
+  std::string text(kDeviceFileBytesMax + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (file.bad()) {  // a directory, for one
+    return invalid(fmt::format("--device: cannot read \"{}\"", name_or_file));
+  }
+  if (text.size() > kDeviceFileBytesMax) {
+    return invalid(
+        fmt::format("--device: \"{}\" has more than {} bytes, so it is no parameter file",
+                    name_or_file, kDeviceFileBytesMax));
+  }
+  return text;
 }
 
 }  // namespace godbox::emulator::model

@@ -22,7 +22,7 @@ struct TestBoxOptions {
   SizeBytes dram_channel_size{std::uint64_t{8} << 20U};
   SizeBytes backing_limit{std::uint64_t{1} << 30U};
   emulator::TimingMode mode = emulator::TimingMode::free;
-  emulator::PacedRates rates;
+  emulator::StageRates rates;  // paced: of reads and of writes
   Duration session_timeout = std::chrono::hours(1);
   Duration session_grace = std::chrono::seconds(2);
   emulator::NativeDoorOptions door;

@@ -98,9 +98,12 @@ void draw_box(WorldShape& shape, SimRandom& random, bool pressed) {
   }
   if (random.one_in(6)) {
     config.mode = emulator::TimingMode::paced;
-    config.rates.dram_channel = Rate(1e9);
-    config.rates.cxl_link = Rate(2e9);
-    config.rates.eth_port = Rate(2e9);
+    config.rates = emulator::PacedRates::both({.dram_channel = Rate(1e9),
+                                               .cxl_link = Rate(2e9),
+                                               .eth_port = Rate(2e9),
+                                               .super_nic_path = Rate(3e9),
+                                               .channel_delay = std::chrono::microseconds(1),
+                                               .network_delay = std::chrono::microseconds(5)});
     config.time_scale = 4;
     shape.slow = true;
   }

@@ -126,8 +126,11 @@ TEST_CASE("options that a workload would ignore are refused by name, value and u
        {"--threads", "2", "local"}},
       {"block", [](BenchOptions& o) { o.time_scale = "100"; }, {"--time-scale", "100", "paced"}},
       {"block",
-       [](BenchOptions& o) { o.pacing.rate_dram = "1GB/s"; },
-       {"--rate-dram", "1GB/s", "paced"}},
+       [](BenchOptions& o) { o.settings = {"link.lanes=16"}; },
+       {"--set", "link.lanes=16", "paced"}},
+      {"block",
+       [](BenchOptions& o) { o.port_rate = "100Gbit/s"; },
+       {"--port-rate", "100Gbit/s", "paced"}},
       {"scaling", [](BenchOptions& o) { o.mode = "free"; }, {"--mode", "free", "paced"}},
   };
   for (const Refusal& refusal : refusals) {

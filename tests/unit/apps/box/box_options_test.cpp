@@ -33,8 +33,10 @@ TEST_CASE("options are applied over the preset", "[unit]") {
   options.eviction = "none";
   options.mode = "paced";
   options.time_scale = 100;
-  options.rate_dram = "10GB/s";
-  options.rate_eth = "0";
+  options.device = "vistara";
+  options.device_settings = {"link.lanes=16"};
+  options.port_rate = "100Gbit/s";
+  options.channel_faults = {"3=slow:10%"};
   options.server_threads = 2;
   options.dram_channels = 18;
   options.form = "super-nics";
@@ -51,8 +53,10 @@ TEST_CASE("options are applied over the preset", "[unit]") {
   CHECK(config->eviction == emulator::EvictionPolicy::none);
   CHECK(config->mode == emulator::TimingMode::paced);
   CHECK(config->time_scale == 100);
-  CHECK(config->rates.dram_channel == Rate(10e9));
-  CHECK(config->rates.eth_port == Rate());
+  CHECK(config->device == "vistara");
+  CHECK(config->device_settings == std::vector<std::string>{"link.lanes=16"});
+  CHECK(config->eth_port_rate == Rate(12.5e9));
+  CHECK(config->channel_faults == std::vector<std::string>{"3=slow:10%"});
   CHECK(config->server_threads == 2);
 }
 
@@ -67,9 +71,18 @@ TEST_CASE("each wrong option is answered with its name, its value and what is al
       {"--backing-limit", "lots", [](BoxOptions& o) { o.backing_limit = "lots"; }},
       {"--mode", "fast", [](BoxOptions& o) { o.mode = "fast"; }},
       {"--eviction", "random", [](BoxOptions& o) { o.eviction = "random"; }},
-      {"--rate-dram", "quick", [](BoxOptions& o) { o.rate_dram = "quick"; }},
-      {"--rate-cxl", "-1GB/s", [](BoxOptions& o) { o.rate_cxl = "-1GB/s"; }},
-      {"--rate-eth", "100", [](BoxOptions& o) { o.rate_eth = "100"; }},
+      {"--device", "toaster", [](BoxOptions& o) { o.device = "toaster"; }},
+      {"--device", "/dev/zero", [](BoxOptions& o) { o.device = "/dev/zero"; }},
+      {"--device", "/tmp", [](BoxOptions& o) { o.device = "/tmp"; }},
+      {"--set", "lanes", [](BoxOptions& o) { o.device_settings = {"lanes"}; }},
+      {"allowed are 4, 8, 16", "9", [](BoxOptions& o) { o.device_settings = {"link.lanes=9"}; }},
+      {"--port-rate", "quick", [](BoxOptions& o) { o.port_rate = "quick"; }},
+      {"--port-rate", "100", [](BoxOptions& o) { o.port_rate = "100"; }},
+      {"channel_faults", "18=slow:10%",
+       [](BoxOptions& o) {
+         o.mode = "paced";
+         o.channel_faults = {"18=slow:10%"};
+       }},
       {"--tcp-port-base", "65536", [](BoxOptions& o) { o.tcp_port_base = 65536; }},
       {"--form", "round", [](BoxOptions& o) { o.form = "round"; }},
       {"--granularity", "fine", [](BoxOptions& o) { o.granularity = "fine"; }},

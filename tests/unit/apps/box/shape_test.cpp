@@ -3,6 +3,7 @@
 
 #include "box/model_rate.h"
 
+#include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
@@ -64,10 +65,23 @@ TEST_CASE("totals that contradict the SuperNICs asked for are refused by name", 
 
 TEST_CASE("the model's rate is that of the slowest stage", "[unit]") {
   emulator::BoxConfig config = shaped({.dram_channels = 18, .eth_ports = 9});
-  CHECK(std::isinf(model_gb_per_s(config)));
-  config.rates = {Rate(44.8e9), Rate(25e9), Rate()};
-  CHECK(model_gb_per_s(config) == 450);
-  config.rates.eth_port = Rate(12.5e9);
-  CHECK(model_gb_per_s(config) == 112.5);
-  CHECK(dram_channel_gb_per_s(config.rates) == 25);
+  config.rates.emplace();
+  CHECK(std::isinf(model_gb_per_s(config, WorkOp::read)));
+  emulator::StageRates& read = config.rates->read;
+  read = {.dram_channel = Rate(44.8e9), .cxl_link = Rate(25e9)};
+  CHECK(model_gb_per_s(config, WorkOp::read) == 450);
+  CHECK(std::isinf(model_gb_per_s(config, WorkOp::write)));
+  read.super_nic_path = Rate(20e9);
+  CHECK(model_gb_per_s(config, WorkOp::read) == 20.0 * config.super_nics);
+  read.eth_port = Rate(12.5e9);
+  CHECK(model_gb_per_s(config, WorkOp::read) == 112.5);
+  CHECK(dram_channel_gb_per_s(read) == 25);
+  // Reads and writes share the DRAM and nothing else.
+  config.rates = emulator::PacedRates::both({.dram_channel = Rate(30e9), .cxl_link = Rate(15e9)});
+  config.rates->write.dram_channel = Rate(20e9);
+  CHECK(model_gb_per_s(config, 2.0 / 3) == Catch::Approx(18 * 22.5));
+  config.rates->read.dram_channel = Rate(60e9);
+  CHECK(model_gb_per_s(config, 2.0 / 3) == Catch::Approx(18 * 22.5));  // 15 GB/s are two thirds
+  config.rates->write.eth_port = Rate(1e9);
+  CHECK(model_gb_per_s(config, 2.0 / 3) == Catch::Approx(9 * 3));
 }

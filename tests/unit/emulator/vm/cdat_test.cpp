@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The tables against the golden ones, and against the rules by which QEMU and Linux read them.
+#include <godbox/emulator/modelled_rates.h>
 #include <godbox/emulator/vm/cdat.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <fstream>
@@ -16,7 +18,7 @@ namespace {
 using namespace godbox::literals;
 
 std::vector<std::byte> golden(const std::string& name) {
-  std::ifstream file(std::string(GODBOX_VECTORS_DIR) + "/cdat/" + name + ".hex");
+  std::ifstream file(fmt::format("{}/cdat/{}.hex", GODBOX_VECTORS_DIR, name));
   CAPTURE(name);
   REQUIRE(file.is_open());
   std::vector<std::byte> bytes;
@@ -27,6 +29,17 @@ std::vector<std::byte> golden(const std::string& name) {
     }
   }
   return bytes;
+}
+
+ChannelTiming timing_of(const BoxConfig& box) {
+  const Result<PacedRates> rates = modelled_rates(box);
+  REQUIRE(rates.has_value());
+  return ChannelTiming::of(*rates);
+}
+
+ChannelTiming timing_with(BoxConfig box, std::string_view setting) {
+  box.device_settings.emplace_back(setting);
+  return timing_of(box);
 }
 
 std::uint64_t number(const std::vector<std::byte>& table, std::size_t at, std::size_t bytes) {
@@ -64,9 +77,8 @@ std::map<unsigned, std::uint64_t> figures(const std::vector<std::byte>& table, u
 }
 
 TEST_CASE("CDAT tables are the golden ones") {
-  const ChannelTiming timing = ChannelTiming::of(*preset("laptop"));
-  CHECK(cdat_table(256_MiB, timing) == golden("laptop_channel"));
-  CHECK(cdat_table(1_TiB, ChannelTiming::of(*preset("emfasys18"))) == golden("emfasys18_channel"));
+  CHECK(cdat_table(256_MiB, timing_of(*preset("laptop"))) == golden("laptop_channel"));
+  CHECK(cdat_table(1_TiB, timing_of(*preset("emfasys18"))) == golden("emfasys18_channel"));
   CHECK(switch_cdat_table() == golden("switch"));
 }
 
@@ -106,15 +118,20 @@ TEST_CASE("a channel is as fast as the slower of its DRAM and its link, before t
   BoxConfig box = *preset("emfasys18");
   box.mode = TimingMode::paced;
   box.time_scale = 1000;
-  box.rates.dram_channel = Rate(10e9);
-  box.rates.cxl_link = Rate(64e9);
-  CHECK(ChannelTiming::of(box).read_bandwidth == Rate(10e9));
-  CHECK(ChannelTiming::of(box).read_latency == std::chrono::nanoseconds(31 + 50 + 1));
-  box.rates.cxl_link = Rate(8e9);
-  CHECK(ChannelTiming::of(box).write_bandwidth == Rate(8e9));
-  CHECK(ChannelTiming::of(box).write_latency == std::chrono::nanoseconds(31 + 50 + 8));
-  box.rates = {};
-  CHECK(ChannelTiming::of(box).read_bandwidth == ChannelModel{}.dram_channel);
+  // A link of x16 carries more than DDR5-5600: the DRAM bounds, and flits are half as long.
+  const ChannelTiming wide = timing_with(box, "link.lanes=16");
+  CHECK(wide.read_bandwidth > Rate(38e9));
+  CHECK(wide.read_bandwidth < Rate(44.8e9));
+  CHECK(wide.read_latency == std::chrono::nanoseconds(110));  // 31.4 + 50 + 25 + 3 x 1.08
+  // x4: the link bounds, by half of what x8 carries.
+  const ChannelTiming narrow = timing_with(box, "link.lanes=4");
+  CHECK(std::abs(narrow.read_bandwidth.bytes_per_second() / 13.18e9 - 1) < 0.01);
+  CHECK(std::abs(narrow.write_bandwidth.bytes_per_second() / 11.86e9 - 1) < 0.01);
+  CHECK(narrow.write_latency == std::chrono::nanoseconds(119));  // 31.4 + 50 + 25 + 3 x 4.32
+  CHECK(timing_with(box, "controller.round_trip_ns=150").read_latency ==
+        std::chrono::nanoseconds(213));
+  box.device = "no-such-device";
+  CHECK(modelled_rates(box).error().code == Errc::config_invalid);
 }
 
 TEST_CASE("a switch says one figure for all its ports") {

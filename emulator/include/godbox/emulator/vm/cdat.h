@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The Coherent Device Attribute Table of a box's devices: what a guest is told of their latency and
-// bandwidth, from the box's configuration. Modelled figures, never measured ones.
+// bandwidth, by the timing model (modelled_rates.h). Modelled figures, never measured ones.
 // Spec: CDAT 1.03 (UEFI Forum): header, DSMAS, DSLBIS, DSEMTS, SSLBIS; CXL r3.1 8.1.11 has how a
 // device gives it out. Thread-safety: plain values and pure functions. Ownership: values.
 // Units: nanoseconds, bytes per second. Errors: none; values beyond the table's range are clamped.
@@ -14,16 +14,6 @@
 #include <vector>
 
 namespace godbox::emulator::vm {
-
-// The constants of the model, in one place.
-struct ChannelModel {
-  // DDR5-5600, 40-40-40 at 0.357 ns (JEDEC JESD79-5, AN bin): a closed row, tRCD + CL + BL/2.
-  Duration dram_row_closed = std::chrono::nanoseconds(31);
-  // Round trip through a CXL memory controller: about 50 ns in Meta's Vistara.
-  Duration controller_round_trip = std::chrono::nanoseconds(50);
-  // Where the box's rate is unlimited: DDR5-5600, 8 bytes wide.
-  Rate dram_channel{44.8e9};
-};
 
 // What a switch adds.
 struct SwitchModel {
@@ -38,9 +28,10 @@ struct ChannelTiming {
   Duration write_latency{};
   Rate read_bandwidth;
   Rate write_bandwidth;
-  // Latency: DRAM, controller and a 64-byte line on the link. Bandwidth: the smaller of the DRAM
-  // channel's and the link's, before the time scale.
-  [[nodiscard]] static ChannelTiming of(const BoxConfig& box, const ChannelModel& model = {});
+  // Latency: DRAM with a closed row, controller, link with its crossings and flits. Bandwidth: the
+  // smaller of the DRAM channel's and the link's, in whole MB/s as the table has them. All before
+  // the time scale.
+  [[nodiscard]] static ChannelTiming of(const PacedRates& rates);
 };
 
 // The table of a Type 3 device whose whole capacity is one volatile range. Latencies are exact to a

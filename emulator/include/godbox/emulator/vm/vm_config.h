@@ -27,6 +27,8 @@ using emulator::kChannelFormNames;
 struct HostSide {
   // A core's way to its own memory, Meta Vistara's AMD Turin host: 130 ns idle, less the DRAM's 31.
   Duration latency = std::chrono::nanoseconds(100);
+  // These 31: DDR5-5600, 40-40-40 at 0.357 ns (JEDEC JESD79-5, AN bin), a closed row.
+  Duration own_memory = std::chrono::nanoseconds(31);
   // Of one host bridge; above what 8 links of Gen5 x8 carry, so that it bounds nothing.
   Rate bandwidth{256e9};
 };

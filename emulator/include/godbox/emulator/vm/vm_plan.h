@@ -2,13 +2,15 @@
 //
 // The plan of a VM: the CXL topology that shows a box's DRAM channels in a form, checked against
 // every rule of the specification, Linux and QEMU before anything starts, and what the guest is
-// expected to see. Nothing is looked up or touched. Thread-safety: plain values and pure functions.
-// Ownership: values. Units: bytes, nanoseconds, bytes per second.
-// Errors: config_invalid; for an illegal topology its detail has a line per violation, each with
-// the rule's name, whose rule it is, what breaks it, and the legal neighbour.
+// expected to see. Nothing is looked up or touched, but for a device that the box's configuration
+// names as a file. Thread-safety: plain values and pure functions. Ownership: values. Units: bytes,
+// nanoseconds, bytes per second. Errors: config_invalid, those of modelled_rates(); for an illegal
+// topology its detail has a line per violation, each with the rule's name, whose rule it is, what
+// breaks it, and the legal neighbour.
 #pragma once
 
 #include <godbox/cxl/topology.h>
+#include <godbox/emulator/vm/cdat.h>
 #include <godbox/emulator/vm/vm_config.h>
 #include <godbox/result.h>
 #include <godbox/units.h>
@@ -77,7 +79,8 @@ struct HotPlugSlot {
 
 struct VmPlan {
   VmConfig config;
-  std::string origin;  // of the topology: the form's name, or the file's
+  ChannelTiming channel;  // what each device says of itself
+  std::string origin;     // of the topology: the form's name, or the file's
   cxl::Topology topology;
   cxl::Placement placement;
   std::vector<DramChannelId> channel_of_device;  // by Type3DeviceId
