@@ -57,7 +57,9 @@ class BenchSuiteTest(BenchRowsTest):
         self.assertGreater(rows[0]["total_of_unclassed"], 0)
         self.assertGreater(rows[1]["unclassed_gb_per_s_median"], 0)
         self.assertLessEqual(rows[0]["slo_attainment"], 1)
-        self.assertGreater(rows[0]["bytes_checked"], 0)
+        for row in rows:
+            self.assertEqual(row["bytes_checked"], row["working_set_bytes"])
+            self.assertEqual(row["wrong_bytes"], 0)
 
     def test_sizes_that_nothing_divides_are_compared_byte_by_byte(self):
         rows = self.rows("--workload", "odd-sizes", "--transport", "both",

@@ -48,10 +48,14 @@ struct Worker {
   std::uint64_t cursor = 0;
 
   [[nodiscard]] const Clock& clock() const { return connection->network().clock(); }
+  // Its session goes on only while it is driven.
+  void drive_until(TimePoint until) const { connection->client().progress(until); }
+  void drive() const { drive_until(TimePoint()); }
 
   Result<void> load() {
     for (std::uint64_t i = 0; i < blocks.count(); ++i) {
       blocks.renew(i);
+      drive();
     }
     const LoopResult put = run_loop(connection->client(), clock(), {blocks.count(), 4},
                                     [this](std::uint64_t i, Done done) {
@@ -78,6 +82,7 @@ struct Worker {
     std::vector<std::string> replaced;
     for (std::uint64_t i = 0; i < blocks.count(); ++i) {
       replaced.push_back(blocks.renew(i));
+      drive();
     }
     LoopResult result =
         run_loop(connection->client(), clock(), {blocks.count(), kBackgroundDepth},
@@ -90,6 +95,25 @@ struct Worker {
       result.first_failure = removed;
     }
     return result;
+  }
+
+  // Every block once more, into memory that holds something else.
+  Result<Verification> read_all() {
+    for (std::uint64_t i = 0; i < blocks.count(); ++i) {
+      blocks.spoil_memory(i);
+      drive();
+    }
+    cursor = 0;
+    const LoopResult read = get(blocks.count(), kBackgroundDepth);
+    if (read.failures > 0) {
+      return Error(read.first_failure, "the blocks could not be read once more");
+    }
+    Verification verification;
+    for (std::uint64_t i = 0; i < blocks.count(); ++i) {
+      blocks.verify(i, verification);
+      drive();
+    }
+    return verification;
   }
 };
 
@@ -123,6 +147,9 @@ class Background {
       while (!stop.stop_requested()) {
         beside_.load() == Beside::alone ? idle(*worker) : step(*worker);
       }
+      if (is_to_read_all_.load()) {
+        verification_ = worker->read_all();
+      }
     });
   }
 
@@ -135,6 +162,13 @@ class Background {
   [[nodiscard]] Errc failure() const { return failure_.load(); }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_.load(); }
   void want(Beside beside) { beside_.store(beside); }
+  // Ends it, with a last read of all its blocks. Once.
+  [[nodiscard]] Result<Verification> finish() {
+    is_to_read_all_.store(true);
+    thread_.request_stop();
+    thread_.join();
+    return verification_;
+  }
 
  private:
   void step(Worker& worker) {
@@ -151,9 +185,8 @@ class Background {
     bytes_ += block_.count() * result.latencies_us.size();
   }
 
-  // Its session goes on only while it is driven.
   static void idle(Worker& worker) {
-    worker.connection->client().progress(worker.clock().now() + std::chrono::milliseconds(2));
+    worker.drive_until(worker.clock().now() + std::chrono::milliseconds(2));
   }
 
   void fail(Errc status) {
@@ -168,7 +201,9 @@ class Background {
   std::atomic<Beside> beside_{Beside::alone};
   std::atomic<Errc> failure_{Errc::ok};
   std::atomic<std::uint64_t> bytes_{0};
-  std::jthread thread_;  // last: it uses all of the above
+  std::atomic<bool> is_to_read_all_{false};
+  Result<Verification> verification_ = Verification();  // the thread's, until it has ended
+  std::jthread thread_;                                 // last: it uses all of the above
 };
 
 class MixedCase {
@@ -193,19 +228,35 @@ class MixedCase {
     if (auto measured = measure(*foreground, others); !measured) {
       return measured.error();
     }
+    for (Background* other : others) {
+      other->want(Beside::alone);
+    }
     Rows rows;
     rows.push_back(foreground_row(*foreground));
+    if (auto verified = add_verification(foreground->read_all(), rows.back()); !verified) {
+      return verified.error();
+    }
     for (std::size_t i = 0; i < std::size(others); ++i) {
       rows.push_back(background_row(*others[i], i));
+      if (auto verified = add_verification(others[i]->finish(), rows.back()); !verified) {
+        return verified.error();
+      }
     }
     return rows;
   }
 
  private:
+  static Result<void> add_verification(const Result<Verification>& read, BenchRow& row) {
+    if (!read) {
+      return read.error();
+    }
+    row.verification = *read;
+    return {};
+  }
+
   Result<void> measure(Worker& foreground, std::span<Background* const> others) {
     while (std::any_of(others.begin(), others.end(), [](auto* one) { return !one->is_ready(); })) {
-      foreground.connection->client().progress(foreground.clock().now() +
-                                               std::chrono::milliseconds(2));
+      foreground.drive_until(foreground.clock().now() + std::chrono::milliseconds(2));
     }
     for (std::uint32_t repeat = 0; repeat < environment_.plan().repeats; ++repeat) {
       // Which of the two comes first, alternates.
@@ -310,14 +361,6 @@ class MixedCase {
     row.extra["slo_attainment"] = figure(within_slo(row.latencies_us), 4);
     row.extra["total_gb_per_s_median"] = figure(summarise(of(Beside::classed).totals).median);
     row.extra["total_of_unclassed"] = figure(summarise(totals_ratio_).median, 4);
-    for (std::uint64_t i = 0; i < foreground.blocks.count(); ++i) {
-      foreground.blocks.spoil_memory(i);
-    }
-    foreground.cursor = 0;
-    (void)foreground.get(foreground.blocks.count(), kBackgroundDepth);
-    for (std::uint64_t i = 0; i < foreground.blocks.count(); ++i) {
-      foreground.blocks.verify(i, row.verification);
-    }
     return row;
   }
 
@@ -342,6 +385,16 @@ class MixedCase {
   std::vector<double> totals_ratio_;  // with classes over without, one per repeat
 };
 
+// The box is in this process, so that a lost session or a deadline says that the machine is too
+// busy for the threads here, and not that no box answers, which has an exit code of its own.
+Error as_failure(const Error& error) {
+  if (error.code != Errc::session_lost && error.code != Errc::deadline_exceeded) {
+    return error;
+  }
+  return {Errc::io_error, fmt::format("{}: {}; this machine had too little time for all threads",
+                                      to_string(error.code), error.detail)};
+}
+
 }  // namespace
 
 Result<Rows> run_mixed_case(Environment& environment, const BenchCase& subject) {
@@ -350,7 +403,11 @@ Result<Rows> run_mixed_case(Environment& environment, const BenchCase& subject) 
   if (!rig) {
     return rig.error();
   }
-  return MixedCase(environment, subject, std::move(*rig)).run();
+  Result<Rows> rows = MixedCase(environment, subject, std::move(*rig)).run();
+  if (!rows) {
+    return as_failure(rows.error());
+  }
+  return rows;
 }
 
 }  // namespace godbox::app
