@@ -144,6 +144,11 @@ class BenchTest(BenchRowsTest):
         for field in ("half_load_p99_us_healthy", "half_load_p99_us_faulty", "recovery_s_max",
                       "healed_share", "bytes_checked"):
             self.assertGreater(row[field], 0, field)
+        # What those leave out; of a flapping port's rate nothing is.
+        for when in ("healthy", "faulty"):
+            self.assertEqual(row[f"settling_operations_{when}"] > 0,
+                             row[f"settling_p99_us_{when}"] is not None)
+        self.assertIsNone(row["settling_share_min"])
 
     def test_many_hosts_on_one_block(self):
         row, = self.rows("--workload", "incast", "--hosts", "3", "--repeats", "1",

@@ -17,6 +17,9 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <limits>
+#include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,7 +30,8 @@ using std::chrono::milliseconds;
 
 constexpr std::uint64_t kBlocks = 64;
 
-constexpr Duration kSettle = milliseconds(300);  // left out of each phase's figures
+// Left out of each phase's figures, but of a flapping port's rates; it has figures of its own.
+constexpr Duration kSettle = milliseconds(300);
 constexpr Duration kPhase = milliseconds(2000);
 constexpr Duration kLatencyPhase = milliseconds(4000);
 constexpr std::int64_t kFlapsPerPhase = 2;
@@ -45,6 +49,7 @@ double seconds(Duration duration) { return std::chrono::duration<double>(duratio
 // What one repeat found.
 struct Outcome {
   double healthy_gb_per_s = 0, faulty_gb_per_s = 0, healed_gb_per_s = 0;
+  std::optional<double> settling_gb_per_s{};  // in the first 0.3 s of the fault; not of a flapping
   Duration recovery{};
 };
 
@@ -177,7 +182,7 @@ class PortFaultCase {
       return set.error();
     }
     if (subject_.fault.period == Duration()) {
-      static_cast<void>(rate_over(kSettle));
+      outcome.settling_gb_per_s = rate_over(kSettle);
     }
     outcome.faulty_gb_per_s = rate_over(fault_phase());
     if (auto set = set_fault({}); !set) {
@@ -196,19 +201,23 @@ class PortFaultCase {
         healthy_gb_per_s * 1e9 / static_cast<double>(subject_.size.count()) * kHalfLoad;
     for (const bool is_faulty : {false, true}) {
       load_.drain();
+      static_cast<void>(load_.take_latencies_us());
       if (auto set = set_fault(is_faulty ? subject_.fault : emulator::PortFault{}); !set) {
         return set;
       }
-      load_.run_open(per_second, seed, now() + kSettle);
-      load_.drain();
-      static_cast<void>(load_.take_latencies_us());
-      load_.run_open(per_second, seed, now() + kLatencyPhase);
-      load_.drain();
-      const std::vector<double> latencies = load_.take_latencies_us();
-      auto& to = half_load_us_[is_faulty ? 1 : 0];
-      to.insert(to.end(), latencies.begin(), latencies.end());
+      run_half_load(per_second, seed, kSettle, settling_us_[is_faulty ? 1 : 0]);
+      run_half_load(per_second, seed, kLatencyPhase, half_load_us_[is_faulty ? 1 : 0]);
     }
     return set_fault({});
+  }
+
+  // Adds the latencies of the gets that were due in so long, however long they take.
+  void run_half_load(double per_second, std::uint64_t seed, Duration length,
+                     std::vector<double>& latencies_us) {
+    load_.run_open(per_second, seed, now() + length);
+    load_.drain();
+    const std::vector<double> more = load_.take_latencies_us();
+    latencies_us.insert(latencies_us.end(), more.begin(), more.end());
   }
 
   Result<void> measure(BenchRow& row, std::uint64_t seed) {
@@ -235,7 +244,12 @@ class PortFaultCase {
   void add_extra(BenchRow& row) const {
     std::vector<double> healed_shares;
     double recovery_s = 0;
+    double settling_share = std::numeric_limits<double>::infinity();  // null where there is none
     for (const Outcome& outcome : outcomes_) {
+      if (outcome.settling_gb_per_s) {
+        settling_share =
+            std::min(settling_share, *outcome.settling_gb_per_s / outcome.healthy_gb_per_s);
+      }
       healed_shares.push_back(outcome.healed_gb_per_s / outcome.healthy_gb_per_s);
       recovery_s = std::max(recovery_s, seconds(outcome.recovery));
     }
@@ -249,6 +263,15 @@ class PortFaultCase {
     row.extra["half_load_p99_us_healthy"] = figure(healthy_p99);
     row.extra["half_load_p99_us_faulty"] = figure(faulty_p99);
     row.extra["half_load_p99_factor"] = figure(faulty_p99 / healthy_p99, 4);
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();  // null
+    for (const bool is_faulty : {false, true}) {
+      const std::vector<double>& took_us = settling_us_[is_faulty ? 1 : 0];
+      const std::string_view when = is_faulty ? "faulty" : "healthy";
+      row.extra[fmt::format("settling_operations_{}", when)] = took_us.size();
+      row.extra[fmt::format("settling_p99_us_{}", when)] =
+          figure(took_us.empty() ? kNone : percentile(took_us, 99));
+    }
+    row.extra["settling_share_min"] = figure(settling_share);
     row.extra["recovery_s_max"] = figure(recovery_s, 4);
     row.extra["healed_share"] = figure(summarise(healed_shares).median, 4);
   }
@@ -262,6 +285,7 @@ class PortFaultCase {
   GetLoad load_;
   std::vector<Outcome> outcomes_;
   std::array<std::vector<double>, 2> half_load_us_;  // healthy, faulty
+  std::array<std::vector<double>, 2> settling_us_;   // before them, in the first 0.3 s
 };
 
 }  // namespace
