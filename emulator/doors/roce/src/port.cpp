@@ -134,7 +134,8 @@ void RocePort::Impl::update_timer(RoceQueuePair& pair) {
 // Who was fenced, or whose session ended, does no more here; who was heard keeps its session.
 void RocePort::Impl::sweep(TimePoint now) {
   for (const auto& [number, pair] : pairs) {
-    if (pair->is_broken() && !pair->is_told_broken) {
+    // A DREQ that overtakes the NAK would leave the peer without the reason.
+    if (pair->is_broken() && !pair->is_told_broken && !pair->owes_answers()) {
       pair->is_told_broken = true;
       connections.on_broken(pair->number(), now);
     }

@@ -32,6 +32,8 @@ class RoceQueuePair final : public IntrusiveDeadlineHeap::Node {
   void on_timer(TimePoint now);
   [[nodiscard]] bool is_blocked() const { return responder_.is_blocked(); }
   [[nodiscard]] bool is_broken() const { return responder_.is_broken() || requester_.is_broken(); }
+  // Answers to requests of before, and the NAK that ends them, are yet to be sent.
+  [[nodiscard]] bool owes_answers() const { return responder_.output_ready() != kNever; }
   void break_off();
 
   // The port's notes about it.
