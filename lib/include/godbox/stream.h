@@ -72,6 +72,7 @@ class StreamEndpoint {
 
   // How other threads ask the network to look at this endpoint again, as kick() does: given to an
   // accepted endpoint before its first call, and good until on_closed. The default needs none.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): endpoints that need one keep it
   virtual void set_waker(std::function<void()> /*waker*/) {}
 
   // File descriptors that ride on the next bytes sent (Unix sockets only); the pump duplicates none

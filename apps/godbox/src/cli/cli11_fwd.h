@@ -4,6 +4,6 @@
 // three seconds longer, since all of its code is in headers and its validators are objects.
 #pragma once
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's
 class App;
 }
