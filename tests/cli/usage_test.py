@@ -46,7 +46,7 @@ WRONG = [
     (["replay", "--requests", "-1"], "--requests", "-1", "whole number"),
     (["replay", "--requests", "99999999999999999999"], "--requests", "2^64"),
     (["bench", "--seed", "-1"], "--seed", "-1"),
-    (["bench", "--time-limit", "inf"], "--time-limit", "0.001"),
+    (["bench", "--time-limit", "inf"], "--time-limit", "0.000001"),
     (["bench", "compare", "--threshold", "nan", "a", "b"], "--threshold", "finite"),
     (["model", "replay", "--limit", "nan"], "--limit", "finite"),
     (["serve", "--tenant-quota", "=5MiB"], "--tenant-quota", "=5MiB", "NAME=SIZE"),

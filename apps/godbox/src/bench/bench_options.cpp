@@ -555,7 +555,7 @@ void add_target_options(CLI::App& command, BenchOptions& options) {
   command
       .add_option("--time-limit", options.time_limit_s,
                   "dax, numa: seconds after which a row begins no further pass")
-      ->check(CLI::Range(0.001, 1e6));
+      ->check(CLI::Range(1e-6, 1e6));
 }
 
 }  // namespace

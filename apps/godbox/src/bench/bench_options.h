@@ -121,7 +121,7 @@ struct BenchPlan {
       0;  // 0: chosen so that the largest case needs half of what the machine can do
   // paced: the preset's, but for --set and --port-rate.
   std::vector<std::string> device_settings;
-  Rate eth_port_rate;
+  Rate eth_port_rate = emulator::BoxConfig().eth_port_rate;
   emulator::PacedRates rates;  // by these
   std::uint32_t repeats = 9;
   std::uint32_t depth = 0;
