@@ -8,7 +8,7 @@
 //
 //   dpdk_bench           some seconds
 //   dpdk_bench --small   few frames: only shows that it runs
-#include <godbox/driver/dpdk_port.h>
+#include "port_pair.h"
 
 #include <fmt/format.h>
 
@@ -18,18 +18,19 @@
 #include <cstdio>
 #include <cstring>
 #include <string_view>
-#include <thread>
 #include <vector>
-
-#include <unistd.h>
 
 namespace {
 
 using namespace godbox;
 using driver::DpdkPort;
 using driver::DpdkPortPtr;
+using godbox::perf::open_ring_pair;
+using godbox::perf::open_vhost_pair;
+using godbox::perf::PortPair;
 
 constexpr std::uint32_t kMtuBytes = 4200;
+constexpr std::uint16_t kFramesOnTheWay = 512;
 constexpr std::array<std::size_t, 2> kFrameBytes = {64, 4096};
 constexpr std::size_t kMemoryBytes = std::size_t{8} << 20U;  // walked through by both ends
 constexpr std::size_t kBurst = driver::kDpdkBurstFrames / 2;
@@ -104,37 +105,24 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-Result<DpdkPortPtr> open_port(const std::shared_ptr<driver::Eal>& eal, const std::string& device) {
-  Result<std::vector<DpdkPortPtr>> ports =
-      driver::open_dpdk_port(eal, {.device = device, .mtu_bytes = kMtuBytes});
-  return ports ? Result<DpdkPortPtr>(std::move(ports->front())) : ports.error();
-}
-
 Result<std::vector<Contestant>> make_contestants(const std::shared_ptr<driver::Eal>& eal) {
-  Result<driver::DpdkRingPair> rings =
-      driver::open_dpdk_ring_pair(eal, {.name = "bench", .mtu_bytes = kMtuBytes});
+  Result<PortPair> rings = open_ring_pair(eal, kMtuBytes, kFramesOnTheWay);
   if (!rings) {
     return rings.error();
   }
-  const std::string socket = fmt::format("/tmp/godbox-dpdk-bench-{}", getpid());
-  Result<DpdkPortPtr> host = open_port(eal, "net_vhost0,iface=" + socket);
-  Result<DpdkPortPtr> guest =
-      host ? open_port(eal, "net_virtio_user0,path=" + socket) : host.error();
+  Result<PortPair> guest = open_vhost_pair(eal, kMtuBytes, kFramesOnTheWay);
   if (!guest) {
     return guest.error();
-  }
-  while (!(*host)->link_is_up() || !(*guest)->link_is_up()) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   std::vector<Contestant> contestants;
   contestants.push_back({.name = "memcpy, 2 copies", .copies = 2});
   contestants.push_back({.name = "memcpy, 3 copies", .copies = 3});
   contestants.push_back({.name = "net_ring to net_ring",
-                         .from = std::move(rings->ends[0]),
-                         .to = std::move(rings->ends[1])});
+                         .from = std::move(rings->near),
+                         .to = std::move(rings->far)});
   contestants.push_back({.name = "net_virtio_user to net_vhost",
-                         .from = std::move(*guest),
-                         .to = std::move(*host),
+                         .from = std::move(guest->near),
+                         .to = std::move(guest->far),
                          .copies = 3});
   return contestants;
 }

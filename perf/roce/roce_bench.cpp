@@ -8,9 +8,9 @@
 //
 //   roce_bench [--json] [--wire ring|vhost] [--working-set MIB]
 //   roce_bench --small   few requests: only shows that it runs
+#include "../micro/port_pair.h"
 #include "box_side.h"
 #include "roce_load.h"
-#include <godbox/driver/dpdk_port.h>
 #include <godbox/perf/ceiling.h>
 #include <godbox/perf/mapped_buffer.h>
 
@@ -22,17 +22,14 @@
 #include <cstdio>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include <sched.h>
-#include <unistd.h>
 
 namespace {
 
 using namespace godbox;
 using namespace godbox::perf;
-using driver::DpdkPortPtr;
 
 constexpr std::uint32_t kMtuBytes = 4200;
 constexpr std::uint16_t kWireFrames = 1024;
@@ -47,10 +44,6 @@ struct Options {
   std::string wire = "ring";
   std::uint64_t working_set_mib = 1024;
   int repeats = 7;
-};
-
-struct Wire {
-  DpdkPortPtr client, box;
 };
 
 struct Phase {
@@ -68,35 +61,9 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-Result<DpdkPortPtr> open_port(const std::shared_ptr<driver::Eal>& eal, const std::string& device) {
-  Result<std::vector<DpdkPortPtr>> ports =
-      driver::open_dpdk_port(eal, {.device = device,
-                                   .mtu_bytes = kMtuBytes,
-                                   .receive_descriptors = kWireFrames,
-                                   .send_descriptors = kWireFrames});
-  return ports ? Result<DpdkPortPtr>(std::move(ports->front())) : ports.error();
-}
-
-Result<Wire> open_wire(const std::shared_ptr<driver::Eal>& eal, const std::string& kind) {
-  if (kind == "ring") {
-    Result<driver::DpdkRingPair> rings = driver::open_dpdk_ring_pair(
-        eal, {.name = "roce", .mtu_bytes = kMtuBytes, .frames_max = kWireFrames});
-    if (!rings) {
-      return rings.error();
-    }
-    return Wire{std::move(rings->ends[0]), std::move(rings->ends[1])};
-  }
-  const std::string socket = fmt::format("/tmp/godbox-roce-bench-{}", getpid());
-  Result<DpdkPortPtr> host = open_port(eal, "net_vhost0,iface=" + socket);
-  Result<DpdkPortPtr> guest =
-      host ? open_port(eal, "net_virtio_user0,path=" + socket) : host.error();
-  if (!guest) {
-    return guest.error();
-  }
-  while (!(*host)->link_is_up() || !(*guest)->link_is_up()) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return Wire{std::move(*guest), std::move(*host)};
+Result<PortPair> open_wire(const std::shared_ptr<driver::Eal>& eal, const std::string& kind) {
+  return kind == "ring" ? open_ring_pair(eal, kMtuBytes, kWireFrames)
+                        : open_vhost_pair(eal, kMtuBytes, kWireFrames);
 }
 
 // The processors of this process: the client's and the box's.
@@ -281,18 +248,18 @@ Result<void> measure_all(Bench& bench, std::vector<Phase>& phases, int repeats) 
 
 Result<void> run(const Options& options, const std::vector<int>& processors) {
   const Result<std::shared_ptr<driver::Eal>> eal = driver::Eal::start({});
-  Result<Wire> wire = eal ? open_wire(*eal, options.wire) : Result<Wire>(eal.error());
+  Result<PortPair> wire = eal ? open_wire(*eal, options.wire) : Result<PortPair>(eal.error());
   if (!wire) {
     return wire.error();
   }
   const SizeBytes working_set(options.working_set_mib << 20U);
-  Result<std::unique_ptr<BoxSide>> box = BoxSide::create(*wire->box, working_set);
+  Result<std::unique_ptr<BoxSide>> box = BoxSide::create(*wire->far, working_set);
   if (!box) {
     return box.error();
   }
   roce::FrameHeader header;
-  header.source = wire->client->mac();
-  header.destination = wire->box->mac();
+  header.source = wire->near->mac();
+  header.destination = wire->far->mac();
   header.source_ip = roce::Gid::of_ipv4({10, 0, 0, 1});
   header.destination_ip = roce::Gid::of_ipv4({10, 0, 0, 2});
   const auto pairs = (*box)->connect(header, kFirstClient, kQueuePairs);
@@ -305,7 +272,7 @@ Result<void> run(const Options& options, const std::vector<int>& processors) {
       return made;
     }
   }
-  RoceLoad load(*wire->client, header, (*box)->target(), *pairs, 0x5EED);
+  RoceLoad load(*wire->near, header, (*box)->target(), *pairs, 0x5EED);
   const auto ceiling = make_copy_ceiling({.pool_side = pool_side->bytes(),
                                           .pool_descriptor = pool_side->descriptor(),
                                           .user_side = user_side->bytes(),

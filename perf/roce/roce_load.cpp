@@ -197,7 +197,7 @@ bool RoceLoad::send_write_packet(Pair& pair) {
   return true;
 }
 
-bool RoceLoad::send_some(Pair& pair, const RoceRun& run) {
+void RoceLoad::send_some(Pair& pair, const RoceRun& run) {
   std::uint32_t sent = 0;
   while (sent < kPacketsPerTurn) {
     if (pair.packets_left > 0) {
@@ -225,7 +225,6 @@ bool RoceLoad::send_some(Pair& pair, const RoceRun& run) {
     pair.next_psn = request.last_psn + 1;
     pair.under_way.push_back(request);
   }
-  return sent > 0;
 }
 
 Result<void> RoceLoad::compare(ConstSpan frame, const Request& request, std::uint32_t at) {
@@ -310,13 +309,10 @@ Result<RoceRunResult> RoceLoad::run(const RoceRun& run) {
   const TimePoint begin = clock.now();
   TimePoint last_answer = begin;
   while (result_.requests < run.requests) {
-    bool is_sent = false;
     for (Pair& pair : std::span(pairs_).first(run.queue_pairs)) {
-      is_sent = send_some(pair, run) || is_sent;
+      send_some(pair, run);
     }
-    if (is_sent) {
-      wire_.flush();
-    }
+    wire_.flush();  // also what the device did not take before
     const std::size_t count = wire_.receive(received_);
     for (std::size_t i = 0; i < count; ++i) {
       if (Result<void> taken = take(received_[i], run); !taken) {

@@ -98,7 +98,7 @@ class RoceLoad {
   [[nodiscard]] bool send_write_packet(Pair& pair);
   void write_headers(const Template& from, roce::Psn psn, std::uint64_t address, MutableSpan to,
                      std::uint32_t& icrc) const;
-  [[nodiscard]] bool send_some(Pair& pair, const RoceRun& run);
+  void send_some(Pair& pair, const RoceRun& run);
   [[nodiscard]] Result<void> take(ConstSpan frame, const RoceRun& run);
   [[nodiscard]] Result<void> take_read_answer(Pair& pair, ConstSpan frame, roce::Psn psn,
                                               const RoceRun& run);
