@@ -4,9 +4,9 @@
 #include "responder.h"
 
 #include <godbox/assert.h>
+#include <godbox/crc32c.h>
 
 #include <algorithm>
-#include <cstring>
 
 namespace godbox::emulator {
 namespace {
@@ -73,7 +73,7 @@ void copy_to(std::span<const MutableSpan> pieces, std::size_t& piece, std::size_
   while (!from.empty()) {
     const MutableSpan room = pieces[piece].subspan(inside);
     const std::size_t step = std::min(room.size(), from.size());
-    std::memcpy(room.data(), from.data(), step);
+    copy_bytes(room.first(step), from.first(step));
     from = from.subspan(step);
     inside += step;
     if (inside == pieces[piece].size()) {
@@ -81,6 +81,7 @@ void copy_to(std::span<const MutableSpan> pieces, std::size_t& piece, std::size_
       inside = 0;
     }
   }
+  publish_copies();  // before the peer, or a reader here, is told of them
 }
 
 std::uint64_t bytes_of_pieces(std::span<const MutableSpan> pieces) {
