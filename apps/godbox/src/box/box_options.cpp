@@ -2,7 +2,7 @@
 #include "box/box_options.h"
 
 #include "box/shape.h"
-#include "commands/byte_files.h"
+#include "cli/byte_files.h"
 #include <godbox/emulator/modelled_rates.h>
 
 #include <CLI/CLI.hpp>

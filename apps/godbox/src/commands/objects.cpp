@@ -3,11 +3,11 @@
 // put, get, ls, rm: objects of a running box, from and to files. An object is held in this
 // process's memory while it is moved.
 #include "box/open_box.h"
+#include "cli/byte_files.h"
 #include "cli/format.h"
 #include "cli/json.h"
 #include "cli/log.h"
 #include "cli/progress.h"
-#include "commands/byte_files.h"
 #include "commands/commands.h"
 
 #include <CLI/CLI.hpp>

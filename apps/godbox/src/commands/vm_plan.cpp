@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/byte_files.h"
 #include "cli/json.h"
 #include "cli/log.h"
-#include "commands/byte_files.h"
 #include "vm/plan_output.h"
 #include "vm/vm_commands.h"
 #include "vm/vm_options.h"

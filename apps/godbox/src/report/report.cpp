@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report/report.h"
 
+#include "cli/byte_files.h"
 #include "cli/format.h"
-#include "commands/byte_files.h"
 #include "report/page.h"
 #include "report/sections.h"
 #include "report/svg.h"

@@ -12,7 +12,7 @@
 namespace godbox::app {
 
 [[nodiscard]] std::string render_report(const ResultDocument& document);
-// As write_file() does (commands/byte_files.h): a regular file changes when all of it is written.
+// As write_file() does (cli/byte_files.h): a regular file changes when all of it is written.
 [[nodiscard]] Result<void> write_report(const std::string& html, const std::string& path);
 // Whether a file can be made there.
 [[nodiscard]] Result<void> check_report_path(const std::string& path);

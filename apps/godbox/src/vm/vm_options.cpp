@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/vm_options.h"
 
-#include "commands/byte_files.h"
+#include "cli/byte_files.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "commands/byte_files.h"
+#include "cli/byte_files.h"
 
 #include <fmt/format.h>
 
