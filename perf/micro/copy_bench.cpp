@@ -7,6 +7,7 @@
 //
 //   copy_bench           1 GiB working set (cold) and 512 KiB (hot); about a minute
 //   copy_bench --small   8 MiB and few rounds: only shows that it runs
+#include "median.h"
 #include <godbox/crc32c.h>
 #include <godbox/perf/mapped_buffer.h>
 
@@ -24,6 +25,7 @@ namespace {
 
 using namespace godbox;
 using namespace godbox::literals;
+using godbox::perf::median;
 
 constexpr std::size_t kBaselinePieceBytes = std::size_t{4} << 20U;
 
@@ -67,11 +69,6 @@ void fill_with_noise(MutableSpan bytes) {
     word = word * 6364136223846793005U + 1442695040888963407U;
     std::memcpy(bytes.data() + at, &word, sizeof(word));
   }
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 std::vector<std::size_t> shuffled_pieces(std::size_t count, std::mt19937_64& random) {

@@ -8,6 +8,7 @@
 //
 //   dpdk_bench           some seconds
 //   dpdk_bench --small   few frames: only shows that it runs
+#include "median.h"
 #include "port_pair.h"
 
 #include <fmt/format.h>
@@ -25,6 +26,7 @@ namespace {
 using namespace godbox;
 using driver::DpdkPort;
 using driver::DpdkPortPtr;
+using godbox::perf::median;
 using godbox::perf::open_ring_pair;
 using godbox::perf::open_vhost_pair;
 using godbox::perf::PortPair;
@@ -98,11 +100,6 @@ double measure(Contestant& contestant, Memory& memory, std::size_t frame_bytes,
   }
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
   return static_cast<double>(done) / time.count();
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
 }
 
 Result<std::vector<Contestant>> make_contestants(const std::shared_ptr<driver::Eal>& eal) {

@@ -7,6 +7,7 @@
 //
 //   index_bench           10 thousand and 10 million objects; about a minute, 2 GiB
 //   index_bench --small   10 and 100 thousand, few rounds: only shows that it runs
+#include "processor_time.h"
 #include <godbox/clock.h>
 #include <godbox/emulator/pool_service.h>
 
@@ -21,7 +22,6 @@
 #include <string_view>
 #include <vector>
 
-#include <time.h>
 #include <unistd.h>
 
 namespace {
@@ -73,11 +73,7 @@ std::string name_of(std::uint64_t i) {
 
 // Time that this thread has had a core: on a busy machine the longest put would otherwise say how
 // long the thread was not running.
-double cpu_microseconds() {
-  timespec time{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) * 1e-3;
-}
+double cpu_microseconds() { return godbox::perf::thread_processor_seconds() * 1e6; }
 
 double microseconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin)

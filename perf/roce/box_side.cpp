@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "box_side.h"
 
+#include "../micro/processor_time.h"
 #include <godbox/assert.h>
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/virtual_address.h>
@@ -11,7 +12,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <time.h>
 
 namespace godbox::perf {
 namespace {
@@ -24,12 +24,6 @@ constexpr std::uint64_t kChannelGranularity = std::uint64_t{1} << 20U;
 SizeBytes channel_size(SizeBytes working_set) {
   const std::uint64_t share = 2 * working_set.count() / kDramChannels + kChannelGranularity;
   return SizeBytes((share / (kChannelGranularity * 16) + 1) * kChannelGranularity * 16);
-}
-
-double thread_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
 }  // namespace
@@ -157,13 +151,13 @@ void BoxSide::start(int processor, bool staged) {
   pump_ = std::make_unique<emulator::RocePump>(std::span(&line, 1), clock_);
   thread_ = std::thread([this, processor, staged] {
     pin_to(processor);
-    const double begin = thread_seconds();
+    const double begin = thread_processor_seconds();
     if (staged) {
       serve_staged();
     } else {
       pump_->run();
     }
-    processor_seconds_ = thread_seconds() - begin;
+    processor_seconds_ = thread_processor_seconds() - begin;
   });
 }
 

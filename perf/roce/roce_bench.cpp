@@ -8,6 +8,7 @@
 //
 //   roce_bench [--json] [--wire ring|vhost] [--working-set MIB]
 //   roce_bench --small   few requests: only shows that it runs
+#include "../micro/median.h"
 #include "../micro/port_pair.h"
 #include "box_side.h"
 #include "roce_load.h"
@@ -55,11 +56,6 @@ struct Phase {
   StageTicks stages;
   double ticks_per_second = 0;
 };
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 Result<PortPair> open_wire(const std::shared_ptr<driver::Eal>& eal, const std::string& kind) {
   return kind == "ring" ? open_ring_pair(eal, kMtuBytes, kWireFrames)

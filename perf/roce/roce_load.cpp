@@ -290,7 +290,6 @@ Result<void> RoceLoad::take(ConstSpan frame, const RoceRun& run) {
          distance(pair.under_way.front().last_psn, psn) >= 0) {
     pair.under_way.pop_front();
     ++result_.requests;
-    pair.next_answer = psn + 1;
   }
   return {};
 }

@@ -3,6 +3,8 @@
 // How fast one NUMA node's memory is beside another's, measured in turns: memset, memcpy within the
 // node, and reads of whole 64-byte lines at random. perf/vm/run.py runs it in a guest.
 // usage: node_ratio NODE NODE MEBIBYTES REPEATS
+#include "../micro/median.h"
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -19,6 +21,8 @@
 #include <unistd.h>
 
 namespace {
+
+using godbox::perf::median;
 
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kRandomReadsMax = 200'000;
@@ -84,11 +88,6 @@ std::uint64_t measure(const Buffers& buffers, std::size_t size, std::uint64_t ro
   rates[1].push_back(static_cast<double>(size) / copy_s);
   rates[2].push_back(static_cast<double>(reads * kLine) / read_s);
   return sum;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 double median_deviation(const std::vector<double>& values) {

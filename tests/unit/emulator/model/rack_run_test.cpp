@@ -15,6 +15,20 @@ using namespace godbox::literals;
 using namespace rack_tests;
 using Catch::Approx;
 
+constexpr std::uint32_t kHostsOfOne = 4;
+
+// The one box of a rack by itself, as far from its hosts as there: leaf, spine, leaf.
+BoxRunSpec box_alone(const RackRunSpec& wanted, bool in_step) {
+  BoxRunSpec alone{.model = emfasys(),
+                   .shape = kEmfasys,
+                   .hosts = kHostsOfOne,
+                   .nics_per_host = 8,
+                   .rates = wanted.rates,
+                   .in_step = in_step};
+  alone.model.ethernet.switch_hops = 3;
+  return alone;
+}
+
 TEST_CASE("leaves and spines are as many as the switches allow", "[unit][model][rack]") {
   // By hand: 51.2 Tb/s are 32 ports of 800 Gb/s and as many uplinks; 8 boxes of 36 ports are 288,
   // 64 hosts of 8 NICs 512; 800 uplinks over spines of 64 ports.
@@ -45,16 +59,9 @@ TEST_CASE("a rack of one box is the box in step", "[unit][model][rack]") {
                                          .read_share = read_share,
                                          .seed = 7});
     wanted.rack.boxes = 1;
-    wanted.rack.hosts = 4;
+    wanted.rack.hosts = kHostsOfOne;
     const RackFigures figures = played(wanted);
-    BoxRunSpec alone{.model = emfasys(),
-                     .shape = kEmfasys,
-                     .hosts = 4,
-                     .nics_per_host = 8,
-                     .rates = wanted.rates,
-                     .in_step = true};
-    alone.model.ethernet.switch_hops = 3;
-    auto run = BoxRun::make(alone);
+    auto run = BoxRun::make(box_alone(wanted, true));
     REQUIRE(run.has_value());
     for (std::size_t i = 0; i < figures.done.size(); ++i) {
       REQUIRE(run->submit({.id = i,
@@ -92,15 +99,9 @@ TEST_CASE("a block of a few stripes is as near to strip by strip as the box in s
         kEmfasys,
         {.set = {.blocks = 100, .block = row.block}, .requests = 3000, .load = 0.6, .seed = 7});
     wanted.rack.boxes = 1;
-    wanted.rack.hosts = 4;
+    wanted.rack.hosts = kHostsOfOne;
     const RackFigures figures = played(wanted);
-    BoxRunSpec alone{.model = emfasys(),
-                     .shape = kEmfasys,
-                     .hosts = 4,
-                     .nics_per_host = 8,
-                     .rates = wanted.rates};
-    alone.model.ethernet.switch_hops = 3;
-    auto run = BoxRun::make(alone);
+    auto run = BoxRun::make(box_alone(wanted, false));
     REQUIRE(run.has_value());
     double sum = 0;
     double sum_alone = 0;
