@@ -604,7 +604,7 @@ bool Executor::Impl::expire(TimePoint now) {
       earliest_deadline = std::min(earliest_deadline, batch.deadline);
     }
   }
-  const Errc status = lanes.up_count() == 0 ? Errc::lane_closed : Errc::deadline_exceeded;
+  const Errc status = lanes.up_count() == 0 ? lanes.down_with() : Errc::deadline_exceeded;
   for (const std::uint32_t slot : scratch_slots) {
     end_batch(slot, status);
     counters.batches_expired += 1;

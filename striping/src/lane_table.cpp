@@ -73,6 +73,7 @@ bool LaneTable::refresh(TimePoint now) {
     lane.refused = false;
     lane.status = transport_.lane_status(lane_id(i));
     if (lane.status.state == LaneState::down) {
+      lane.is_turned_away = lane.status.last_error == Errc::limit_exceeded;
       lane.is_slow = false;
       lane.probed_at.reset();
       lane.rate.forget(now);
@@ -137,6 +138,12 @@ Errc LaneTable::lost_with() const {
         return lane.status.state == LaneState::down && lane.status.last_error == Errc::device_lost;
       });
   return all ? Errc::device_lost : Errc::ok;
+}
+
+Errc LaneTable::down_with() const {
+  const bool any = std::any_of(lanes_.begin(), lanes_.end(),
+                               [](const Lane& lane) { return lane.is_turned_away; });
+  return any ? Errc::limit_exceeded : Errc::lane_closed;
 }
 
 TimePoint LaneTable::next_reopen() const {

@@ -98,6 +98,9 @@ class LaneTable {
   [[nodiscard]] bool is_up(LaneId lane) const;
   // device_lost when all lanes are down for that reason, so that none comes back; else ok.
   [[nodiscard]] Errc lost_with() const;
+  // What a transfer that finds no lane up ends with: limit_exceeded when the far side turned one
+  // away for being full, the last time it was tried; else lane_closed.
+  [[nodiscard]] Errc down_with() const;
   [[nodiscard]] TimePoint next_reopen() const;
   // The fewest bytes in flight that a lane that is up grants; nothing when none is up.
   [[nodiscard]] std::optional<std::uint64_t> bytes_granted_min() const;
@@ -134,6 +137,7 @@ class LaneTable {
     LaneStatus status;
     LaneRate rate;
     bool refused = false;
+    bool is_turned_away = false;         // limit_exceeded, when it was last seen down
     bool in_group = false;               // of the choose() under way
     double finish_s = 0;                 // likewise: when the run would end there
     std::uint64_t background_bytes = 0;  // in flight

@@ -445,6 +445,31 @@ TEST_CASE("without any lane a batch ends at its deadline with lane_closed", "[un
   CHECK(rig.executor.counters().batches_expired == 1);
 }
 
+TEST_CASE("a batch whose lanes the far side has no room for ends with limit_exceeded", "[unit]") {
+  const auto [reason, expected] = GENERATE(table<Errc, Errc>(
+      {{Errc::limit_exceeded, Errc::limit_exceeded}, {Errc::connect_failed, Errc::lane_closed}}));
+  CAPTURE(to_string(reason));
+  Rig rig(2);
+  for (std::uint16_t i = 0; i < 2; ++i) {
+    rig.transport.lanes[i].reopen_works = false;
+    rig.transport.close(LaneId(i), Errc::lane_closed);
+  }
+  rig.transport.close(LaneId(1), reason);
+  Job job;
+  add_unbacked(job, WorkOp::read, 3 * kMi);
+  rig.submit(job, 500ms);
+  SECTION("and waits for one until its deadline") {
+    rig.run_until(TimePoint(500ms));
+    CHECK(job.all(expected));
+  }
+  SECTION("unless it cannot be reached at all any more") {
+    rig.run_until(TimePoint(200ms));
+    rig.transport.close(LaneId(1), Errc::connect_failed);
+    rig.run_until(TimePoint(500ms));
+    CHECK(job.all(Errc::lane_closed));
+  }
+}
+
 TEST_CASE("once a device has gone with all lanes, batches end with device_lost at once", "[unit]") {
   Rig rig(3);
   Job job;
