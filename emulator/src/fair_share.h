@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A limit of the box that its tenants share: a tenant may have as much as is free. So one that
-// takes all it can get has half, n such have an (n + 1)th each, and as much is left for the next.
-// Amounts are small beside the whole: one is taken if it fits what is free before it.
+// takes all it can get has half, and the next that does so half of what is left; n that take by
+// turns, or again what was given back, come to an (n + 1)th each. None ever takes the last.
+// Amounts are small beside the whole: one is taken if it fits what is free before it, and nothing
+// always fits.
 // It does not hold against one who calls himself by many names: each is a tenant here.
 // Thread-safety: none of its own. Units: the caller's. Errors: none.
 #pragma once
@@ -21,7 +23,7 @@ class FairShare {
   // `tenant`: an index, as of TenantTable.
   [[nodiscard]] bool may_take(std::uint32_t tenant, std::uint64_t amount) const {
     const std::uint64_t own = tenant < taken_.size() ? taken_[tenant] : 0;
-    return own + amount <= most_ - used_;
+    return amount == 0 || own + amount <= most_ - used_;
   }
   // may_take(), or what is known to fit otherwise.
   void take(std::uint32_t tenant, std::uint64_t amount) {

@@ -102,7 +102,7 @@ struct DeafClients {
   static constexpr std::size_t kReplyBytes = kNames * sizeof(wire::LookupRecord);  // and a little
   static constexpr int kRequests = 16;                                             // of a client
 
-  DeafClients()
+  explicit DeafClients(bool sends_headers_first = false)
       : fixture([] {
           test::TestBoxOptions options;
           options.door.reply_bytes_total_max = kBudgetBytes;
@@ -115,10 +115,24 @@ struct DeafClients {
       clients.push_back(open(fixture, "deaf"));
       clients.back()->takes_output = false;
     }
+    if (sends_headers_first) {
+      send_headers_first();
+      return;
+    }
     for (int request = 0; request < kRequests; ++request) {
       for (const std::unique_ptr<DoorPeer>& client : clients) {
         client->send_frame(client->request(wire::Op::lookup), body);
       }
+    }
+  }
+  // All headers first: when they are looked at, nothing waits for anybody yet.
+  void send_headers_first() {
+    for (const std::unique_ptr<DoorPeer>& client : clients) {
+      frames.push_back(wire::encode_frame(client->request(wire::Op::lookup), body));
+      client->send(ConstSpan(frames.back()).first(wire::kHeaderBytes + 1));
+    }
+    for (std::size_t i = 0; i < clients.size(); ++i) {
+      clients[i]->send(ConstSpan(frames[i]).subspan(wire::kHeaderBytes + 1));
     }
   }
   [[nodiscard]] std::uint64_t reply_bytes() {
@@ -129,6 +143,7 @@ struct DeafClients {
 
   DoorFixture fixture;
   wire::Body body;
+  std::vector<std::vector<std::byte>> frames;
   std::vector<std::unique_ptr<DoorPeer>> clients;
 };
 
@@ -190,6 +205,27 @@ TEST_CASE("clients that do not read take a bounded part of the box's memory",
     deaf.clients.clear();
     CHECK(deaf.reply_bytes() == 0);
   }
+}
+
+TEST_CASE("nor do those whose requests had all begun when nothing waited for them",
+          "[unit][native_door]") {
+  DeafClients deaf(true);
+  CHECK(deaf.reply_bytes() >= DeafClients::kBudgetBytes / 2);
+  CHECK(deaf.reply_bytes() <= DeafClients::kBudgetBytes / 2 + DeafClients::kReplyBytes + 100);
+  CHECK(deaf.fixture.control->call(wire::Op::lookup, ConstSpan(deaf.body)).header.status ==
+        Errc::ok);
+  for (const std::unique_ptr<DoorPeer>& client : deaf.clients) {
+    client->takes_output = true;
+    client->pump();
+  }
+  for (const std::unique_ptr<DoorPeer>& client : deaf.clients) {
+    client->advance(10ms);
+    const auto answer = client->take_frame();
+    REQUIRE(answer.has_value());
+    CHECK(answer->header.status == Errc::ok);
+    CHECK(answer->body.size() >= DeafClients::kReplyBytes);
+  }
+  CHECK(deaf.reply_bytes() == 0);
 }
 
 TEST_CASE("requests that wait are answered once there is room for their replies",

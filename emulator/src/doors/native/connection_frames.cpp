@@ -33,9 +33,6 @@ bool may_repeat(wire::Op op) {
   }
 }
 
-// Brings descriptors, which the connection that asked for them alone can hold: what that does is
-// never asked for again.
-
 bool is_data(wire::Op op) { return op == wire::Op::read || op == wire::Op::write; }
 
 }  // namespace
@@ -60,6 +57,11 @@ void Connection::handle_input(TimePoint now) {
         handle_header();
         break;
       case FrameReader::Piece::body:
+        // Asked again, as bodies of other connections may have come since the header.
+        if (!exchanges_.has_room()) {
+          wait_for_room(now);
+          return;
+        }
         handle_body(now);
         controls += kind_ == wire::ConnectionKind::control ? 1 : 0;
         break;

@@ -312,7 +312,11 @@ TEST_CASE("a rack that cannot be is refused with what is allowed", "[unit][model
            {[](RackRunSpec& s) {
               s.loss = {RackPart::port, 1, 36};
             },
-            "loss of port 36 of box 1: allowed is 0 to 35"},
+            "loss of port 36 of box 1: allowed is port 0 to 35"},
+           {[](RackRunSpec& s) {
+              s.loss = {RackPart::port, 9, 0};
+            },
+            "loss of port 0 of box 9: allowed is box 0 to 7"},
            {[](RackRunSpec& s) {
               s.loss = {RackPart::spine, 0, 0, 1e6};
             },
@@ -327,7 +331,8 @@ TEST_CASE("a rack that cannot be is refused with what is allowed", "[unit][model
               s.box = {9, 2, 1, Rate(100e9)};
               s.loss = {RackPart::port, 0, 2};
             },
-            "allowed is what leaves a box whole"}}) {
+            "loss of port 2 of box 0: each box would have a SuperNIC without a port; allowed is "
+            "what leaves a box whole"}}) {
     RackRunSpec wanted = spec(kEmfasys, {});
     row.change(wanted);
     const auto refused = run_rack(wanted);

@@ -59,6 +59,7 @@ TEST_CASE("a tenant may have as much of a shared limit as is free", "[unit][pool
   CHECK(take_all(share, 3) == 0);
   CHECK(share.may_take(1, 250));
   CHECK_FALSE(share.may_take(1, 251));
+  CHECK(share.may_take(0, 0));  // also to one that has all it may have
   CHECK(share.used() == 750);
   share.give_back(0, 250);
   share.give_back(3, 500);
