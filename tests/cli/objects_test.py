@@ -7,7 +7,7 @@ import signal
 import subprocess
 import unittest
 
-from program import (ALREADY_EXISTS, FAILURE, NO_ROOM, NOT_FOUND, PROGRAM, UNREACHABLE, USAGE,
+from program import (ALREADY_EXISTS, FAILURE, NO_ROOM, NOT_FOUND, OK, PROGRAM, UNREACHABLE, USAGE,
                      ProgramTest, wait_until)
 
 SEED = 20250729
@@ -55,6 +55,21 @@ class ObjectsTest(ProgramTest):
             self.assertEqual(result.stdout, data, address)
             self.run_program("put", address, "-", "--connect", address, stdin=data)
             self.assertEqual(self.get(address), data, address)
+
+    def test_input_that_comes_slower_than_a_session_lasts_is_stored(self):
+        config = self.folder / "box.toml"
+        config.write_text('session_timeout = "300ms"\n')
+        with self.server("--config", config, "--control-socket",
+                         self.folder / "other.sock") as box:
+            at = ["--connect", box.address]
+            client = subprocess.Popen([PROGRAM, "put", "slow", "-", *at], stdin=subprocess.PIPE,
+                                      stderr=subprocess.PIPE)
+            client.stdin.write(b"begun, ")
+            client.stdin.flush()
+            wait_until(lambda: False, 1.5)
+            _, errors = client.communicate(b"and done", timeout=10)
+            self.assertEqual(client.returncode, OK, errors)
+            self.assertEqual(self.run_program("get", "slow", *at).stdout, b"begun, and done")
 
     def test_a_name_is_put_once(self):
         self.put("once", b"first")

@@ -101,18 +101,27 @@ Result<std::vector<std::byte>> read_object(const std::string& file, SizeBytes li
   return bytes;
 }
 
+Result<SizeBytes> memory_of(const BoxChoice& box) {
+  const auto session = open_box(box);
+  return session ? Result<SizeBytes>((*session)->client().box().backing_limit) : session.error();
+}
+
 ExitCode run_put(const ObjectOptions& options) {
   if (const Result<void> checked = check_name(options.name); !checked) {
     return fail("put", checked.error());
   }
+  // In a session of its own: reading may take longer than one that is not heard of lasts.
+  const Result<SizeBytes> limit = memory_of(options.box);
+  if (!limit) {
+    return fail("put", limit.error());
+  }
+  Result<std::vector<std::byte>> bytes = read_object(options.file, *limit);
+  if (!bytes) {
+    return fail("put", bytes.error());
+  }
   const auto session = open_box(options.box);
   if (!session) {
     return fail("put", session.error());
-  }
-  Result<std::vector<std::byte>> bytes =
-      read_object(options.file, (*session)->client().box().backing_limit);
-  if (!bytes) {
-    return fail("put", bytes.error());
   }
   const LocalSegment data{bytes->data(), bytes->size()};
   const striping::PutItem item{options.name, std::span(&data, 1), SizeBytes()};
