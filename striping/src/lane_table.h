@@ -98,8 +98,8 @@ class LaneTable {
   [[nodiscard]] bool is_up(LaneId lane) const;
   // device_lost when all lanes are down for that reason, so that none comes back; else ok.
   [[nodiscard]] Errc lost_with() const;
-  // What a transfer that finds no lane up ends with: limit_exceeded when the far side turned one
-  // away for being full, the last time it was tried; else lane_closed.
+  // What a transfer that finds no lane up ends with: limit_exceeded when there was no room for one,
+  // in the box or on the way there, the last time it was tried; else lane_closed.
   [[nodiscard]] Errc down_with() const;
   [[nodiscard]] TimePoint next_reopen() const;
   // The fewest bytes in flight that a lane that is up grants; nothing when none is up.

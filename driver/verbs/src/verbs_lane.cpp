@@ -199,7 +199,11 @@ bool VerbsLane::create_queue_pair() {
 void VerbsLane::connect() {
   step_ = Step::connect;
   if (!create_queue_pair()) {
-    return give_up(Errc::limit_exceeded, "the RDMA device has no room for a queue pair", errno);
+    return give_up(Errc::limit_exceeded,
+                   device_ == nullptr
+                       ? "the RDMA device takes no registration of this memory (ulimit -l)"
+                       : "the RDMA device has no room for a queue pair",
+                   errno);
   }
   std::array<std::uint8_t, roce::kPoolHelloBytes> hello{};
   roce::encode_pool_hello({options_.session, options_.secret}, hello);
@@ -249,8 +253,10 @@ void VerbsLane::break_lane(Errc why) {
   close();
   last_error_ = why;
   is_recovering_ = false;
+  // Whatever befell this lane, others may take what it had under way.
+  const Errc of_lane = scope_of(why) == ErrcScope::lane ? why : Errc::lane_closed;
   while (!flights_.empty()) {
-    finish_front(why);
+    finish_front(of_lane);
   }
   posting_ = 0;
 }

@@ -10,9 +10,9 @@
 // into the executor. Warm, nothing is allocated per run. Units: bytes, TimePoints. Errors per
 // transfer: crc_mismatch, key_revoked, ... from the request; the lane's error after kRunAttemptsMax
 // attempts; deadline_exceeded; when no lane is up at the deadline lane_closed, or limit_exceeded
-// if the far side has no room for one. wrong_epoch, session_lost and device_lost end the whole
-// batch; transfers that were done stay ok. Once all lanes are down with device_lost, none comes
-// back, and each batch ends so at once.
+// if there is no room for one, in the box or on the way there. wrong_epoch, session_lost and
+// device_lost end the whole batch; transfers that were done stay ok. Once all lanes are down with
+// device_lost, none comes back, and each batch ends so at once.
 #pragma once
 
 #include <godbox/clock.h>
