@@ -148,6 +148,8 @@ class BenchSuiteTest(BenchRowsTest):
         self.assertIn(b"1 of A's are not in B", self.compare(two, one, status=WORSE).stderr)
         document = json.loads(self.compare(two, one, "--json", status=WORSE).stdout)
         self.assertEqual((document["only_in_a"], document["only_in_b"]), (1, 0))
+        none = {**one, "rows": [{**row, "ports": 8}]}
+        self.assertIn(b"2 of A's are not in B", self.compare(two, none, status=WORSE).stderr)
         self.compare(one, two, status=OK)
         stalled = {**two, "rows": [row, {**row, "ports": 4, "gb_per_s_median": 0}]}
         self.assertIn(b"gb_per_s_median is 0", self.compare(two, stalled, status=USAGE).stderr)

@@ -151,6 +151,15 @@ class ModelRackTest(ProgramTest):
         # A device without these sections has the defaults.
         self.assertEqual(self.rack("--device", "vistara")["rack"]["boxes"], 8)
 
+    def test_where_every_request_is_given_up_there_are_figures_all_the_same(self):
+        lost = ["model", "rack", "--requests", "1", "--set", "rack.hosts=2", "--set",
+                "network.host_leaves=2", "--nics", "1", "--lose", "host-leaf:0", "--at", "0",
+                "--seed", "7"]
+        page = self.folder / "rack.html"
+        text = self.run_program(*lost, "--report", page).stdout
+        for output in (text, page.read_bytes()):
+            self.assertNotIn(b"nan", output.lower().replace(b"nanosecond", b""))
+
     def test_what_cannot_be_is_refused_with_what_is_allowed(self):
         def refused(says, *options):
             self.assert_fails(["model", "rack", "--requests", "10", *options], USAGE, says)
@@ -159,6 +168,8 @@ class ModelRackTest(ProgramTest):
         refused("--lose \"port:1\": allowed are", "--lose", "port:1")
         refused("--lose \"box:-1\": allowed are", "--lose", "box:-1")
         refused("loss of box 8: allowed is 0 to 7", "--lose", "box:8")
+        refused("loss of port 0 of box 9: allowed is box 0 to 7", "--lose", "port:9.0")
+        refused("--copies: allowed only with --hot-blocks", "--copies", "2")
         refused("when about the last request comes", "--lose", "box:1", "--at", "1000")
         refused("--at: allowed only with --lose", "--at", "1")
         refused("--copies 1.5: allowed is a whole number", "--copies", "1.5")

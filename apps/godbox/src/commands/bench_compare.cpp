@@ -102,7 +102,7 @@ ExitCode run_compare(const CompareCommand& command) {
   const std::size_t gone = comparison->count(Verdict::only_in_a);
   const std::size_t compared =
       worse + comparison->count(Verdict::better) + comparison->count(Verdict::same);
-  if (compared == 0) {
+  if (compared == 0 && gone == 0) {
     return fail("bench compare",
                 Error(Errc::invalid_argument,
                       fmt::format("{} and {} have no row of one subject", command.a, command.b)));

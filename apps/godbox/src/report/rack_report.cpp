@@ -123,8 +123,7 @@ std::string switches_figure(const RackResult& result) {
   plot.title = "per cent of what they carry, the busier direction";
   page::HtmlTable table{{"switch", "ports", "limit GB/s", "read GB", "written GB"}, {}};
   for (const model::RackSwitchLoad& one : result.figures.switches) {
-    const double all = one.limited.bytes_per_second() * result.seconds();
-    const double share = all > 0 ? std::max(one.bytes_read, one.bytes_written) / all : 0;
+    const double share = result.busy_share(one);
     const std::string name =
         fmt::format("{} {}{}", model::to_string(one.part), one.index, one.is_lost ? ", lost" : "");
     plot.bars.push_back({name, share * 100, format_percent(share), one.is_lost ? 1 : 0});

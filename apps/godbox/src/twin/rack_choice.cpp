@@ -40,6 +40,9 @@ Result<model::RackLoad> load_of(const RackChoice& choice, const LoadSpec& box) {
       return number->error();
     }
   }
+  if (*copies > 1 && *hot_blocks == 0) {
+    return Error(Errc::invalid_argument, "--copies: allowed only with --hot-blocks");
+  }
   return model::RackLoad{
       .set = {.blocks = *blocks,
               .block = box.block,

@@ -22,12 +22,6 @@ double seconds_of(std::uint64_t ps) { return static_cast<double>(ps) * 1e-12; }
 
 std::uint64_t bytes_of(const model::RackBoxLoad& box) { return box.bytes_read + box.bytes_written; }
 
-// The part of the time that the busier direction of its links to (from) the spines is.
-double busy_share(const model::RackSwitchLoad& one, double seconds) {
-  const double all = one.limited.bytes_per_second() * seconds;
-  return all > 0 ? std::max(one.bytes_read, one.bytes_written) / all : 0;
-}
-
 boost::json::array boxes_json(const RackResult& result) {
   boost::json::array list;
   const double channels = result.spec.box.super_nics * result.spec.box.dram_channels_per_super_nic;
@@ -55,7 +49,7 @@ boost::json::array switches_json(const RackResult& result) {
                             {"limited_bytes_per_s", figure(one.limited.bytes_per_second())},
                             {"bytes_read", figure(one.bytes_read, 12)},
                             {"bytes_written", figure(one.bytes_written, 12)},
-                            {"busy_share", figure(busy_share(one, result.seconds()))},
+                            {"busy_share", figure(result.busy_share(one))},
                             {"is_lost", one.is_lost}});
   }
   return list;
@@ -155,7 +149,7 @@ void print_switches(const RackResult& result) {
     double limit = 0;
     for (const model::RackSwitchLoad& one : result.figures.switches) {
       if (one.part == part) {
-        const double share = busy_share(one, result.seconds());
+        const double share = result.busy_share(one);
         ++count;
         sum += share;
         most = std::max(most, share);
@@ -197,7 +191,14 @@ void print_loss(const RackResult& result) {
 
 }  // namespace
 
-double RackResult::seconds() const { return seconds_of(figures.end_ps); }
+double RackResult::seconds() const {
+  return seconds_of(std::max<std::uint64_t>(figures.end_ps, 1));
+}
+
+double RackResult::busy_share(const model::RackSwitchLoad& one) const {
+  const double all = one.limited.bytes_per_second() * seconds();
+  return all > 0 ? std::max(one.bytes_read, one.bytes_written) / all : 0;
+}
 
 double RackResult::notice_s() const { return spec.loss.at_s + figures.shape.spec.notice_ms * 1e-3; }
 
@@ -256,7 +257,7 @@ std::string loss_text(const model::RackLoss& loss) {
 std::vector<NamedFigure> named_figures(const RackResult& result) {
   const double seconds = result.seconds();
   const model::RackFigures& figures = result.figures;
-  const auto rate = [seconds](double count) { return seconds > 0 ? count / seconds : 0; };
+  const auto rate = [seconds](double count) { return count / seconds; };
   std::vector<NamedFigure> named{
       {"read_bytes_per_s", "bytes/s", rate(static_cast<double>(figures.bytes_read)), true},
       {"write_bytes_per_s", "bytes/s", rate(static_cast<double>(figures.bytes_written)), true},

@@ -29,7 +29,10 @@ struct RackResult {
   emulator::model::RackFigures figures;
   RackTimes times;
 
+  // Above 0, also when nothing that was asked for ended.
   [[nodiscard]] double seconds() const;
+  // The part of the time that the busier direction of a switch's links to the other tier is.
+  [[nodiscard]] double busy_share(const emulator::model::RackSwitchLoad& one) const;
   [[nodiscard]] double notice_s() const;  // of the run
 };
 [[nodiscard]] RackTimes times_of(const emulator::model::RackRunSpec& spec,

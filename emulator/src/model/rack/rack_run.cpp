@@ -65,15 +65,20 @@ Result<void> check_capacity(const RackRunSpec& spec) {
   return {};
 }
 
+std::string name_of(const RackLoss& loss) {
+  return loss.part == RackPart::port ? fmt::format("port {} of box {}", loss.port, loss.index)
+                                     : fmt::format("{} {}", to_string(loss.part), loss.index);
+}
+
 Result<void> check_loss(const RackLoss& loss, const RackShape& shape, double last_s) {
   const auto check_index = [&loss](std::uint32_t count, std::uint32_t least) -> Result<void> {
     if (count < least) {
-      return invalid(fmt::format("loss of {} {}: allowed where the rack has {} or more",
-                                 to_string(loss.part), loss.index, least));
+      return invalid(
+          fmt::format("loss of {}: allowed where the rack has {} or more", name_of(loss), least));
     }
     if (loss.index >= count) {
-      return invalid(fmt::format("loss of {} {}: allowed is 0 to {}", to_string(loss.part),
-                                 loss.index, count - 1));
+      return invalid(fmt::format("loss of {}: allowed is {}0 to {}", name_of(loss),
+                                 loss.part == RackPart::port ? "box " : "", count - 1));
     }
     return {};
   };
@@ -88,8 +93,8 @@ Result<void> check_loss(const RackLoss& loss, const RackShape& shape, double las
     case RackPart::port:
       valid = check_index(rack.boxes, 1);
       if (valid && loss.port >= shape.ports_per_box) {
-        return invalid(fmt::format("loss of port {} of box {}: allowed is 0 to {}", loss.port,
-                                   loss.index, shape.ports_per_box - 1));
+        return invalid(fmt::format("loss of {}: allowed is port 0 to {}", name_of(loss),
+                                   shape.ports_per_box - 1));
       }
       break;
     case RackPart::box_leaf:
@@ -143,9 +148,9 @@ Result<void> check_survivors(const RackRunSpec& spec, const RackShape& shape) {
        }));
   if (is_all) {
     return invalid(
-        fmt::format("loss of {} {}: each box would have a SuperNIC without a port; "
+        fmt::format("loss of {}: each box would have a SuperNIC without a port; "
                     "allowed is what leaves a box whole",
-                    to_string(loss.part), loss.index));
+                    name_of(loss)));
   }
   return {};
 }
