@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Two of DPDK's ports in this process that are each other's other end. Thread-safety: that of its
-// ports. Ownership: owns both. Units: bytes, frames. Errors: those of open_dpdk_port().
+// ports. Ownership: owns both. Units: bytes, frames. Errors: those of open_dpdk_port(); io_error
+// (two ends that do not find each other).
 #pragma once
 
 #include <godbox/driver/dpdk_port.h>
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 namespace godbox::perf {
+
+inline constexpr std::chrono::seconds kLinkUpMax{10};
 
 struct PortPair {
   driver::DpdkPortPtr near, far;
@@ -54,7 +57,11 @@ inline Result<PortPair> open_vhost_pair(const std::shared_ptr<driver::Eal>& eal,
   if (!near) {
     return near.error();
   }
+  const auto until = std::chrono::steady_clock::now() + kLinkUpMax;
   while (!(*far)->link_is_up() || !(*near)->link_is_up()) {
+    if (std::chrono::steady_clock::now() > until) {
+      return Error(Errc::io_error, "net_virtio_user and net_vhost do not find each other");
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return PortPair{std::move(*near), std::move(*far)};

@@ -97,7 +97,7 @@ Result<std::unique_ptr<BoxSide>> BoxSide::create(FrameSource& frames, SizeBytes 
   }
   side->target_.key = region->key;
   for (const Extent& extent : region->extents) {
-    for (std::uint32_t at = 0; at + kRoceBlockBytes <= extent.length_bytes; at += kRoceBlockBytes) {
+    for (std::uint64_t at = 0; at + kRoceBlockBytes <= extent.length_bytes; at += kRoceBlockBytes) {
       const PoolAddress address{extent.address.slab, extent.address.offset + SizeBytes(at)};
       side->target_.blocks.push_back(to_virtual(address)->value());
     }

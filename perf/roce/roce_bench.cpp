@@ -4,7 +4,8 @@
 // cold working set, and READs of 64 bytes at random places of it. A client's load on one processor
 // (roce_load.h), the box on another (box_side.h), path MTU 4096, every ICRC made and checked by the
 // box. Beside each pass stands what one core's memcpy does with as many cold bytes at that time.
-// Before anything counts, all bytes are written over the wire and read back, and compared.
+// Each pass of WRITEs writes other bytes than the one before. All bytes are read back and compared
+// before anything counts, and again after the last WRITE: a wrong one ends the run.
 //
 //   roce_bench [--json] [--wire ring|vhost] [--working-set MIB]
 //   roce_bench --small   few requests: only shows that it runs
@@ -95,19 +96,21 @@ class Bench {
     return ceiling_.measure(op == RoceOp::read ? Direction::read : Direction::write, bytes);
   }
 
-  // Writes all bytes and compares every one of them.
-  [[nodiscard]] Result<std::uint64_t> fill_and_compare() {
-    RoceRun pass;
-    pass.op = RoceOp::write;
-    pass.queue_pairs = 4;
-    pass.requests = box_.target().blocks.size();
-    pass.in_order = true;
-    if (const auto written = run(pass); !written) {
-      return written.error();
-    }
-    pass.op = RoceOp::read;
-    pass.verify_all = true;
-    const auto compared = run(pass);
+  [[nodiscard]] Result<void> fill() {
+    const auto written = run({.op = RoceOp::write,
+                              .queue_pairs = 4,
+                              .requests = box_.target().blocks.size(),
+                              .in_order = true});
+    return written ? Result<void>() : written.error();
+  }
+
+  // Every byte with what was written last.
+  [[nodiscard]] Result<std::uint64_t> compare_all() {
+    const auto compared = run({.op = RoceOp::read,
+                               .queue_pairs = 4,
+                               .requests = box_.target().blocks.size(),
+                               .in_order = true,
+                               .verify_all = true});
     return compared ? Result<std::uint64_t>(compared->bytes_compared) : compared.error();
   }
 
@@ -222,11 +225,16 @@ void print_json(const std::vector<Phase>& phases, const Options& options, std::s
 }
 
 Result<void> measure_all(Bench& bench, std::vector<Phase>& phases, int repeats) {
-  const Result<std::uint64_t> compared = bench.fill_and_compare();
-  if (!compared) {
-    return compared.error();
+  const auto compare_all = [&bench](Phase& phase) -> Result<void> {
+    const Result<std::uint64_t> compared = bench.compare_all();
+    phase.bytes_compared += compared ? *compared : 0;
+    return compared ? Result<void>() : compared.error();
+  };
+  Result<void> is_right = bench.fill();
+  is_right = is_right ? compare_all(phases.front()) : is_right;
+  if (!is_right) {
+    return is_right;
   }
-  phases.front().bytes_compared = *compared;
   for (int repeat = 0; repeat < repeats; ++repeat) {
     for (Phase& phase : phases) {
       if (Result<void> measured = bench.measure(phase); !measured) {
@@ -239,7 +247,7 @@ Result<void> measure_all(Bench& bench, std::vector<Phase>& phases, int repeats) 
       return profiled;
     }
   }
-  return {};
+  return compare_all(phases[1]);
 }
 
 Result<void> run(const Options& options, const std::vector<int>& processors) {

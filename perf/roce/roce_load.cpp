@@ -298,8 +298,10 @@ Result<RoceRunResult> RoceLoad::run(const RoceRun& run) {
   GODBOX_ASSERT(run.queue_pairs <= pairs_.size());
   GODBOX_ASSERT(run.size_bytes == kRoceBlockBytes ||
                 (run.op == RoceOp::read && kRocePacketBytes % run.size_bytes == 0));
+  GODBOX_ASSERT(run.op == RoceOp::read || run.requests >= target_.blocks.size());
   result_ = {};
   begun_ = 0;
+  runs_of_writes_ += run.op == RoceOp::write ? 1 : 0;
   for (Pair& pair : pairs_) {
     prepare(pair, run);
     pair.next_answer = pair.next_psn;

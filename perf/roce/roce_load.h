@@ -63,7 +63,8 @@ class RoceLoad {
   RoceLoad(FrameSource& wire, const roce::FrameHeader& header, RoceTarget target,
            std::span<const RocePairEnds> pairs, std::uint64_t seed);
 
-  // Sends the requests and waits for all answers.
+  // Sends the requests and waits for all answers. Each run of WRITEs has bytes of its own, and goes
+  // over all blocks: what later READs compare.
   [[nodiscard]] Result<RoceRunResult> run(const RoceRun& run);
 
  private:
@@ -103,8 +104,9 @@ class RoceLoad {
   [[nodiscard]] Result<void> take_read_answer(Pair& pair, ConstSpan frame, roce::Psn psn,
                                               const RoceRun& run);
   [[nodiscard]] Result<void> compare(ConstSpan frame, const Request& request, std::uint32_t at);
-  [[nodiscard]] static std::size_t payload_of(std::uint64_t block, std::uint32_t at) {
-    return (block * (kRoceBlockBytes / kRocePacketBytes) + at / kRocePacketBytes) * 37 % kPayloads;
+  [[nodiscard]] std::size_t payload_of(std::uint64_t block, std::uint32_t at) const {
+    const std::uint64_t packet = block * (kRoceBlockBytes / kRocePacketBytes);
+    return ((packet + at / kRocePacketBytes) * 37 + runs_of_writes_) % kPayloads;
   }
   // The ICRC of a frame with a whole payload, from that of its headers: a CRC is linear.
   [[nodiscard]] std::uint32_t with_payload(std::uint32_t crc, std::size_t payload) const;
@@ -122,6 +124,7 @@ class RoceLoad {
   std::array<ConstSpan, 64> received_;
   std::uint64_t random_;
   std::uint64_t begun_ = 0;
+  std::uint64_t runs_of_writes_ = 0;
   RoceRunResult result_;
 };
 
