@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A client of the pool through librdmacm and libibverbs, as other people's programs are:
-//   pool_client ADDRESS SESSION SECRET SECRET KEY VIRTUAL-ADDRESS BYTES   (numbers hexadecimal)
+//   pool_client ADDRESS SESSION SECRET SECRET KEY VIRTUAL-ADDRESS BYTES [SIZE...]
+// Numbers are hexadecimal, sizes decimal.
 // Connects to the pool's service with the proof of the session, WRITEs the bytes of a pattern
-// there in pieces, READs them back, and adds to their first word by FETCH ADD. Exit status 0: all
-// is as it has to be; 3: the connection was refused, with the pool's reason on standard output. No
-// header of godbox: what is here is what docs/rdma.md says.
+// there in pieces, READs them back, and adds to their first word by FETCH ADD. With sizes it WRITEs
+// all BYTES by one request instead, then, for each size in turn, so many other bytes, and READs
+// these back, and again with what lies behind them. Exit status 0: all is as it has to be; 3: the
+// connection was refused, with the pool's reason on standard output. No header of godbox: what is
+// here is what docs/rdma.md says.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -45,11 +48,20 @@ void wait_for_one(rdma_cm_id* id, const char* what) {
 }
 
 rdma_cm_id* connect_to(const char* address, Hello& hello) {
-  rdma_addrinfo hints{};
-  hints.ai_port_space = RDMA_PS_TCP;
-  rdma_addrinfo* found = nullptr;
-  if (rdma_getaddrinfo(address, "7400", &hints, &found) != 0) {
-    fail("rdma_getaddrinfo");
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(7400);
+  rdma_cm_id* id = nullptr;
+  if (inet_pton(AF_INET, address, &to.sin_addr) != 1 ||
+      rdma_create_id(nullptr, &id, nullptr, RDMA_PS_TCP) != 0) {
+    fail("rdma_create_id");
+  }
+  // What is lost is asked for again after 134 ms, and not after a second.
+  std::uint8_t timeout = 15;
+  rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout, sizeof(timeout));
+  if (rdma_resolve_addr(id, nullptr, reinterpret_cast<sockaddr*>(&to), 10'000) != 0 ||
+      rdma_resolve_route(id, 10'000) != 0) {
+    fail("rdma_resolve_addr");
   }
   ibv_qp_init_attr attributes{};
   attributes.cap = {.max_send_wr = 16,
@@ -59,11 +71,9 @@ rdma_cm_id* connect_to(const char* address, Hello& hello) {
                     .max_inline_data = 0};
   attributes.sq_sig_all = 1;
   attributes.qp_type = IBV_QPT_RC;
-  rdma_cm_id* id = nullptr;
-  if (rdma_create_ep(&id, found, nullptr, &attributes) != 0) {
-    fail("rdma_create_ep");
+  if (rdma_create_qp(id, nullptr, &attributes) != 0) {
+    fail("rdma_create_qp");
   }
-  rdma_freeaddrinfo(found);
   rdma_conn_param parameters{};
   parameters.private_data = &hello;
   parameters.private_data_len = sizeof(hello);
@@ -81,8 +91,14 @@ rdma_cm_id* connect_to(const char* address, Hello& hello) {
     fail("rdma_connect");
   }
   const auto* const data = static_cast<const std::uint8_t*>(id->event->param.conn.private_data);
-  std::printf("connected: version %d, lane %d\n", data[0] << 8 | data[1],
-              data[4] << 24 | data[5] << 16 | data[6] << 8 | data[7]);
+  ibv_qp_attr pair{};
+  ibv_qp_init_attr made{};
+  if (ibv_query_qp(id->qp, &pair, IBV_QP_PATH_MTU, &made) != 0) {
+    fail("ibv_query_qp");
+  }
+  std::printf("connected: version %d, lane %d, path MTU %u\n", data[0] << 8 | data[1],
+              data[4] << 24 | data[5] << 16 | data[6] << 8 | data[7],
+              128U << static_cast<unsigned>(pair.path_mtu));
   return id;
 }
 
@@ -145,11 +161,60 @@ std::uint64_t fetch_add(rdma_cm_id* id, const Remote& remote) {
   return value;
 }
 
+constexpr std::size_t kBehindBytes = 4096;  // looked at behind each write
+
+void write_one(rdma_cm_id* id, const Remote& remote, std::vector<std::uint8_t>& bytes,
+               std::size_t size) {
+  ibv_mr* const from = registered(id, bytes);
+  if (rdma_post_write(id, nullptr, bytes.data(), size, from, 0, remote.address, remote.key) != 0) {
+    fail("write");
+  }
+  wait_for_one(id, "write");
+  rdma_dereg_mr(from);
+}
+
+// Whether one READ of `size` bytes brings those of `bytes`, and nothing behind them.
+bool reads_one(rdma_cm_id* id, const Remote& remote, const std::vector<std::uint8_t>& bytes,
+               std::size_t size) {
+  std::vector<std::uint8_t> got(size + 1, 0x5A);
+  ibv_mr* const to = registered(id, got);
+  if (rdma_post_read(id, nullptr, got.data(), size, to, 0, remote.address, remote.key) != 0) {
+    fail("read");
+  }
+  wait_for_one(id, "read");
+  rdma_dereg_mr(to);
+  return std::equal(got.begin(), got.end() - 1, bytes.begin()) && got.back() == 0x5A;
+}
+
+int move_sizes(rdma_cm_id* id, const Remote& remote, std::vector<std::uint8_t>& bytes,
+               char** sizes) {
+  write_one(id, remote, bytes, bytes.size());
+  for (; *sizes != nullptr; ++sizes) {
+    const std::size_t size = std::strtoull(*sizes, nullptr, 10);
+    const std::size_t with_behind = size + kBehindBytes;
+    for (std::size_t i = 0; i < size && with_behind <= bytes.size(); ++i) {
+      bytes[i] = static_cast<std::uint8_t>(i * 91 + i / 247 + size);
+    }
+    if (with_behind <= bytes.size()) {
+      write_one(id, remote, bytes, size);
+    }
+    if (with_behind > bytes.size() || !reads_one(id, remote, bytes, size) ||
+        !reads_one(id, remote, bytes, with_behind)) {
+      std::fprintf(stderr, "%zu bytes: others came back than were written\n", size);
+      return 1;
+    }
+    std::printf("%zu bytes\n", size);
+  }
+  rdma_disconnect(id);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 8) {
-    std::fprintf(stderr, "usage: pool_client ADDRESS SESSION SECRET SECRET KEY ADDRESS BYTES\n");
+  if (argc < 8) {
+    std::fprintf(stderr,
+                 "usage: pool_client ADDRESS SESSION SECRET SECRET KEY ADDRESS BYTES [SIZE...]\n");
     return 2;
   }
   Hello hello{.version = htons(1),
@@ -164,6 +229,9 @@ int main(int argc, char** argv) {
   std::vector<std::uint8_t> got(sent.size());
   for (std::size_t i = 0; i < sent.size(); ++i) {
     sent[i] = static_cast<std::uint8_t>(i * 167 + i / 251);
+  }
+  if (argc > 8) {
+    return move_sizes(id, remote, sent, argv + 8);
   }
   write_and_read(id, remote, sent, got);
   std::uint64_t first = 0;

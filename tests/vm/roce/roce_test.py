@@ -145,16 +145,20 @@ class Guest:
 class Box:
     """`godbox serve`, and a session there with a region, of which its first extent is used."""
 
-    def __init__(self, program, folder, is_vhost):
+    def __init__(self, program, folder, is_vhost, region_bytes=REGION_BYTES, relay=None):
         self.here, self.there = os.path.join(folder, "box"), os.path.join(folder, "guest")
+        # What each end sends to: the other one, or what stands between them.
+        self.to_guest, self.to_box = relay or (self.there, self.here)
         self.frames = os.path.join(folder, "frames.pcap")
         self.is_vhost = is_vhost
         wire = f"dpdk:net_vhost0,iface={self.here}" if is_vhost else \
-            f"dgram:{self.here},{self.there}"
-        control = os.path.join(folder, "box.control")
+            f"dgram:{self.here},{self.to_guest}"
+        control, config = (os.path.join(folder, name) for name in ("box.control", "box.toml"))
+        with open(config, "w", encoding="ascii") as file:
+            file.write('session_timeout = "1h"\n')  # nothing is heard of it while the guest boots
         self.process = subprocess.Popen(
             [program, "serve", "--json", "--preset", "laptop", "--tcp-port-base", "0",
-             "--backing-limit", "256MiB", "--control-socket", control,
+             "--config", config, "--backing-limit", "256MiB", "--control-socket", control,
              "--roce", f"{BOX}/24,mac={BOX_MAC},mtu={MTU}@{wire}"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=die_with_parent)
@@ -164,7 +168,7 @@ class Box:
             return
         assert json.loads(ready)["ready"]
         self.session = RawSession(f"unix:{control}")
-        self.session.send("allocate_region", Vector().u64(REGION_BYTES, "size"))
+        self.session.send("allocate_region", Vector().u64(region_bytes, "size"))
         status, body = self.session.reply()
         assert status == 0, status
         key, _, slab, self.extent_bytes, offset = struct.unpack_from("<IIIIQ", body)
@@ -179,7 +183,7 @@ class Box:
                     "-netdev", "vhost-user,id=net0,chardev=net0",
                     "-device", f"virtio-net-pci,netdev=net0,host_mtu={MTU},romfile="]
         return ["-netdev", f"dgram,id=net0,local.type=unix,local.path={self.there},"
-                f"remote.type=unix,remote.path={self.here}",
+                f"remote.type=unix,remote.path={self.to_box}",
                 "-device", f"virtio-net-pci,netdev=net0,host_mtu={MTU},romfile=",
                 "-object", f"filter-dump,id=dump,netdev=net0,file={self.frames},maxlen=65536"]
 
