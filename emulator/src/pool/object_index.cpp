@@ -131,10 +131,12 @@ void ObjectIndex::find_batch(std::uint32_t tenant, std::span<const std::string_v
 
 void ObjectIndex::publish(std::uint32_t index) {
   names_.insert(tag_of(slots_[index].name_hash), index);
+  order_.insert(slots_[index].tenant, index);
 }
 
 void ObjectIndex::unpublish(std::uint32_t index) {
   names_.erase(tag_of(slots_[index].name_hash), index);
+  order_.erase(slots_[index].tenant, index);
 }
 
 }  // namespace godbox::emulator

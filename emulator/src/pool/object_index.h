@@ -9,6 +9,7 @@
 
 #include "pool/blob_arena.h"
 #include "pool/name_hash.h"
+#include "pool/name_order.h"
 #include "pool/slot_array.h"
 #include "pool/tag_table.h"
 #include <godbox/extent.h>
@@ -89,9 +90,12 @@ class ObjectIndex {
   // Under its name from now on; no other object has it (asserted by the caller's find()).
   void publish(std::uint32_t index);
   void unpublish(std::uint32_t index);
+  // The visible objects of each tenant by name.
+  [[nodiscard]] const NameOrder& in_order() const { return order_; }
   [[nodiscard]] std::uint64_t published() const { return names_.size(); }
   [[nodiscard]] std::uint64_t memory_bytes() const {
-    return slots_.memory_bytes() + blobs_.memory_bytes() + names_.memory_bytes();
+    return slots_.memory_bytes() + blobs_.memory_bytes() + names_.memory_bytes() +
+           order_.memory_bytes();
   }
 
  private:
@@ -111,6 +115,7 @@ class ObjectIndex {
   SlotArray slots_;
   BlobArena blobs_;
   TagTable names_;
+  NameOrder order_{*this};
 };
 
 }  // namespace godbox::emulator

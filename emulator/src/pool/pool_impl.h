@@ -202,6 +202,14 @@ struct PoolService::Impl {
   [[nodiscard]] std::uint32_t find_visible(std::uint32_t tenant, std::string_view name);
   [[nodiscard]] Errc retain_item(const Session& session, const wire::RetainItem& item);
   void set_ttls(std::uint32_t index, const wire::Retention& retention);
+  // --- List (service_list.cpp) ---
+  struct ListPage {
+    std::string from;  // goes on here, or behind it
+    bool is_behind = false;
+    std::size_t names_max = 0;
+  };
+  [[nodiscard]] bool list_step(const Session& session, const wire::ListRequest& request,
+                               ListPage& page, wire::ListReply& reply);
   // Ends objects whose TTL is over, by steps; true if there may be more.
   [[nodiscard]] bool expire_objects(TimePoint now);
 

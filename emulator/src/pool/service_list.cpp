@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LIST without an ordered index: a scan that remembers the smallest names. It holds the lock for a
-// few thousand slots at a time, because ten million take longer than anybody else should wait.
+// LIST: a page of names from where it begins, so that it costs what it tells and not what the pool
+// holds. The lock is held for a part of a page at a time.
 #include "pool/pool_impl.h"
 
 #include <algorithm>
@@ -9,82 +9,62 @@
 namespace godbox::emulator {
 namespace {
 
-constexpr std::uint32_t kSlotsPerStep = 1024;
-constexpr std::uint32_t kPrefetchAhead = 16;
-
-bool by_name(const wire::ListEntry& a, const wire::ListEntry& b) { return a.name < b.name; }
-
-// The `most` smallest names so far, as a heap with the largest of them on top.
-class SmallestNames {
- public:
-  SmallestNames(const wire::ListRequest& request, std::size_t most)
-      : request_(request), most_(most) {}
-
-  void offer(std::string_view name, std::uint64_t size_bytes) {
-    if (!name.starts_with(request_.prefix) || (!request_.after.empty() && name <= request_.after)) {
-      return;
-    }
-    if (entries_.size() == most_) {
-      has_more_ = true;
-      if (most_ == 0 || name >= entries_.front().name) {
-        return;
-      }
-      std::pop_heap(entries_.begin(), entries_.end(), by_name);
-      entries_.pop_back();
-    }
-    entries_.push_back({std::string(name), SizeBytes(size_bytes)});
-    std::push_heap(entries_.begin(), entries_.end(), by_name);
-  }
-
-  void finish(wire::ListReply& reply) {
-    std::sort_heap(entries_.begin(), entries_.end(), by_name);
-    // A name that was removed and put again during the scan may have been seen twice.
-    const auto same = [](const wire::ListEntry& a, const wire::ListEntry& b) {
-      return a.name == b.name;
-    };
-    entries_.erase(std::unique(entries_.begin(), entries_.end(), same), entries_.end());
-    reply.entries.insert(reply.entries.end(), std::make_move_iterator(entries_.begin()),
-                         std::make_move_iterator(entries_.end()));
-    reply.more = has_more_;
-  }
-
- private:
-  const wire::ListRequest& request_;
-  std::size_t most_;
-  std::vector<wire::ListEntry> entries_;
-  bool has_more_ = false;
-};
+constexpr std::size_t kNamesPerStep = 1024;
 
 }  // namespace
 
+// Of the page as far as it goes in one step; true if there may be more of it.
+bool PoolService::Impl::list_step(const Session& session, const wire::ListRequest& request,
+                                  ListPage& page, wire::ListReply& reply) {
+  const TimePoint now = clock.now();
+  std::vector<std::uint32_t> over;
+  std::size_t seen = 0;
+  bool is_done = true;
+  index.in_order().for_each(
+      session.tenant, page.from, page.is_behind, [&](std::uint32_t slot_index) {
+        const ObjectSlot& slot = index.slot(slot_index);
+        const std::string_view name = index.name(slot);
+        if (!name.starts_with(request.prefix)) {
+          return false;
+        }
+        if (seen == kNamesPerStep) {
+          is_done = false;
+          return false;
+        }
+        ++seen;
+        if (is_over(slot_index, now)) {
+          over.push_back(slot_index);
+          return true;
+        }
+        reply.more = reply.entries.size() == page.names_max;
+        if (!reply.more) {
+          reply.entries.push_back({std::string(name), SizeBytes(slot.size_bytes)});
+        }
+        page.from.assign(name);
+        page.is_behind = true;
+        return !reply.more;
+      });
+  for (const std::uint32_t slot_index : over) {
+    expire(slot_index);
+  }
+  return !is_done;
+}
+
 void PoolService::list(SessionId session_id, const wire::ListRequest& request,
-                       wire::ListReply& reply) const {
-  SmallestNames names(request, std::min(request.names_max, kListNamesMax));
-  bool at_end = false;
+                       wire::ListReply& reply) {
+  Impl::ListPage page;
+  page.names_max = std::min(request.names_max, kListNamesMax);
+  page.is_behind = !request.after.empty() && request.after >= request.prefix;
+  page.from = page.is_behind ? request.after : request.prefix;
+  reply.more = false;
   std::unique_lock lock(impl_->mutex);
-  for (std::uint32_t begin = 0; !at_end; begin += kSlotsPerStep) {
-    if (begin > 0) {
+  for (bool has_more = true; has_more;) {
+    const Session* session = impl_->session_of(session_id);
+    has_more = session != nullptr && impl_->list_step(*session, request, page, reply);
+    if (has_more) {
       Impl::open_briefly(lock);
     }
-    const Session* session = impl_->session_of(session_id);
-    if (session == nullptr) {
-      break;
-    }
-    const ObjectIndex& index = impl_->index;
-    const std::uint32_t end = std::min(index.slots().end(), begin + kSlotsPerStep);
-    at_end = end == index.slots().end();
-    for (std::uint32_t i = begin; i < end; ++i) {
-      if (i + kPrefetchAhead < end) {
-        __builtin_prefetch(index.slot(i + kPrefetchAhead).blob);
-      }
-      const ObjectSlot& slot = index.slot(i);
-      if (slot.state == SlotState::committed && slot.tenant == session->tenant) {
-        names.offer(index.name(slot), slot.size_bytes);
-      }
-    }
   }
-  lock.unlock();
-  names.finish(reply);
 }
 
 }  // namespace godbox::emulator

@@ -277,7 +277,8 @@ class PoolService {
   // Of the tenants with the most bytes, those first.
   [[nodiscard]] std::vector<TenantUsage> tenant_usages(std::size_t tenants_max) const;
   // Names of the session's tenant, sorted. Objects put or removed meanwhile may or may not be told.
-  void list(SessionId session, const wire::ListRequest& request, wire::ListReply& reply) const;
+  // Costs what the page has of names, and one search for where it begins.
+  void list(SessionId session, const wire::ListRequest& request, wire::ListReply& reply);
 
   // --- Remote memory. A region begins as zeros. One that a mapped session holds and another
   // session of the tenant frees keeps its space until the holder is closed. Errors:

@@ -89,7 +89,7 @@ Reply lookup(PoolService& service, SessionId session, const wire::LookupRequest&
   return status == Errc::ok ? answered(reply) : status_only(status);
 }
 
-Reply list(const PoolService& service, SessionId session, wire::ListRequest request) {
+Reply list(PoolService& service, SessionId session, wire::ListRequest request) {
   request.names_max = std::min(request.names_max, wire::kBatchItemsMax);
   wire::ListReply reply;
   service.list(session, request, reply);

@@ -3,6 +3,7 @@
 #include <godbox_test/allocation_count.h>
 
 #include <algorithm>
+#include <ctime>
 #include <random>
 
 namespace godbox::emulator {
@@ -271,6 +272,61 @@ TEST_CASE("list gives sorted names by prefix, behind a name, and says when there
   reply = {};
   pool.service->list(SessionId(1), {"", "", 10}, reply);
   CHECK(reply.entries.empty());
+}
+
+namespace {
+
+double thread_seconds() {
+  timespec now{};
+  REQUIRE(::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// Processor time of so many pages of one name in a pool of so many names, the best of five.
+double seconds_of_pages(int names) {
+  constexpr int kPages = 500;
+  Pool pool(PoolOptions{.channel_size = SizeBytes(128U << 20U)});
+  const SessionId session = pool.open();
+  for (int i = 0; i < names; ++i) {
+    REQUIRE(pool.put(session, "n/" + std::to_string(i), 1, true) == Errc::ok);
+  }
+  double best = 1e9;
+  for (int pass = 0; pass < 5; ++pass) {
+    const double begin = thread_seconds();
+    for (int i = 0; i < kPages; ++i) {
+      wire::ListReply reply;
+      pool.service->list(session, {"n/" + std::to_string(i % names), "", 1}, reply);
+      REQUIRE(reply.entries.size() == 1);
+    }
+    best = std::min(best, thread_seconds() - begin);
+  }
+  return best;
+}
+
+}  // namespace
+
+TEST_CASE("a page of names costs what it tells, however many there are", "[unit][pool]") {
+  const double few = seconds_of_pages(400);
+  const double many = seconds_of_pages(40'000);
+  INFO(few << " s of 400 names, " << many << " s of 40,000");
+  CHECK(many < 10 * few);
+}
+
+TEST_CASE("what is past its hard TTL is not listed", "[unit][pool]") {
+  Pool pool;
+  const SessionId session = pool.open();
+  REQUIRE(pool.put_item(session, {.name = "a", .size = SizeBytes(1)}) == Errc::ok);
+  REQUIRE(pool.put_item(session,
+                        {.name = "b", .size = SizeBytes(1), .retention = {.hard_ttl_ms = 1000}}) ==
+          Errc::ok);
+  REQUIRE(pool.put_item(session, {.name = "c", .size = SizeBytes(1)}) == Errc::ok);
+  pool.clock.advance(1000ms);  // no timer has run
+  wire::ListReply reply;
+  pool.service->list(session, {"", "", 2}, reply);
+  REQUIRE(reply.entries.size() == 2);
+  CHECK(reply.entries[1].name == "c");
+  CHECK_FALSE(reply.more);
+  CHECK(pool.service->usage().expiries == 1);
 }
 
 TEST_CASE("a session that is gone gets no answer about names", "[unit][pool]") {
