@@ -85,12 +85,14 @@ _FUNCTIONS = {
     "get": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_void_p), POINTER(c_size_t),
                       POINTER(c_int32)]),
     "lookup_prefix": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_size_t)]),
+    "wait": (c_int32, [c_void_p, POINTER(_Names), c_uint32, c_uint64, POINTER(c_int32)]),
     "remove": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_int32)]),
     "kv_open": (c_int32, [c_void_p, POINTER(_KvCache), POINTER(c_void_p)]),
     "kv_close": (None, [c_void_p]),
     "kv_layer_bytes": (c_uint64, [c_void_p]),
     "kv_suffix": (c_char_p, [c_void_p]),
     "kv_lookup_prefix": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_size_t)]),
+    "kv_wait": (c_int32, [c_void_p, POINTER(_Names), c_uint32, c_uint64, POINTER(c_int32)]),
     "store_begin": (c_int32, [c_void_p, POINTER(_Names), POINTER(_Blocks),
                               POINTER(_TransferOptions), POINTER(c_void_p)]),
     "store_layer": (c_int32, [c_void_p, c_uint32, POINTER(c_void_p)]),
@@ -155,6 +157,13 @@ class _NameList:
         self._data = (c_char_p * self.count)(*encoded)
         self._sizes = (c_size_t * self.count)(*map(len, encoded))
         self.value = _Names(self._data, self._sizes, self.count)
+
+
+def _wait(call, handle, names, layer, timeout_ms):
+    names = _NameList(names)
+    statuses = (c_int32 * names.count)()
+    _check(call(handle, byref(names.value), layer, timeout_ms, statuses))
+    return list(statuses)
 
 
 def _stream_argument(stream):
@@ -226,6 +235,10 @@ class Pool:
         _check(_lib.lookup_prefix(self._handle, byref(names.value), byref(found)))
         return found.value
 
+    def wait(self, names, layer=0, timeout_ms=FOREVER_MS):
+        """Until that layer of each object is written; a status for each name."""
+        return _wait(_lib.wait, self._handle, names, layer, timeout_ms)
+
     def remove(self, names):
         names = _NameList(names)
         statuses = (c_int32 * names.count)()
@@ -265,6 +278,10 @@ class KvCache:
         names, found = _NameList(names), c_size_t()
         _check(_lib.kv_lookup_prefix(self._handle, byref(names.value), byref(found)))
         return found.value
+
+    def wait(self, names, layer=0, timeout_ms=FOREVER_MS):
+        """Until that layer of each object is stored, by whomever; a status for each name."""
+        return _wait(_lib.kv_wait, self._handle, names, layer, timeout_ms)
 
     def store(self, names, blocks, **options):
         return Store(self, names, blocks, **options)

@@ -11,6 +11,7 @@
 #include <godbox/ring_queue.h>
 #include <godbox/striping/client.h>
 
+#include <algorithm>
 #include <memory>
 #include <unordered_map>
 #include <utility>
@@ -272,16 +273,27 @@ struct ItemRange {
   std::size_t first = 0;
   std::size_t count = 0;
 };
-// Cuts `count` items into ranges within kBatchItemsMax and kBodyBytesTarget; an item alone may
-// exceed the latter. At least one range, empty if there are no items.
+// For estimates of bodies: fixed parts of an item, and the piece size that limits its extents.
+inline constexpr std::uint64_t kItemFixedBytes = 64;
+inline constexpr std::uint64_t kExtentBytesLeast = 4096;
+[[nodiscard]] constexpr std::uint64_t extents_max(std::uint64_t size_bytes) {
+  return std::min<std::uint64_t>(wire::kExtentsPerObjectMax, size_bytes / kExtentBytesLeast + 1);
+}
+// Bytes that an item of a RESERVE takes in it or in its answer, from above.
+[[nodiscard]] inline std::uint64_t item_cost(std::string_view name, std::uint64_t size_bytes) {
+  return kItemFixedBytes + name.size() + extents_max(size_bytes) * sizeof(wire::ExtentRecord);
+}
+// Cuts `count` items into ranges within `items_max` and kBodyBytesTarget; an item alone may exceed
+// the latter. At least one range, empty if there are no items.
 template <class Cost>
-std::vector<ItemRange> split_items(std::size_t count, Cost&& cost_of) {
+std::vector<ItemRange> split_items(std::size_t count, Cost&& cost_of,
+                                   std::size_t items_max = wire::kBatchItemsMax) {
   std::vector<ItemRange> ranges(1);
   std::uint64_t cost = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint64_t item_cost = cost_of(i);
     if (ranges.back().count > 0 &&
-        (ranges.back().count == wire::kBatchItemsMax || cost + item_cost > kBodyBytesTarget)) {
+        (ranges.back().count == items_max || cost + item_cost > kBodyBytesTarget)) {
       ranges.push_back({.first = i, .count = 0});
       cost = 0;
     }
@@ -302,6 +314,14 @@ std::vector<ItemRange> split_items(std::size_t count, Cost&& cost_of) {
 // Looks names up, as a part of another operation; calls back once, in step().
 void find_objects(ClientCore& core, std::span<const std::string_view> names, bool prefix,
                   TimePoint deadline, Client::OnLookup on_done);
+
+// What a wait waits for: until then at most, that this layer of each object is written.
+struct LayerWait {
+  std::uint32_t layer = 0;
+  TimePoint until{};
+};
+void wait_for_objects(ClientCore& core, std::span<const std::string_view> names,
+                      const LayerWait& wait, TimePoint deadline, Client::OnLookup on_done);
 
 // The operations; each calls back once, in step().
 void start_put(ClientCore& core, std::span<const PutItem> items, const CallOptions& options,

@@ -15,9 +15,6 @@ namespace {
 constexpr Duration kCommitDelay = std::chrono::milliseconds(1);
 // As the box waits at most.
 constexpr Duration kWaitMax = std::chrono::minutes(10);
-// For estimates of bodies.
-constexpr std::uint64_t kItemFixedBytes = 64;
-
 [[nodiscard]] bool is_valid(const LayeredItem& item) {
   return is_valid_name(item.name) && item.layers > 0 && item.layers <= wire::kLayersMax &&
          !item.layer_size.is_zero() &&
@@ -26,8 +23,7 @@ constexpr std::uint64_t kItemFixedBytes = 64;
 }
 
 std::uint64_t body_cost(const LayeredItem& item) {
-  return kItemFixedBytes + item.name.size() +
-         wire::kExtentsPerObjectMax * sizeof(wire::ExtentRecord);
+  return is_valid(item) ? item_cost(item.name, item.layer_size.count() * item.layers) : 0;
 }
 
 }  // namespace
@@ -57,9 +53,12 @@ class LayeredState {
       if (item.reservation != ReservationId()) {
         dropped.reservations.push_back(item.reservation);
       }
-    }
-    if (*core_ != nullptr && !dropped.reservations.empty()) {
-      (*core_)->tell(wire::Op::abort, wire::encode(dropped));
+      const bool is_last = &item == &items.back();
+      const bool is_due = is_last || dropped.reservations.size() == wire::kBatchItemsMax;
+      if (is_due && *core_ != nullptr && !dropped.reservations.empty()) {
+        (*core_)->tell(wire::Op::abort, wire::encode(dropped));
+        dropped.reservations.clear();
+      }
     }
   }
   LayeredState(const LayeredState&) = delete;
@@ -165,8 +164,18 @@ class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
     if (parts_.empty()) {
       return finish();
     }
+    const std::vector<ItemRange> ranges = split_items(parts_.size(), [this](std::size_t i) {
+      return kItemFixedBytes + parts_[i].crc_count * sizeof(std::uint32_t);
+    });
+    commits_left_ = ranges.size();
+    for (const ItemRange& range : ranges) {
+      commit_range(range);
+    }
+  }
+
+  void commit_range(const ItemRange& range) {
     wire::CommitLayerRequest request;
-    for (const Part& part : parts_) {
+    for (const Part& part : std::span(parts_).subspan(range.first, range.count)) {
       const auto crcs = std::span(crcs_).subspan(part.crc_begin, part.crc_count);
       request.items.push_back({.reservation = put_->items[part.item].reservation,
                                .layer = layer_,
@@ -174,29 +183,36 @@ class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
     }
     core_.request<wire::StatusesReply>(
         wire::Op::commit_layer, wire::encode(request), deadline_,
-        [self = shared_from_this()](const Result<wire::StatusesReply>& reply) {
-          self->on_committed(reply);
+        [self = shared_from_this(), range](const Result<wire::StatusesReply>& reply) {
+          self->on_committed(range, reply);
         });
   }
 
-  void on_committed(const Result<wire::StatusesReply>& reply) {
+  void on_committed(const ItemRange& range, const Result<wire::StatusesReply>& reply) {
     const bool has_no_room = !reply && reply.error().code == Errc::queue_full;
-    const bool is_right = reply && reply->statuses.size() == parts_.size();
+    const bool is_right = reply && reply->statuses.size() == range.count;
     const Errc otherwise = reply ? Errc::protocol_error : reply.error().code;
-    std::vector<Part> early;
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
+    for (std::size_t i = 0; i < range.count; ++i) {
+      Part& part = parts_[range.first + i];
       const Errc status = is_right ? reply->statuses[i] : otherwise;
       if (has_no_room || status == Errc::write_in_flight) {
-        early.push_back(std::move(parts_[i]));
+        early_.push_back(std::move(part));
         continue;
       }
-      settle(parts_[i].item, status);
-      LayeredState::Item& item = put_->items[parts_[i].item];
+      settle(part.item, status);
+      LayeredState::Item& item = put_->items[part.item];
       if (status == Errc::ok && layer_ + 1 == item.layers) {
         item.reservation = ReservationId();  // sealed: nothing to drop
       }
     }
-    parts_ = std::move(early);
+    if (--commits_left_ == 0) {
+      commit_early();
+    }
+  }
+
+  // Those that came too early, again.
+  void commit_early() {
+    parts_ = std::exchange(early_, {});
     if (parts_.empty()) {
       return finish();
     }
@@ -239,6 +255,8 @@ class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
   Client::OnStatuses on_done_;
   std::vector<Errc> statuses_;
   std::vector<Part> parts_;  // of items that have not failed
+  std::vector<Part> early_;  // of them, those that are to be committed again
+  std::size_t commits_left_ = 0;
   std::vector<LocalSegment> locals_;
   std::vector<std::uint32_t> crcs_;
   std::vector<Transfer> transfers_;
@@ -248,39 +266,104 @@ class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
 
 namespace {
 
-void on_reserved(ClientCore& core, const std::shared_ptr<LayeredState>& put,
-                 Result<wire::ReserveReply> reply, const Client::OnLayeredPut& on_done) {
-  if (!reply || reply->answers.size() != put->items.size()) {
-    on_done(reply ? Error(Errc::protocol_error, "a reservation was answered with another count")
-                  : reply.error());
-    return;
-  }
-  std::vector<Extent> extents;
-  for (std::size_t i = 0; i < put->items.size(); ++i) {
-    wire::ReserveAnswer& answer = reply->answers[i];
-    LayeredState::Item& item = put->items[i];
-    item.status = answer.status;
-    item.reservation = answer.reservation;
-    item.write_key = answer.write_key;
-    item.extents = std::move(answer.extents);
-    if (item.status == Errc::ok && total_bytes(item.extents) != item.layer_bytes * item.layers) {
-      item.status = Errc::protocol_error;
+// The RESERVEs of one begin_layers(), all at once; an item that one has not got is told so, and the
+// others go on.
+class LayersBegin : public std::enable_shared_from_this<LayersBegin> {
+ public:
+  LayersBegin(ClientCore& core, std::span<const LayeredItem> items, Client::OnLayeredPut on_done)
+      : core_(core),
+        put_(std::make_shared<LayeredState>(core, items)),
+        deadline_(core.call_deadline()),
+        on_done_(std::move(on_done)) {}
+
+  void start(std::span<const LayeredItem> items) {
+    const std::vector<ItemRange> ranges =
+        split_items(items.size(), [items](std::size_t i) { return body_cost(items[i]); });
+    left_ = ranges.size();
+    for (const ItemRange& range : ranges) {
+      reserve(items, range);
     }
-    extents.insert(extents.end(), item.extents.begin(), item.extents.end());
   }
-  core.learn_slabs(
-      extents, core.call_deadline(),
-      [&core, put, on_done](Errc status, std::shared_ptr<SlabHold> hold) {
-        put->slabs = std::move(hold);
-        for (LayeredState::Item& item : put->items) {
-          if (item.status == Errc::ok && status == Errc::ok && !core.knows_slabs_of(item.extents)) {
-            item.status = Errc::reservation_expired;
-          }
-        }
-        on_done(status == Errc::ok ? Result<LayeredPut>(LayeredPut(put))
-                                   : Result<LayeredPut>(Error(status)));
-      });
-}
+
+ private:
+  void reserve(std::span<const LayeredItem> items, const ItemRange& range) {
+    wire::ReserveRequest request;
+    std::vector<std::size_t> asked;
+    for (std::size_t i = range.first; i < range.first + range.count; ++i) {
+      const LayeredItem& item = items[i];
+      if (!is_valid(item)) {
+        put_->items[i].status = Errc::invalid_argument;
+        continue;
+      }
+      asked.push_back(i);
+      request.items.push_back({.name = item.name,
+                               .size = item.layer_size * item.layers,
+                               .rebinds = item.rebinds,
+                               .layers = static_cast<std::uint16_t>(item.layers),
+                               .retention = item.retention});
+    }
+    if (asked.empty()) {
+      core_.defer([self = shared_from_this()] { self->part_done(); });
+      return;
+    }
+    core_.request<wire::ReserveReply>(
+        wire::Op::reserve, wire::encode(request), deadline_,
+        [self = shared_from_this(), asked = std::move(asked)](Result<wire::ReserveReply> reply) {
+          self->on_reserved(asked, std::move(reply));
+        });
+  }
+
+  void on_reserved(const std::vector<std::size_t>& asked, Result<wire::ReserveReply> reply) {
+    const bool is_right = reply && reply->answers.size() == asked.size();
+    const Errc otherwise = reply ? Errc::protocol_error : reply.error().code;
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      LayeredState::Item& item = put_->items[asked[i]];
+      if (!is_right) {
+        item.status = otherwise;
+        continue;
+      }
+      wire::ReserveAnswer& answer = reply->answers[i];
+      item.status = answer.status;
+      item.reservation = answer.reservation;
+      item.write_key = answer.write_key;
+      item.extents = std::move(answer.extents);
+      if (item.status == Errc::ok && total_bytes(item.extents) != item.layer_bytes * item.layers) {
+        item.status = Errc::protocol_error;
+      }
+      extents_.insert(extents_.end(), item.extents.begin(), item.extents.end());
+    }
+    part_done();
+  }
+
+  void part_done() {
+    if (--left_ == 0) {
+      core_.learn_slabs(extents_, deadline_,
+                        [self = shared_from_this()](Errc status, std::shared_ptr<SlabHold> hold) {
+                          self->put_->slabs = std::move(hold);
+                          self->finish(status);
+                        });
+    }
+  }
+
+  void finish(Errc slabs) {
+    for (LayeredState::Item& item : put_->items) {
+      if (item.status == Errc::ok && slabs != Errc::ok) {
+        item.status = slabs;
+      } else if (item.status == Errc::ok && !core_.knows_slabs_of(item.extents)) {
+        item.status = Errc::reservation_expired;
+      }
+    }
+    core_.end_operation();
+    on_done_(LayeredPut(put_));
+  }
+
+  ClientCore& core_;
+  std::shared_ptr<LayeredState> put_;
+  const TimePoint deadline_;
+  Client::OnLayeredPut on_done_;
+  std::size_t left_ = 0;
+  std::vector<Extent> extents_;
+};
 
 // The objects' layer as objects of their own.
 Lookup layer_of(const Lookup& found, std::uint32_t layer) {
@@ -322,14 +405,6 @@ Lookup layer_of(const Lookup& found, std::uint32_t layer) {
   return one;
 }
 
-template <class Reply>
-void refuse(ClientCore& core, Error error, std::function<void(Result<Reply>)> on_done) {
-  core.defer([&core, error = std::move(error), on_done = std::move(on_done)] {
-    core.end_operation();
-    on_done(error);
-  });
-}
-
 }  // namespace
 
 std::vector<Errc> LayeredPut::statuses() const {
@@ -348,33 +423,7 @@ void start_begin_layers(ClientCore& core, std::span<const LayeredItem> items,
     core.refuse_operation([on_done = std::move(on_done)](Errc status) { on_done(Error(status)); });
     return;
   }
-  wire::ReserveRequest request;
-  std::uint64_t cost = 0;
-  for (const LayeredItem& item : items) {
-    if (!is_valid(item)) {
-      return refuse<LayeredPut>(
-          core, Error(Errc::invalid_argument, "an item without a name, layers or bytes"), on_done);
-    }
-    cost += body_cost(item);
-    request.items.push_back({.name = item.name,
-                             .size = item.layer_size * item.layers,
-                             .rebinds = item.rebinds,
-                             .layers = static_cast<std::uint16_t>(item.layers),
-                             .retention = item.retention});
-  }
-  if (items.size() > wire::kBatchItemsMax || cost > wire::kBodyBytesMax) {
-    return refuse<LayeredPut>(core, Error(Errc::too_large, "more items than a request can hold"),
-                              on_done);
-  }
-  auto put = std::make_shared<LayeredState>(core, items);
-  core.request<wire::ReserveReply>(
-      wire::Op::reserve, wire::encode(request), core.call_deadline(),
-      [&core, put, on_done = std::move(on_done)](Result<wire::ReserveReply> reply) {
-        on_reserved(core, put, std::move(reply), [&core, on_done](Result<LayeredPut> begun) {
-          core.end_operation();
-          on_done(std::move(begun));
-        });
-      });
+  std::make_shared<LayersBegin>(core, items, std::move(on_done))->start(items);
 }
 
 void start_put_layer(ClientCore& core, const std::shared_ptr<LayeredState>& put,
@@ -402,45 +451,13 @@ void start_wait(ClientCore& core, std::span<const std::string_view> names, std::
     core.refuse_operation([on_done = std::move(on_done)](Errc status) { on_done(Error(status)); });
     return;
   }
-  wire::WaitRequest request;
-  request.layer = layer;
-  request.lease_ms = core.lease_ms();
   wait = std::clamp(wait, Duration(0), kWaitMax);
-  const auto wait_ms = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
-  request.wait_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(wait_ms, 0, UINT32_MAX));
-  std::uint64_t cost = 0;
-  for (const std::string_view name : names) {
-    if (!is_valid_name(name)) {
-      return refuse<Lookup>(core, Error(Errc::invalid_argument, "a name that is empty or too long"),
-                            on_done);
-    }
-    cost += kItemFixedBytes + name.size();
-    request.names.push_back(name);
-  }
-  if (names.size() > wire::kWaitNamesMax || cost > wire::kBodyBytesMax) {
-    return refuse<Lookup>(core, Error(Errc::too_large, "more names than a request can hold"),
-                          on_done);
-  }
-  core.request<wire::LookupReply>(
-      wire::Op::wait, wire::encode(request), core.call_deadline() + wait,
-      [&core, count = names.size(), asked_at = core.now(),
-       on_done = std::move(on_done)](Result<wire::LookupReply> reply) {
-        core.end_operation();
-        if (!reply || reply->objects.size() != count) {
-          on_done(reply ? Error(Errc::protocol_error, "a wait was answered with another count")
-                        : reply.error());
-          return;
-        }
-        Lookup found;
-        if (reply->lease != LeaseId()) {
-          found.hold = core.hold_leases({reply->lease});
-          found.lease = reply->lease;
-          found.lease_until =
-              asked_at + std::chrono::milliseconds(reply->lease_ms) - core.options().lease_margin;
-        }
-        append_found(*reply, found);
-        on_done(std::move(found));
-      });
+  wait_for_objects(core, names, {.layer = layer, .until = core.now() + wait},
+                   core.call_deadline() + wait,
+                   [&core, on_done = std::move(on_done)](Result<Lookup> found) {
+                     core.end_operation();
+                     on_done(std::move(found));
+                   });
 }
 
 void start_get_layer(ClientCore& core, const Lookup& found, std::uint32_t layer,
@@ -480,9 +497,12 @@ void start_events(ClientCore& core, const wire::EventsRequest& request, Client::
     return;
   }
   if (request.kinds == 0 || request.kinds >= (1U << wire::kEventKinds) || request.events_max == 0) {
-    return refuse<wire::EventsReply>(
-        core, Error(Errc::invalid_argument, "events of no kind, of unknown kinds, or none of them"),
-        on_done);
+    core.defer([&core, on_done = std::move(on_done)] {
+      core.end_operation();
+      on_done(
+          Error(Errc::invalid_argument, "events of no kind, of unknown kinds, or none of them"));
+    });
+    return;
   }
   core.request<wire::EventsReply>(
       wire::Op::events, wire::encode(request),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lookup and remove: names become objects, or go.
+// lookup, wait and remove: names become objects, or go.
 #include "client_core.h"
 
 #include <algorithm>
@@ -16,18 +16,28 @@ std::uint64_t name_cost(std::string_view name) { return sizeof(std::uint16_t) + 
 // large is asked for in two halves.
 class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
  public:
-  LookupOperation(ClientCore& core, bool prefix, TimePoint deadline, Client::OnLookup on_done)
-      : core_(core), prefix_(prefix), deadline_(deadline), on_done_(std::move(on_done)) {}
+  LookupOperation(ClientCore& core, bool prefix, const std::optional<LayerWait>& wait,
+                  TimePoint deadline, Client::OnLookup on_done)
+      : core_(core),
+        prefix_(prefix),
+        wait_(wait),
+        deadline_(deadline),
+        on_done_(std::move(on_done)) {}
 
   void start(std::span<const std::string_view> names) {
-    for (const std::string_view name : names) {
-      if (prefix_ && !is_valid_name(name)) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (is_valid_name(names[i])) {
+        names_.emplace_back(names[i]);
+        continue;
+      }
+      if (prefix_) {
         break;  // no object has such a name: the prefix ends here
       }
-      names_.emplace_back(is_valid_name(name) ? name : std::string_view());
+      invalid_.push_back(i);
     }
-    for (const ItemRange& range :
-         split_items(names_.size(), [this](std::size_t i) { return name_cost(names_[i]); })) {
+    const std::size_t names_max = wait_ ? wire::kWaitNamesMax : wire::kBatchItemsMax;
+    for (const ItemRange& range : split_items(
+             names_.size(), [this](std::size_t i) { return name_cost(names_[i]); }, names_max)) {
       parts_.push_back({.range = range});
     }
     if (names_.empty()) {
@@ -51,17 +61,24 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
   void ask(std::size_t index) {
     Part& part = parts_[index];
     part.asked_at = core_.now();
-    wire::LookupRequest request;
-    request.prefix = prefix_;
-    request.lease_ms = core_.lease_ms();
-    request.names.assign(
-        names_.begin() + static_cast<std::ptrdiff_t>(part.range.first),
-        names_.begin() + static_cast<std::ptrdiff_t>(part.range.first + part.range.count));
-    core_.request<wire::LookupReply>(
-        wire::Op::lookup, wire::encode(request), deadline_,
-        [self = shared_from_this(), index](Result<wire::LookupReply> reply) {
-          self->on_reply(index, std::move(reply));
-        });
+    const auto asked = std::span(names_).subspan(part.range.first, part.range.count);
+    std::vector<std::string_view> names(asked.begin(), asked.end());
+    const auto on_reply = [self = shared_from_this(), index](Result<wire::LookupReply> reply) {
+      self->on_reply(index, std::move(reply));
+    };
+    if (wait_) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(wait_->until - core_.now());
+      const wire::WaitRequest request{
+          .layer = wait_->layer,
+          .lease_ms = core_.lease_ms(),
+          .wait_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 0)),
+          .names = std::move(names)};
+      core_.request<wire::LookupReply>(wire::Op::wait, wire::encode(request), deadline_, on_reply);
+      return;
+    }
+    const wire::LookupRequest request{
+        .prefix = prefix_, .lease_ms = core_.lease_ms(), .names = std::move(names)};
+    core_.request<wire::LookupReply>(wire::Op::lookup, wire::encode(request), deadline_, on_reply);
   }
 
   void on_reply(std::size_t index, Result<wire::LookupReply> reply) {
@@ -90,7 +107,9 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
     }
     for (const wire::LookupObject& object : reply.objects) {
       const bool present = object.status == Errc::ok || object.status == Errc::present_unleased;
-      if (!present && (prefix_ || object.status != Errc::not_found)) {
+      const bool missing =
+          object.status == Errc::not_found || (wait_ && object.status == Errc::deadline_exceeded);
+      if (!present && (prefix_ || !missing)) {
         return "a lookup was answered with a status that no object of it can have";
       }
     }
@@ -161,20 +180,36 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
     for (const Part& part : parts_) {
       append_found(part.reply, found);
     }
-    for (std::size_t i = 0; i < found.objects.size(); ++i) {
-      if (names_[i].empty()) {
-        found.objects[i] = FoundObject{};
-        found.objects[i].status = Errc::invalid_argument;
-      }
-    }
+    answer_invalid(found.objects);
     on_done_(std::move(found));
+  }
+
+  // Puts an answer for each name that no object can have in its place.
+  void answer_invalid(std::vector<FoundObject>& objects) const {
+    if (invalid_.empty()) {
+      return;
+    }
+    FoundObject invalid;
+    invalid.status = Errc::invalid_argument;
+    std::vector<FoundObject> all;
+    auto next = objects.begin();
+    for (const std::size_t place : invalid_) {
+      const auto end = next + static_cast<std::ptrdiff_t>(place - all.size());
+      all.insert(all.end(), next, end);
+      all.push_back(invalid);
+      next = end;
+    }
+    all.insert(all.end(), next, objects.end());
+    objects = std::move(all);
   }
 
   ClientCore& core_;
   const bool prefix_;
+  const std::optional<LayerWait> wait_;
   const TimePoint deadline_;
   Client::OnLookup on_done_;
-  std::vector<std::string> names_;  // empty where no object can have the name
+  std::vector<std::string> names_;    // that an object can have
+  std::vector<std::size_t> invalid_;  // places of those between them that none can have
   std::vector<Part> parts_;
   std::size_t waiting_ = 0;
   std::optional<Error> error_;
@@ -256,7 +291,13 @@ void append_found(const wire::LookupReply& reply, Lookup& found) {
 
 void find_objects(ClientCore& core, std::span<const std::string_view> names, bool prefix,
                   TimePoint deadline, Client::OnLookup on_done) {
-  std::make_shared<LookupOperation>(core, prefix, deadline, std::move(on_done))->start(names);
+  std::make_shared<LookupOperation>(core, prefix, std::nullopt, deadline, std::move(on_done))
+      ->start(names);
+}
+
+void wait_for_objects(ClientCore& core, std::span<const std::string_view> names,
+                      const LayerWait& wait, TimePoint deadline, Client::OnLookup on_done) {
+  std::make_shared<LookupOperation>(core, false, wait, deadline, std::move(on_done))->start(names);
 }
 
 void start_lookup(ClientCore& core, std::span<const std::string_view> names, bool prefix,

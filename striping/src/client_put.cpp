@@ -14,9 +14,6 @@ constexpr Duration kReservationMargin = std::chrono::seconds(1);
 // A COMMIT that was too early (write_in_flight) is repeated after this, doubled up to the maximum.
 constexpr Duration kCommitDelayMin = std::chrono::milliseconds(1);
 constexpr Duration kCommitDelayMax = std::chrono::milliseconds(50);
-// For estimates of bodies: fixed parts of an item, and the piece size that limits its extents.
-constexpr std::uint64_t kItemFixedBytes = 64;
-constexpr std::uint64_t kExtentBytesLeast = 4096;
 
 struct Item {
   SizeBytes size;
@@ -37,10 +34,8 @@ bool is_sparse(const PutItem& item) { return item.data.empty() && !item.sparse_s
 // Bytes that the item takes in the largest of the bodies that carry it, from above.
 std::uint64_t body_cost(const PutItem& item) {
   const std::uint64_t size = size_of(item).count();
-  const std::uint64_t extents =
-      std::min<std::uint64_t>(wire::kExtentsPerObjectMax, size / kExtentBytesLeast + 1);
-  const std::uint64_t blocks = is_sparse(item) ? 0 : size / kCrcBlockBytes + extents;
-  return kItemFixedBytes + item.name.size() + blocks * 4 + extents * sizeof(wire::ExtentRecord);
+  const std::uint64_t blocks = is_sparse(item) ? 0 : size / kCrcBlockBytes + extents_max(size);
+  return item_cost(item.name, size) + blocks * sizeof(std::uint32_t);
 }
 
 // The items of one RESERVE.

@@ -92,6 +92,8 @@ class CApiTest(ProgramTest):
         self.assertEqual(pool.get({"object/1": 2, "object/none": 1}),
                          {"object/1": None, "object/none": None})
         self.assertEqual(pool.lookup_prefix([*data, "none", "object/1"]), 3)
+        self.assertEqual(pool.wait(["object/1", "", "none"], layer=3, timeout_ms=20),
+                         [godbox.OK, godbox.INVALID_ARGUMENT, godbox.NOT_FOUND])
         self.assertEqual(pool.remove(["object/1", "none"]), [godbox.OK, godbox.NOT_FOUND])
         self.assertEqual(pool.lookup_prefix(data), 0)
 
@@ -116,6 +118,8 @@ class CApiTest(ProgramTest):
             for layer in range(LAYERS):
                 self.assertEqual(kv.lookup_prefix(names), 0)
                 store.layer(layer)
+                self.assertEqual(kv.wait(names, layer, timeout_ms=20000), [godbox.OK] * 10)
+            self.assertEqual(kv.wait(["kv/none"], timeout_ms=1), [godbox.NOT_FOUND])
             self.assertEqual(store.wait(), [godbox.OK] * 10)
             self.assertEqual(kv.lookup_prefix([*names, "kv/none"]), 10)
             loaded = opened(loading, other, target, call_bytes=20000)

@@ -302,7 +302,8 @@ TEST_CASE("layers are refused where they have no meaning", "[contract]") {
         LayeredItem{.name = "a", .layer_size = SizeBytes(5000), .layers = 4096},
         LayeredItem{.name = "a", .layer_size = SizeBytes(UINT64_MAX), .layers = 2}}) {
     const LayeredItem both[] = {good, bad};
-    CHECK(client.begin_layers(both).error().code == Errc::invalid_argument);
+    CHECK(client.begin_layers(both)->statuses() ==
+          std::vector<Errc>{Errc::ok, Errc::invalid_argument});
   }
   const Result<LayeredPut> put = client.begin_layers({&good, 1});
   std::array<std::byte, 5000> bytes{};
@@ -316,7 +317,10 @@ TEST_CASE("layers are refused where they have no meaning", "[contract]") {
   CHECK(client.put_layer(LayeredPut(), 0, {&right_size, 1}) ==
         std::vector<Errc>{Errc::invalid_argument});
   const std::string_view names[] = {"a", ""};
-  CHECK(client.wait(names, 0, 1ms).error().code == Errc::invalid_argument);
+  const Result<Lookup> judged = client.wait(names, 0, 5s);
+  REQUIRE(judged->objects.size() == 2);
+  CHECK(judged->objects[0].status == Errc::ok);
+  CHECK(judged->objects[1].status == Errc::invalid_argument);
   // An object without layers is there as a whole, or not, and has no single ones.
   const striping::PutItem plain{.name = "plain", .data = right_size};
   REQUIRE(client.put({&plain, 1}) == std::vector<Errc>{Errc::ok});
@@ -324,6 +328,65 @@ TEST_CASE("layers are refused where they have no meaning", "[contract]") {
   const Result<Lookup> found = client.wait({&plain_name, 1}, 77, 5s);
   REQUIRE(are_all(*found, Errc::ok));
   CHECK(client.get_layer(*found, 0, {&right_size, 1}) == std::vector<Errc>{Errc::invalid_argument});
+}
+
+TEST_CASE("layers of more objects than a request holds are begun, put and waited for at once",
+          "[contract]") {
+  constexpr std::size_t kMany = wire::kBatchItemsMax + 100;
+  constexpr std::size_t kBad = 5000;  // has a name that none can have
+  const ServedFolder folder;
+  const auto server = serve(small_box(folder.socket()));
+  const auto producer = connected(server->eth_port_addresses()[0].to_string());
+  const auto consumer = connected(server->eth_port_addresses()[1].to_string());
+  std::vector<std::string> names(kMany);
+  std::vector<LayeredItem> items;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    names[i] = i == kBad ? "" : "many/" + std::to_string(i);
+    items.push_back({.name = names[i], .layer_size = SizeBytes(1), .layers = 1});
+  }
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  std::vector<Errc> expected(kMany, Errc::ok);
+  expected[kBad] = Errc::invalid_argument;
+  std::vector<Errc> missing(kMany, Errc::not_found);
+  missing[kBad] = Errc::invalid_argument;
+  const auto statuses_of = [](const Result<Lookup>& found) {
+    std::vector<Errc> statuses;
+    for (const striping::FoundObject& object : found->objects) {
+      // As many as may be leased are; the others are there too.
+      statuses.push_back(object.status == Errc::present_unleased ? Errc::ok : object.status);
+    }
+    return statuses;
+  };
+  CHECK(statuses_of(consumer->client().wait(views, 0, 10ms)) == missing);
+  const Result<LayeredPut> put = producer->client().begin_layers(items);
+  REQUIRE(put->statuses() == expected);
+  std::vector<std::byte> bytes(kMany);
+  std::vector<LocalSegment> pieces;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    bytes[i] = byte_of(i, 0, 0);
+    pieces.push_back({&bytes[i], 1});
+  }
+  std::vector<std::span<const LocalSegment>> spans;
+  for (const LocalSegment& piece : pieces) {
+    spans.emplace_back(&piece, 1);
+  }
+  std::optional<std::vector<Errc>> told;
+  consumer->client().submit_wait(views, 0, 60s, [&](const Result<Lookup>& found) {
+    REQUIRE(found.has_value());
+    told = statuses_of(found);
+  });
+  (void)consumer->client().progress(TimePoint());
+  CHECK(producer->client().put_layer(*put, 0, spans) == expected);
+  while (!told) {
+    consumer->client().progress(kNever);
+  }
+  CHECK(*told == expected);
+  const std::string_view last = views.back();
+  std::byte got{};
+  const LocalSegment into{&got, 1};
+  const striping::GetItem item{.name = last, .into = {&into, 1}};
+  CHECK(consumer->client().get({&item, 1}) == std::vector<Errc>{Errc::ok});
+  CHECK(got == byte_of(kMany - 1, 0, 0));
 }
 
 TEST_CASE("a subscriber hears what happens to its tenant's objects, in order", "[contract]") {

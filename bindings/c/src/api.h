@@ -40,6 +40,11 @@ template <class Body>
 // Errors: invalid_argument (NULL, or an entry that is).
 [[nodiscard]] Result<std::vector<std::string_view>> names_of(const godbox_names* names);
 void write_statuses(std::span<const Errc> from, godbox_status* to);
+// Client::wait() with a status for each name: ok also for one that is there without a lease.
+[[nodiscard]] Result<std::vector<Errc>> wait_for_names(PoolCore& core,
+                                                       std::span<const std::string_view> names,
+                                                       std::uint32_t layer,
+                                                       std::uint64_t timeout_ms);
 
 // Options as this library knows them, from a caller's that may be shorter. Errors:
 // invalid_argument.

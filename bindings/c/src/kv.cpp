@@ -119,7 +119,8 @@ Result<std::shared_ptr<KvShared>> open_kv(const std::shared_ptr<PoolCore>& core,
   return shared;
 }
 
-Result<std::size_t> count_prefix(KvShared& kv, const godbox_names* names) {
+// The names that objects of this cache have in the pool.
+Result<std::vector<std::string>> names_in_pool(const KvShared& kv, const godbox_names* names) {
   const auto views = names_of(names);
   if (!views) {
     return views.error();
@@ -128,7 +129,15 @@ Result<std::size_t> count_prefix(KvShared& kv, const godbox_names* names) {
   for (const std::string_view view : *views) {
     full.push_back(std::string(view) + kv.suffix);
   }
-  const std::vector<std::string_view> full_views(full.begin(), full.end());
+  return full;
+}
+
+Result<std::size_t> count_prefix(KvShared& kv, const godbox_names* names) {
+  const auto full = names_in_pool(kv, names);
+  if (!full) {
+    return full.error();
+  }
+  const std::vector<std::string_view> full_views(full->begin(), full->end());
   const auto promise = std::make_shared<std::promise<Result<std::size_t>>>();
   std::future<Result<std::size_t>> answer = promise->get_future();
   const bool ran = kv.core->run([&] {
@@ -199,6 +208,26 @@ godbox_status godbox_kv_lookup_prefix(godbox_kv* kv, const godbox_names* names, 
       return count.error();
     }
     *found = *count;
+    return {};
+  });
+}
+
+godbox_status godbox_kv_wait(godbox_kv* kv, const godbox_names* names, uint32_t layer,
+                             uint64_t timeout_ms, godbox_status* statuses) {
+  return guarded([&]() -> Result<void> {
+    if (kv == nullptr || statuses == nullptr) {
+      return refused("kv or statuses: NULL");
+    }
+    const auto full = names_in_pool(*kv->shared, names);
+    if (!full) {
+      return full.error();
+    }
+    const std::vector<std::string_view> views(full->begin(), full->end());
+    const auto answer = wait_for_names(*kv->shared->core, views, layer, timeout_ms);
+    if (!answer) {
+      return answer.error();
+    }
+    write_statuses(*answer, statuses);
     return {};
   });
 }

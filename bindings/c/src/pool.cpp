@@ -2,6 +2,7 @@
 #include "api.h"
 #include <godbox/driver/open_device.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <future>
@@ -203,6 +204,27 @@ Result<void> put_or_get(godbox_pool* pool, const godbox_names* names, const void
 
 }  // namespace
 
+Result<std::vector<Errc>> wait_for_names(PoolCore& core, std::span<const std::string_view> names,
+                                         std::uint32_t layer, std::uint64_t timeout_ms) {
+  constexpr std::uint64_t kTimeoutMsMax = 600'000;  // longer than that no box waits
+  const std::chrono::milliseconds timeout(std::min(timeout_ms, kTimeoutMsMax));
+  const auto promise = std::make_shared<std::promise<Result<std::vector<Errc>>>>();
+  std::future<Result<std::vector<Errc>>> answer = promise->get_future();
+  const bool ran = core.run([&] {
+    core.client().submit_wait(
+        names, layer, timeout, [promise](const Result<striping::Lookup>& found) {
+          std::vector<Errc> statuses;
+          for (std::size_t i = 0; found && i < found->objects.size(); ++i) {
+            const Errc status = found->objects[i].status;
+            statuses.push_back(status == Errc::present_unleased ? Errc::ok : status);
+          }
+          promise->set_value(found ? Result<std::vector<Errc>>(std::move(statuses))
+                                   : Result<std::vector<Errc>>(found.error()));
+        });
+  });
+  return ran ? answer.get() : Result<std::vector<Errc>>(closed());
+}
+
 }  // namespace godbox::c
 
 using godbox::Errc;
@@ -288,6 +310,25 @@ godbox_status godbox_lookup_prefix(godbox_pool* pool, const godbox_names* names,
       return answer->error;
     }
     *found = answer->count;
+    return {};
+  });
+}
+
+godbox_status godbox_wait(godbox_pool* pool, const godbox_names* names, uint32_t layer,
+                          uint64_t timeout_ms, godbox_status* statuses) {
+  return guarded([&]() -> Result<void> {
+    if (pool == nullptr || statuses == nullptr) {
+      return refused("pool or statuses: NULL");
+    }
+    const auto views = names_of(names);
+    if (!views) {
+      return views.error();
+    }
+    const auto answer = wait_for_names(*pool->core, *views, layer, timeout_ms);
+    if (!answer) {
+      return answer.error();
+    }
+    write_statuses(*answer, statuses);
     return {};
   });
 }

@@ -116,6 +116,11 @@ GODBOX_API godbox_status godbox_get(godbox_pool* pool, const godbox_names* names
 // How many leading names are there, in one round trip.
 GODBOX_API godbox_status godbox_lookup_prefix(godbox_pool* pool, const godbox_names* names,
                                               size_t* found);
+// Waits, for timeout_ms at most, until layer `layer` (from 0) of each object is written, or the
+// object is there as a whole; the box tells it, nobody polls. A status for each name: GODBOX_OK,
+// GODBOX_NOT_FOUND or GODBOX_DEADLINE_EXCEEDED (less than that is there), GODBOX_INVALID_ARGUMENT.
+GODBOX_API godbox_status godbox_wait(godbox_pool* pool, const godbox_names* names, uint32_t layer,
+                                     uint64_t timeout_ms, godbox_status* statuses);
 GODBOX_API godbox_status godbox_remove(godbox_pool* pool, const godbox_names* names,
                                        godbox_status* statuses);
 
@@ -174,6 +179,9 @@ GODBOX_API const char* godbox_kv_suffix(const godbox_kv* kv);
 // How many leading objects are there with all their layers.
 GODBOX_API godbox_status godbox_kv_lookup_prefix(godbox_kv* kv, const godbox_names* names,
                                                  size_t* found);
+// godbox_wait() for the cache's own objects.
+GODBOX_API godbox_status godbox_kv_wait(godbox_kv* kv, const godbox_names* names, uint32_t layer,
+                                        uint64_t timeout_ms, godbox_status* statuses);
 
 // blocks: blocks_per_object for each name, in the order of the names.
 typedef struct godbox_blocks {

@@ -98,7 +98,7 @@ struct FoundObject {
   std::uint16_t layers = 0;        // 0: none; else extents are cut where a layer ends
   std::uint16_t layers_ready = 0;  // written; all, unless wait() found it being put
   // ok; present_unleased: found, but the box grants no more leases; not_found and invalid_argument
-  // (a name that is empty or too long) only in per-key lookups.
+  // (a name that is empty or too long) only in per-key lookups; deadline_exceeded only in waits.
   Errc status = Errc::ok;
 };
 class LeaseHold;  // private to the client
@@ -187,10 +187,10 @@ class Client {
   void submit_remove(std::span<const std::string_view> names, OnStatuses on_done);
   void release(Lookup& found);
 
-  // Layer by layer. begin_layers() reserves; where an item fails, put.statuses() says so, and the
-  // others go on. The box drops what gets no further layer for its reservation_max. Errors:
-  // too_large (more items than one request can hold: wire::kBatchItemsMax, or their extents),
-  // invalid_argument (a name, no layers), those of the request.
+  // Layer by layer. begin_layers() reserves, in as many requests as the items need; where an item
+  // fails, put.statuses() says so, as of put (invalid_argument: a name, no layers), and the others
+  // go on. The box drops what gets no further layer for its reservation_max. Errors: queue_full,
+  // session_lost, cancelled, of the call as a whole.
   void submit_begin_layers(std::span<const LayeredItem> items, OnLayeredPut on_done);
   // Writes a layer of each object and commits it; `data` is in the order of the items, each of the
   // item's layer_size. Layers are submitted in order, and as many at a time as there is data for.
@@ -200,9 +200,10 @@ class Client {
                         std::span<const std::span<const LocalSegment>> data, OnStatuses on_done,
                         const CallOptions& options = {});
   // Finds objects once layer `layer` (from 0) of each is written, or the object is there as a
-  // whole; the box tells it, nobody polls. Per key: ok or present_unleased; when `wait` is over, or
-  // a producer has gone, not_found or deadline_exceeded (less than that is there), both misses.
-  // Errors: invalid_argument (a name), too_large, those of the request.
+  // whole; the box tells it, nobody polls. Calls back once all names have their answers, however
+  // many requests they take. Per key: ok or present_unleased; invalid_argument (a name that none
+  // can have, at once); when `wait` is over, or a producer has gone, not_found or deadline_exceeded
+  // (less than that is there), both misses. Errors: those of the requests.
   void submit_wait(std::span<const std::string_view> names, std::uint32_t layer, Duration wait,
                    OnLookup on_done);
   // get of one layer of objects found, each into layer_size bytes. not_found: that layer is not
