@@ -134,6 +134,109 @@ TEST_CASE("after a restart nothing old may be seen", "[sim]") {
   CHECK(model.check_found("a", SizeBytes(100), false, at(5), at(6)).has_value());
 }
 
+ObjectModel::Moment at_ms(int ms, std::uint64_t evictions = 0) {
+  return {TimePoint(std::chrono::milliseconds(ms)), evictions};
+}
+
+// A put with these terms that took from `begin` to `end`, in milliseconds.
+Violation put_for(ObjectModel& model, std::uint64_t seed, PutTerms terms, int begin, int end,
+                  Errc status = Errc::ok) {
+  const std::uint64_t id = model.begin_put("a", content(seed), at_ms(begin), terms);
+  return model.end_put(id, status, at_ms(end));
+}
+
+Violation retain(ObjectModel& model, wire::Retention retention, int begin, int end,
+                 Errc status = Errc::ok) {
+  const std::uint64_t id = model.begin_retain("a", retention, at_ms(begin));
+  return model.end_retain(id, status, at_ms(end));
+}
+
+wire::Event event_of(wire::EventKind kind) { return {1, kind, SizeBytes(100), "a"}; }
+
+constexpr PutTerms kRebinds{.rebinds = true};
+
+TEST_CASE("a put that rebinds takes the name, in one step", "[sim]") {
+  ObjectModel model(seconds(15));
+  CHECK_FALSE(put_for(model, 1, {}, 10, 20).has_value());
+  const std::uint64_t second = model.begin_put("a", content(2), at_ms(30), kRebinds);
+  // While it is under way either is there, and never none.
+  CHECK_FALSE(model.check_bytes("a", bytes_of(1), at_ms(31), at_ms(32)).has_value());
+  CHECK_FALSE(model.check_bytes("a", bytes_of(2), at_ms(31), at_ms(32)).has_value());
+  CHECK(model.check_missing("a", at_ms(31), at_ms(32)).has_value());
+  CHECK_FALSE(model.check_missing("a", at_ms(31), at_ms(32, 1)).has_value());
+  CHECK_FALSE(model.end_put(second, Errc::ok, at_ms(40)).has_value());
+  CHECK(model.check_bytes("a", bytes_of(1), at_ms(41), at_ms(42)).has_value());
+  CHECK(model.check_missing("a", at_ms(41), at_ms(42)).has_value());
+  CHECK(put_for(model, 3, {}, 50, 60).has_value());
+}
+
+TEST_CASE("an object with a hard TTL is there until then, and not after it", "[sim]") {
+  ObjectModel model(seconds(15));
+  CHECK_FALSE(put_for(model, 1, {.retention = {.hard_ttl_ms = 100}}, 10, 20).has_value());
+  CHECK(model.check_missing("a", at_ms(30), at_ms(109)).has_value());
+  CHECK_FALSE(model.check_missing("a", at_ms(30), at_ms(110)).has_value());
+  CHECK_FALSE(model.check_bytes("a", bytes_of(1), at_ms(119), at_ms(130)).has_value());
+  CHECK(model.check_bytes("a", bytes_of(1), at_ms(120), at_ms(130)).has_value());
+  CHECK_FALSE(model.check_event(event_of(wire::EventKind::expire), at_ms(110)).has_value());
+  CHECK(model.check_event(event_of(wire::EventKind::expire), at_ms(109)).has_value());
+}
+
+TEST_CASE("a retain that was answered says how long an object is kept, from then on", "[sim]") {
+  ObjectModel model(seconds(15));
+  CHECK_FALSE(put_for(model, 1, {.retention = {.hard_ttl_ms = 100}}, 10, 20).has_value());
+  CHECK_FALSE(retain(model, {.hard_ttl_ms = 300}, 50, 60).has_value());
+  CHECK(model.check_missing("a", at_ms(70), at_ms(340)).has_value());
+  CHECK_FALSE(model.check_missing("a", at_ms(70), at_ms(350)).has_value());
+  CHECK(model.check_found("a", SizeBytes(100), false, at_ms(360), at_ms(370)).has_value());
+  // One without an answer may have done so, or not.
+  ObjectModel other(seconds(15));
+  CHECK_FALSE(put_for(other, 1, {}, 10, 20).has_value());
+  CHECK_FALSE(retain(other, {.hard_ttl_ms = 100}, 50, 60, Errc::deadline_exceeded).has_value());
+  CHECK_FALSE(other.check_missing("a", at_ms(70), at_ms(150)).has_value());
+  CHECK_FALSE(other.check_bytes("a", bytes_of(1), at_ms(900), at_ms(901)).has_value());
+  CHECK(retain(other, {}, 100, 110, Errc::not_found).has_value());
+}
+
+TEST_CASE("what is surely pinned may not be evicted", "[sim]") {
+  ObjectModel model(seconds(15));
+  const wire::Retention pinned{.pin = wire::Pin::hard};
+  CHECK_FALSE(put_for(model, 1, {.retention = pinned}, 10, 20).has_value());
+  CHECK(model.check_missing("a", at_ms(30), at_ms(40, 5)).has_value());
+  CHECK(model.check_event(event_of(wire::EventKind::evict), at_ms(40)).has_value());
+  CHECK(model.is_surely("a", wire::Pin::hard, at_ms(40)));
+  const std::uint64_t unpin = model.begin_retain("a", {}, at_ms(50));
+  CHECK_FALSE(model.is_surely("a", wire::Pin::hard, at_ms(51)));
+  CHECK_FALSE(model.check_event(event_of(wire::EventKind::evict), at_ms(51)).has_value());
+  CHECK_FALSE(model.end_retain(unpin, Errc::ok, at_ms(60)).has_value());
+  CHECK(model.is_surely("a", wire::Pin::none, at_ms(61)));
+  CHECK_FALSE(retain(model, pinned, 70, 80, Errc::quota_exceeded).has_value());
+  CHECK(model.is_surely("a", wire::Pin::none, at_ms(81)));
+}
+
+TEST_CASE("an event needs somebody who asked for it", "[sim]") {
+  ObjectModel model(seconds(15));
+  CHECK(model.check_event(event_of(wire::EventKind::put), at_ms(1)).has_value());
+  const std::uint64_t put = model.begin_put("a", content(1), at_ms(10));
+  CHECK_FALSE(model.check_event(event_of(wire::EventKind::put), at_ms(15)).has_value());
+  CHECK(model.check_event(event_of(wire::EventKind::rebind), at_ms(15)).has_value());
+  CHECK(model.check_event({1, wire::EventKind::put, SizeBytes(99), "a"}, at_ms(15)).has_value());
+  CHECK_FALSE(model.end_put(put, Errc::ok, at_ms(20)).has_value());
+  CHECK(model.check_event(event_of(wire::EventKind::put), at_ms(21)).has_value());
+  CHECK(model.check_event(event_of(wire::EventKind::remove), at_ms(21)).has_value());
+  const std::uint64_t removal = model.begin_remove("a", at_ms(30));
+  CHECK_FALSE(model.check_event(event_of(wire::EventKind::remove), at_ms(31)).has_value());
+  CHECK_FALSE(model.end_remove(removal, Errc::ok, at_ms(40)).has_value());
+  CHECK(model.check_event(event_of(wire::EventKind::lose), at_ms(41)).has_value());
+}
+
+TEST_CASE("what was under way when time jumped takes effect behind the jump", "[sim]") {
+  ObjectModel model(seconds(15));
+  CHECK_FALSE(put(model, 1, 1, 2, Errc::deadline_exceeded).has_value());
+  model.jump(at(3), std::chrono::hours(1));
+  CHECK_FALSE(remove(model, 3604, 3605, Errc::not_found).has_value());
+  CHECK_FALSE(model.check_bytes("a", bytes_of(1), at(3606), at(3607)).has_value());
+}
+
 TEST_CASE("a region has the bytes that were written last", "[sim]") {
   RegionModel model(SizeBytes(100));
   const std::vector<std::byte> old_bytes(10, std::byte{1});

@@ -35,21 +35,27 @@ constexpr const char* kUsage =
     "  --operations N      operations per seed (default 1000)\n"
     "  --faults N          faults per seed (default 5)\n"
     "  --tenants           quotas, a tenant that floods the pool with leases, layers\n"
+    "  --bindings          names bound anew, pins, TTLs, watermarks, subscribers, layers, storms\n"
     "  --control-cuts      faults are only such as end control connections: no session is lost\n"
-    "  --inject-bug NAME   drop-crc-check, lose-callback, late-write, leak-space, forget-remove:\n"
-    "                      a mistake of the harness that its own checks have to find\n"
+    "  --inject-bug NAME   drop-crc-check, lose-callback, late-write, leak-space, forget-remove,\n"
+    "                      forget-rebind, forget-ttl, forget-unpin, skip-event: a mistake of the\n"
+    "                      harness that its own checks have to find\n"
     "  --expect-violation TEXT  succeed when at least half of the seeds have TEXT in the finding\n"
     "  --twice             run each seed twice and compare\n"
     "  --need NAME         fail unless NAME was seen in some seed; may be given several times\n"
     "  --verbose           print every operation and fault\n"
     "  --trace             and every event of the network\n";
 
-constexpr std::array<std::pair<std::string_view, InjectedBug>, 5> kBugs{
+constexpr std::array<std::pair<std::string_view, InjectedBug>, 9> kBugs{
     {{"drop-crc-check", InjectedBug::drop_crc_check},
      {"lose-callback", InjectedBug::lose_callback},
      {"late-write", InjectedBug::late_write},
      {"leak-space", InjectedBug::leak_space},
-     {"forget-remove", InjectedBug::forget_remove}}};
+     {"forget-remove", InjectedBug::forget_remove},
+     {"forget-rebind", InjectedBug::forget_rebind},
+     {"forget-ttl", InjectedBug::forget_ttl},
+     {"forget-unpin", InjectedBug::forget_unpin},
+     {"skip-event", InjectedBug::skip_event}}};
 
 struct Arguments {
   SimWorldOptions world;
@@ -112,6 +118,8 @@ std::optional<Arguments> parse(int argc, char** argv) {
       arguments.twice = true;
     } else if (option == "--tenants") {
       arguments.world.tenants = true;
+    } else if (option == "--bindings") {
+      arguments.world.bindings = true;
     } else if (option == "--control-cuts") {
       arguments.world.control_cuts = true;
     } else if (option == "--verbose" || option == "--trace") {
@@ -145,6 +153,7 @@ void set_replay_line(const char* program, const Arguments& arguments) {
       fmt::format("replay: {} --seed {} --operations {} --faults {}", program, arguments.world.seed,
                   arguments.world.operations, arguments.world.faults);
   line += arguments.world.tenants ? " --tenants" : "";
+  line += arguments.world.bindings ? " --bindings" : "";
   line += arguments.world.control_cuts ? " --control-cuts" : "";
   if (arguments.world.bug != InjectedBug::none) {
     line += " --inject-bug " + arguments.bug;

@@ -176,6 +176,9 @@ void check_invariants(World& world) {
   if (usage.held * 3 > std::min(usage.capacity, usage.backing_limit)) {
     world.saw("held more than a third");
   }
+  if (world.observer.is_there()) {
+    world.observer.compare();
+  }
   world.saw("evictions", 0);
   std::uint64_t& evictions = world.report.seen["evictions"];
   evictions = std::max(evictions, usage.evictions);

@@ -138,7 +138,7 @@ void restart_box(World& world, SimRandom& dice) {
     return;
   }
   world.logf("FAULT the box restarts");
-  world.box.stop(draw_notice(dice));
+  world.stop_box(draw_notice(dice));
   if (world.bits_flipped_until == kNever) {
     world.bits_flipped_until = world.now() + world.shape.client.timeout + World::kSlack;
   }
@@ -146,7 +146,7 @@ void restart_box(World& world, SimRandom& dice) {
     model.restart(ObjectModel::Moment{world.now(), 0});
   }
   world.advance(dice.duration(Duration(0), milliseconds(300)));
-  world.box.start();
+  world.start_box();
 }
 
 // Whether a byte of a DRAM channel is part of a region that a client still has.
@@ -304,6 +304,95 @@ void apply_fault(World& world, SimRandom& dice) {
   world.disturbed = true;
   world.saw(std::string("fault: ") + fault.name);
   fault.apply(world, dice);
+}
+
+namespace {
+
+// All clients want one name for a while.
+void contend(World& world, SimRandom& dice) {
+  world.contended_name = dice.below(world.shape.names.size());
+  world.contended_until = world.now() + dice.duration(milliseconds(5), milliseconds(60));
+  world.logf("STORM all want {:.10}", world.shape.names[world.contended_name].name);
+}
+
+// As of a process that was stopped, or a machine that slept: no event falls into the time between.
+// Clocks are monotonic (godbox/clock.h), so none goes back.
+void jump_in_time(World& world, SimRandom& dice) {
+  constexpr std::array<Duration, 5> kJumps{milliseconds(50), seconds(3), seconds(50),
+                                           std::chrono::minutes(5), std::chrono::hours(1)};
+  const Duration by = kJumps[dice.below(kJumps.size())];
+  world.logf("STORM time jumps by {} ms", by.count() / 1'000'000);
+  const ObjectModel::Moment before = world.moment();
+  world.disturbed = true;
+  world.has_jumped = true;
+  world.network.jump(by);
+  for (ObjectModel& model : world.models) {
+    model.jump(before, by);
+  }
+  world.forgive_overdue();
+  world.observer.stay();
+  // Logs that nobody has asked for meanwhile are forgotten, where the box's timer comes first.
+  if (dice.one_in(2)) {
+    world.observer.look();
+  } else if (world.box.is_running()) {
+    world.box.box().on_timer();
+  }
+}
+
+// A client begins puts and does no more; it lives on, or goes at once.
+void leave_half_open(World& world, SimRandom& dice) {
+  Actor& actor = world.actors[dice.below(world.actors.size())];
+  if (actor.client == nullptr || !actor.client->is_open()) {
+    return;
+  }
+  const std::size_t count = dice.one_in(5) ? 10'000 : 500;
+  world.logf("STORM client {} begins {} puts and does not end them", actor.index, count);
+  const emulator::BoxConfig& config = world.box.config();
+  world.half_open_until = world.now() + config.reservation_max + config.session_timeout +
+                          world.shape.client.timeout + seconds(2);
+  submit_half_open(world, actor, count);
+  world.saw("10,000 half-open puts", count == 10'000 ? 1 : 0);
+  if (dice.one_in(2)) {
+    world.disturbed = true;
+    world.advance(dice.duration(Duration(0), milliseconds(20)));
+    world.end_client(actor, dice.one_in(2) ? World::Death::killed : World::Death::power_loss);
+  }
+}
+
+// More events than a box keeps, so that who has not read for so long misses some.
+void flood_subscribers(World& world, SimRandom& dice) {
+  if (world.observer.is_there()) {
+    const std::size_t tenant = dice.below(world.shape.tenants);
+    const std::size_t count = dice.one_in(4) ? 20'000 : 200;
+    world.logf("STORM {} events of tenant {}", count, tenant);
+    world.observer.make_events(tenant, count);
+  }
+}
+
+// All clients put at once whatever comes first to their minds.
+void race_for_quota(World& world, SimRandom& dice) {
+  world.logf("STORM all clients put at once");
+  for (std::uint64_t round = dice.between(1, 4); round > 0; --round) {
+    for (Actor& actor : world.actors) {
+      if (actor.client != nullptr && actor.client->is_open()) {
+        submit_puts(world, actor);
+      }
+    }
+  }
+}
+
+constexpr std::array<Fault, 5> kStorms{{{"name contention", contend},
+                                        {"jump in time", jump_in_time},
+                                        {"half-open puts", leave_half_open},
+                                        {"unread events", flood_subscribers},
+                                        {"quota race", race_for_quota}}};
+
+}  // namespace
+
+void apply_storm(World& world, SimRandom& dice) {
+  const Fault& storm = kStorms[dice.below(kStorms.size())];
+  world.saw(std::string("storm: ") + storm.name);
+  storm.apply(world, dice);
 }
 
 void heal(World& world) {

@@ -74,6 +74,12 @@ std::size_t draw_count(World& world) { return world.dice.between(1, world.shape.
 
 void submit_get(World& world, Actor& actor, std::vector<std::size_t> names);
 
+// Of the sizes that an object of this name may have.
+std::size_t draw_size(World& world, const NameShape& name) {
+  return name.other_size_bytes > 0 && world.dice.one_in(2) ? name.other_size_bytes
+                                                           : name.size_bytes;
+}
+
 // --- Put -----------------------------------------------------------------------------------------
 
 void finish_put(World& world, Actor& actor, PutCall& call, std::span<const Errc> statuses) {
@@ -90,8 +96,12 @@ void finish_put(World& world, Actor& actor, PutCall& call, std::span<const Errc>
                name_of(world, call.names[i]).size_bytes, to_string(statuses[i]));
     // An object has at least one byte.
     const bool empty = name_of(world, call.names[i]).size_bytes == 0;
-    const bool right =
-        empty ? statuses[i] == Errc::invalid_argument : may_answer_put(world, statuses[i]);
+    const bool right = empty ? statuses[i] == Errc::invalid_argument
+                             : may_answer_put(world, statuses[i], call.items[i].retention);
+    // A name that may be taken from another is never in the way.
+    if (statuses[i] == Errc::already_exists && call.items[i].rebinds) {
+      world.fail("a put that rebinds answered already_exists");
+    }
     if (!right && !(empty && may_answer_anything(world, statuses[i]))) {
       world.fail(fmt::format("put answered {}", to_string(statuses[i])));
     }
@@ -110,18 +120,21 @@ void submit_put(World& world, Actor& actor, std::size_t count) {
   call->operation = world.begin_operation(actor, "put");
   ObjectModel& model = world.model_of(actor);
   for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t index = world.dice.below(world.shape.names.size());
+    const std::size_t index = world.draw_name();
     const NameShape& name = name_of(world, index);
+    const ObjectModel::Terms terms = draw_terms(world);
     ObjectModel::Content content;
     content.seed = tagged_seed(world.dice.next(), actor.tag());
-    content.size = SizeBytes(name.size_bytes);
+    content.size = SizeBytes(draw_size(world, name));
     content.sparse = name.sparse;
-    auto buffer = make_buffer(world, name.sparse ? 0 : name.size_bytes);
+    auto buffer = make_buffer(world, name.sparse ? 0 : content.size.count());
     buffer->fill(content.seed);
     call->names.push_back(index);
-    call->puts.push_back(model.begin_put(name.name, content, world.moment()));
-    call->items.push_back(
-        PutItem{name.name, buffer->segments(), name.sparse ? content.size : SizeBytes()});
+    call->puts.push_back(
+        model.begin_put(name.name, content, world.moment(), told_terms(world, terms)));
+    call->items.push_back(PutItem{name.name, buffer->segments(),
+                                  name.sparse ? content.size : SizeBytes(), terms.rebinds,
+                                  terms.retention});
     call->buffers.push_back(std::move(buffer));
   }
   call->operation->on_abandon = [&world, &model, call_of = std::weak_ptr(call)] {
@@ -166,6 +179,17 @@ void submit_bad_put(World& world, Actor& actor) {
 
 // --- Get -----------------------------------------------------------------------------------------
 
+// A sparse object is told to be one whatever size was asked for.
+void check_sparse(World& world, Actor& actor, const NameShape& name, ObjectModel::Moment begin) {
+  const ObjectModel& model = world.model_of(actor);
+  const auto cannot_be = [&](std::size_t size) {
+    return model.check_found(name.name, SizeBytes(size), true, begin, world.moment());
+  };
+  if (name.other_size_bytes == 0 || cannot_be(name.other_size_bytes)) {
+    world.check(cannot_be(name.size_bytes));
+  }
+}
+
 void check_got(World& world, Actor& actor, GetCall& call, std::size_t i, Errc status) {
   const NameShape& name = name_of(world, call.names[i]);
   const ObjectModel& model = world.model_of(actor);
@@ -183,8 +207,7 @@ void check_got(World& world, Actor& actor, GetCall& call, std::size_t i, Errc st
       }
       return;
     case Errc::not_backed:
-      return world.check(model.check_found(name.name, SizeBytes(name.size_bytes), true, call.begin,
-                                           world.moment()));
+      return check_sparse(world, actor, name, call.begin);
     case Errc::invalid_argument:
       return world.check(model.check_other_size(name.name, SizeBytes(buffer.size_bytes()),
                                                 call.begin, world.moment()));
@@ -224,7 +247,7 @@ void submit_get(World& world, Actor& actor, std::vector<std::size_t> names) {
   call->names = std::move(names);
   for (const std::size_t index : call->names) {
     const NameShape& name = name_of(world, index);
-    const std::size_t size = name.size_bytes + (world.dice.one_in(40) ? 1 : 0);
+    const std::size_t size = draw_size(world, name) + (world.dice.one_in(40) ? 1 : 0);
     auto buffer = make_buffer(world, size);
     call->items.push_back(GetItem{name.name, buffer->segments()});
     call->buffers.push_back(std::move(buffer));
@@ -349,7 +372,7 @@ void submit_remove(World& world, Actor& actor) {
   std::vector<std::string_view> names;
   const std::size_t count = draw_count(world);
   for (std::size_t i = 0; i < count; ++i) {
-    call->names.push_back(world.dice.below(world.shape.names.size()));
+    call->names.push_back(world.draw_name());
     names.push_back(name_of(world, call->names.back()).name);
     if (told) {
       call->removes.push_back(model.begin_remove(std::string(names.back()), world.moment()));
@@ -435,9 +458,29 @@ void flood(World& world, Actor& actor) {
   submit_lookup(world, actor);
 }
 
+void submit_binding(World& world, Actor& actor) {
+  switch (world.dice.below(6)) {
+    case 0:
+      return submit_layered_put(world, actor);
+    case 1:
+      return submit_wait(world, actor);
+    case 2:
+      return submit_retain(world, actor);
+    case 3:
+      return submit_events(world, actor);
+    default:
+      return submit_put(world, actor, draw_count(world));
+  }
+}
+
 }  // namespace
 
-bool may_answer_put(const World& world, Errc status) {
+bool may_answer_put(const World& world, Errc status, const wire::Retention& retention) {
+  // A hard pin is refused where half of the pool or of a quota is held.
+  if (retention.pin == wire::Pin::hard &&
+      (status == Errc::quota_exceeded || status == Errc::limit_exceeded)) {
+    return true;
+  }
   switch (status) {
     case Errc::ok:
     case Errc::already_exists:
@@ -446,6 +489,9 @@ bool may_answer_put(const World& world, Errc status) {
     case Errc::backing_full:
       // Whatever one tenant holds, the others can put: a flood of leases is none against them.
       return !world.shape.flood || world.is_disturbed();
+    case Errc::limit_exceeded:
+      // While somebody has as many half-done puts as a tenant may.
+      return world.now() < world.half_open_until || may_answer_anything(world, status);
     case Errc::quota_exceeded:
       return !world.box.config().tenant_quotas.empty();
     case Errc::not_found:
@@ -477,6 +523,10 @@ bool may_answer_control(const World& world, Errc status) {
   return may_answer_anything(world, status);
 }
 
+void submit_puts(World& world, Actor& actor) {
+  submit_put(world, actor, world.shape.batch_items_max);
+}
+
 void submit_kv(World& world, Actor& actor) {
   if (world.shape.flood && actor.tenant == 0) {
     return flood(world, actor);
@@ -484,13 +534,16 @@ void submit_kv(World& world, Actor& actor) {
   if (world.shape.flood && world.dice.one_in(3)) {
     return world.dice.one_in(2) ? submit_layered_put(world, actor) : submit_wait(world, actor);
   }
+  if (world.shape.bindings && world.dice.one_in(2)) {
+    return submit_binding(world, actor);
+  }
   const std::uint64_t what = world.dice.below(100);
   if (what < 36) {
     submit_put(world, actor, draw_count(world));
   } else if (what < 70) {
     std::vector<std::size_t> names(draw_count(world));
     for (std::size_t& name : names) {
-      name = world.dice.below(world.shape.names.size());
+      name = world.draw_name();
     }
     submit_get(world, actor, std::move(names));
   } else if (what < 78 || (what < 88 && actor.lookups.empty())) {

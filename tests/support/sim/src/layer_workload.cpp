@@ -39,6 +39,7 @@ struct LayeredCall {
   std::shared_ptr<Operation> operation;
   std::string name;
   std::uint64_t put = 0;
+  ObjectModel::Terms terms;
   std::uint32_t layers = 0;
   std::unique_ptr<ScatteredBuffer> buffer;
   LayeredPut handle;
@@ -47,7 +48,7 @@ struct LayeredCall {
 void finish(World& world, Actor& actor, LayeredCall& call, Errc status) {
   world.answered("layered put", status);
   world.logf("  layered put #{} {:.10}: {}", call.operation->id, call.name, to_string(status));
-  if (!may_answer_put(world, status)) {
+  if (!may_answer_put(world, status, call.terms.retention)) {
     world.fail(fmt::format("a layered put answered {}", to_string(status)));
   }
   world.check(world.model_of(actor).end_put(call.put, status, world.moment()));
@@ -83,7 +84,7 @@ void put_next(World& world, Actor& actor, const std::shared_ptr<LayeredCall>& ca
 }  // namespace
 
 void submit_layered_put(World& world, Actor& actor) {
-  const std::size_t index = world.dice.below(world.shape.names.size());
+  const std::size_t index = world.draw_name();
   const NameShape& name = world.shape.names[index];
   world.being_layered.push_back(index);
   if (world.being_layered.size() > kLatelyMax) {
@@ -103,7 +104,8 @@ void submit_layered_put(World& world, Actor& actor) {
   content.size = SizeBytes(name.size_bytes);
   call->buffer = std::make_unique<ScatteredBuffer>(name.size_bytes, 3, world.dice);
   call->buffer->fill(content.seed);
-  call->put = model.begin_put(name.name, content, world.moment());
+  call->terms = draw_terms(world);
+  call->put = model.begin_put(name.name, content, world.moment(), told_terms(world, call->terms));
   call->operation->on_abandon = [&world, &model, call_of = std::weak_ptr(call)] {
     if (const std::shared_ptr<LayeredCall> lost = call_of.lock()) {
       model.lose_put(lost->put, world.moment());
@@ -113,7 +115,9 @@ void submit_layered_put(World& world, Actor& actor) {
              call->layers);
   const LayeredItem item{.name = call->name,
                          .layer_size = SizeBytes(name.size_bytes / call->layers),
-                         .layers = call->layers};
+                         .layers = call->layers,
+                         .rebinds = call->terms.rebinds,
+                         .retention = call->terms.retention};
   actor.client->submit_begin_layers({&item, 1}, [&world, &actor, call](Result<LayeredPut> begun) {
     if (call->operation->abandoned) {
       return;
@@ -128,6 +132,39 @@ void submit_layered_put(World& world, Actor& actor) {
   });
 }
 
+namespace {
+
+// One layer that is there, of the only object found: of it, whatever becomes of its later ones.
+void read_layer(World& world, Actor& actor, const std::string& name, const Lookup& found,
+                ObjectModel::Moment begin) {
+  const striping::FoundObject& object = found.objects.front();
+  const auto layer = static_cast<std::uint32_t>(world.dice.below(object.layers_ready));
+  const std::size_t layer_bytes = object.size.count() / object.layers;
+  const auto operation = world.begin_operation(actor, "get_layer");
+  auto buffer = std::make_shared<std::unique_ptr<ScatteredBuffer>>(
+      std::make_unique<ScatteredBuffer>(layer_bytes, 3, world.dice));
+  const std::span<const LocalSegment> into = (*buffer)->segments();
+  actor.client->submit_get_layer(
+      found, layer, {&into, 1},
+      [&world, &actor, name, begin, operation, buffer, layer, size = object.size,
+       layer_bytes](std::span<const Errc> statuses) {
+        if (!world.end_operation(*operation)) {
+          return;
+        }
+        const Errc status = statuses.front();
+        world.answered("get_layer", status);
+        if (status == Errc::ok) {
+          world.check(world.model_of(actor).check_layer(name, size, layer * layer_bytes,
+                                                        (*buffer)->gather(), begin));
+        } else if (!may_answer_get(world, status)) {
+          world.fail(fmt::format("get_layer answered {}", to_string(status)));
+        }
+        world.retire(std::move(*buffer), *operation);
+      });
+}
+
+}  // namespace
+
 void submit_wait(World& world, Actor& actor) {
   const auto operation = world.begin_operation(actor, "wait");
   const ObjectModel::Moment begin = world.moment();
@@ -138,14 +175,14 @@ void submit_wait(World& world, Actor& actor) {
   for (std::uint64_t i = world.dice.between(1, 3); i > 0; --i) {
     const bool is_lately = !world.being_layered.empty() && !world.dice.one_in(4);
     names->push_back(is_lately ? world.being_layered[world.dice.below(world.being_layered.size())]
-                               : world.dice.below(world.shape.names.size()));
+                               : world.draw_name());
     views.push_back(world.shape.names[names->back()].name);
   }
   const auto layer = static_cast<std::uint32_t>(world.dice.below(kLayersMax));
   world.logf("client {} wait #{} for layer {} of {} names", actor.index, operation->id, layer,
              views.size());
   actor.client->submit_wait(
-      views, layer, wait, [&world, &actor, operation, names, begin](Result<Lookup> found) {
+      views, layer, wait, [&world, &actor, operation, names, begin, layer](Result<Lookup> found) {
         if (!world.end_operation(*operation)) {
           return;
         }
@@ -169,7 +206,15 @@ void submit_wait(World& world, Actor& actor) {
             world.check(model.check_found(name, object.size, object.sparse, begin, world.moment()));
           } else {
             world.saw("objects found in part");
+            if (object.layers_ready <= layer) {
+              world.fail(
+                  fmt::format("a wait for layer {} found {} layers", layer, object.layers_ready));
+            }
           }
+        }
+        const striping::FoundObject& first = found->objects.front();
+        if (world.shape.bindings && found->objects.size() == 1 && first.layers_ready > 0) {
+          read_layer(world, actor, world.shape.names[names->front()].name, *found, begin);
         }
       });
 }

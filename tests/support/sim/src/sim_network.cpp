@@ -115,6 +115,12 @@ void SimNetwork::add_tick(Duration period, std::function<void(TimePoint)> tick) 
   push(now() + period, What::tick, ConnectionId(), kClient, ticks_.size() - 1);
 }
 
+void SimNetwork::jump(Duration by) {
+  GODBOX_ASSERT(!running_ && by >= Duration(0));
+  note("jump", nullptr, kClient, static_cast<std::uint64_t>(by.count()));
+  clock_.advance(by);
+}
+
 void SimNetwork::schedule(TimePoint at, std::function<void()> action) {
   const std::uint64_t number = next_action_++;
   actions_.emplace(number, std::move(action));

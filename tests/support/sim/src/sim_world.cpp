@@ -80,11 +80,15 @@ void run(World& world) {
   SimRandom fault_dice(world.options.seed ^ kFaultSalt);
   const std::vector<std::uint64_t> fault_times = draw_fault_times(world.options, fault_dice);
   std::size_t faults = 0;
-  world.box.start();
+  world.start_box();
   std::uint64_t submitted = 0;
   while (submitted < world.options.operations && !world.failed()) {
     while (faults < fault_times.size() && fault_times[faults] <= submitted) {
-      apply_fault(world, fault_dice);
+      if (world.shape.bindings && fault_dice.one_in(2)) {
+        apply_storm(world, fault_dice);
+      } else {
+        apply_fault(world, fault_dice);
+      }
       ++faults;
     }
     look_after_clients(world);
@@ -102,6 +106,9 @@ void run(World& world) {
     if (world.now() > TimePoint(kVirtualTimeMax)) {
       world.fail("the run does not come to an end");
     }
+  }
+  if (world.observer.is_there()) {
+    world.observer.end();
   }
   if (world.options.bug == InjectedBug::leak_space) {
     leak(world);

@@ -50,7 +50,8 @@ World::World(const SimWorldOptions& world_options)
       dice(world_options.seed),
       shape(make_shape(world_options)),
       network(world_options.seed ^ kNetworkSalt, shape.network),
-      box(network, shape.box, world_options.seed ^ kBoxSalt) {
+      box(network, shape.box, world_options.seed ^ kBoxSalt),
+      observer(*this) {
   for (std::size_t i = 0; i < shape.tenants; ++i) {
     models.emplace_back(kSettleTime);
   }
@@ -147,6 +148,18 @@ void World::check_overdue() {
   }
 }
 
+bool World::has_readers() const {
+  return std::any_of(in_flight_.begin(), in_flight_.end(), [](const auto& entry) {
+    return std::string_view(entry.second->kind).starts_with("get");
+  });
+}
+
+void World::forgive_overdue() {
+  for (const auto& [id, operation] : in_flight_) {
+    operation->latest = std::max(operation->latest, now() + kSlack);
+  }
+}
+
 void World::retire(std::unique_ptr<ScatteredBuffer> buffer, const Operation& operation) {
   if (!buffer->canaries_stand()) {
     fail(fmt::format("{} #{} wrote beside its buffers", operation.kind, operation.id));
@@ -171,6 +184,7 @@ void World::check_retired(bool all) {
 }
 
 void World::pump() {
+  observer.look();
   for (Actor& actor : actors) {
     if (actor.client != nullptr && !actor.driving && actor.progress_depth == 0) {
       ++actor.progress_depth;
@@ -189,6 +203,28 @@ void World::advance(Duration time) {
   pump();
   check_overdue();
   check_retired(false);
+}
+
+void World::start_box() {
+  box.start();
+  if (shape.bindings) {
+    observer.begin();
+  }
+}
+
+void World::stop_box(Duration notice_max) {
+  observer.end();
+  box.stop(notice_max);
+}
+
+std::size_t World::draw_name() {
+  return now() < contended_until ? contended_name : dice.below(shape.names.size());
+}
+
+bool World::is_sparse_name(const std::string& name) const {
+  const auto found = std::find_if(shape.names.begin(), shape.names.end(),
+                                  [&](const NameShape& each) { return each.name == name; });
+  return found == shape.names.end() || found->sparse;  // a storm's are
 }
 
 // --- Clients -------------------------------------------------------------------------------------
@@ -247,6 +283,7 @@ void World::end_client(Actor& actor, Death death) {
   actor.in_flight = 0;
   actor.regions.clear();
   actor.lookups.clear();
+  actor.half_open.clear();
   actor.connect_at = now() + kReconnectAfter;
   if (death != Death::orderly) {
     network.revive_host(actor.host.id());

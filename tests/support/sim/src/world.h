@@ -6,6 +6,7 @@
 // Thread-safety: one thread.
 #pragma once
 
+#include "observer.h"
 #include "world_shape.h"
 #include <godbox/native/native_transport.h>
 #include <godbox/sim/object_model.h>
@@ -64,6 +65,8 @@ struct Actor {
   std::size_t in_flight = 0;
   std::vector<std::shared_ptr<LiveRegion>> regions;
   std::vector<std::shared_ptr<HeldLookup>> lookups;
+  Subscription subscription;
+  std::vector<striping::LayeredPut> half_open;
 };
 
 struct RetiredBuffer {
@@ -102,11 +105,19 @@ class World {
   // Mixes an answer into the run's hash and counts it.
   void answered(const char* kind, Errc status);
 
+  // Of a tenant's names one; while many want the same, that.
+  [[nodiscard]] std::size_t draw_name();
+  [[nodiscard]] bool is_sparse_name(const std::string& name) const;
+
   // --- Operations ---
   [[nodiscard]] std::shared_ptr<Operation> begin_operation(Actor& actor, const char* kind);
   // False when the callback is none of the harness's business any more.
   [[nodiscard]] bool end_operation(Operation& operation);
   void check_overdue();
+  // Whether one of these is in flight: what moves an object's bytes.
+  [[nodiscard]] bool has_readers() const;
+  // All time limits of this side are over by now too.
+  void forgive_overdue();
   void retire(std::unique_ptr<ScatteredBuffer> buffer, const Operation& operation);
   void check_retired(bool all);
   // A call that drives the network itself: others go on meanwhile.
@@ -125,6 +136,8 @@ class World {
   }
   void pump();
   void advance(Duration time);
+  void start_box();
+  void stop_box(Duration notice_max);
 
   // --- Clients ---
   void connect(Actor& actor);
@@ -142,7 +155,12 @@ class World {
   std::vector<ObjectModel> models;  // one per tenant
   std::deque<Actor> actors;
   SimReport report;
+  Observer observer;
   bool disturbed = false;
+  bool has_jumped = false;      // time did, once at least
+  TimePoint contended_until{};  // all want one name
+  std::size_t contended_name = 0;
+  TimePoint half_open_until{};            // somebody may have many puts that are not done
   TimePoint port_dead_until{};            // by a fault of control connections: one at a time
   std::deque<std::size_t> being_layered;  // names whose layered put began lately
   TimePoint bits_flipped_until{};  // reads that begin before it may meet a flipped bit of DRAM
@@ -155,13 +173,25 @@ class World {
 
 // --- The parts. Each call does one thing. ---
 void submit_kv(World& world, Actor& actor);
+void submit_puts(World& world, Actor& actor);
 void submit_region(World& world, Actor& actor);
 void submit_layered_put(World& world, Actor& actor);
 void submit_wait(World& world, Actor& actor);
-[[nodiscard]] bool may_answer_put(const World& world, Errc status);
+void submit_retain(World& world, Actor& actor);
+void submit_events(World& world, Actor& actor);
+void submit_half_open(World& world, Actor& actor, std::size_t count);
+[[nodiscard]] wire::Retention draw_retention(World& world);
+// Of a put, in worlds with bindings; else none.
+[[nodiscard]] ObjectModel::Terms draw_terms(World& world);
+// The same, as the model is told.
+[[nodiscard]] ObjectModel::Terms told_terms(const World& world, ObjectModel::Terms terms);
+[[nodiscard]] bool may_answer_put(const World& world, Errc status,
+                                  const wire::Retention& retention = {});
 [[nodiscard]] bool may_answer_get(const World& world, Errc status);
 [[nodiscard]] bool may_answer_control(const World& world, Errc status);
 void apply_fault(World& world, SimRandom& dice);
+// Of worlds with bindings: what many do at once, or time does.
+void apply_storm(World& world, SimRandom& dice);
 void heal(World& world);
 void check_invariants(World& world);
 void audit(World& world);

@@ -162,6 +162,40 @@ void draw_flood(WorldShape& shape, SimRandom& random) {
 
 namespace {
 
+// Few names, which many want, and a pool that is too small for them; marks anywhere.
+void draw_bindings(WorldShape& shape, SimRandom& random) {
+  constexpr std::array<BoxForm, 3> kBindingForms{{{2, 2, 1}, {1, 5, 3}, {3, 2, 1}}};
+  emulator::BoxConfig& config = shape.box.config;
+  const BoxForm form = kBindingForms[random.below(kBindingForms.size())];
+  config.super_nics = form.super_nics;
+  config.dram_channels_per_super_nic = form.dram_channels_each;
+  config.eth_ports_per_super_nic = form.eth_ports_each;
+  config.dram_channel_size = SizeBytes(std::uint64_t{2} << 20U);
+  config.eviction = emulator::EvictionPolicy::lru;
+  config.high_watermark = static_cast<double>(random.between(30, 100)) / 100;
+  config.low_watermark = config.high_watermark * static_cast<double>(random.between(50, 100)) / 100;
+  shape.box.backing_limit = config.capacity() * random.between(3, 8) / 8;
+  const std::uint64_t pool_bytes = shape.box.backing_limit.count();
+  shape.clients = random.between(2, 4);
+  shape.tenants = random.between(1, 2);
+  for (std::size_t tenant = 0; tenant < shape.tenants; ++tenant) {
+    if (random.one_in(3)) {
+      config.tenant_quotas.push_back(
+          {fmt::format("tenant-{}", tenant), SizeBytes(pool_bytes / random.between(4, 16))});
+    }
+  }
+  shape.regions = false;
+  shape.bindings = true;
+  shape.batch_items_max = random.between(1, 4);
+  shape.names.clear();
+  for (std::size_t i = 0; i < 48; ++i) {
+    const std::uint64_t size_bytes =
+        random.one_in(4) ? random.between(1, 5000) : random.between(1, pool_bytes / 28);
+    shape.names.push_back({fmt::format("kv/{:03}", i), size_bytes, random.one_in(16),
+                           random.one_in(2) ? size_bytes / 2 + 1 : size_bytes + 1});
+  }
+}
+
 // A session outlives whatever happens to its control connection.
 void draw_control_cuts(WorldShape& shape, SimRandom& random) {
   emulator::BoxConfig& config = shape.box.config;
@@ -203,6 +237,9 @@ WorldShape draw_shape(const SimWorldOptions& options, SimRandom& random) {
   }
   if (options.tenants) {
     draw_flood(shape, random);
+  }
+  if (options.bindings) {
+    draw_bindings(shape, random);
   }
   // In a world whose clients check no CRC, flipped bits have to be found by the model.
   const bool unchecked = options.bug == InjectedBug::drop_crc_check;

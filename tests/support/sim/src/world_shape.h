@@ -16,6 +16,7 @@ struct NameShape {
   std::string name;
   std::size_t size_bytes = 0;
   bool sparse = false;
+  std::size_t other_size_bytes = 0;  // that it may have too, when it is bound anew; 0: none
 };
 
 struct WorldShape {
@@ -32,6 +33,7 @@ struct WorldShape {
   std::vector<NameShape> names;
   bool regions = true;
   bool flood = false;         // tenant 0 holds all that it can; the others have quotas
+  bool bindings = false;      // names are bound anew, with pins and TTLs; events have subscribers
   bool slow = false;          // calls may run into their deadlines without any fault
   bool hostile_bits = false;  // the network flips bits in both directions
 };

@@ -107,6 +107,9 @@ class SimNetwork final : public StreamNetwork {
   [[nodiscard]] SimHost& add_host();
   // Runs after each handled event, before time moves on.
   void set_after_event(std::function<void()> hook) { after_event_ = std::move(hook); }
+  // Time goes on by so much in one step, as for a process that was stopped: what would have
+  // happened meanwhile happens late. Not from inside run_until.
+  void jump(Duration by);
   // Runs `action` at that time as an event of its own.
   void schedule(TimePoint at, std::function<void()> action);
 

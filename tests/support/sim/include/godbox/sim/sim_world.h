@@ -26,6 +26,10 @@ enum class InjectedBug : std::uint8_t {
   late_write,      // a buffer is written after its operation is over
   leak_space,      // a session that never ends holds a reservation
   forget_remove,   // the model is not told of a remove
+  forget_rebind,   // the model is told that a put which rebinds does not
+  forget_ttl,      // the model takes each hard TTL for twice as long
+  forget_unpin,    // the model takes whatever is retained for pinned
+  skip_event,      // a subscriber's replies lose their first event
 };
 
 struct SimWorldOptions {
@@ -35,6 +39,8 @@ struct SimWorldOptions {
   // Tenants with quotas, one of which floods the pool with objects and leases; objects put layer by
   // layer, and readers that wait.
   bool tenants = false;
+  // Names bound anew, pins, TTLs, watermarks, subscribers, layers; an observer who sees all.
+  bool bindings = false;
   // Faults are only such as end control connections, alone or with their port, while lanes over
   // another stand: no session may be lost, and no operation hear of it.
   bool control_cuts = false;
