@@ -51,6 +51,21 @@ class ModelReplayTest(ProgramTest):
         self.assertAlmostEqual(figures["first_token_saved_share"],
                                1 - (without[0] + with_pool) / sum(without), delta=1e-4)
 
+    def test_each_request_is_bound_by_what_takes_it_longest(self):
+        # The first computes, the second stands behind it, the third reads more than it computes.
+        blocks = list(range(40))
+        trace = self.trace((0, 20480, blocks), (1, 512, [99]), (3_600_000, 20480, blocks))
+        slow = ("--hosts", "1", "--super-nics", "1", "--ports-per-super-nic", "1", "--port-gbit",
+                "10")
+        document = self.replay(trace, *slow)
+        bounds = {(row["of"], row["name"]): row["requests"] for row in document["bottlenecks"]}
+        self.assertEqual(bounds, {("first token", "GPUs of the hosts, computing"): 1,
+                                  ("first token", "GPUs of the hosts, waited for"): 1,
+                                  ("first token", "Ethernet port, read"): 1,
+                                  ("put", "Ethernet port, write"): 2})
+        read, = [row for row in document["bottlenecks"] if row["name"] == "Ethernet port, read"]
+        self.assertGreater(read["p50_s"], document["figures"]["load_p50_s"])
+
     def test_a_host_takes_one_prompt_after_the_other(self):
         trace = self.trace(*[(0, 512, [i]) for i in range(4)])
         one, two, four = (self.replay(trace, "--hosts", n)["figures"]["first_token_mean_s"]
@@ -83,6 +98,13 @@ class ModelReplayTest(ProgramTest):
         for stage in document["stages"]:
             self.assertTrue(0 <= stage["busy_share"] <= stage["busy_share_max"] * 1.001 <= 1.001)
         self.assertEqual(document["bound_by"], document["busy"][0]["name"])
+        for of, count in (("first token", document["requests"]), ("put", None)):
+            rows = [row for row in document["bottlenecks"] if row["of"] == of]
+            self.assertTrue(rows)
+            self.assertEqual(sum(row["requests"] for row in rows),
+                             count or sum(row["requests"] for row in rows))
+            for row in rows:
+                self.assertTrue(0 < row["p50_s"] <= row["p99_s"] <= row["p999_s"], row)
         for row in document["published"]:
             self.assertTrue(row["assumes"] and row["source"] and row["modelled_for"], row)
 
@@ -130,7 +152,7 @@ class ModelReplayTest(ProgramTest):
         text = self.run_program("model", "replay", "--generate", "multi-turn").stdout.decode()
         self.assertTrue(text.startswith("modelled, stripes in step: 200 requests"), text)
         for word in ("bound by", "first token, with the pool", "p999", "CXL link", "UCM",
-                     "Mooncake"):
+                     "Mooncake", "first token: GPUs of the hosts, computing"):
             self.assertIn(word, text)
 
     def test_what_cannot_be_is_refused_with_what_is_allowed(self):

@@ -37,7 +37,7 @@ BoxConfig box_of(std::uint32_t channels) {
   return config;
 }
 
-model::BoxRun run_of(const BoxConfig& config) {
+model::BoxRun run_of(const BoxConfig& config, std::vector<model::SlowChannel> slow = {}) {
   const auto device = device_of(config);
   REQUIRE(device.has_value());
   static const auto rates = model::box_rates(*device, kTimedStrip);
@@ -46,7 +46,8 @@ model::BoxRun run_of(const BoxConfig& config) {
                                   .shape = shape_of(config),
                                   .hosts = kHosts,
                                   .nics_per_host = 16,
-                                  .rates = *rates});
+                                  .rates = *rates,
+                                  .slow_channels = std::move(slow)});
   REQUIRE(run.has_value());
   return std::move(*run);
 }
@@ -126,8 +127,9 @@ double paced_gb_per_s(const BoxConfig& config, const Load& load, std::uint64_t s
   return static_cast<double>(load.size.count() * load.requests) / static_cast<double>(last_ns);
 }
 
-double modelled_gb_per_s(const BoxConfig& config, const Load& load, std::uint64_t seed) {
-  model::BoxRun run = run_of(config);
+double modelled_gb_per_s(const BoxConfig& config, const Load& load, std::uint64_t seed,
+                         std::vector<model::SlowChannel> slow = {}) {
+  model::BoxRun run = run_of(config, std::move(slow));
   model::SeededRandom random(seed);
   std::uint64_t asked = 0;
   const auto ask = [&](std::uint64_t at_ps) {
@@ -170,9 +172,11 @@ TEST_CASE("one slow channel holds striped traffic to what the model says", "[uni
   const Load load{.size = SizeBytes(36 * kStripBytes), .depth = 8, .requests = 200};
   const double healthy = paced_gb_per_s(config, load, seed, &faults);
   faults.set({.dram_channel = DramChannelId(5), .rate_share = 0.1});
-  CAPTURE(seed, healthy);
+  const double paced = paced_gb_per_s(config, load, seed, &faults);
+  CAPTURE(seed, healthy, paced);
   // Every stripe waits for the slow channel: a tenth of the box.
-  CHECK(paced_gb_per_s(config, load, seed, &faults) == Approx(0.1 * 18 * 26.359).epsilon(0.02));
+  CHECK(paced == Approx(0.1 * 18 * 26.359).epsilon(0.02));
+  CHECK(paced / modelled_gb_per_s(config, load, seed, {{5, 0.1}}) == Approx(1).margin(0.005));
   CHECK(healthy > 0.95 * 18 * 26.359);
 }
 

@@ -3,6 +3,7 @@
 
 #include "cli/format.h"
 #include "cli/lists.h"
+#include "measure/statistics.h"
 #include "report/model_page.h"
 #include "twin/sweep_output.h"
 
@@ -52,6 +53,26 @@ std::string busy_figure(const LoadFigures& figures) {
   return page::figure({"model-busy", "What the load is bound by",
                        "All of a stage together; the first is what bounds.", svg::render(plot),
                        model_page::stage_rows(figures.box.stages)});
+}
+
+std::string bottlenecks_figure(const LoadFigures& figures) {
+  svg::BarPlot plot;
+  plot.label = "Requests by what bounds them";
+  plot.title = "per cent of the requests";
+  page::HtmlTable table{{"of", "bound by", "requests", "p50 s", "p99 s", "p999 s"}, {}};
+  for (const Bottleneck& one : bottlenecks(figures)) {
+    const std::size_t all = one.of == "put" ? figures.put_s.size() : figures.first_token_s.size();
+    const double share = static_cast<double>(one.times_s.size()) / static_cast<double>(all);
+    plot.bars.push_back({fmt::format("{}: {}", one.of, one.name), share * 100,
+                         format_percent(share), one.of == "put" ? 1 : 0});
+    table.rows.push_back({std::string(one.of), one.name, fmt::format("{}", one.times_s.size()),
+                          four(percentile(one.times_s, 50)), four(percentile(one.times_s, 99)),
+                          four(percentile(one.times_s, 99.9))});
+  }
+  return page::figure({"model-bottlenecks", "What each request is bound by",
+                       "Of a first token the longest of waiting for a host, reading and computing; "
+                       "of a read and a put the stage that holds it longest.",
+                       svg::render(plot), std::move(table)});
 }
 
 std::string load_figure(const LoadFigures& figures) {
@@ -205,7 +226,7 @@ std::string render_report(const LoadResult& result) {
                                      {"first token, all computed", &figures.recomputed_s},
                                      {"read of what is found", &figures.load_s},
                                      {"put of what is computed", &figures.put_s}}})) +
-      page::section("What bounds it", "", busy_figure(figures)) +
+      page::section("What bounds it", "", busy_figure(figures) + bottlenecks_figure(figures)) +
       page::section("Published beside modelled",
                     "Changes by a cache of KV outside of the GPU. Machines, models and prompts "
                     "differ; nothing is fitted.",

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <queue>
@@ -110,6 +111,7 @@ class LoadRun {
       idle_.insert(host);
     }
     first_token_s_.resize(trace.size());
+    figures.first_token_bounds.resize(trace.size());
   }
 
   Result<void> run() {
@@ -189,6 +191,7 @@ class LoadRun {
     const TraceRequest& request = trace_[index];
     State& state = states_[index];
     state.host = host;
+    state.begun_ps = now_ps;
     if (box_ != nullptr) {
       while (state.hits < request.blocks.size() && pool_.has(request.blocks[state.hits])) {
         ++state.hits;
@@ -226,7 +229,9 @@ class LoadRun {
   }
 
   Result<void> finish(const Computed& one) {
-    first_token_s_[one.request] = seconds(one.at_ps - arrival_ps(spec_, trace_[one.request]));
+    const std::uint64_t arrived_ps = arrival_ps(spec_, trace_[one.request]);
+    first_token_s_[one.request] = seconds(one.at_ps - arrived_ps);
+    figures_.first_token_bounds[one.request] = bound_of(one, arrived_ps);
     figures_.seconds = std::max(figures_.seconds, seconds(one.at_ps));
     ++done_;
     progress_.advance(1);
@@ -250,14 +255,31 @@ class LoadRun {
                          .first_channel = static_cast<std::uint32_t>(place >> 40U)});
   }
 
+  static Bound bound_of(const std::optional<std::size_t>& stage) {
+    return stage ? Bound{Bound::Kind::stage, static_cast<std::uint8_t>(*stage)}
+                 : Bound{Bound::Kind::delay, 0};
+  }
+  [[nodiscard]] Bound bound_of(const Computed& one, std::uint64_t arrived_ps) const {
+    const State& state = states_[one.request];
+    const std::uint64_t wait_ps = state.begun_ps - arrived_ps;
+    const std::uint64_t compute_ps = one.at_ps - state.begun_ps - state.load_ps;
+    if (state.load_ps > std::max(wait_ps, compute_ps)) {
+      return bound_of(state.load_bound);
+    }
+    return {wait_ps > compute_ps ? Bound::Kind::wait : Bound::Kind::compute, 0};
+  }
+
   Result<void> take(const model::BoxCompletion& moved) {
     const double taken_s = seconds(moved.end_ps - moved.at_ps);
     figures_.seconds = std::max(figures_.seconds, seconds(moved.end_ps));
     if (!moved.is_write) {
       figures_.load_s.push_back(taken_s);
+      states_[moved.id - 1].load_ps = moved.end_ps - moved.at_ps;
+      states_[moved.id - 1].load_bound = moved.bound_by;
       return compute(moved.id - 1, moved.end_ps);
     }
     figures_.put_s.push_back(taken_s);
+    figures_.put_bounds.push_back(bound_of(moved.bound_by));
     // It is told when its last strip comes to the DRAM, which may have others before it.
     written_.push(moved);
     return {};
@@ -276,6 +298,9 @@ class LoadRun {
 
   struct State {
     std::uint32_t host = 0;
+    std::uint64_t begun_ps = 0;  // a host has taken it
+    std::uint64_t load_ps = 0;   // that its read took
+    std::optional<std::size_t> load_bound;
     std::uint64_t hits = 0;
     std::vector<std::uint64_t> fresh;  // blocks that it puts
   };
@@ -373,6 +398,56 @@ Result<double> lone_first_token_s(const LoadSpec& spec, std::uint32_t tokens, do
   return load_s + compute_s(spec, {.input_tokens = tokens}, hits);
 }
 
+namespace {
+
+std::string name_of(const model::StageLoad& stage) {
+  return stage.flow == model::BoxFlow::both
+             ? std::string(stage.name)
+             : fmt::format("{}, {}", stage.name, model::to_string(stage.flow));
+}
+
+std::string name_of(const Bound& bound, const LoadFigures& figures) {
+  switch (bound.kind) {
+    case Bound::Kind::wait:
+      return "GPUs of the hosts, waited for";
+    case Bound::Kind::compute:
+      return "GPUs of the hosts, computing";
+    case Bound::Kind::delay:
+      return "delays of a first byte";
+    case Bound::Kind::stage:
+      break;
+  }
+  return name_of(figures.box.stages.at(bound.stage));
+}
+
+std::vector<Bottleneck> bottlenecks_of(std::string_view of, const std::vector<Bound>& bounds,
+                                       const std::vector<double>& times_s,
+                                       const LoadFigures& figures) {
+  std::map<Bound, std::vector<double>> by_bound;
+  for (std::size_t i = 0; i < bounds.size(); ++i) {
+    by_bound[bounds[i]].push_back(times_s[i]);
+  }
+  std::vector<Bottleneck> found;
+  for (auto& [bound, times] : by_bound) {
+    found.push_back({of, name_of(bound, figures), std::move(times)});
+  }
+  std::stable_sort(found.begin(), found.end(), [](const Bottleneck& a, const Bottleneck& b) {
+    return a.times_s.size() > b.times_s.size();
+  });
+  return found;
+}
+
+}  // namespace
+
+std::vector<Bottleneck> bottlenecks(const LoadFigures& figures) {
+  std::vector<Bottleneck> all =
+      bottlenecks_of("first token", figures.first_token_bounds, figures.first_token_s, figures);
+  for (Bottleneck& put : bottlenecks_of("put", figures.put_bounds, figures.put_s, figures)) {
+    all.push_back(std::move(put));
+  }
+  return all;
+}
+
 std::vector<Busy> busy_parts(const LoadFigures& figures) {
   std::vector<Busy> parts;
   if (!(figures.seconds > 0)) {
@@ -382,9 +457,7 @@ std::vector<Busy> busy_parts(const LoadFigures& figures) {
     return busy_s / count / figures.seconds;
   };
   for (const model::StageLoad& stage : figures.box.stages) {
-    const std::string flow =
-        stage.flow == model::BoxFlow::both ? "" : fmt::format(", {}", model::to_string(stage.flow));
-    parts.push_back({fmt::format("{}{}", stage.name, flow), share(stage.busy_s, stage.count)});
+    parts.push_back({name_of(stage), share(stage.busy_s, stage.count)});
   }
   parts.push_back({"GPUs of the hosts", share(figures.compute_s, figures.hosts)});
   std::stable_sort(parts.begin(), parts.end(),

@@ -37,6 +37,14 @@ struct LoadSpec {
   std::optional<Deadline> deadline{};  // of this machine's time
 };
 
+// By which a request is bound: a stage of the box, or what is in no stage.
+struct Bound {
+  enum class Kind : std::uint8_t { wait, compute, delay, stage };
+  Kind kind = Kind::wait;
+  std::uint8_t stage = 0;  // of BoxLoadFigures::stages
+  auto operator<=>(const Bound&) const = default;
+};
+
 struct LoadFigures {
   std::uint32_t hosts = 0;
   std::uint64_t requests = 0;
@@ -50,8 +58,11 @@ struct LoadFigures {
   std::vector<double> recomputed_s;   // ... without a pool
   std::vector<double> load_s;         // of those that read: their read
   std::vector<double> put_s;          // of those that put
-  double compute_s = 0;               // of all hosts together
-  double recompute_s = 0;             // ... without a pool
+  // What bounds each of first_token_s, and of put_s: see bottlenecks().
+  std::vector<Bound> first_token_bounds;
+  std::vector<Bound> put_bounds;
+  double compute_s = 0;    // of all hosts together
+  double recompute_s = 0;  // ... without a pool
   emulator::model::BoxLoadFigures box;
 
   [[nodiscard]] double loading_s() const;  // all hosts together, waiting for their reads
@@ -78,6 +89,17 @@ struct Busy {
 };
 // The busiest first.
 [[nodiscard]] std::vector<Busy> busy_parts(const LoadFigures& figures);
+
+// Requests that one thing bounds. Of a first token: the longest of the wait for a host, the read
+// of what is found, and computing; of a read and of a put: the stage that holds it longest
+// (BoxRun).
+struct Bottleneck {
+  std::string_view of;  // "first token", "put"
+  std::string name;     // "CXL link, read"; "GPUs of the hosts, computing"
+  std::vector<double> times_s;
+};
+// The most frequent first, of each.
+[[nodiscard]] std::vector<Bottleneck> bottlenecks(const LoadFigures& figures);
 
 struct NamedFigure {
   std::string_view name;

@@ -69,6 +69,35 @@ void print_times(const LoadFigures& figures) {
   fmt::print("{}\n", table.render("  "));
 }
 
+void print_bottlenecks(const LoadFigures& figures) {
+  Table table({{"bound by", Table::Align::left},
+               {"requests", Table::Align::right},
+               {"p50", Table::Align::right},
+               {"p99", Table::Align::right},
+               {"p999", Table::Align::right}});
+  for (const Bottleneck& one : bottlenecks(figures)) {
+    const auto place = [&one](double percent) {
+      return format_duration(percentile(one.times_s, percent));
+    };
+    table.add({fmt::format("{}: {}", one.of, one.name), format_count(one.times_s.size()), place(50),
+               place(99), place(99.9)});
+  }
+  fmt::print("{}\n", table.render("  "));
+}
+
+boost::json::array bottlenecks_json(const LoadFigures& figures) {
+  boost::json::array list;
+  for (const Bottleneck& one : bottlenecks(figures)) {
+    list.push_back(boost::json::object{{"of", one.of},
+                                       {"name", one.name},
+                                       {"requests", one.times_s.size()},
+                                       {"p50_s", figure(percentile(one.times_s, 50))},
+                                       {"p99_s", figure(percentile(one.times_s, 99))},
+                                       {"p999_s", figure(percentile(one.times_s, 99.9))}});
+  }
+  return list;
+}
+
 // "most 1.02 times the mean"
 std::string balance_text(const std::vector<std::uint64_t>& bytes) {
   const double sum =
@@ -194,6 +223,7 @@ boost::json::object to_json(const LoadResult& result) {
           {"bound_by", busy_parts(figures).front().name},
           {"figures", std::move(named)},
           {"busy", std::move(busy)},
+          {"bottlenecks", bottlenecks_json(figures)},
           {"stages", stages_json(figures.box.stages, figures.seconds)},
           {"published", published_json(result.published)},
           {"channel_bytes", numbers(figures.box.channel_bytes)},
@@ -238,6 +268,7 @@ void print_load(const LoadResult& result) {
   fmt::print("  bound by {} ({} busy), then {} ({})\n\n", busy[0].name,
              format_percent(busy[0].share), busy[1].name, format_percent(busy[1].share));
   print_times(figures);
+  print_bottlenecks(figures);
   fmt::print("{}\n", stage_table(figures.box.stages, figures.seconds));
   fmt::print("  DRAM channels: {}\n", balance_text(figures.box.channel_bytes));
   fmt::print("  ports, read: {}\n", balance_text(figures.box.port_bytes_read));

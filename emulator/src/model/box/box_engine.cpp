@@ -48,10 +48,13 @@ void BoxEngine::run_event(std::size_t stream) {
 
 void BoxEngine::begin_request() {
   const std::uint32_t index = submitted_.top().request;
-  Strip strip{.times = {submitted_.top().at_ps, submitted_.top().at_ps}, .request = index};
+  const std::uint64_t at_ps = submitted_.top().at_ps;
+  Strip strip{.times = {at_ps, at_ps}, .request = index};
   submitted_.pop();
   order_.set(0, submitted_.empty() ? EventOrder::kNever : submitted_.top().at_ps);
-  const Request& request = requests_[index];
+  Request& request = requests_[index];
+  request.bound_by =
+      bounds_->book(request.asked, at_ps, 2 * half_way_ps_[request.asked.is_write ? 1 : 0]);
   const std::uint32_t ways = request.asked.is_write ? nics_per_host_ : channels_;
   for (std::uint32_t i = 0; i < std::min(ways, request.strips); ++i) {
     strip.index = i;
@@ -193,7 +196,8 @@ void BoxEngine::finish(const Strip& strip, bool is_write) {
   end_ps_ = std::max(end_ps_, end_ps);
   request.end_ps = std::max(request.end_ps, end_ps);
   if (--request.left == 0) {
-    completions_.push({request.asked.id, request.asked.at_ps, request.end_ps, is_write});
+    completions_.push(
+        {request.asked.id, request.asked.at_ps, request.end_ps, is_write, request.bound_by});
     unused_.push_back(strip.request);
   }
 }

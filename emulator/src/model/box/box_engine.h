@@ -8,6 +8,7 @@
 
 #include "model/box/box_stage.h"
 #include "model/box/event_order.h"
+#include "model/box/request_bounds.h"
 #include <godbox/emulator/model/box_run.h>
 #include <godbox/ring_queue.h>
 
@@ -34,6 +35,7 @@ struct Request {
   std::uint32_t last_bytes = 0;
   std::uint32_t left = 0;
   std::uint64_t end_ps = 0;
+  std::optional<StageIndex> bound_by;
 };
 
 struct Submission {
@@ -43,21 +45,6 @@ struct Submission {
   bool operator>(const Submission& other) const {
     return at_ps != other.at_ps ? at_ps > other.at_ps : number > other.number;
   }
-};
-
-enum StageIndex : std::uint8_t {
-  kDram,
-  kLinkRead,
-  kLinkWrite,
-  kPathRead,
-  kPathWrite,
-  kPortRead,
-  kPortWrite,
-  kNicRead,
-  kNicWrite,
-  kPcieRead,
-  kPcieWrite,
-  kStages
 };
 
 class BoxEngine {
@@ -75,6 +62,7 @@ class BoxEngine {
  private:
   using Queue = RingQueue<Strip>;
 
+  void set_bounds();
   void set_flow(const TransferFigures& closed, bool is_write);
   void set_stage(StageIndex index, std::size_t servers, const StageFigures& figures, BoxFlow flow,
                  bool is_write, double passes_on_bytes);
@@ -129,6 +117,7 @@ class BoxEngine {
   std::uint32_t strip_bytes_;
   std::uint32_t stripe_bytes_;
 
+  std::optional<RequestBounds> bounds_;  // once there are stages
   std::array<Stage, kStages> stages_;
   std::array<std::array<Service, 2>, kStages> services_;  // by is_write
   // Half of all delays there and back, for each end of a way: where a delay lies between queues

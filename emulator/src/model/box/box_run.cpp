@@ -28,6 +28,23 @@ Result<void> check(const Count& count) {
   return {};
 }
 
+Result<void> check_slow_channels(const BoxRunSpec& spec, std::uint64_t channels) {
+  if (spec.in_step && !spec.slow_channels.empty()) {
+    return invalid("slow_channels: in step no channel is slower than the others");
+  }
+  for (const SlowChannel& slow : spec.slow_channels) {
+    if (slow.dram_channel >= channels) {
+      return invalid(fmt::format("slow_channels: dram_channel = {}: allowed is 0 to {}",
+                                 slow.dram_channel, channels - 1));
+    }
+    if (!(slow.rate_share > 0 && slow.rate_share <= 1)) {
+      return invalid(
+          fmt::format("slow_channels: rate_share = {}: allowed is above 0, to 1", slow.rate_share));
+    }
+  }
+  return {};
+}
+
 Result<void> check(const BoxRunSpec& spec) {
   const std::uint64_t channels =
       std::uint64_t{spec.shape.super_nics} * spec.shape.dram_channels_per_super_nic;
@@ -44,7 +61,7 @@ Result<void> check(const BoxRunSpec& spec) {
       return valid;
     }
   }
-  return {};
+  return check_slow_channels(spec, channels);
 }
 
 }  // namespace
@@ -106,16 +123,40 @@ Result<void> BoxEngine::set_stages() {
     }
     set_flow(*closed, is_write);
   }
+  set_bounds();
+  for (const SlowChannel& slow : spec_.slow_channels) {
+    for (const StageIndex stage : {kDram, kLinkRead, kLinkWrite}) {
+      stages_[stage].servers[slow.dram_channel].slowness = 1 / slow.rate_share;
+    }
+    bounds_->set_slowness(slow.dram_channel, 1 / slow.rate_share);
+  }
   return {};
+}
+
+// Of the box as it is, in step or not.
+void BoxEngine::set_bounds() {
+  const BoxShape& shape = spec_.shape;
+  RequestBounds::PsPerByte ps_per_byte{};
+  for (std::size_t stage = 0; stage < kStages; ++stage) {
+    for (std::size_t flow = 0; flow < 2; ++flow) {
+      ps_per_byte[stage][flow] = services_[stage][flow].member_ps_per_byte;
+    }
+  }
+  bounds_.emplace(
+      RequestBounds::Shape{.channels = shape.super_nics * shape.dram_channels_per_super_nic,
+                           .channels_per_super_nic = shape.dram_channels_per_super_nic,
+                           .ports_per_super_nic = shape.eth_ports_per_super_nic,
+                           .hosts = spec_.hosts,
+                           .nics_per_host = spec_.nics_per_host,
+                           .strip_bytes = spec_.rates.strip.count()},
+      ps_per_byte);
 }
 
 void BoxEngine::set_flow(const TransferFigures& closed, bool is_write) {
   const double frame = spec_.model.ethernet.mtu_bytes;
   const BoxFlow flow = is_write ? BoxFlow::write : BoxFlow::read;
   half_way_ps_[is_write ? 1 : 0] = rounded(closed.first_byte_ns * 1e3 / 2);
-  const auto one = [is_write](StageIndex read) {
-    return static_cast<StageIndex>(read + (is_write ? 1 : 0));
-  };
+  const auto one = [is_write](StageIndex read) { return of_flow(read, is_write); };
   const std::uint32_t super_nics = ports_ / ports_per_super_nic_;
   // A box without a bound between its links and ports.
   StageFigures open;
@@ -206,7 +247,8 @@ Result<void> BoxEngine::submit(const BoxRequest& request) {
       .strips = static_cast<std::uint32_t>(strips),
       .last_bytes = static_cast<std::uint32_t>(request.size.count() - (strips - 1) * strip_bytes_),
       .left = static_cast<std::uint32_t>(strips),
-      .end_ps = 0};
+      .end_ps = 0,
+      .bound_by = std::nullopt};
   submitted_.push({request.at_ps + half_way_ps_[request.is_write ? 1 : 0], submissions_++, index});
   order_.set(0, submitted_.top().at_ps);
   return {};

@@ -13,6 +13,25 @@ namespace godbox::emulator::model {
 
 inline constexpr double kPsPerSecond = 1e12;
 
+// Those with a flow each follow in pairs.
+enum StageIndex : std::uint8_t {
+  kDram,
+  kLinkRead,
+  kLinkWrite,
+  kPathRead,
+  kPathWrite,
+  kPortRead,
+  kPortWrite,
+  kNicRead,
+  kNicWrite,
+  kPcieRead,
+  kPcieWrite,
+  kStages
+};
+[[nodiscard]] constexpr StageIndex of_flow(StageIndex read, bool is_write) {
+  return static_cast<StageIndex>(read + (is_write ? 1 : 0));
+}
+
 // What a strip is on its way: when its first and last bytes are there.
 struct Times {
   std::uint64_t head_ps = 0;
@@ -73,12 +92,16 @@ struct Cut {
 
 // One of a stage: first come, first served.
 struct Server {
+  double slowness = 1;  // times as long as a healthy one
   std::uint64_t free_ps = 0;
   std::uint64_t busy_ps = 0;
   std::uint64_t waited_ps = 0;
 
   Times pass(const Times& in, const Service& service, std::uint32_t bytes) {
-    const std::uint64_t work = service.work_ps(bytes);
+    std::uint64_t work = service.work_ps(bytes);
+    if (slowness != 1) [[unlikely]] {
+      work = rounded(static_cast<double>(work) * slowness);
+    }
     const std::uint64_t passes_on = std::min(service.passes_on_ps, work);
     const std::uint64_t start = std::max(in.head_ps, free_ps);
     waited_ps += start - in.head_ps;

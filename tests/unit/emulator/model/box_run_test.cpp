@@ -128,6 +128,51 @@ TEST_CASE("a lone transfer takes what the closed form says", "[unit][model][box_
   }
 }
 
+TEST_CASE("a request is bound by the stage that would end last alone", "[unit][model][box_run]") {
+  const auto bound_of = [](const BoxRun& run, const BoxCompletion& done) {
+    if (!done.bound_by) {
+      return std::string("delays");
+    }
+    const StageLoad& load = run.figures().stages.at(*done.bound_by);
+    return std::string(load.name) + " " + std::string(to_string(load.flow));
+  };
+  const BoxShape narrow{9, 2, 1, Rate(12.5e9)};
+  for (const bool in_step : {false, true}) {
+    for (const bool is_write : {false, true}) {
+      // Alone: the slowest stage of the closed form.
+      for (const BoxShape& shape : {kNine, narrow}) {
+        for (const std::uint32_t nics : {1U, 16U}) {
+          BoxRunSpec one = spec(shape, 1, nics);
+          one.in_step = in_step;
+          BoxRun run = started(one);
+          const auto done = play(run, {{.size = 256_MiB, .is_write = is_write}});
+          const auto closed = time_transfer(emfasys(), shape,
+                                            {256_MiB, 18, 9 * shape.eth_ports_per_super_nic, nics},
+                                            is_write ? rates().write : rates().read);
+          REQUIRE(closed.has_value());
+          INFO(is_write << " in step " << in_step << " NICs " << nics);
+          CHECK(bound_of(run, done[0]).starts_with(closed->stages.at(closed->bottleneck).name));
+          CHECK(bound_of(run, done[0]).ends_with(is_write ? " write" : " read"));
+        }
+      }
+    }
+  }
+  // A line is nothing but delays, until it stands behind others: here of hosts with NICs enough.
+  BoxRun run = started(spec(kOne, 2, 16));
+  const auto done = play(run, {{.id = 0, .at_ps = 0, .size = 64_B, .host = 1},
+                               {.id = 1, .at_ps = 100'000'000, .size = 16_MiB},
+                               {.id = 2, .at_ps = 100'000'001, .size = 64_B, .host = 1}});
+  for (const BoxCompletion& one : done) {
+    CHECK(bound_of(run, one) == (one.id == 0 ? "delays" : "CXL link read"));
+  }
+  // One slow channel's link.
+  BoxRunSpec slow = spec(kNine, 1, 16);
+  slow.slow_channels = {{3, 0.01}};
+  BoxRun slow_run = started(slow);
+  CHECK(bound_of(slow_run, play(slow_run, {{.size = 64_KiB, .first_channel = 3}})[0]) ==
+        "CXL link read");
+}
+
 // Friedman 1965: in a row of queues with constant services, all wait as long as before the slowest
 // alone; Pollaczek and Khinchine: rho * service / (2 - 2 * rho) there, of arrivals at random.
 TEST_CASE("waits are those of a queue with constant service", "[unit][model][box_run]") {
@@ -392,6 +437,14 @@ TEST_CASE("a box or a request that cannot be is refused", "[unit][model][box_run
   refused(spec({9, 2, 4, Rate()}, 1, 1), "eth_port rate: must be above 0");
   refused(spec(kNine, 0, 1), "hosts = 0: allowed is 1 to 1024");
   refused(spec(kNine, 1, 17), "nics_per_host = 17: allowed is 1 to 16");
+  BoxRunSpec slow = spec(kNine, 1, 1);
+  slow.slow_channels = {{18, 0.1}};
+  refused(slow, "slow_channels: dram_channel = 18: allowed is 0 to 17");
+  slow.slow_channels = {{17, 0}};
+  refused(slow, "slow_channels: rate_share = 0: allowed is above 0, to 1");
+  slow.slow_channels = {{17, 0.1}};
+  slow.in_step = true;
+  refused(slow, "slow_channels: in step");
   BoxRun run = started(spec(kNine, 2, 1));
   const auto wrong = [&run](const BoxRequest& request, std::string_view says) {
     const auto submitted = run.submit(request);

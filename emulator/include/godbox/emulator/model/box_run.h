@@ -32,6 +32,13 @@ struct BoxRates {
 };
 [[nodiscard]] Result<BoxRates> box_rates(const BoxModel& model, SizeBytes strip);
 
+// A DRAM channel that moves, with its link, a share of its rates; of a channel's several the last
+// holds.
+struct SlowChannel {
+  std::uint32_t dram_channel = 0;
+  double rate_share = 1;  // above 0
+};
+
 struct BoxRunSpec {
   BoxModel model;
   BoxShape shape;
@@ -41,6 +48,7 @@ struct BoxRunSpec {
   // Every stage as one that is as wide as all of it, and a stripe, or as many as have 1 MiB, as one
   // strip: what a balanced box does with requests of many stripes, by far fewer events.
   bool in_step = false;
+  std::vector<SlowChannel> slow_channels{};  // strip by strip only
 };
 inline constexpr SizeBytes kStripMin{64};  // a line of the DRAM
 inline constexpr SizeBytes kStripMax{std::uint64_t{1} << 24U};
@@ -62,6 +70,9 @@ struct BoxCompletion {
   std::uint64_t at_ps = 0;
   std::uint64_t end_ps = 0;  // the last byte is in the host, or the box's answer to its write
   bool is_write = false;
+  // What held it longest, of BoxLoadFigures::stages: where it would have ended last if each stage
+  // were the only one. None: the delays of its first byte.
+  std::optional<std::size_t> bound_by{};
 };
 
 enum class BoxFlow : std::uint8_t { read, write, both };
