@@ -27,6 +27,9 @@ INDEX_BYTES_PER_OBJECT_MAX = 300
 IMBALANCE_MAX = 1.05
 SCALING_ERROR_PERCENT_MAX = 5.0
 ONE_CHANNEL_ERROR_MAX = 0.05
+PACED_ERROR_MAX = 0.05  # of the timing model's throughput, either way
+PACED_P99_ERROR_MAX = 0.20
+PACED_CHANNELS = (1, 2, 4, 9, 18, 28)
 CHANNELS_BALANCED = (1, 7, 18, 28)
 SWEEP_POINTS = 6 + 9  # channels, ports
 SCATTER_OF_BLOCKS_MIN = 0.7
@@ -150,6 +153,19 @@ def judge_one_channel(rows: Rows) -> Iterator[Figure]:
     for row in rows:
         yield Figure(f"from one channel's rate (emulated): {name_of(row)}",
                      abs(row["efficiency"] - 1), ONE_CHANNEL_ERROR_MAX)
+
+
+def judge_paced(rows: Rows) -> Iterator[Figure]:
+    for row in rows:
+        case = f"{row['channels']} channels"
+        if row["part"] == "small-reads":
+            yield Figure(f"from the model's p99 at half load (emulated): reads of "
+                         f"{row['size_bytes'] >> 10} KiB, {case}",
+                         abs(row["of_modelled_p99"] - 1), PACED_P99_ERROR_MAX)
+        else:
+            slow = f", one {row['fault']}" if row["part"] == "slow-channel" else ""
+            yield Figure(f"from the model's throughput (emulated): {row['traffic']}, {case}{slow}",
+                         abs(row["efficiency"] - 1), PACED_ERROR_MAX)
 
 
 def judge_port_fault(rows: Rows) -> Iterator[Figure]:
@@ -292,6 +308,11 @@ GROUPS = {
                      judge_scaling, rows=SWEEP_POINTS * 2),
     "one-channel": Group(["--workload", "one-channel", "--mode", "paced", "--repeats", "3"],
                          judge_one_channel, rows=2),
+    # Reads, writes, 2:1 and small reads of each box; of that of 18 two with a slow channel.
+    "paced": Group(["--workload", "paced", "--mode", "paced", "--repeats", "3", "--working-set",
+                    "256MiB", "--channels", ",".join(map(str, PACED_CHANNELS))],
+                   judge_paced, rows=len(PACED_CHANNELS) * 4 + 2,
+                   quick=("--quick", "--repeats", "1")),
     "port-fault": Group(["--workload", "port-fault", "--mode", "paced", "--repeats", "3",
                          "--working-set", "256MiB"], judge_port_fault, rows=PORT_FAULTS,
                         quick=("--quick", "--repeats", "1")),

@@ -182,6 +182,18 @@ class FiguresTest(unittest.TestCase):
             row = {**BLOCK, "efficiency": efficiency}
             self.assertEqual(len(misses(check_figures.judge_one_channel, [row])), count)
 
+    def test_paced_traffic_follows_the_model_on_either_side(self):
+        row = {"part": "throughput", "traffic": "2:1", "channels": 28, "efficiency": 1}
+        slow = {**row, "part": "slow-channel", "fault": "slow:10%"}
+        for efficiency, count in ((0.951, 0), (1.049, 0), (0.949, 1), (1.051, 1)):
+            for one in (row, slow):
+                rows = [{**one, "efficiency": efficiency}]
+                self.assertEqual(len(misses(check_figures.judge_paced, rows)), count, efficiency)
+        for ratio, count in ((0.81, 0), (1.19, 0), (0.79, 1), (1.21, 1)):
+            small = {"part": "small-reads", "size_bytes": 4096, "channels": 9,
+                     "of_modelled_p99": ratio}
+            self.assertEqual(len(misses(check_figures.judge_paced, [small])), count, ratio)
+
 
 if __name__ == "__main__":
     unittest.main()

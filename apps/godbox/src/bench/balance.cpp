@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/balance.h"
 
-#include <godbox/striping/slab_layout.h>
-
 #include <algorithm>
 #include <numeric>
 
@@ -54,17 +52,26 @@ std::vector<std::uint64_t> difference(std::span<const std::uint64_t> after,
   return result;
 }
 
-Result<std::vector<std::uint64_t>> bytes_by_layout(emulator::Box& box,
-                                                   std::span<const Extent> extents) {
-  std::vector<std::uint64_t> bytes(box.config().dram_channels());
+Result<void> for_each_dram_run(emulator::Box& box, std::span<const Extent> extents,
+                               const std::function<void(const striping::DramRun&)>& visit) {
   for (const Extent& extent : extents) {
     const Result<striping::SlabLayout> layout = layout_of(box, extent.address.slab);
     if (!layout) {
       return layout.error();
     }
-    layout->for_each_run(
-        extent.address.offset, extent.length_bytes,
-        [&](const striping::DramRun& run) { bytes[run.dram_channel.value()] += run.length_bytes; });
+    layout->for_each_run(extent.address.offset, extent.length_bytes, visit);
+  }
+  return {};
+}
+
+Result<std::vector<std::uint64_t>> bytes_by_layout(emulator::Box& box,
+                                                   std::span<const Extent> extents) {
+  std::vector<std::uint64_t> bytes(box.config().dram_channels());
+  const auto found = for_each_dram_run(box, extents, [&](const striping::DramRun& run) {
+    bytes[run.dram_channel.value()] += run.length_bytes;
+  });
+  if (!found) {
+    return found.error();
   }
   return bytes;
 }

@@ -32,7 +32,7 @@ constexpr std::uint32_t kPiecesMax = 1U << 20U;
 // In the order of Workload.
 const std::vector<std::string> kWorkloads{
     "block",  "page",    "lookup", "one-channel", "scaling",    "remote-page", "scatter",
-    "layers", "session", "mixed",  "odd-sizes",   "port-fault", "incast"};
+    "layers", "session", "mixed",  "odd-sizes",   "port-fault", "incast",      "paced"};
 // Those behind them.
 constexpr std::array<std::string_view, 2> kDeviceWorkloads{"device-kernel", "device-pages"};
 const std::vector<std::string> kTransports{"local", "tcp"};
@@ -134,6 +134,10 @@ Result<std::vector<std::uint32_t>> parse_ports(const BenchOptions& options) {
   return parse_counts("--ports", options.ports.value_or("9"), {1, kEthPortsMax});
 }
 
+std::string default_channels(const BenchOptions& options) {
+  return options.workloads == "paced" ? "1,2,4,9,18,28" : "18";
+}
+
 Result<Axes> parse_axes(const BenchOptions& options) {
   Axes axes;
   Error error(Errc::ok);
@@ -142,7 +146,8 @@ Result<Axes> parse_axes(const BenchOptions& options) {
       take(parse_transports(options), axes.transports, error) &&
       take(parse_words("--op", options.ops.value_or("both"), kOps, "both"), axes.ops, error) &&
       take(parse_words("--crc", options.crc.value_or("on"), kCrc, "both"), axes.crc, error) &&
-      take(parse_counts("--channels", options.channels.value_or("18"), {1, kDramChannelsMax}),
+      take(parse_counts("--channels", options.channels.value_or(default_channels(options)),
+                        {1, kDramChannelsMax}),
            axes.channels, error) &&
       take(parse_ports(options), axes.ports, error) &&
       take(parse_lanes(options.lanes.value_or("auto")), axes.lanes, error) &&
@@ -176,6 +181,7 @@ std::vector<SizeBytes> default_sizes(Workload workload) {
     case Workload::scaling:
       return {1_MiB};
     case Workload::port_fault:
+    case Workload::paced:
       return {4_MiB};
     case Workload::incast:
       return {160_MiB};
@@ -264,6 +270,21 @@ void add_port_fault_cases(BenchCase one, const Axes& axes, BenchPlan& plan) {
   }
 }
 
+// Boxes of the preset's kind: two DRAM channels to a SuperNIC where they divide, and a port to
+// each.
+void add_paced_cases(BenchCase one, const Axes& axes, BenchPlan& plan) {
+  const auto& channels = axes.channels;
+  const bool has_18 = std::find(channels.begin(), channels.end(), 18U) != channels.end();
+  const std::uint32_t slow = has_18 ? 18U : *std::max_element(channels.begin(), channels.end());
+  for (const std::uint32_t count : channels) {
+    one.dram_channels = count;
+    one.eth_ports = count % 2 == 0 ? count / 2 : count;
+    one.lanes_per_eth_port = lanes_or_default(axes.lanes.front(), one.eth_ports);
+    one.paced.has_slow_channel = count == slow && count > 1;
+    plan.cases.push_back(one);
+  }
+}
+
 void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
   BenchCase one;
   one.workload = workload;
@@ -303,6 +324,9 @@ void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
       one.hosts = plan.hosts;
       plan.cases.push_back(one);
       return;
+    case Workload::paced:
+      one.crc = false;
+      return add_paced_cases(one, axes, plan);
     case Workload::device_kernel:
     case Workload::device_pages:
       return;  // of a DevicePlan
@@ -452,7 +476,9 @@ Result<BenchPlan> make_plan(const BenchOptions& options) {
 namespace {
 
 void add_box_axes(CLI::App& command, BenchOptions& options) {
-  command.add_option("--channels", options.channels, "DRAM channels of the box: 18 or 1,9,18")
+  command
+      .add_option("--channels", options.channels,
+                  "DRAM channels of the box: 18 or 1,9,18; of paced 1,2,4,9,18,28")
       ->default_str("18");
   command.add_option("--ports", options.ports, "Ethernet ports of the box: 9 or 1,2,4,9 or 1..9")
       ->default_str("9");
@@ -565,8 +591,8 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
                      "quick (2 minutes, hot) or full (larger than the caches): all workloads");
   command
       .add_option("--workload", options.workloads,
-                  "block, page, lookup, one-channel, scaling, remote-page, scatter, layers, "
-                  "session, mixed, odd-sizes, port-fault, incast; a list")
+                  "A list of block,page,lookup,one-channel,scaling,remote-page,scatter,layers,"
+                  "session,mixed,odd-sizes,port-fault,incast,paced")
       ->capture_default_str();
   command.add_option("--connect", options.connect,
                      "A box that is served elsewhere: tcp:HOST:PORT, verbs:HOST:PORT or unix:PATH "

@@ -28,11 +28,12 @@ enum class Workload : std::uint8_t {
   odd_sizes,
   port_fault,
   incast,
+  paced,
   // Of --device; --workload does not take them.
   device_kernel,
   device_pages
 };
-inline constexpr std::size_t kWorkloadCount = 13;  // of --workload
+inline constexpr std::size_t kWorkloadCount = 14;  // of --workload
 [[nodiscard]] std::string_view to_string(Workload workload);
 [[nodiscard]] std::string_view to_string(WorkOp op);
 
@@ -94,6 +95,14 @@ struct OpsAndCrc {
 // scaling: which resource grows; the other is then unlimited.
 enum class Sweep : std::uint8_t { none, dram_channels, eth_ports };
 
+// Of the workload paced; settled before the first case runs, but for has_slow_channel.
+struct PacedScales {
+  bool has_slow_channel = false;
+  double small_time_scale = 1;
+  double machine_gb_per_s = 0;     // of the raw sockets, read
+  double machine_reads_per_s = 0;  // small ones, of a box without timing
+};
+
 // One box and client to measure on; each of the plan's ops gives one row.
 struct BenchCase {
   Workload workload = Workload::block;
@@ -109,6 +118,7 @@ struct BenchCase {
   std::uint32_t pieces = 0;   // scatter: of one request
   Sweep sweep = Sweep::none;
   double time_scale = 1;  // paced; settled before the first case runs
+  PacedScales paced{};
 };
 
 struct BenchPlan {

@@ -16,7 +16,11 @@ namespace {
 
 constexpr SizeBytes kWorkingSetMin = 4_MiB;     // of the ceilings: a chunk of theirs
 constexpr SizeBytes kCeilingBufferMin = 1_MiB;  // a piece of the raw sockets
-constexpr std::size_t kLookupRows = 3;          // its patterns; --op is not for it
+// Its patterns; --op is not for it.
+constexpr std::size_t kLookupRows = 3;
+// Healthy and small reads, and beside them those with a slow channel.
+constexpr std::size_t kPacedRows = 3 + 1;
+constexpr std::size_t kPacedSlowRows = 2;
 constexpr std::uint64_t kCalibrationShare = 4;
 constexpr int kBestOfPasses = 3;
 
@@ -29,12 +33,24 @@ std::size_t server_threads_of(const BenchPlan& plan, const BenchCase& subject) {
   return std::min(plan.server_threads, subject.eth_ports);
 }
 
+std::size_t rows_of(const BenchPlan& plan, const BenchCase& one) {
+  switch (one.workload) {
+    case Workload::lookup:
+      return kLookupRows;
+    case Workload::port_fault:
+    case Workload::incast:
+      return 1;
+    case Workload::paced:
+      return kPacedRows + (one.paced.has_slow_channel ? kPacedSlowRows : 0);
+    default:
+      return plan.ops.size();
+  }
+}
+
 std::size_t rows_of(const BenchPlan& plan) {
   std::size_t rows = 0;
   for (const BenchCase& one : plan.cases) {
-    const bool has_one_row =
-        one.workload == Workload::port_fault || one.workload == Workload::incast;
-    rows += one.workload == Workload::lookup ? kLookupRows : has_one_row ? 1 : plan.ops.size();
+    rows += rows_of(plan, one);
   }
   return rows;
 }

@@ -6,7 +6,6 @@
 #include "bench/workloads.h"
 #include "box/model_rate.h"
 #include <godbox/crc32c.h>
-#include <godbox/striping/slab_layout.h>
 
 #include <algorithm>
 #include <utility>
@@ -26,28 +25,17 @@ Result<std::vector<striping::RegionPiece>> pieces_on_one_channel(emulator::Box& 
   std::optional<DramChannelId> wanted;
   RegionOffset offset;
   std::size_t used = 0;
-  for (const Extent& extent : region.extents) {
-    wire::SlabIdsRequest request;
-    request.ids.push_back(extent.address.slab);
-    wire::SlabsReply reply;
-    box.service().describe_slabs(request, reply);
-    if (reply.slabs.empty()) {
-      return Error(Errc::not_found, "the box does not know a slab of its region");
+  const auto found = for_each_dram_run(box, region.extents, [&](const striping::DramRun& run) {
+    wanted = wanted.value_or(run.dram_channel);
+    const std::size_t size = std::min(run.length_bytes, kPieceBytesMax);
+    if (run.dram_channel == *wanted && used + size <= memory.size()) {
+      pieces.push_back({offset, {memory.data() + used, size}});
+      used += size;
     }
-    const auto layout = striping::SlabLayout::create(reply.slabs.front());
-    if (!layout) {
-      return layout.error();
-    }
-    layout->for_each_run(extent.address.offset, extent.length_bytes,
-                         [&](const striping::DramRun& run) {
-                           wanted = wanted.value_or(run.dram_channel);
-                           const std::size_t size = std::min(run.length_bytes, kPieceBytesMax);
-                           if (run.dram_channel == *wanted && used + size <= memory.size()) {
-                             pieces.push_back({offset, {memory.data() + used, size}});
-                             used += size;
-                           }
-                           offset += SizeBytes(run.length_bytes);
-                         });
+    offset += SizeBytes(run.length_bytes);
+  });
+  if (!found) {
+    return found.error();
   }
   return pieces;
 }

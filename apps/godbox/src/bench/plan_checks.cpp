@@ -44,10 +44,12 @@ constexpr std::array<Uses, kWorkloadCount> kUses{{
     {"--threads", "--channels --ports --lanes --crc"},                               // odd-sizes
     {"--sizes --channels --lanes --crc --depth", "--ports --fault"},                 // port-fault
     {"--sizes --channels --ports --lanes --crc --hosts", ""},                        // incast
+    {"--sizes --lanes --depth", "--channels"},                                       // paced
 }};
 
 constexpr std::array kOnlyTcp{Workload::lookup, Workload::one_channel, Workload::scaling,
-                              Workload::mixed,  Workload::port_fault,  Workload::incast};
+                              Workload::mixed,  Workload::port_fault,  Workload::incast,
+                              Workload::paced};
 
 bool has_word(std::string_view words, std::string_view word) {
   for (std::size_t begin = 0; begin < words.size();) {
@@ -189,7 +191,7 @@ Result<void> check_mode(const BenchOptions& options, std::span<const Workload> w
                                options.mode, to_string(only_free)));
     }
   }
-  for (const Workload workload : {Workload::scaling, Workload::port_fault}) {
+  for (const Workload workload : {Workload::scaling, Workload::port_fault, Workload::paced}) {
     if (is_free && std::find(workloads.begin(), workloads.end(), workload) != workloads.end()) {
       return Error(Errc::invalid_argument,
                    fmt::format("--mode: \"free\" is not for --workload {}; allowed: paced",
@@ -206,6 +208,18 @@ Result<void> check_mode(const BenchOptions& options, std::span<const Workload> w
                    fmt::format("{}: \"{}\" does nothing in --mode free; it is for --mode paced",
                                option, *given));
     }
+  }
+  return {};
+}
+
+// The region of the small reads, and as much again to read into.
+Result<void> check_small_reads(const BenchPlan& plan, const BenchCase& one) {
+  const SizeBytes least = kSmallReadsShare * one.dram_channels * 2;
+  if (one.workload == Workload::paced && plan.working_set < least) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--working-set: {} is too small for {} DRAM channels; paced allows {} "
+                             "or more",
+                             format_size(plan.working_set), one.dram_channels, format_size(least)));
   }
   return {};
 }
@@ -286,10 +300,15 @@ Result<void> check_sizes(const BenchPlan& plan) {
     }
     // Of one-channel's region only every n-th piece is moved.
     const std::uint64_t share = is_one_channel ? one.dram_channels : 1;
-    const std::uint64_t batch = is_one_channel ? 1 : plan.batch;
+    const std::uint64_t batch = is_one_channel                    ? 1
+                                : one.workload == Workload::paced ? kPacedBlocksMin
+                                                                  : plan.batch;
     const SizeBytes allowed = plan.working_set / share;
     if (one.size > allowed / batch) {
       return too_large(plan, one.size, batch, allowed);
+    }
+    if (auto fits = check_small_reads(plan, one); !fits) {
+      return fits;
     }
   }
   return {};

@@ -14,6 +14,10 @@ namespace godbox::app {
 // incast: where a host's gets go by turns, so that one host alone finds its memory no warmer in the
 // caches than many do.
 inline constexpr std::size_t kPlacesPerHost = 2;
+// paced: blocks of each direction of two reads to a write; of the region that small reads are of,
+// on each DRAM channel.
+inline constexpr std::uint64_t kPacedBlocksMin = 3;
+inline constexpr SizeBytes kSmallReadsShare = 256_KiB;
 
 // Options that none of the workloads uses, and lists where one of them takes a single value.
 [[nodiscard]] Result<void> check_options_used(const BenchOptions& options,

@@ -8,8 +8,8 @@
 // The ceiling of a row is the healthy rate of the same repeat.
 #include "bench/workloads.h"
 #include "cli/json.h"
-#include "measure/get_load.h"
 #include "measure/machine.h"
+#include "measure/repeated_load.h"
 #include "measure/statistics.h"
 
 #include <fmt/format.h>
@@ -63,7 +63,7 @@ class PortFaultCase {
                                                    subject.size, environment.plan().seed, 1}),
         depth_(depth_for(environment.plan(), subject.size)),
         port_(static_cast<EthPortId::rep>(subject.eth_ports / 2)),
-        load_(rig_->client(), rig_->clock(), blocks_) {}
+        load_(rig_->client(), rig_->clock(), gets()) {}
 
   Result<Rows> run() {
     if (auto loaded = load(); !loaded) {
@@ -94,6 +94,16 @@ class PortFaultCase {
   static MutableSpan memory_for(const Environment& environment, const BenchCase& subject) {
     const MutableSpan memory = environment.user_memory();
     return memory.first(std::min<std::size_t>(memory.size(), subject.size.count() * kBlocks));
+  }
+
+  // Every byte is compared as it arrives.
+  RepeatedOperation gets() {
+    return {blocks_.count(),
+            [this](std::uint64_t index, TimePoint /*due*/, Done done) {
+              blocks_.spoil_memory(index);
+              blocks_.start_get(rig_->client(), index, 1, std::move(done));
+            },
+            [this](std::uint64_t index) { blocks_.verify(index, arrived_); }};
   }
 
   Result<void> load() {
@@ -127,8 +137,8 @@ class PortFaultCase {
     for (std::uint64_t i = 0; i < blocks_.count(); ++i) {
       blocks_.verify(i, row.verification);
     }
-    row.verification.bytes_checked += load_.verification().bytes_checked;
-    row.verification.wrong_bytes += load_.verification().wrong_bytes;
+    row.verification.bytes_checked += arrived_.bytes_checked;
+    row.verification.wrong_bytes += arrived_.wrong_bytes;
     return {};
   }
 
@@ -282,7 +292,8 @@ class PortFaultCase {
   BlockSet blocks_;
   std::uint32_t depth_;
   EthPortId port_;
-  GetLoad load_;
+  Verification arrived_;
+  RepeatedLoad load_;
   std::vector<Outcome> outcomes_;
   std::array<std::vector<double>, 2> half_load_us_;  // healthy, faulty
   std::array<std::vector<double>, 2> settling_us_;   // before them, in the first 0.3 s

@@ -15,7 +15,7 @@ struct Numbered {
   std::string_view workload;
   std::string_view id;
 };
-constexpr std::array<Numbered, 15> kNumbers{{{"remote-page", "W1"},
+constexpr std::array<Numbered, 16> kNumbers{{{"remote-page", "W1"},
                                              {"page", "W1"},
                                              {"block", "W2"},
                                              {"one-channel", "W2"},
@@ -27,6 +27,7 @@ constexpr std::array<Numbered, 15> kNumbers{{{"remote-page", "W1"},
                                              {"port-fault", "W8"},
                                              {"mixed", "W9"},
                                              {"odd-sizes", "W11"},
+                                             {"paced", "twin"},
                                              {"lookup", "lookup"},
                                              {"device-kernel", "device"},
                                              {"device-pages", "device"}}};

@@ -187,6 +187,8 @@ class Yardstick {
   double model_ = 0;
 };
 
+}  // namespace
+
 Result<void> add_pass(const Result<LoopResult>& result, SizeBytes bytes, BenchRow& row) {
   if (!result) {
     return result.error();
@@ -202,8 +204,6 @@ Result<void> add_pass(const Result<LoopResult>& result, SizeBytes bytes, BenchRo
                           result->latencies_us.end());
   return {};
 }
-
-}  // namespace
 
 Result<void> run_repeats(Environment& environment, SizeBytes bytes_per_pass, const Pass& pass,
                          BenchRow& row) {

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 namespace godbox::app {
@@ -38,6 +39,15 @@ using Rows = std::vector<BenchRow>;
 // Many hosts get one hot block at once.
 [[nodiscard]] Result<Rows> run_incast_case(Environment& environment, const BenchCase& subject);
 
+// Whether live traffic follows the timing model.
+[[nodiscard]] Result<Rows> run_paced_case(Environment& environment, const BenchCase& subject);
+// The time scales of paced cases, by what this machine does.
+[[nodiscard]] Result<void> settle_paced_scales(Environment& environment,
+                                               std::span<BenchCase> cases);
+// What the largest box of a paced run needs of what this machine can do: leaves room for frames,
+// CRC and the neighbours' noise.
+inline constexpr double kMachineShare = 0.5;
+
 // Adds how far each row of `scaling` is from n times its sweep's row of one, in per cent.
 void add_proportionality(Rows& rows);
 
@@ -63,5 +73,8 @@ void add_proportionality(Rows& rows);
 using Pass = std::function<Result<LoopResult>(std::uint32_t repeat)>;
 [[nodiscard]] Result<void> run_repeats(Environment& environment, SizeBytes bytes_per_pass,
                                        const Pass& pass, BenchRow& row);
+// One pass of so many bytes. Errors: the pass's, or its first failed operation's.
+[[nodiscard]] Result<void> add_pass(const Result<LoopResult>& result, SizeBytes bytes,
+                                    BenchRow& row);
 
 }  // namespace godbox::app

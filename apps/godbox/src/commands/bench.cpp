@@ -27,9 +27,7 @@
 namespace godbox::app {
 namespace {
 
-// Half of what the raw sockets do leaves room for frames, CRC and the neighbours' noise.
-constexpr double kMachineShare = 0.5;
-// Where every byte is compared as it arrives, and latencies count.
+// Of kMachineShare: where every byte is compared as it arrives, and latencies count.
 constexpr double kMachineShareCompared = 0.2;
 
 constexpr std::string_view kFooter = R"(Examples:
@@ -41,6 +39,7 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox bench --workload scaling --mode paced --repeats 3       emulated: 1 to 28 channels
   godbox bench --workload one-channel --mode paced               emulated: what striping avoids
   godbox bench --workload port-fault --mode paced                emulated: what a bad port costs
+  godbox bench --workload paced --mode paced                     emulated: beside the timing model
   godbox bench --workload incast                                 8 hosts, one hot block
   godbox bench --target dax --working-set 64MiB                  striped over all of /dev/dax*
   godbox bench --target numa --numa-nodes 1-18                   the same over NUMA nodes
@@ -63,9 +62,15 @@ Result<void> settle_time_scales(Environment& environment, std::vector<BenchCase>
   if (plan.mode == emulator::TimingMode::free) {
     return {};
   }
+  const auto paced = std::stable_partition(cases.begin(), cases.end(), [](const BenchCase& one) {
+    return one.workload != Workload::paced;
+  });
+  if (auto settled = settle_paced_scales(environment, {paced, cases.end()}); !settled) {
+    return settled;
+  }
   std::map<Sweep, double> scales;
   double machine = 0;
-  for (const BenchCase& one : cases) {
+  for (const BenchCase& one : std::span(cases.begin(), paced)) {
     if (plan.time_scale > 0) {
       scales[one.sweep] = plan.time_scale;
       continue;
@@ -89,7 +94,7 @@ Result<void> settle_time_scales(Environment& environment, std::vector<BenchCase>
         one.workload == Workload::port_fault ? kMachineShareCompared : kMachineShare;
     scales[one.sweep] = std::max(scales[one.sweep], std::ceil(model / (machine * share)));
   }
-  for (BenchCase& one : cases) {
+  for (BenchCase& one : std::span(cases.begin(), paced)) {
     one.time_scale = std::max(1.0, scales[one.sweep]);
   }
   return {};
@@ -103,6 +108,8 @@ Result<Rows> run_case(Environment& environment, const BenchCase& subject) {
       return run_one_channel_case(environment, subject);
     case Workload::port_fault:
       return run_port_fault_case(environment, subject);
+    case Workload::paced:
+      return run_paced_case(environment, subject);
     case Workload::incast:
       return run_incast_case(environment, subject);
     case Workload::remote_page:

@@ -74,22 +74,31 @@ std::vector<svg::Tick> ticks_of(ResultRows rows, std::string_view field) {
 
 std::string three(double value) { return fmt::format("{:.3g}", value); }
 
-std::string emulated_figure(ResultRows rows, const Resource& resource) {
+// Rows of paced boxes, and what they are told apart by.
+struct EmulatedPlot {
+  std::string id;
+  std::string title;
+  std::string note;
+  std::string_view by;  // a field
+  bool (*is_shown)(const ResultRow& row, const Resource& resource);
+};
+
+std::string emulated_figure(ResultRows rows, const Resource& resource, const EmulatedPlot& what) {
   svg::LinePlot plot;
-  page::HtmlTable table{{std::string(resource.words), "op", "GB/s", "model GB/s", "off %"}, {}};
+  page::HtmlTable table{
+      {std::string(resource.words), std::string(what.by), "GB/s", "model GB/s", "off %"}, {}};
   std::vector<ResultRow> shown;
-  std::map<std::string, std::vector<ResultRow>> by_op;
+  std::map<std::string, std::vector<ResultRow>> groups;
   for (const ResultRow& row : rows) {
-    if (row.text("workload") == "scaling" && row.text("sweep") == resource.field) {
-      by_op[row.text("op")].push_back(row);
+    if (what.is_shown(row, resource)) {
+      groups[row.text(what.by)].push_back(row);
       shown.push_back(row);
     }
   }
   int colour = 0;
-  svg::Series model{"the model: slowest stage", {}, true, 0};
-  for (auto& [op, group] : by_op) {
-    svg::Series series{fmt::format("{}, emulated", op), {}, false, colour++};
-    model.points.clear();
+  for (auto& [name, group] : groups) {
+    svg::Series series{fmt::format("{}, emulated", name), {}, false, colour};
+    svg::Series model{fmt::format("{}, the model", name), {}, true, colour++};
     for (const ResultRow& row : sorted_by(group, resource.field)) {
       const double count = row.number(resource.field).value_or(0);
       const double scale = row.number("time_scale").value_or(1);
@@ -98,25 +107,46 @@ std::string emulated_figure(ResultRows rows, const Resource& resource) {
       series.points.push_back({count, rate, row.number("gb_per_s_min").value_or(0) * scale,
                                row.number("gb_per_s_max").value_or(0) * scale});
       model.points.push_back({count, ceiling, ceiling, ceiling});
-      table.rows.push_back({fmt::format("{:g}", count), op, three(rate), three(ceiling),
-                            three(row.number("model_error_percent").value_or(0))});
+      const double off = ceiling > 0 ? (rate / ceiling - 1) * 100 : 0;
+      table.rows.push_back({fmt::format("{:g}", count), name, three(rate), three(ceiling),
+                            three(row.number("model_error_percent").value_or(off))});
     }
     plot.series.push_back(std::move(series));
+    plot.series.push_back(std::move(model));
   }
   if (plot.series.empty()) {
     return "";
   }
-  plot.series.push_back(std::move(model));
-  plot.label = fmt::format("Emulated throughput against {}", resource.words);
+  plot.label = what.title;
   plot.x = {.title = std::string(resource.words), .ticks = ticks_of(shown, resource.field)};
   plot.y = {.title = "GB/s of the modelled box"};
-  return page::figure(
-      {fmt::format("emulated-{}", resource.field),
-       fmt::format("Emulated throughput against {}", resource.words),
-       fmt::format("The paced box, times its time scale: what the model allows, not this machine. "
-                   "The other resource is unlimited. {}.",
-                   conditions_of(shown)),
-       svg::render(plot), std::move(table)});
+  return page::figure({what.id, what.title, fmt::format("{} {}.", what.note, conditions_of(shown)),
+                       svg::render(plot), std::move(table)});
+}
+
+std::string swept_figure(ResultRows rows, const Resource& resource) {
+  return emulated_figure(
+      rows, resource,
+      {.id = fmt::format("emulated-{}", resource.field),
+       .title = fmt::format("Emulated throughput against {}", resource.words),
+       .note = "The paced box, times its time scale: what the model allows, not this machine. The "
+               "other resource is unlimited.",
+       .by = "op",
+       .is_shown = [](const ResultRow& row, const Resource& swept) {
+         return row.text("workload") == "scaling" && row.text("sweep") == swept.field;
+       }});
+}
+
+std::string paced_figure(ResultRows rows) {
+  return emulated_figure(
+      rows, kChannels,
+      {.id = "paced-channels",
+       .title = "Live traffic beside the timing model",
+       .note = "The paced box, times its time scale, and what the model says of the same requests.",
+       .by = "traffic",
+       .is_shown = [](const ResultRow& row, const Resource& /*channels*/) {
+         return row.text("workload") == "paced" && row.text("part") == "throughput";
+       }});
 }
 
 std::string real_figure(ResultRows rows, const Resource& resource) {
@@ -163,8 +193,9 @@ std::string real_figure(ResultRows rows, const Resource& resource) {
 }  // namespace
 
 std::string scaling_section(ResultRows rows) {
-  const std::string body = emulated_figure(rows, kChannels) + emulated_figure(rows, kPorts) +
-                           real_figure(rows, kChannels) + real_figure(rows, kPorts);
+  const std::string body = swept_figure(rows, kChannels) + swept_figure(rows, kPorts) +
+                           paced_figure(rows) + real_figure(rows, kChannels) +
+                           real_figure(rows, kPorts);
   return page::section("Throughput against channels and ports",
                        "Every transfer is striped over all DRAM channels and all Ethernet ports: "
                        "each one more has to add its share.",

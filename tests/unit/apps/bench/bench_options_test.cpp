@@ -51,6 +51,31 @@ TEST_CASE("the scaling plan sweeps channels, then ports", "[unit]") {
   CHECK(plan.cases[14].sweep == Sweep::eth_ports);
 }
 
+TEST_CASE("the paced plan has boxes of the preset's kind, one of them with a slow channel",
+          "[unit]") {
+  BenchOptions options;
+  options.workloads = "paced";
+  options.mode = "paced";
+  const auto shapes = [&] {
+    std::vector<std::tuple<std::uint32_t, std::uint32_t, bool>> found;
+    for (const BenchCase& one : make_plan(options).value().cases) {
+      found.emplace_back(one.dram_channels, one.eth_ports, one.paced.has_slow_channel);
+    }
+    return found;
+  };
+  using Shapes = decltype(shapes());
+  CHECK(shapes() == Shapes{{1, 1, false},
+                           {2, 1, false},
+                           {4, 2, false},
+                           {9, 9, false},
+                           {18, 9, true},
+                           {28, 14, false}});
+  options.channels = "4,1";
+  CHECK(shapes() == Shapes{{4, 2, true}, {1, 1, false}});
+  options.channels = "1";
+  CHECK(shapes() == Shapes{{1, 1, false}});
+}
+
 TEST_CASE("a paced plan leaves the local transport out, which the box cannot pace", "[unit]") {
   BenchOptions options;
   options.mode = "paced";

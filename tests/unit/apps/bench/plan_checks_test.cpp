@@ -17,7 +17,8 @@ namespace {
 BenchOptions options_for(const std::string& workload) {
   BenchOptions options;
   options.workloads = workload;
-  options.mode = workload == "scaling" || workload == "port-fault" ? "paced" : "free";
+  const bool is_paced = workload == "scaling" || workload == "port-fault" || workload == "paced";
+  options.mode = is_paced ? "paced" : "free";
   return options;
 }
 
@@ -90,6 +91,15 @@ TEST_CASE("every workload refuses blocks that its working set does not hold", "[
   CHECK(make_plan(fits).has_value());
 }
 
+TEST_CASE("paced needs room for blocks of both directions and for its small reads", "[unit]") {
+  check_refused({"paced",
+                 [](BenchOptions& o) { o.working_set = "8MiB"; },
+                 {"--sizes", "3 x 4 MiB", "--working-set 8 MiB"}});
+  check_refused({"paced",
+                 [](BenchOptions& o) { o.working_set = "13MiB", o.sizes = "1MiB"; },
+                 {"--working-set", "28 DRAM channels", "14 MiB"}});
+}
+
 TEST_CASE("a batch counts as one operation, however large", "[unit]") {
   check_refused(
       {"scaling", [](BenchOptions& o) { o.working_set = "16MiB", o.batch = 17; }, {"17 x 1 MiB"}});
@@ -115,6 +125,9 @@ TEST_CASE("options that a workload would ignore are refused by name, value and u
       {"scaling", [](BenchOptions& o) { o.transports = "local"; }, {"--transport", "tcp"}},
       {"scaling", [](BenchOptions& o) { o.channels = "9"; }, {"--channels", "\"9\"", "block"}},
       {"scaling", [](BenchOptions& o) { o.ports = "9"; }, {"--ports", "\"9\"", "block"}},
+      {"paced", [](BenchOptions& o) { o.transports = "local"; }, {"--transport", "tcp"}},
+      {"paced", [](BenchOptions& o) { o.ports = "9"; }, {"--ports", "\"9\"", "block"}},
+      {"paced", [](BenchOptions& o) { o.ops = "read"; }, {"--op", "read", "block"}},
       {"lookup", [](BenchOptions& o) { o.sizes = "1MiB"; }, {"--sizes", "1MiB", "block"}},
       {"lookup", [](BenchOptions& o) { o.crc = "off"; }, {"--crc", "off", "block"}},
       {"one-channel", [](BenchOptions& o) { o.crc = "on"; }, {"--crc", "on", "block"}},
@@ -132,6 +145,7 @@ TEST_CASE("options that a workload would ignore are refused by name, value and u
        [](BenchOptions& o) { o.port_rate = "100Gbit/s"; },
        {"--port-rate", "100Gbit/s", "paced"}},
       {"scaling", [](BenchOptions& o) { o.mode = "free"; }, {"--mode", "free", "paced"}},
+      {"paced", [](BenchOptions& o) { o.mode = "free"; }, {"--mode", "free", "paced"}},
   };
   for (const Refusal& refusal : refusals) {
     check_refused(refusal);

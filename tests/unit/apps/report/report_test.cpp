@@ -42,7 +42,23 @@ std::string scaling_row(int channels, double gb_per_s) {
                      channels, gb_per_s, gb_per_s, gb_per_s, gb_per_s * 100, gb_per_s);
 }
 
+std::string paced_row(int channels, std::string_view traffic, double gb_per_s) {
+  return fmt::format(R"({{"workload": "paced", "part": "throughput", "traffic": "{}",
+      "op": "read", "transport": "tcp", "kind": "emulated", "channels": {}, "time_scale": 100,
+      "gb_per_s_median": {}, "gb_per_s_min": {}, "gb_per_s_max": {}, "unscaled_gb_per_s": {},
+      "ceiling": "model", "ceiling_gb_per_s": 0.5, "working_set_bytes": 67108864}})",
+                     traffic, channels, gb_per_s, gb_per_s, gb_per_s, gb_per_s * 100);
+}
+
 }  // namespace
+
+TEST_CASE("live traffic stands beside the timing model", "[unit]") {
+  const std::string html = report_of(paced_row(1, "read", 0.49) + "," + paced_row(2, "2:1", 0.51));
+  CHECK_THAT(html, ContainsSubstring("data-plot=\"paced-channels\""));
+  CHECK_THAT(html, ContainsSubstring("2:1, the model"));
+  CHECK_THAT(html, ContainsSubstring(">-2<") && ContainsSubstring(">2<"));
+  CHECK(report_of(scaling_row(1, 0.25)).find("paced-channels") == std::string::npos);
+}
 
 TEST_CASE("a report needs nothing but itself", "[unit]") {
   const std::string html = report_of(scaling_row(1, 0.25) + "," + scaling_row(18, 4.5));

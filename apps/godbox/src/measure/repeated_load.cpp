@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "measure/get_load.h"
+#include "measure/repeated_load.h"
 
 #include <algorithm>
 #include <random>
@@ -8,7 +8,7 @@
 namespace godbox::app {
 namespace {
 
-// The longest wait for an event; gets end by their own deadlines.
+// The longest wait for an event; operations end by their own deadlines.
 constexpr Duration kWaitMax = std::chrono::milliseconds(100);
 
 Duration seconds(double count) {
@@ -17,32 +17,33 @@ Duration seconds(double count) {
 
 }  // namespace
 
-GetLoad::GetLoad(striping::Client& client, const Clock& clock, BlockSet& blocks)
-    : client_(client), clock_(clock), blocks_(blocks) {
-  for (std::uint64_t i = 0; i < blocks.count(); ++i) {
-    free_.push_back(i);
+RepeatedLoad::RepeatedLoad(striping::Client& client, const Clock& clock,
+                           RepeatedOperation operation)
+    : client_(client), clock_(clock), operation_(std::move(operation)) {
+  for (std::uint64_t place = 0; place < operation_.places; ++place) {
+    free_.push_back(place);
   }
 }
 
-GetLoad::~GetLoad() { drain(); }
+RepeatedLoad::~RepeatedLoad() { drain(); }
 
-void GetLoad::run_closed(std::uint32_t depth, TimePoint until) {
+void RepeatedLoad::run_closed(std::uint32_t depth, TimePoint until) {
   for (TimePoint now = clock_.now(); now < until; now = clock_.now()) {
     while (in_flight_ < depth && !free_.empty()) {
-      begin_get(clock_.now());
+      begin(clock_.now());
     }
     client_.progress(std::min(until, now + kWaitMax));
   }
 }
 
-void GetLoad::run_open(double operations_per_second, std::uint64_t seed, TimePoint until) {
+void RepeatedLoad::run_open(double operations_per_second, std::uint64_t seed, TimePoint until) {
   std::mt19937_64 random(seed);
   std::exponential_distribution<double> gap_s(operations_per_second);
   TimePoint due = clock_.now() + seconds(gap_s(random));
   for (TimePoint now = clock_.now(); now < until; now = clock_.now()) {
-    // One that finds no block free waits for one, and its latency says so.
+    // One that finds no place free waits for one, and its latency says so.
     while (due <= now && !free_.empty()) {
-      begin_get(due);
+      begin(due);
       due += seconds(gap_s(random));
     }
     const TimePoint wake = due > now ? due : now + kWaitMax;
@@ -50,30 +51,28 @@ void GetLoad::run_open(double operations_per_second, std::uint64_t seed, TimePoi
   }
 }
 
-void GetLoad::drain() {
+void RepeatedLoad::drain() {
   while (in_flight_ > 0) {
     client_.progress(clock_.now() + kWaitMax);
   }
 }
 
-void GetLoad::begin_get(TimePoint due) {
-  const std::uint64_t index = free_.front();
-  free_.erase(free_.begin());
-  blocks_.spoil_memory(index);
+void RepeatedLoad::begin(TimePoint due) {
+  const std::uint64_t place = free_.front();
+  free_.pop_front();
   in_flight_ += 1;
-  blocks_.start_get(client_, index, 1,
-                    [this, index, due](Errc status) { end_get(index, due, status); });
+  operation_.start(place, due, [this, place, due](Errc status) { end(place, due, status); });
 }
 
-void GetLoad::end_get(std::uint64_t index, TimePoint due, Errc status) {
+void RepeatedLoad::end(std::uint64_t place, TimePoint due, Errc status) {
   latencies_us_.push_back(std::chrono::duration<double, std::micro>(clock_.now() - due).count());
   if (status == Errc::ok) {
-    blocks_.verify(index, verification_);
+    operation_.check(place);
   } else if (first_failure_ == Errc::ok) {
     first_failure_ = status;
   }
   in_flight_ -= 1;
-  free_.push_back(index);
+  free_.push_back(place);
 }
 
 }  // namespace godbox::app
