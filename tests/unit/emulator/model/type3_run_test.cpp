@@ -164,17 +164,21 @@ TEST_CASE("a device or a load that cannot be is refused", "[unit][model][type3]"
 
 // Meta's Vistara (ISCA 2026): two devices on Gen5 x8, each two channels of DDR4-2400 with two DIMMs
 // of 32 GB, which are two ranks of x4 devices of 8 Gb. Nothing here is fitted to its measurements.
-Type3Spec vistara() {
+// A port of CXL takes 25 ns there and back (Pond, ASPLOS 2023); the paper counts the PHY beside the
+// controller, so that the device's own port is beside the 50 ns of Table II.
+constexpr double kPortNs = 25;
+Type3Spec vistara(double host_ns) {
   Type3Spec spec;
-  // Its host's cores to their own memory: 130 ns, less 31 for DDR5-6400 with its rows closed
-  // (paper, Table VI; JEDEC). A CXL port of a processor: 25 ns there and back (Pond, ASPLOS
-  // 2023).
-  spec.host_ns = 99 + 25;
+  spec.host_ns = host_ns + kPortNs;
   spec.controller_ns = 50;  // "ASIC idle latency", Table II
+  spec.link.crossing_ns = kPortNs / 2;
   spec.dram = spec_of({DramStandard::ddr4, 2400, 8, 4, 2, 2});
   spec.dram_channels = 2;
   return spec;
 }
+// Its host's cores to their own memory: 130 ns, less 31 for DDR5-6400 with its rows closed (paper,
+// Table VI; JEDEC).
+Type3Spec vistara() { return vistara(99); }
 constexpr double kVistaraDevices = 2;
 
 void compare(const char* what, double predicted, double published, double tolerance) {
@@ -186,42 +190,63 @@ void compare(const char* what, double predicted, double published, double tolera
   CHECK(std::abs(error) <= tolerance);
 }
 
+double vistara_gb_per_s(const Type3Spec& spec, double read_share) {
+  const DramLoad load{.lines = 200'000, .read_share = read_share, .run = 256_B, .window = 256};
+  return kVistaraDevices * figures(spec, load).delivered.bytes_per_second() / 1e9;
+}
+
 TEST_CASE("Vistara's read bandwidth is predicted within 10 %", "[unit][model][type3]") {
   Type3Spec spec = vistara();
-  const DramLoad reads{.lines = 200'000, .run = 256_B, .window = 256};
   for (const bool shares : {true, false}) {
     spec.link.shares_data_headers = shares;
     compare(shares ? "read-only GB/s, data headers share slots" : "read-only GB/s, one to a slot",
-            kVistaraDevices * figures(spec, reads).delivered.bytes_per_second() / 1e9, 48, 0.10);
+            vistara_gb_per_s(spec, 1), 48, 0.10);
   }
 }
 
-// The bands are those of the model as it stands, not a wish: it is below the measured latencies by
-// up to a quarter, and above the measured bandwidth of a mix by more than half. docs/model.md says
-// what may be missing.
-TEST_CASE("Vistara's other figures stay where they are known to be", "[unit][model][type3]") {
-  const Type3Spec spec = vistara();
-  compare("idle ns", figures(spec, {.lines = 20'000, .run = 64_B, .window = 1}).read_mean_ns, 250,
-          0.12);
+// Table IV goes to 60 % of the DRAM's peak, and no mix to more than 55 % (Table III): its traffic
+// is reads, as MLC's is if nothing else is said. It was taken with the cores at 2.3 GHz: what they
+// take is what their own memory shows in the same table at its lightest load.
+TEST_CASE("Vistara's latencies are predicted within 5 %", "[unit][model][type3]") {
+  compare("idle ns", figures(vistara(), {.lines = 20'000, .run = 64_B, .window = 1}).read_mean_ns,
+          250, 0.05);
+  const DramSpec local = spec_of({DramStandard::ddr5, 6400, 16, 4, 2, 1});
+  const auto at_ten =
+      run_dram(local, {.lines = 200'000,
+                       .run = 256_B,
+                       .offered = Rate(0.1 * local.organization.peak().bytes_per_second())});
+  REQUIRE(at_ten.has_value());
+  Type3Spec spec = vistara(169 - at_ten->read_mean_ns);
   const double peak = spec.dram.organization.peak().bytes_per_second() * spec.dram_channels;
   struct Row {
     double share;
     double published_ns;
+    double tolerance_shared;
   };
-  for (const Row& row : {Row{0.10, 269}, Row{0.30, 292}, Row{0.60, 372}}) {
-    const DramLoad load{
-        .lines = 200'000, .read_share = 0.67, .run = 256_B, .offered = Rate(row.share * peak)};
-    const std::string what =
-        fmt::format("ns at {:.0f} % and two reads to a write", row.share * 100);
-    compare(what.c_str(), figures(spec, load).read_mean_ns, row.published_ns, 0.25);
+  for (const Row& row : {Row{0.10, 269, 0.05}, Row{0.30, 292, 0.05}, Row{0.60, 372, 0.20}}) {
+    const DramLoad load{.lines = 400'000, .run = 256_B, .offered = Rate(row.share * peak)};
+    for (const bool shares : {false, true}) {
+      spec.link.shares_data_headers = shares;
+      const std::string what = fmt::format("ns of reads at {:.0f} %, {}", row.share * 100,
+                                           shares ? "headers share slots" : "one to a slot");
+      // Close to what the link carries, the packing of headers is what counts.
+      compare(what.c_str(), figures(spec, load).read_mean_ns, row.published_ns,
+              shares ? row.tolerance_shared : 0.05);
+    }
   }
-  const double mixed =
-      kVistaraDevices *
-      figures(spec, {.lines = 200'000, .read_share = 0.67, .run = 256_B, .window = 256})
-          .delivered.bytes_per_second() /
-      1e9;
-  compare("GB/s of two reads to a write (Table III)", mixed, 42, 0.65);
-  compare("GB/s (Table V)", mixed, 57.6, 0.20);
+}
+
+// The bands are those of the model as it stands, not a wish: mixes are above what was measured by
+// more than half. docs/model.md says what may be missing.
+TEST_CASE("Vistara's mixes stay where they are known to be", "[unit][model][type3]") {
+  Type3Spec spec = vistara();
+  spec.link.shares_data_headers = false;
+  compare("GB/s of three reads to a write", vistara_gb_per_s(spec, 0.75), 41, 0.65);
+  compare("GB/s of two reads to a write", vistara_gb_per_s(spec, 0.67), 42, 0.65);
+  compare("GB/s of a read to a write", vistara_gb_per_s(spec, 0.5), 42, 0.65);
+  // What no data sheet says: how many writes its controller gathers before it turns the bus.
+  spec.dram.controller.write_queue = 4;
+  CHECK(vistara_gb_per_s(spec, 0.67) < 42);
 }
 
 }  // namespace
