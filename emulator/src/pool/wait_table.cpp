@@ -11,10 +11,11 @@ constexpr std::uint64_t kWaitBytes = 160;  // estimate: a node in either table
 }  // namespace
 
 bool WaitTable::park(Key key, const Request& request, const Cost& cost) {
+  const Place place(key, ++parked_);
   const auto known = waits_.find(request);
   if (known != waits_.end()) {
     GODBOX_ASSERT(known->second.is_woken);
-    known->second.key = key;
+    known->second.place = place;
     known->second.is_woken = false;
   } else {
     if (!counts_.may_take(cost.tenant, 1) || !bytes_.may_take(cost.tenant, cost.bytes)) {
@@ -22,9 +23,9 @@ bool WaitTable::park(Key key, const Request& request, const Cost& cost) {
     }
     counts_.take(cost.tenant, 1);
     bytes_.take(cost.tenant, cost.bytes);
-    waits_.emplace(request, Wait{key, false, cost});
+    waits_.emplace(request, Wait{place, false, cost});
   }
-  by_key_.emplace(key, request);
+  by_key_.emplace(place, request);
   return true;
 }
 
@@ -35,7 +36,7 @@ void WaitTable::end(const Request& request) {
   }
   const Wait& wait = found->second;
   if (!wait.is_woken) {
-    by_key_.erase({wait.key, request});
+    by_key_.erase(wait.place);
   }
   counts_.give_back(wait.cost.tenant, 1);
   bytes_.give_back(wait.cost.tenant, wait.cost.bytes);
@@ -43,8 +44,8 @@ void WaitTable::end(const Request& request) {
 }
 
 void WaitTable::fire(Key key, WakeReason reason) {
-  auto next = by_key_.lower_bound({key, Request()});
-  while (next != by_key_.end() && next->first == key) {
+  auto next = by_key_.lower_bound(Place(key, 0));
+  while (next != by_key_.end() && next->first.first == key) {
     const Request request = next->second;
     next = by_key_.erase(next);
     waits_.at(request).is_woken = true;

@@ -12,7 +12,6 @@
 #include <godbox/emulator/pool_service.h>
 
 #include <map>
-#include <set>
 #include <utility>
 
 namespace godbox::emulator {
@@ -50,13 +49,16 @@ class WaitTable {
   [[nodiscard]] std::uint64_t memory_bytes() const;
 
  private:
+  // Of a key those that were parked first come first.
+  using Place = std::pair<Key, std::uint64_t>;
   struct Wait {
-    Key key = 0;
+    Place place;
     bool is_woken = false;  // and not answered yet
     Cost cost;
   };
 
-  std::set<std::pair<Key, Request>> by_key_;  // but for those that are woken
+  std::map<Place, Request> by_key_;  // but for those that are woken
+  std::uint64_t parked_ = 0;
   std::map<Request, Wait> waits_;
   FairShare counts_{kWaitsMax};
   FairShare bytes_{kBytesMax};
