@@ -7,16 +7,21 @@
 namespace godbox::wire {
 
 std::vector<RocePort> roce_ports(const std::vector<EthPortInfo>& ports) {
-  constexpr std::string_view kWord = "roce:";
+  constexpr std::string_view kByClient = "roce:", kByBox = "verbs:";
   std::vector<RocePort> found;
   for (const EthPortInfo& port : ports) {
-    if (!port.address.starts_with(kWord)) {
+    const bool is_by_box = port.address.starts_with(kByBox);
+    if (!is_by_box && !port.address.starts_with(kByClient)) {
       continue;
     }
-    const std::string_view rest = std::string_view(port.address).substr(kWord.size());
-    auto same = std::ranges::find(found, port.id, &RocePort::id);
+    const roce::MovedBy moved_by = is_by_box ? roce::MovedBy::box : roce::MovedBy::client;
+    const std::string_view rest =
+        std::string_view(port.address).substr((is_by_box ? kByBox : kByClient).size());
+    auto same = std::ranges::find_if(found, [&](const RocePort& other) {
+      return other.id == port.id && other.moved_by == moved_by;
+    });
     if (same == found.end()) {
-      same = found.insert(found.end(), {port.id, port.super_nic, {}});
+      same = found.insert(found.end(), {port.id, port.super_nic, {}, moved_by});
     }
     same->addresses.emplace_back(rest.substr(0, rest.find_first_of("/,")));
   }

@@ -101,6 +101,10 @@ Result<void> ClientCore::open(const StreamAddress& address,
       .box = box_,
       .control = *control_,
       .control_connection = connection_,
+      .ask =
+          [this](wire::Op op, const wire::Body& body, native::ControlClient::OnReply on_reply) {
+            send(op, body, call_deadline(), std::move(on_reply));
+          },
       .layout_of = [this](SlabId slab) -> Result<SlabLayout> {
         const SlabLayout* known = find_layout(slab);
         if (known == nullptr) {

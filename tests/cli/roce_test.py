@@ -93,6 +93,21 @@ class RoceTest(ProgramTest):
                              b"bytes")
             self.assertEqual(host.arp(), BOX_MAC)
 
+    def test_the_file_names_ports_too_and_options_add_to_them(self):
+        config = self.folder / "box.toml"
+        other = self.folder / "other"
+        other.mkdir()
+        with RoceHost(self.folder) as left, RoceHost(other) as right:
+            config.write_text(f'roce_ports = ["{left.option(",port=2")}"]\n')
+            with self.server("--config", str(config), "--roce", right.option()) as box:
+                self.assertEqual([(port["eth_port"], port["wire"]) for port in
+                                  box.ready["roce_ports"]],
+                                 [(2, f"datagram {left.box}"), (0, f"datagram {right.box}")])
+                self.assertEqual(left.arp(), BOX_MAC)
+        config.write_text('roce_ports = ["10.0.2.2@wire:x"]\n')
+        self.assert_fails(["serve", "--preset", "laptop", "--config", str(config)], USAGE,
+                          "roce_ports", "10.0.2.2@wire:x", "verbs:RDMA-DEVICE")
+
     def test_without_ports_there_are_none(self):
         with self.server() as box:
             self.assertEqual(box.ready["roce_ports"], [])

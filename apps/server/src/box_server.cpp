@@ -82,7 +82,7 @@ struct BoxServer::Impl {
   Result<void> make_box(const emulator::NativeDoorOptions& door_options);
   Result<void> open_ports();
   Result<void> open_control_socket();
-  Result<void> open_roce_ports(const RoceServerOptions& options);
+  Result<void> open_roce_ports();
   void run();
   void stop();
 
@@ -90,6 +90,7 @@ struct BoxServer::Impl {
   SizeBytes backing_limit;
   SteadyClock clock;
   driver::KernelRandom random;
+  driver::RegisteredMemory registered_memory;  // outlives the box, whose memory tells it
   std::unique_ptr<emulator::Box> box;
   // Goes before the box, whose memory its frames show, and after the networks, whose clients ask
   // for its counters.
@@ -110,6 +111,11 @@ Result<void> BoxServer::Impl::make_box(const emulator::NativeDoorOptions& door_o
   auto dram_channels = make_dram_channels(config);
   if (!dram_channels) {
     return dram_channels.error();
+  }
+  if (RocePorts::has_verbs(config)) {
+    for (std::unique_ptr<MemoryTarget>& target : *dram_channels) {
+      target = registered_memory.watch(std::move(target));
+    }
   }
   auto made = emulator::Box::create(config, std::move(*dram_channels), backing_limit, clock, random,
                                     door_options, slab_memory_maker(config));
@@ -162,8 +168,8 @@ Result<void> BoxServer::Impl::open_control_socket() {
   return {};
 }
 
-Result<void> BoxServer::Impl::open_roce_ports(const RoceServerOptions& options) {
-  auto opened = RocePorts::open(options, *box, clock, random, threads_for(config));
+Result<void> BoxServer::Impl::open_roce_ports() {
+  auto opened = RocePorts::open(*box, registered_memory, clock, random, threads_for(config));
   if (!opened) {
     return opened.error();
   }
@@ -205,9 +211,8 @@ BoxServer::~BoxServer() = default;
 void BoxServer::stop() { impl_->stop(); }
 
 Result<std::unique_ptr<BoxServer>> BoxServer::start(emulator::BoxConfig config,
-                                                    emulator::NativeDoorOptions door_options,
-                                                    const RoceServerOptions& roce) {
-  const Result<std::uint32_t> connections = connections_for(config, roce.ports.size());
+                                                    emulator::NativeDoorOptions door_options) {
+  const Result<std::uint32_t> connections = connections_for(config, config.roce_ports.size());
   if (!connections) {
     return connections.error();
   }
@@ -222,7 +227,7 @@ Result<std::unique_ptr<BoxServer>> BoxServer::start(emulator::BoxConfig config,
   if (Result<void> opened = impl->open_control_socket(); !opened) {
     return opened.error();
   }
-  if (Result<void> opened = impl->open_roce_ports(roce); !opened) {
+  if (Result<void> opened = impl->open_roce_ports(); !opened) {
     return opened.error();
   }
   impl->run();

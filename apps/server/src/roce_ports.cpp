@@ -3,7 +3,9 @@
 
 #include <godbox/driver/dpdk_port.h>
 #include <godbox/driver/socket_frames.h>
+#include <godbox/driver/verbs_server.h>
 #include <godbox/emulator/roce/pump.h>
+#include <godbox/emulator/verbs_door.h>
 #include <godbox/roce/parameters.h>
 
 #include <fmt/format.h>
@@ -61,7 +63,7 @@ std::string in_our_words(std::string detail) {
 
 Error named(const RocePortConfig& config, const Error& error) {
   return {start_code(error.code),
-          fmt::format("--roce {}: {}", config.text, in_our_words(error.detail))};
+          fmt::format("roce_ports, --roce {}: {}", config.text, in_our_words(error.detail))};
 }
 
 // Of a wire that has none of its own: the same at each start, so that nobody's table of neighbours
@@ -160,6 +162,7 @@ Result<std::unique_ptr<FrameSource>> open_wire(const RocePortConfig& config,
       }
       return driver::open_packet_frames(config.where);
     case RoceWire::dpdk:
+    case RoceWire::verbs:  // has none, and never comes here
       break;
   }
   auto queues = driver::open_dpdk_port(eal, dpdk_options(config));
@@ -190,9 +193,15 @@ struct RocePorts::Impl {
     std::unique_ptr<FrameSource> wire;
     std::unique_ptr<emulator::RocePort> port;
   };
+  struct VerbsPort {
+    std::unique_ptr<emulator::VerbsDoor> door;
+    std::unique_ptr<driver::VerbsServer> server;
+  };
 
-  Impl(emulator::Box& of_box, const Clock& with_clock, RandomSource& with_random)
+  Impl(emulator::Box& of_box, driver::RegisteredMemory& with_memory, const Clock& with_clock,
+       RandomSource& with_random)
       : box(of_box),
+        memory(with_memory),
         clock(with_clock),
         random(with_random),
         door(of_box.service(), of_box.timing(), of_box.port_faults()) {}
@@ -202,21 +211,55 @@ struct RocePorts::Impl {
   Impl& operator=(const Impl&) = delete;
 
   Result<void> add(const RocePortConfig& config);
+  Result<void> add_verbs(const RocePortConfig& config);
   void tell(const RocePortConfig& config, const Port& port);
   void deal_out(std::size_t threads_max);
   void stop();
 
   emulator::Box& box;
+  driver::RegisteredMemory& memory;
   const Clock& clock;
   RandomSource& random;
   std::shared_ptr<driver::Eal> eal;  // null: no port is on DPDK
   emulator::RoceDoor door;
   std::vector<Port> ports;
+  std::vector<VerbsPort> verbs_ports;
   std::vector<std::unique_ptr<emulator::RocePump>> pumps;
   std::vector<std::thread> threads;
 };
 
+Result<void> RocePorts::Impl::add_verbs(const RocePortConfig& config) {
+  driver::VerbsServerOptions options;
+  options.device = config.where;
+  options.eth_port = *config.eth_port;
+  for (const emulator::RoceAddress& address : config.addresses) {
+    const std::string with_bits = emulator::to_string(address);
+    options.addresses.push_back(with_bits.substr(0, with_bits.find('/')));
+  }
+  auto port_door =
+      std::make_unique<emulator::VerbsDoor>(box.service(), box.timing(), *config.eth_port);
+  auto server = driver::VerbsServer::open(options, *port_door, memory, clock);
+  if (!server) {
+    return named(config, server.error());
+  }
+  emulator::RocePortEntry entry;
+  entry.eth_port = *config.eth_port;
+  entry.mtu_bytes = (*server)->path_mtu_bytes();
+  entry.mac = (*server)->mac();
+  entry.addresses = config.addresses;
+  entry.wire = "verbs " + (*server)->device();
+  entry.is_verbs = true;
+  entry.name = config.name.empty() ? entry.wire : config.name;
+  entry.counters = [its = server->get()] { return its->counters(); };
+  verbs_ports.push_back({std::move(port_door), std::move(*server)});
+  box.add_roce_port(std::move(entry));
+  return {};
+}
+
 Result<void> RocePorts::Impl::add(const RocePortConfig& config) {
+  if (config.wire == RoceWire::verbs) {
+    return add_verbs(config);
+  }
   auto wire = open_wire(config, eal);
   if (!wire) {
     return named(config, wire.error());
@@ -279,6 +322,9 @@ void RocePorts::Impl::stop() {
   for (const auto& pump : pumps) {
     pump->stop();
   }
+  for (const VerbsPort& port : verbs_ports) {
+    port.server->stop();
+  }
   for (std::thread& thread : threads) {
     thread.join();
   }
@@ -288,19 +334,20 @@ void RocePorts::Impl::stop() {
 RocePorts::RocePorts(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 RocePorts::~RocePorts() = default;
 
-Result<std::unique_ptr<RocePorts>> RocePorts::open(const RoceServerOptions& options,
-                                                   emulator::Box& box, const Clock& clock,
-                                                   RandomSource& random, std::size_t threads) {
+Result<std::unique_ptr<RocePorts>> RocePorts::open(emulator::Box& box,
+                                                   driver::RegisteredMemory& memory,
+                                                   const Clock& clock, RandomSource& random,
+                                                   std::size_t threads) {
   const Result<std::vector<RocePortConfig>> configs =
-      emulator::parse_roce_ports(options.ports, box.config().eth_ports());
+      emulator::parse_roce_ports(box.config().roce_ports, box.config().eth_ports());
   if (!configs) {
     return configs.error();
   }
   if (Result<void> fitting = check_count(*configs, box.config().eth_ports()); !fitting) {
     return fitting.error();
   }
-  auto impl = std::make_unique<Impl>(box, clock, random);
-  auto eal = start_dpdk(*configs, options.dpdk_huge_pages);
+  auto impl = std::make_unique<Impl>(box, memory, clock, random);
+  auto eal = start_dpdk(*configs, box.config().dpdk_huge_pages);
   if (!eal) {
     return eal.error();
   }
@@ -314,11 +361,24 @@ Result<std::unique_ptr<RocePorts>> RocePorts::open(const RoceServerOptions& opti
   return std::unique_ptr<RocePorts>(new RocePorts(std::move(impl)));
 }
 
+bool RocePorts::has_verbs(const emulator::BoxConfig& config) {
+  const auto ports = emulator::parse_roce_ports(config.roce_ports, config.eth_ports());
+  return ports && std::ranges::any_of(*ports, [](const RocePortConfig& port) {
+           return port.wire == RoceWire::verbs;
+         });
+}
+
 void RocePorts::start() {
-  for (const auto& pump : impl_->pumps) {
-    impl_->threads.emplace_back([&pump = *pump] { pump.run(); });
+  const auto start_thread = [this](auto& what) {
+    impl_->threads.emplace_back([&what] { what.run(); });
     const std::string name = fmt::format("godbox-roce-{}", impl_->threads.size() - 1);
     pthread_setname_np(impl_->threads.back().native_handle(), name.c_str());  // 15 bytes at most
+  };
+  for (const auto& pump : impl_->pumps) {
+    start_thread(*pump);
+  }
+  for (const Impl::VerbsPort& port : impl_->verbs_ports) {
+    start_thread(*port.server);
   }
 }
 

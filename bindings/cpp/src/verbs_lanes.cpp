@@ -79,13 +79,18 @@ Result<std::unique_ptr<Transport>> make_verbs_lanes(
   // The first lane of each port comes before the second of any.
   for (std::uint32_t i = 0; i < std::max<std::uint32_t>(options.lanes_per_eth_port, 1); ++i) {
     for (const wire::RocePort& port : ports) {
-      verbs.lanes.push_back({port.addresses, port.super_nic});
+      verbs.lanes.push_back({port.addresses, port.super_nic, port.moved_by});
     }
   }
   if (verbs.lanes.size() > driver::kVerbsLanesMax) {
     return Error(Errc::limit_exceeded, std::to_string(verbs.lanes.size()) +
                                            " lanes over RDMA are too many; fewer lanes per port");
   }
+  verbs.ask_for_fence = [ask = context.ask](wire::LaneToken lane,
+                                            const std::function<void(Errc)>& on_answer) {
+    ask(wire::Op::fence, wire::encode(wire::FenceRequest{{lane}}),
+        [on_answer](Errc status, ConstSpan) { on_answer(status); });
+  };
   // The transport keeps its copy of the options for as long as it lives.
   const auto failures = std::make_shared<Failures>();
   verbs.on_connect_failed = [failures](LaneId lane, const Error& why) {

@@ -21,15 +21,23 @@ bool holds(const ibv_mr& region, const std::byte* data) {
 
 DevicePiece piece_of(const ibv_mr& region, const std::byte* data, std::size_t size_bytes) {
   const std::size_t left = number_of(region.addr) + region.length - number_of(data);
-  return {region.lkey, std::min(left, size_bytes)};
+  return {region.lkey, region.rkey, std::min(left, size_bytes)};
 }
 
 }  // namespace
 
-std::unique_ptr<DeviceRegistrations> DeviceRegistrations::of(ibv_context* device) {
+DeviceRegistrations::DeviceRegistrations(ibv_pd* domain, roce::MovedBy moved_by)
+    : domain_(domain),
+      read_access_(moved_by == roce::MovedBy::box ? IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE
+                                                  : IBV_ACCESS_LOCAL_WRITE),
+      write_access_(moved_by == roce::MovedBy::box ? IBV_ACCESS_REMOTE_READ : 0) {}
+
+std::unique_ptr<DeviceRegistrations> DeviceRegistrations::of(ibv_context* device,
+                                                             roce::MovedBy moved_by) {
   ibv_pd* const domain = ibv_alloc_pd(device);
-  return domain != nullptr ? std::unique_ptr<DeviceRegistrations>(new DeviceRegistrations(domain))
-                           : nullptr;
+  return domain != nullptr
+             ? std::unique_ptr<DeviceRegistrations>(new DeviceRegistrations(domain, moved_by))
+             : nullptr;
 }
 
 DeviceRegistrations::~DeviceRegistrations() {
@@ -42,7 +50,7 @@ Errc DeviceRegistrations::add(MutableSpan memory) {
     const MutableSpan slice = memory.subspan(at, std::min(kVerbsSliceBytes, memory.size() - at));
     MemoryRegion region(
         slices_.size() < kVerbsSlicesMax
-            ? ibv_reg_mr(domain_, slice.data(), slice.size(), IBV_ACCESS_LOCAL_WRITE)
+            ? ibv_reg_mr(domain_, slice.data(), slice.size(), read_access_ | write_access_)
             : nullptr);
     if (region == nullptr) {
       remove(memory.first(at));
@@ -95,7 +103,7 @@ Errc DeviceRegistrations::cover(const WorkRequest& request, RequestRegions& out)
     }
   }
   std::ranges::sort(ranges, {}, &Range::begin);
-  const int access = request.op == WorkOp::read ? IBV_ACCESS_LOCAL_WRITE : 0;
+  const int access = request.op == WorkOp::read ? read_access_ : write_access_;
   for (auto next = ranges.begin(); next != ranges.end();) {
     Range all = *next++;
     // Pages that are there anyway lie between pieces whose pages touch.

@@ -6,6 +6,7 @@
 // pair of the domain outlives it. Errors: named at each call.
 #pragma once
 
+#include <godbox/roce/pool_hello.h>
 #include <godbox/transport.h>
 #include <godbox/units.h>
 
@@ -26,6 +27,7 @@ using MemoryRegion = std::unique_ptr<ibv_mr, DeregisterMemory>;
 // A piece of memory as a device names it: as many of the bytes asked for as lie in one region.
 struct DevicePiece {
   std::uint32_t key = 0;
+  std::uint32_t remote_key = 0;  // for the far side
   std::size_t size_bytes = 0;
 };
 
@@ -34,7 +36,9 @@ using RequestRegions = std::vector<MemoryRegion>;
 
 class DeviceRegistrations {
  public:
-  [[nodiscard]] static std::unique_ptr<DeviceRegistrations> of(ibv_context* device);
+  // `moved_by` the box: what is registered is open to the far side of the domain's queue pairs.
+  [[nodiscard]] static std::unique_ptr<DeviceRegistrations> of(ibv_context* device,
+                                                               roce::MovedBy moved_by);
   ~DeviceRegistrations();
   DeviceRegistrations(const DeviceRegistrations&) = delete;
   DeviceRegistrations& operator=(const DeviceRegistrations&) = delete;
@@ -50,11 +54,12 @@ class DeviceRegistrations {
                                   std::size_t size_bytes) const;
 
  private:
-  explicit DeviceRegistrations(ibv_pd* domain) : domain_(domain) {}
+  DeviceRegistrations(ibv_pd* domain, roce::MovedBy moved_by);
   [[nodiscard]] std::optional<DevicePiece> announced(const std::byte* data,
                                                      std::size_t size_bytes) const;
 
   ibv_pd* domain_;
+  int read_access_, write_access_;  // of memory that a READ writes to, and that a WRITE reads
   std::multimap<const std::byte*, MemoryRegion> slices_;  // by their first byte
 };
 

@@ -2,6 +2,7 @@
 #include "verbs_lane.h"
 
 #include "request_crcs.h"
+#include "socket_address.h"
 #include <godbox/assert.h>
 #include <godbox/roce/pool_hello.h>
 #include <godbox/virtual_address.h>
@@ -13,8 +14,6 @@
 #include <cstring>
 #include <utility>
 
-#include <arpa/inet.h>
-
 namespace godbox::driver {
 namespace {
 
@@ -23,22 +22,6 @@ constexpr std::uint8_t kRetries = 7, kNotReadyRetries = 7;
 
 int milliseconds(Duration time) {
   return static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
-}
-
-// `address` is one of IPv4 or IPv6.
-sockaddr_storage service_at(const std::string& address) {
-  sockaddr_storage to{};
-  auto& four = reinterpret_cast<sockaddr_in&>(to);
-  auto& six = reinterpret_cast<sockaddr_in6&>(to);
-  if (inet_pton(AF_INET, address.c_str(), &four.sin_addr) == 1) {
-    four.sin_family = AF_INET;
-    four.sin_port = htons(kVerbsServicePort);
-  } else {
-    GODBOX_ASSERT(inet_pton(AF_INET6, address.c_str(), &six.sin6_addr) == 1);
-    six.sin6_family = AF_INET6;
-    six.sin6_port = htons(kVerbsServicePort);
-  }
-  return to;
 }
 
 }  // namespace
@@ -63,10 +46,14 @@ void VerbsLane::open() {
 
 void VerbsLane::resolve() {
   step_ = Step::address;
-  sockaddr_storage to = service_at(address());
+  sockaddr_storage to = *socket_address(address(), kVerbsServicePort);  // open() has looked
   if (rdma_create_id(channel_, &connection_, this, RDMA_PS_TCP) != 0) {
     return give_up(Errc::limit_exceeded, "rdma_create_id", errno);
   }
+  std::uint8_t ack_timeout = kVerbsAckTimeoutCode;
+  // An older kernel does not know it, and takes a second for each.
+  static_cast<void>(rdma_set_option(connection_, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT,
+                                    &ack_timeout, sizeof(ack_timeout)));
   if (rdma_resolve_addr(connection_, nullptr, reinterpret_cast<sockaddr*>(&to),
                         milliseconds(kVerbsConnectMax)) != 0) {
     pass_over_address(errno);
@@ -103,11 +90,13 @@ void VerbsLane::give_up(Errc why, std::string_view what, int error) {
 
 VerbsLane::~VerbsLane() {
   close(true);
-  std::ranges::for_each(leaving_, rdma_destroy_id);
+  for (const Leaving& leaving : leaving_) {
+    rdma_destroy_id(leaving.connection);
+  }
 }
 
 void VerbsLane::on_event(const rdma_cm_event& event) {
-  if (std::erase(leaving_, event.id) > 0) {
+  if (std::erase_if(leaving_, [&](const Leaving& of) { return of.connection == event.id; }) > 0) {
     rdma_destroy_id(event.id);  // it answered, or did not within a minute: no packet lives so long
     return;
   }
@@ -138,6 +127,7 @@ void VerbsLane::on_event(const rdma_cm_event& event) {
         return give_up(Errc::protocol_error, "what accepts the connection is no box's pool");
       }
       eth_port_ = welcome->eth_port;
+      lane_ = welcome->lane;
       step_ = Step::up;
       is_recovering_ = false;
       return;
@@ -179,9 +169,12 @@ bool VerbsLane::create_queue_pair() {
   }
   pieces_max_ =
       std::clamp<std::uint32_t>(static_cast<std::uint32_t>(limits.max_sge), 1, kPiecesMax);
-  reads_max_ = static_cast<std::uint8_t>(std::clamp<int>(limits.max_qp_init_rd_atom, 1, kReadsMax));
+  // Of whichever end reads.
+  reads_max_ = static_cast<std::uint8_t>(std::clamp<int>(
+      is_by_box() ? limits.max_qp_rd_atom : limits.max_qp_init_rd_atom, 1, kReadsMax));
   completion_queue_ =
-      ibv_create_cq(connection_->verbs, static_cast<int>(kVerbsSendsMax) + 1, nullptr, nullptr, 0);
+      ibv_create_cq(connection_->verbs, static_cast<int>(kVerbsSendsMax + roce::kMoveOrdersMax) + 1,
+                    nullptr, nullptr, 0);
   if (completion_queue_ == nullptr) {
     return false;
   }
@@ -189,11 +182,12 @@ bool VerbsLane::create_queue_pair() {
   wanted.send_cq = completion_queue_;
   wanted.recv_cq = completion_queue_;
   wanted.cap.max_send_wr = kVerbsSendsMax;
-  wanted.cap.max_recv_wr = 1;
+  wanted.cap.max_recv_wr = is_by_box() ? roce::kMoveOrdersMax : 1;
   wanted.cap.max_send_sge = pieces_max_;
   wanted.cap.max_recv_sge = 1;
   wanted.qp_type = IBV_QPT_RC;
-  return rdma_create_qp(connection_, device_->domain(), &wanted) == 0;
+  return rdma_create_qp(connection_, device_->domain(), &wanted) == 0 &&
+         (!is_by_box() || prepare_orders());
 }
 
 void VerbsLane::connect() {
@@ -206,12 +200,13 @@ void VerbsLane::connect() {
                    errno);
   }
   std::array<std::uint8_t, roce::kPoolHelloBytes> hello{};
-  roce::encode_pool_hello({options_.session, options_.secret}, hello);
+  roce::encode_pool_hello({options_.session, options_.secret, options_.lanes[id_.value()].moved_by},
+                          hello);
   rdma_conn_param parameters{};
   parameters.private_data = hello.data();
   parameters.private_data_len = hello.size();
-  parameters.responder_resources = 1;
-  parameters.initiator_depth = reads_max_;
+  parameters.responder_resources = is_by_box() ? reads_max_ : 1;
+  parameters.initiator_depth = is_by_box() ? 0 : reads_max_;
   parameters.retry_count = kRetries;
   parameters.rnr_retry_count = kNotReadyRetries;
   if (rdma_connect(connection_, &parameters) != 0) {
@@ -220,7 +215,8 @@ void VerbsLane::connect() {
 }
 
 bool VerbsLane::has_unanswered_writes() const {
-  return sent_ > done_ && std::ranges::any_of(flights_, [](const Flight& flight) {
+  return (sent_ > done_ || orders_.under_way > 0) &&
+         std::ranges::any_of(flights_, [](const Flight& flight) {
            return flight.is_begun && flight.request.op == WorkOp::write;
          });
 }
@@ -239,7 +235,7 @@ void VerbsLane::close(bool far_side_ended) {
       ibv_destroy_cq(std::exchange(completion_queue_, nullptr));
     }
     if (is_leaving) {
-      leaving_.push_back(std::exchange(connection_, nullptr));
+      leaving_.push_back({std::exchange(connection_, nullptr), lane_});
     } else {
       rdma_destroy_id(std::exchange(connection_, nullptr));
     }
@@ -247,6 +243,7 @@ void VerbsLane::close(bool far_side_ended) {
   step_ = Step::down;
   sent_ = 0;
   done_ = 0;
+  orders_ = {};
 }
 
 void VerbsLane::break_lane(Errc why) {
@@ -277,6 +274,30 @@ void VerbsLane::fence() {
   }
 }
 
+std::optional<wire::LaneToken> VerbsLane::next_unfenced(TimePoint now) {
+  for (Leaving& leaving : leaving_) {
+    if (leaving.ask_at <= now) {
+      leaving.ask_at = kNever;
+      return leaving.lane;
+    }
+  }
+  return std::nullopt;
+}
+
+void VerbsLane::on_fenced(wire::LaneToken lane) {
+  std::erase_if(leaving_, [lane](const Leaving& leaving) {
+    return leaving.lane == lane && rdma_destroy_id(leaving.connection) == 0;
+  });
+}
+
+void VerbsLane::on_fence_failed(wire::LaneToken lane, TimePoint now) {
+  for (Leaving& leaving : leaving_) {
+    if (leaving.lane == lane) {
+      leaving.ask_at = now + kVerbsFencePause;
+    }
+  }
+}
+
 Errc VerbsLane::post(const WorkRequest& request) {
   if (flights_.size() >= options_.requests_max ||
       request.total_bytes > options_.bytes_max - bytes_in_flight_) {
@@ -299,7 +320,7 @@ bool VerbsLane::progress() {
     return false;
   }
   const bool was_busy = take_completions();
-  return step_ == Step::up && (post_sends() || was_busy);
+  return step_ == Step::up && ((is_by_box() ? post_orders() : post_sends()) || was_busy);
 }
 
 LaneStatus VerbsLane::status() const {
@@ -439,6 +460,9 @@ bool VerbsLane::take_completions() {
 }
 
 void VerbsLane::on_sent(const ibv_wc& done) {
+  if (is_by_box()) {
+    return on_order(done);
+  }
   if (done.status == IBV_WC_SUCCESS) {
     done_ = done.wr_id;
     return finish_up_to(done_);

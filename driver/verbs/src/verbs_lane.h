@@ -8,12 +8,15 @@
 #include "device_registrations.h"
 #include <godbox/clock.h>
 #include <godbox/driver/verbs_transport.h>
+#include <godbox/roce/move_order.h>
 
 #include <array>
 #include <deque>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <rdma/rdma_cma.h>
 
@@ -45,6 +48,13 @@ class VerbsLane {
   // takes no more of them.
   [[nodiscard]] bool has_lost_writes() const { return !leaving_.empty(); }
 
+  // A lane at the box that this one was, until it is fenced there: each once, and again after
+  // on_fence_failed(); nothing while there is none.
+  [[nodiscard]] std::optional<wire::LaneToken> next_unfenced(TimePoint now);
+  // The box has fenced it, and takes no more of its WRITEs; or it has not, to be asked again.
+  void on_fenced(wire::LaneToken lane);
+  void on_fence_failed(wire::LaneToken lane, TimePoint now);
+
   // What has completed since it was taken last.
   [[nodiscard]] std::deque<Completion>& completions() { return completions_; }
 
@@ -59,6 +69,8 @@ class VerbsLane {
     std::size_t remote = 0, local = 0;                  // pieces
     std::uint64_t remote_offset = 0, local_offset = 0;  // in them
     std::uint64_t last_send = 0;                        // of its sends, once all are posted
+    std::uint64_t number = 0;                           // of a lane that the box moves for
+    std::uint32_t orders = 0;                           // without a reply
     Errc status = Errc::ok;                             // decided before its sends are through
 
     [[nodiscard]] bool is_posted() const {
@@ -66,6 +78,20 @@ class VerbsLane {
     }
   };
 
+  // Orders to the box, where its device moves the bytes: buffers for them and for its replies.
+  struct Orders {
+    std::vector<std::byte> buffers{};
+    MemoryRegion region{};
+    std::vector<std::uint32_t> free{};     // numbers, so places in the buffers
+    std::vector<std::uint64_t> flights{};  // by number: whose they are
+    std::uint64_t flights_begun = 0;
+    std::uint32_t under_way = 0;
+    roce::MoveOrder next{};  // its lists are used again
+  };
+
+  [[nodiscard]] bool is_by_box() const {
+    return options_.lanes[id_.value()].moved_by == roce::MovedBy::box;
+  }
   [[nodiscard]] bool is_idle() const { return step_ == Step::up && flights_.empty(); }
   [[nodiscard]] bool create_queue_pair();
   // Begins with the lane's address number address_; where that has no route, with the one after it.
@@ -80,6 +106,16 @@ class VerbsLane {
   void break_lane(Errc why);
   // After a refusal, which the queue pair does not survive: all but what failed begins again.
   void begin_again();
+
+  // Of lanes of which the box moves the bytes: verbs_orders.cpp.
+  [[nodiscard]] bool prepare_orders();
+  [[nodiscard]] bool post_reply_buffer(std::uint32_t number);
+  bool post_orders();
+  void fill_order(Flight& flight);
+  [[nodiscard]] bool post_order(Flight& flight);
+  void on_order(const ibv_wc& done);
+  void on_reply(const roce::MoveReply& reply);
+  void finish_moved();
 
   [[nodiscard]] Errc begin(Flight& flight);
   bool post_sends();
@@ -103,7 +139,14 @@ class VerbsLane {
   Errc last_error_ = Errc::ok;
   EthPortId eth_port_{};
   rdma_cm_id* connection_ = nullptr;
-  std::vector<rdma_cm_id*> leaving_;  // ended here, and the far side is yet to answer
+  // A connection that ended here, and the far side is yet to answer.
+  struct Leaving {
+    rdma_cm_id* connection = nullptr;
+    wire::LaneToken lane;
+    TimePoint ask_at{};  // the box, for a fence; kNever: it is asked
+  };
+  wire::LaneToken lane_;  // as the box names it
+  std::vector<Leaving> leaving_;
   DeviceRegistrations* device_ = nullptr;
   ibv_cq* completion_queue_ = nullptr;
   std::uint32_t pieces_max_ = 1;  // of memory, in one send
@@ -113,6 +156,7 @@ class VerbsLane {
   std::uint64_t bytes_in_flight_ = 0;
   std::size_t posting_ = 0;            // the first flight that is not posted whole
   std::uint64_t sent_ = 0, done_ = 0;  // sends, by number
+  Orders orders_;
   std::deque<Completion> completions_;
 
   static constexpr std::size_t kPiecesMax = 16;

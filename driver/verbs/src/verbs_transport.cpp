@@ -26,11 +26,14 @@ using EventChannel = std::unique_ptr<rdma_event_channel, DestroyChannel>;
 class VerbsTransport final : public Transport {
  public:
   VerbsTransport(VerbsOptions options, EventChannel channel, const Clock& clock)
-      : options_(std::move(options)), channel_(std::move(channel)) {
+      : options_(std::move(options)), channel_(std::move(channel)), clock_(clock) {
     for (std::size_t i = 0; i < options_.lanes.size(); ++i) {
       lanes_.push_back(std::make_unique<VerbsLane>(
           LaneId(static_cast<LaneId::rep>(i)), options_, channel_.get(),
-          [this](ibv_context* device) { return registrations_of(device); }, clock));
+          [this, by = options_.lanes[i].moved_by](ibv_context* device) {
+            return registrations_of({device, by});
+          },
+          clock));
       lanes_.back()->open();
     }
   }
@@ -57,7 +60,7 @@ class VerbsTransport final : public Transport {
         return Error(
             Errc::limit_exceeded,
             fmt::format("{} bytes cannot be registered with {}: {}; see ulimit -l", memory.size(),
-                        ibv_get_device_name(device->device), std::strerror(errno)));
+                        ibv_get_device_name(device.first->device), std::strerror(errno)));
       }
     }
     announced_.push_back(memory);
@@ -103,6 +106,7 @@ class VerbsTransport final : public Transport {
     for (const auto& lane : lanes_) {
       is_busy = lane->progress() || is_busy;
     }
+    mind_fences();
     return is_busy;
   }
   Duration poll_pause() const override {
@@ -134,12 +138,37 @@ class VerbsTransport final : public Transport {
     return is_busy;
   }
 
-  DeviceRegistrations* registrations_of(ibv_context* device) {
+  void mind_fences() {
+    for (const auto& [index, lane, status] : std::exchange(*fence_answers_, {})) {
+      if (status == Errc::ok) {
+        lanes_[index]->on_fenced(lane);
+      } else {
+        lanes_[index]->on_fence_failed(lane, clock_.now());
+      }
+    }
+    if (!options_.ask_for_fence) {
+      return;
+    }
+    for (std::size_t index = 0; index < lanes_.size(); ++index) {
+      if (!lanes_[index]->has_lost_writes()) {
+        continue;
+      }
+      while (const auto lane = lanes_[index]->next_unfenced(clock_.now())) {
+        options_.ask_for_fence(*lane, [answers = fence_answers_, index, lane = *lane](Errc status) {
+          answers->push_back({index, lane, status});
+        });
+      }
+    }
+  }
+
+  // Of a device, and by whom what is registered is moved.
+  using DeviceUse = std::pair<ibv_context*, roce::MovedBy>;
+  DeviceRegistrations* registrations_of(const DeviceUse& device) {
     const auto known = devices_.find(device);
     if (known != devices_.end()) {
       return known->second.get();
     }
-    auto made = DeviceRegistrations::of(device);
+    auto made = DeviceRegistrations::of(device.first, device.second);
     if (made == nullptr || std::ranges::any_of(announced_, [&](MutableSpan memory) {
           return made->add(memory) != Errc::ok;
         })) {
@@ -148,10 +177,20 @@ class VerbsTransport final : public Transport {
     return devices_.emplace(device, std::move(made)).first->second.get();
   }
 
+  struct FenceAnswer {
+    std::size_t lane_index = 0;
+    wire::LaneToken lane;
+    Errc status = Errc::ok;
+  };
+
   VerbsOptions options_;
   EventChannel channel_;
+  const Clock& clock_;
+  // May be filled in when the transport is gone.
+  std::shared_ptr<std::vector<FenceAnswer>> fence_answers_ =
+      std::make_shared<std::vector<FenceAnswer>>();
   std::vector<MutableSpan> announced_;
-  std::map<ibv_context*, std::unique_ptr<DeviceRegistrations>> devices_;
+  std::map<DeviceUse, std::unique_ptr<DeviceRegistrations>> devices_;
   std::vector<std::unique_ptr<VerbsLane>> lanes_;
 };
 

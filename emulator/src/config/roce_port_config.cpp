@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::string_view kForm =
     "ADDRESS[/BITS],...[,mtu=BYTES][,port=NUMBER][,mac=MAC][,name=TEXT]@WIRE, with the wire "
-    "dgram:SOCKET,PEER-SOCKET or packet:INTERFACE or dpdk:DEVICE";
+    "dgram:SOCKET,PEER-SOCKET or packet:INTERFACE or dpdk:DEVICE or verbs:RDMA-DEVICE";
 constexpr std::size_t kNameCharsMax = 64;
 
 // What is wrong with one of them.
@@ -162,7 +162,17 @@ Result<void> parse_wire(std::string_view text, RocePortConfig& port) {
     port.wire = RoceWire::dpdk;
     return {};
   }
-  return wrong("wire", text, "dgram:SOCKET,PEER-SOCKET, packet:INTERFACE or dpdk:DEVICE");
+  if (kind == "verbs" && !rest.empty()) {
+    port.wire = RoceWire::verbs;
+    if (port.mac) {
+      return wrong("mac", to_string(*port.mac), "none with verbs: it is the device's");
+    }
+    return port.mtu_bytes ? wrong("mtu", std::to_string(*port.mtu_bytes),
+                                  "none with verbs: it is the device's")
+                          : Result<void>();
+  }
+  return wrong("wire", text,
+               "dgram:SOCKET,PEER-SOCKET, packet:INTERFACE, dpdk:DEVICE or verbs:RDMA-DEVICE");
 }
 
 Result<void> check_mtu(const RocePortConfig& port) {
@@ -235,7 +245,7 @@ Result<void> check_pair(const RocePortConfig& port, const RocePortConfig& other)
 }
 
 Error named(std::string_view text, const Error& error) {
-  return {error.code, fmt::format("--roce {}: {}", text, error.detail)};
+  return {error.code, fmt::format("roce_ports, --roce {}: {}", text, error.detail)};
 }
 
 }  // namespace
@@ -292,6 +302,9 @@ std::string to_string(const RoceAddress& address) {
 std::string to_string(const MacAddress& mac) { return fmt::format("{:02x}", fmt::join(mac, ":")); }
 
 std::string client_address(const RocePortEntry& port, const RoceAddress& address) {
+  if (port.is_verbs) {
+    return "verbs:" + to_string(address);
+  }
   return fmt::format("roce:{},mac={},mtu={}", to_string(address), to_string(port.mac),
                      port.mtu_bytes);
 }

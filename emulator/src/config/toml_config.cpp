@@ -54,6 +54,16 @@ Setter texts(std::vector<std::string> BoxConfig::*field) {
   };
 }
 
+Setter truth(bool BoxConfig::*field) {
+  return [field](BoxConfig& config, const toml::node& node) -> Result<void> {
+    if (!node.is_boolean()) {
+      return not_allowed("true or false");
+    }
+    config.*field = node.as_boolean()->get();
+    return {};
+  };
+}
+
 template <class Integer>
 Setter integer(Integer BoxConfig::*field, std::int64_t least, std::int64_t most) {
   return [=](BoxConfig& config, const toml::node& node) -> Result<void> {
@@ -167,6 +177,8 @@ std::vector<Key> make_keys() {
   keys.push_back({"time_scale", real(&C::time_scale, "a number above 0")});
   keys.push_back({"port_faults", texts(&C::port_faults)});
   keys.push_back({"channel_faults", texts(&C::channel_faults)});
+  keys.push_back({"roce_ports", texts(&C::roce_ports)});
+  keys.push_back({"dpdk_huge_pages", truth(&C::dpdk_huge_pages)});
   keys.push_back({"server_threads", integer(&C::server_threads, 0, 256)});
   return keys;
 }

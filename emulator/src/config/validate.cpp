@@ -3,6 +3,7 @@
 #include <godbox/emulator/channel_fault.h>
 #include <godbox/emulator/channel_groups.h>
 #include <godbox/emulator/port_fault.h>
+#include <godbox/emulator/roce_port_config.h>
 #include <godbox/striping/slab_layout.h>
 #include <godbox/wire.h>
 
@@ -356,7 +357,11 @@ Result<void> validate(const BoxConfig& config, SizeBytes dram_channel_granularit
   if (Result<void> faults = check_channel_faults(config); !faults) {
     return faults;
   }
-  return check_port_faults(config);
+  if (Result<void> faults = check_port_faults(config); !faults) {
+    return faults;
+  }
+  const auto ports = parse_roce_ports(config.roce_ports, config.eth_ports());
+  return ports ? Result<void>() : ports.error();
 }
 
 }  // namespace godbox::emulator

@@ -5,6 +5,7 @@
 // address is the caller's to see. Source: docs/wire-protocol.md, 9.1.
 #pragma once
 
+#include <godbox/roce/pool_hello.h>
 #include <godbox/wire.h>
 
 #include <string>
@@ -16,9 +17,11 @@ struct RocePort {
   EthPortId id;
   SuperNicId super_nic;
   std::vector<std::string> addresses;  // "10.0.2.2", "fd00::2": in their order, without bits
+  roce::MovedBy moved_by = roce::MovedBy::client;
 };
 
-// Those that have an address whose first word is "roce", in the order of their first one.
+// Those that have an address whose first word is "roce", or "verbs": their bytes are moved by the
+// box. In the order of their first one.
 [[nodiscard]] std::vector<RocePort> roce_ports(const std::vector<EthPortInfo>& ports);
 
 }  // namespace godbox::wire

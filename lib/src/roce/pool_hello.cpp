@@ -6,11 +6,12 @@ namespace godbox::roce {
 namespace {
 
 constexpr std::uint16_t kPoolVersion = 1;
+constexpr std::uint32_t kByBox = 1;  // of the flags
 
 struct PoolHelloSpec {
   Be16 version;   //  0
   Be16 reserved;  //  2
-  Be32 flags;     //  4  0
+  Be32 flags;     //  4  1: moved by the box
   Be64 session;   //  8
   Be64 secret_0;  // 16
   Be64 secret_1;  // 24
@@ -44,7 +45,7 @@ void write_data(std::span<std::uint8_t, N> data, const Spec& spec) {
 void encode_pool_hello(const PoolHello& hello, std::span<std::uint8_t, kPoolHelloBytes> out) {
   write_data(out, PoolHelloSpec{.version = be<Be16>(kPoolVersion),
                                 .reserved = {},
-                                .flags = {},
+                                .flags = be<Be32>(hello.moved_by == MovedBy::box ? kByBox : 0),
                                 .session = be<Be64>(hello.session.value()),
                                 .secret_0 = be<Be64>(hello.secret.words[0]),
                                 .secret_1 = be<Be64>(hello.secret.words[1])});
@@ -52,11 +53,12 @@ void encode_pool_hello(const PoolHello& hello, std::span<std::uint8_t, kPoolHell
 
 std::optional<PoolHello> decode_pool_hello(std::span<const std::uint8_t, kPoolHelloBytes> data) {
   const auto spec = read_data<PoolHelloSpec>(data);
-  if (load(spec.version) != kPoolVersion || load(spec.reserved) != 0 || load(spec.flags) != 0) {
+  if (load(spec.version) != kPoolVersion || load(spec.reserved) != 0 || load(spec.flags) > kByBox) {
     return std::nullopt;
   }
   return PoolHello{.session = SessionId(load(spec.session)),
-                   .secret = {.words = {load(spec.secret_0), load(spec.secret_1)}}};
+                   .secret = {.words = {load(spec.secret_0), load(spec.secret_1)}},
+                   .moved_by = load(spec.flags) == kByBox ? MovedBy::box : MovedBy::client};
 }
 
 void encode_pool_welcome(const PoolWelcome& welcome,

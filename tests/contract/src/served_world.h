@@ -55,11 +55,13 @@ inline const MemoryForm kWidelyInterleaved{emulator::ChannelForm::widest, std::n
 class ServedWorld final : public TransportWorld {
  public:
   ServedWorld(const std::string& scheme, const ConnectOptions& options,
-              std::unique_ptr<DeviceMemory> device = nullptr, const MemoryForm& form = {})
+              std::unique_ptr<DeviceMemory> device = nullptr, const MemoryForm& form = {},
+              std::vector<std::string> roce_ports = {})
       : device_(std::move(device)) {
     emulator::BoxConfig config = small_box(folder_.socket());
     config.form = form.form;
     config.interleave_granularity = form.granularity;
+    config.roce_ports = std::move(roce_ports);
     server_ = serve(std::move(config));
     ConnectOptions with_device = options;
     if (device_ != nullptr) {
@@ -67,7 +69,10 @@ class ServedWorld final : public TransportWorld {
       memory_.emplace(*strict_);
       with_device.device.memory = &*strict_;
     }
-    auto connection = connect(scheme + folder_.socket(), with_device);
+    const std::string tcp = server_->eth_port_addresses().front().to_string();
+    auto connection = connect(
+        scheme == "verbs:" ? scheme + tcp.substr(tcp.find(':') + 1) : scheme + folder_.socket(),
+        with_device);
     if (!connection.has_value()) {
       FAIL(connection.error().message());
     }

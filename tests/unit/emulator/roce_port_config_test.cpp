@@ -54,6 +54,9 @@ TEST_CASE("a RoCE port is read from one text", "[unit][roce]") {
   CHECK(dpdk.wire == RoceWire::dpdk);
   CHECK(dpdk.where == "net_vhost0,iface=/run/p0");
   CHECK(parsed("10.0.2.2@dpdk:0000:3b:00.0").where == "0000:3b:00.0");
+  const RocePortConfig verbs = parsed("10.0.2.2/24,port=1@verbs:mlx5_0");
+  CHECK(verbs.wire == RoceWire::verbs);
+  CHECK(verbs.where == "mlx5_0");
   CHECK(parsed("10.0.3.0/23@packet:a").addresses[0].prefix_bits == 23);
   CHECK(parsed("10.0.2.0/31@packet:a").addresses[0].prefix_bits == 31);
 }
@@ -119,6 +122,9 @@ TEST_CASE("what is wrong with a RoCE port is named", "[unit][roce]") {
       {"10.0.2.2,mac=02:00:00:00:01@dpdk:a", "mac"},
       {"10.0.2.2,mac=02:00:00:00:00:01:02@dpdk:a", "mac"},
       {"10.0.2.2,mac=02:00:00:00:00:01@packet:a", "the interface's"},
+      {"10.0.2.2,mac=02:00:00:00:00:01@verbs:rxe0", "the device's"},
+      {"10.0.2.2,mtu=4200@verbs:rxe0", "the device's"},
+      {"10.0.2.2@verbs:", "verbs:RDMA-DEVICE"},
       {"10.0.2.2,name=@packet:a", "name"},
       {"10.0.2.2,color=red@packet:a", "\"color\""},
       {"10.0.2.2@packet:", "packet:INTERFACE"},

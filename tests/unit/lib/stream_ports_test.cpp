@@ -43,5 +43,17 @@ TEST_CASE("a port that RDMA reaches has all of its addresses, without the bits o
   CHECK(roce_ports({}).empty());
 }
 
+TEST_CASE("a port on an RDMA device of the box is one of its own, moved by the box", "[unit]") {
+  const std::vector<EthPortInfo> ports = {{EthPortId(1), SuperNicId(0), "roce:10.0.3.2/24"},
+                                          {EthPortId(1), SuperNicId(0), "verbs:10.0.4.2/24"},
+                                          {EthPortId(1), SuperNicId(0), "verbs:fd00::4/64"}};
+  const std::vector<RocePort> found = roce_ports(ports);
+  REQUIRE(found.size() == 2);
+  CHECK(found[0].moved_by == roce::MovedBy::client);
+  CHECK(found[0].addresses == std::vector<std::string>{"10.0.3.2"});
+  CHECK(found[1].moved_by == roce::MovedBy::box);
+  CHECK(found[1].addresses == std::vector<std::string>{"10.0.4.2", "fd00::4"});
+}
+
 }  // namespace
 }  // namespace godbox::wire

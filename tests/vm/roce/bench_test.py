@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`godbox` over RDMA against `godbox serve`: a guest with four rxe devices, each on a wire of its
 own to one of four RoCE ports of a box. `godbox bench --transport verbs` writes and reads KV pages
-over all four, every byte compared; objects put over RDMA are read over TCP and through the mapped
-pool, and the other way round; what is missing is named. Control goes over TCP, through QEMU's user
-network.
+over all four, every byte compared; objects put over RDMA are read over TCP, through the mapped pool
+and, by a second guest, through CXL, and the other way round; what is missing is named. Control goes
+over TCP, through QEMU's user network.
 
 usage: bench_test.py GODBOX
 GODBOX is built with libibverbs and librdmacm.
@@ -21,13 +21,14 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from judges_test import HOST  # noqa: E402
 from roce_test import MTU, Guest, why_not  # noqa: E402
-from machine import SKIPPED, die_with_parent  # noqa: E402
+from machine import SKIPPED, Machine, die_with_parent  # noqa: E402
 
 PORTS = 4
 WORKING_SET = 4 << 20
 SIZES = (4096, 65536)
 REPEATS = 2
 OBJECT_BYTES = 3_000_017  # no multiple of anything
+CXL_SIZES = (1, 4095, 65537, 1_000_003, OBJECT_BYTES)
 BENCH_LIMIT_S = 300
 
 
@@ -134,6 +135,32 @@ def objects(guest, program, box):
     return digest
 
 
+def put_for_cxl(guest, program, box):
+    """Objects of several sizes, put over RDMA; their digests, by name."""
+    digests = {}
+    for size in CXL_SIZES:
+        name = f"for-cxl-{size}"
+        digests[name] = guest.check(
+            f"head -c {size} /dev/urandom > /tmp/a && {program} put {name} /tmp/a --connect "
+            f"verbs:{HOST}:{box.port()} && sha256sum < /tmp/a").split()[0]
+    return digests
+
+
+def read_through_cxl(program, box, digests):
+    """A guest to which the pool's DRAM channels are CXL devices, 18 of them, and dax devices."""
+    machine = Machine(program, ["--preset", "laptop", "--pool", box.socket, "--up", "dax"])
+    try:
+        machine.wait()
+        for name, digest in digests.items():
+            got = machine.output(
+                ["sh", "-c", f"'{program}' get {name} --connect dax:10.0.2.2:{box.port()} "
+                 "| sha256sum"]).split()[0]
+            assert got == digest, (name, got, digest)
+            print(f"through CXL: {name} is what was put over RDMA", flush=True)
+    finally:
+        machine.end()
+
+
 def check_got(guest, program, box, digest):
     verbs = f"verbs:{HOST}:{box.port()}"
     got = guest.check(f"{program} get over-tcp --connect {verbs} | sha256sum").split()[0]
@@ -166,7 +193,8 @@ def main():
         return SKIPPED
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
         serve, qemu = wires(folder)
-        box, plain = Box(program, folder, *serve), Box(program, other)
+        box = Box(program, folder, "--map-memory", "cxl", *serve)
+        plain = Box(program, other)
         guest = None
         try:
             guest = ready_guest(folder, qemu)
@@ -174,6 +202,7 @@ def main():
             bench_bytes = bench(guest, program, box.port())
             digest = objects(guest, program, box)
             check_counts(box.counted(), bench_bytes)
+            digests = put_for_cxl(guest, program, box)
             # One way is enough; without any, each address is named.
             guest.check("for i in 0 1 2; do rdma link delete rxe$i; done")
             check_got(guest, program, box, digest)
@@ -181,6 +210,9 @@ def main():
             refused(guest, program, box.port(), "device_missing",
                     *(f"{network_of(port)}.2: no RDMA device here has a route there"
                       for port in range(PORTS)))
+            guest.end()
+            guest = None
+            read_through_cxl(program, box, digests)
         finally:
             if guest is not None:
                 guest.end()

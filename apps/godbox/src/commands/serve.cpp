@@ -29,7 +29,8 @@ namespace {
 
 struct ServeOptions {
   BoxOptions box;
-  RoceServerOptions roce;
+  std::vector<std::string> roce_ports;
+  bool dpdk_huge_pages = false;
   bool json = false;
 };
 
@@ -189,12 +190,14 @@ ExitCode run_serve(const ServeOptions& options) {
   if (!config) {
     return fail("serve", config.error());
   }
+  config->roce_ports.insert(config->roce_ports.end(), options.roce_ports.begin(),
+                            options.roce_ports.end());
+  config->dpdk_huge_pages = config->dpdk_huge_pages || options.dpdk_huge_pages;
   if (const Result<std::uint64_t> limit = driver::raise_descriptor_limit(); !limit) {
     spdlog::warn("serve: {}", limit.error().detail);  // fewer connections, each refusal named
   }
   const Signals signals;
-  const Result<std::unique_ptr<BoxServer>> server =
-      BoxServer::start(std::move(*config), {}, options.roce);
+  const Result<std::unique_ptr<BoxServer>> server = BoxServer::start(std::move(*config));
   if (!server) {
     return fail("serve", server.error());
   }
@@ -219,11 +222,12 @@ void add_serve(CLI::App& program, Action& chosen) {
   add_box_options(*command, options->box);
   add_form_options(*command, options->box);
   command
-      ->add_option("--roce", options->roce.ports,
-                   "An Ethernet port answers RDMA too: ADDRESS/BITS@dgram:SOCKET,PEER, "
-                   "@packet:INTERFACE or @dpdk:DEVICE (docs/cli.md); repeatable")
+      ->add_option(
+          "--roce", options->roce_ports,
+          "An Ethernet port answers RDMA too: ADDRESS/BITS@dgram:SOCKET,PEER, "
+          "@packet:INTERFACE, @dpdk:DEVICE or @verbs:RDMA-DEVICE (docs/cli.md); repeatable")
       ->allow_extra_args(false);
-  command->add_flag("--dpdk-huge-pages", options->roce.dpdk_huge_pages,
+  command->add_flag("--dpdk-huge-pages", options->dpdk_huge_pages,
                     "Frames of --roce ...@dpdk: lie in huge pages, as NICs need it");
   command->add_flag("--json", options->json, "When ready, print one line of JSON (docs/cli.md)");
   command->footer(std::string(kFooter));

@@ -273,7 +273,9 @@ void RoceConnections::accept_for_pool(Connection& of, TimePoint now) {
   of.is_pools = true;
   const auto hello = roce::decode_pool_hello(user_data(of.req).first<roce::kPoolHelloBytes>());
   Result<wire::LaneToken> lane = Error(Errc::bad_version);
-  if (hello) {
+  if (hello && hello->moved_by == roce::MovedBy::box) {
+    lane = Error(Errc::unsupported);
+  } else if (hello) {
     lane = port_.door.service.join_session(hello->session, hello->secret);
   }
   if (!lane) {

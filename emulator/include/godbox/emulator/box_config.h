@@ -144,6 +144,11 @@ struct BoxConfig {
   // parse_numbered_port_fault() reads them (port_fault.h); of a port's several the last holds.
   std::vector<std::string> port_faults;
 
+  // Which Ethernet ports are reached by RDMA too, and how: "10.0.2.2/24@packet:eth1", ... as
+  // parse_roce_ports() reads them (roce_port_config.h).
+  std::vector<std::string> roce_ports;
+  bool dpdk_huge_pages = false;  // of those on DPDK
+
   std::uint32_t server_threads = 0;  // 0: one per two cores, at most one per Ethernet port
 
   [[nodiscard]] std::uint32_t dram_channels() const {

@@ -6,12 +6,13 @@
 //   10.0.2.2/24@dgram:/run/box.sock,/run/guest.sock   datagram sockets: the box's, and the peer's
 //   10.0.2.2/24,fd00::2/64@packet:eth1                a packet socket on an interface
 //   10.0.2.2,mtu=9000@dpdk:net_vhost0,iface=/run/p0   a device of DPDK, or 0000:3b:00.0 of PCI
+//   10.0.2.2/24@verbs:mlx5_0                      an RDMA device that has the address
 // Options: mtu=BYTES (of the Ethernet; packet: the interface's, else 1500), port=NUMBER (the
 // Ethernet port; else the first that none of the others has), mac=02:00:00:00:00:01 (not for
-// packet), name=TEXT (for people; else the wire's). An address without "/BITS" is a network of its
-// own.
-// Thread-safety: pure functions, plain values. Units: bytes. Errors: config_invalid with the text
-// and what is allowed. Source: docs/cli.md; IBTA volume 1, annex A17, for addresses as GIDs.
+// packet; for verbs neither), name=TEXT (for people; else the wire's). An address without "/BITS"
+// is a network of its own. Thread-safety: pure functions, plain values. Units: bytes. Errors:
+// config_invalid with the text and what is allowed. Source: docs/cli.md; IBTA volume 1, annex A17,
+// for addresses as GIDs.
 #pragma once
 
 #include <godbox/result.h>
@@ -40,7 +41,8 @@ struct RoceAddress {
   bool operator==(const RoceAddress&) const = default;
 };
 
-enum class RoceWire : std::uint8_t { datagram, packet, dpdk };
+// verbs: no wire of frames, but an RDMA device of this machine, which moves the bytes itself.
+enum class RoceWire : std::uint8_t { datagram, packet, dpdk, verbs };
 
 struct RocePortConfig {
   std::string text;                    // what it was read from, for errors
@@ -50,7 +52,7 @@ struct RocePortConfig {
   std::optional<MacAddress> mac{};           // a host's
   std::string name{};                        // may be empty
   RoceWire wire = RoceWire::datagram;
-  std::string where{};  // the box's socket, the interface or the device
+  std::string where{};  // the box's socket, the interface or the device; verbs: may be empty
   std::string peer{};   // the other socket
 };
 
@@ -66,6 +68,7 @@ struct RocePortEntry {
   std::vector<RoceAddress> addresses;
   std::string name;  // for people
   std::string wire;  // what its frames go through
+  bool is_verbs = false;
   // Name and value of each of its counters (docs/status.md); called from any thread.
   std::function<std::vector<std::pair<std::string_view, std::uint64_t>>()> counters;
 };
@@ -75,7 +78,7 @@ struct RocePortEntry {
 // "10.0.2.2/24".
 [[nodiscard]] std::string to_string(const RoceAddress& address);
 // As INFO names it to clients (docs/wire-protocol.md, 9.1):
-// "roce:10.0.2.2/24,mac=02:00:0a:00:02:02,mtu=4200".
+// "roce:10.0.2.2/24,mac=02:00:0a:00:02:02,mtu=4200", or "verbs:10.0.2.2/24".
 [[nodiscard]] std::string client_address(const RocePortEntry& port, const RoceAddress& address);
 
 }  // namespace godbox::emulator

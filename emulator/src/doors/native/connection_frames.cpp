@@ -98,8 +98,9 @@ bool Connection::is_acceptable(const wire::Header& header) const {
       return header.body_bytes == 0;
     case wire::Op::read:
     case wire::Op::write:
-    case wire::Op::fence:
       return kind_ == wire::ConnectionKind::lane && header.body_bytes <= kLaneBodyBytesMax;
+    case wire::Op::fence:
+      return header.body_bytes <= kLaneBodyBytesMax;
     default:
       return kind_ == wire::ConnectionKind::control;
   }

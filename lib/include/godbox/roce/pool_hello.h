@@ -19,9 +19,14 @@ namespace godbox::roce {
 // The service of the pool: rdma_cm's port 7400.
 inline constexpr ServiceId kPoolService(kServicePrefixTcp | 7400U);
 
+// Whose device does the READs and WRITEs of a lane: the client's, of the pool; or the box's, of the
+// client's memory, as the client orders (godbox/roce/move_order.h).
+enum class MovedBy : std::uint8_t { client, box };
+
 struct PoolHello {
   SessionId session;
   wire::SessionSecret secret;
+  MovedBy moved_by = MovedBy::client;
   bool operator==(const PoolHello&) const = default;
 };
 struct PoolWelcome {

@@ -138,6 +138,9 @@ class Client {
     const wire::InfoReply& box;
     native::ControlClient& control;   // for MAP_MEMORY
     ConnectionId control_connection;  // to kick after a request to `control`
+    // A request over whichever control connection the session has by then, for as long as the
+    // transport lives; from the network's thread. The answer may come when it is gone.
+    std::function<void(wire::Op, const wire::Body&, native::ControlClient::OnReply)> ask;
     // Layouts that are known now. Each slab of a request is, from before the request is posted
     // until it has completed.
     std::function<Result<SlabLayout>(SlabId)> layout_of;

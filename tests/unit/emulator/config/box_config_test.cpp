@@ -184,6 +184,8 @@ device = "vistara"
 device_settings = ["link.lanes=16", "dram.channels=1"]
 eth_port_rate = "400Gbit/s"
 channel_faults = ["3=slow:10%"]
+roce_ports = ["10.0.2.2/24@packet:eth1", "10.0.3.2/24,port=7@verbs:mlx5_0"]
+dpdk_huge_pages = true
 )",
                                               "box.toml");
   REQUIRE(config.has_value());
@@ -213,6 +215,9 @@ channel_faults = ["3=slow:10%"]
   CHECK(config->device_settings == std::vector<std::string>{"link.lanes=16", "dram.channels=1"});
   CHECK(config->eth_port_rate == Rate(50e9));
   CHECK(config->channel_faults == std::vector<std::string>{"3=slow:10%"});
+  CHECK(config->roce_ports ==
+        std::vector<std::string>{"10.0.2.2/24@packet:eth1", "10.0.3.2/24,port=7@verbs:mlx5_0"});
+  CHECK(config->dpdk_huge_pages);
   CHECK(validation_error(*config).empty());
 }
 
@@ -274,6 +279,8 @@ TEST_CASE("every mistake in a TOML document is answered with place, key, value a
       {"eth_port_rate = 25", "box.toml:1: eth_port_rate = 25: allowed is a rate such as"},
       {"eth_port_rate = \"25\"", "eth_port_rate = '25': allowed is a rate such as"},
       {"device_settings = \"link.lanes=16\"", "allowed is a list of texts in quotes"},
+      {"roce_ports = \"10.0.2.2@packet:eth1\"", "allowed is a list of texts in quotes"},
+      {"dpdk_huge_pages = 1", "dpdk_huge_pages = 1: allowed is true or false"},
       {"[rates]\neth_port = \"1GB/s\"", "unknown key"},
       {"tenant_quota = 5", "tenant_quota = 5: allowed is a size such as"},
       {"tenant_quotas = \"1GiB\"", "allowed is a table, [tenant_quotas]"},

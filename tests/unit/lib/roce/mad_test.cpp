@@ -182,6 +182,11 @@ TEST_CASE("a connection to the pool says who it is in 32 bytes", "[unit][roce]")
     changed[byte] ^= 2;
     CHECK(!decode_pool_hello(changed).has_value());
   }
+  PoolHello by_box = hello;
+  by_box.moved_by = MovedBy::box;
+  encode_pool_hello(by_box, data);
+  CHECK(data[7] == 1);
+  CHECK(decode_pool_hello(data) == by_box);
   std::array<std::uint8_t, kPoolWelcomeBytes> welcome{};
   encode_pool_welcome({.eth_port = EthPortId(3), .lane = wire::LaneToken(0x0405'0607)}, welcome);
   CHECK(welcome == std::array<std::uint8_t, kPoolWelcomeBytes>{0, 1, 0, 3, 4, 5, 6, 7});

@@ -19,13 +19,6 @@
 
 namespace godbox::app {
 
-struct RoceServerOptions {
-  // How Ethernet ports are reached by RoCE, beside TCP: "10.0.2.2/24@packet:eth1", ... as
-  // parse_roce_ports() reads them (godbox/emulator/roce_port_config.h).
-  std::vector<std::string> ports;
-  bool dpdk_huge_pages = false;  // of ports on DPDK
-};
-
 class BoxServer {
  public:
   static constexpr std::uint32_t kThreadsMax = 64;
@@ -36,8 +29,7 @@ class BoxServer {
   // (limit_exceeded: for hardly any); raise that limit first. Throws std::system_error when the
   // system gives no thread.
   [[nodiscard]] static Result<std::unique_ptr<BoxServer>> start(
-      emulator::BoxConfig config, emulator::NativeDoorOptions door_options = {},
-      const RoceServerOptions& roce = {});
+      emulator::BoxConfig config, emulator::NativeDoorOptions door_options = {});
   ~BoxServer();
   BoxServer(const BoxServer&) = delete;
   BoxServer& operator=(const BoxServer&) = delete;

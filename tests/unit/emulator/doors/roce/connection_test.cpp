@@ -150,6 +150,12 @@ TEST_CASE("who proves no session is refused, and told why", "[unit][roce]") {
   session.id = SessionId(session.id.value() ^ 1U);
   CHECK(refusal(peer.pool_req(session)) == Errc::session_lost);
   CHECK(refusal(peer.req(roce::kPoolService)) == Errc::bad_version);  // zeros
+  session = end.session();
+  CmReq by_box = peer.pool_req(session);  // a port without a device that could move them
+  roce::encode_pool_hello(
+      {session.id, session.secret, roce::MovedBy::box},
+      std::span(by_box.private_data).last<roce::kCmUserDataBytes>().first<roce::kPoolHelloBytes>());
+  CHECK(refusal(by_box) == Errc::unsupported);
   CHECK(end.port().usage().connections == 0);
   CHECK(end.port().usage().queue_pairs == 0);
 }
