@@ -193,6 +193,39 @@ class BenchTest(BenchRowsTest):
         self.assertEqual([row["size_bytes"] for row in rows], [100 << 10, 3 << 20, 17 << 20])
         self.assertEqual([row["repeats"] for row in rows], [1, 1, 1])
 
+    def test_pages_and_a_session_over_devices(self):
+        devices = self.stand_ins(18, 2 << 20)
+        rows = self.rows("--target", "dax", *devices, "--workload", "page",
+                         "--working-set", "16MiB", small=["bench"])
+        self.assertEqual([(row["id"], row["size_bytes"]) for row in rows],
+                         [("W1", size << 10) for size in (4, 4, 64, 64, 288, 288)])
+        rows = self.rows("--target", "dax", *devices, "--workload", "session",
+                         "--working-set", "20MiB", small=["bench"])
+        self.assertEqual([(row["id"], row["op"], row["size_bytes"]) for row in rows],
+                         [("W3", op, 20 << 20) for op in ("write", "read")])
+        for row in rows:
+            self.assertLessEqual(row["channel_imbalance"], 1.05)
+            self.assertEqual(row["wrong_bytes"], 0)
+
+    def test_traces_are_replayed_through_a_pool_that_is_too_small(self):
+        rows = self.rows("--workload", "replay", "--sizes", "16KiB", "--working-set", "16MiB",
+                         small=["bench", "--repeats", "1"])
+        self.assertEqual([(row["id"], row["transport"], row["trace"]) for row in rows],
+                         [("W6", transport, trace) for transport in ("local", "tcp")
+                          for trace in ("conversation", "synthetic")])
+        for row in rows:
+            self.assertEqual(row["requests"], 200)
+            self.assertGreater(row["prefix_hit_share"], 0)
+            self.assertGreater(row["evictions"], 0)
+            self.assertGreater(row["bytes_checked"], 0)
+            self.assertEqual((row["wrong_bytes"], row["refused_puts"]), (0, 0))
+        for row in rows[2:]:
+            self.assertLessEqual(row["channel_imbalance"], 1.05)
+        # What the pool keeps does not depend on the way to it.
+        self.assertEqual(rows[0]["prefix_hits"], rows[2]["prefix_hits"])
+        self.assert_fails(["bench", "--requests", "5"], USAGE, "--requests")
+        self.assert_fails(["bench", "--workload", "replay", "--mode", "paced"], USAGE, "--mode")
+
     def test_a_numa_node_is_a_channel(self):
         if not os.path.exists("/sys/devices/system/node/node0"):
             self.skipTest("needs a kernel with NUMA")
@@ -206,6 +239,9 @@ class BenchTest(BenchRowsTest):
                 (["--numa-nodes", "0"], "--target"),
                 (["--target", "dax", *devices, "--ports", "3"], "--ports"),
                 (["--target", "dax", *devices, "--transport", "tcp"], "--transport"),
+                (["--target", "dax", *devices, "--workload", "incast"], "block, page, session"),
+                (["--target", "dax", *devices, "--workload", "session", "--sizes", "1MiB"],
+                 "--sizes"),
                 (["--target", "numa", "--numa-nodes", "3-1"], "--numa-nodes"),
                 (["--target", "numa", "--numa-nodes", "0", *devices], "--dax-device")):
             self.assert_fails(["bench", *options], USAGE, word)

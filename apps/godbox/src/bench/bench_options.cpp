@@ -31,8 +31,8 @@ constexpr std::uint32_t kPiecesMax = 1U << 20U;
 
 // In the order of Workload.
 const std::vector<std::string> kWorkloads{
-    "block",  "page",    "lookup", "one-channel", "scaling",    "remote-page", "scatter",
-    "layers", "session", "mixed",  "odd-sizes",   "port-fault", "incast",      "paced"};
+    "block",   "page",  "lookup",    "one-channel", "scaling", "remote-page", "scatter", "layers",
+    "session", "mixed", "odd-sizes", "port-fault",  "incast",  "paced",       "replay"};
 // Those behind them.
 constexpr std::array<std::string_view, 2> kDeviceWorkloads{"device-kernel", "device-pages"};
 const std::vector<std::string> kTransports{"local", "tcp"};
@@ -172,6 +172,7 @@ std::vector<SizeBytes> default_sizes(Workload workload) {
     case Workload::scatter:
       return {16_KiB};
     case Workload::layers:
+    case Workload::replay:
       return {64_KiB};
     case Workload::session:
       return {20_MiB};
@@ -301,6 +302,7 @@ void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
     case Workload::layers:
     case Workload::session:
     case Workload::odd_sizes:
+    case Workload::replay:
       return add_transfer_cases(axes, workload, plan);
     case Workload::mixed:
       plan.cases.push_back(one);
@@ -402,6 +404,7 @@ Result<void> apply_amounts(const BenchOptions& options, BenchPlan& plan) {
   plan.server_threads = options.server_threads;
   plan.keys = options.keys.value_or(1000);
   plan.layers = options.layers.value_or(80);
+  plan.requests = options.requests.value_or(plan.requests);
   plan.timeline = options.timeline;
   plan.seed = options.seed;
   plan.verify = options.verify;
@@ -531,6 +534,9 @@ void add_amounts(CLI::App& command, BenchOptions& options) {
   command.add_option("--hosts", options.hosts, "incast: hosts that want the block")
       ->default_str("8")
       ->check(CLI::Range(2, 64));
+  command.add_option("--requests", options.requests, "replay: the first so many of each trace")
+      ->default_str("200")
+      ->check(CLI::Range(1, 3000));
   command.add_option("--pieces", options.pieces, "scatter: pieces of one request; a list")
       ->default_str("30208");
   command.add_option("--layers", options.layers, "layers: of the model")

@@ -29,11 +29,12 @@ enum class Workload : std::uint8_t {
   port_fault,
   incast,
   paced,
+  replay,
   // Of --device; --workload does not take them.
   device_kernel,
   device_pages
 };
-inline constexpr std::size_t kWorkloadCount = 14;  // of --workload
+inline constexpr std::size_t kWorkloadCount = 15;  // of --workload
 [[nodiscard]] std::string_view to_string(Workload workload);
 [[nodiscard]] std::string_view to_string(WorkOp op);
 
@@ -58,12 +59,13 @@ struct BenchOptions {
   std::optional<std::uint32_t> batch;     // 1
   std::optional<std::uint32_t> threads;   // 1
   std::uint32_t server_threads = 1;
-  std::optional<std::uint32_t> keys;    // 1000
-  std::optional<std::string> objects;   // 10000
-  std::optional<std::string> pieces;    // 30208
-  std::optional<std::uint32_t> layers;  // 80
-  std::optional<std::string> faults;    // slow:10%,dead,flap:1s
-  std::optional<std::uint32_t> hosts;   // 8
+  std::optional<std::uint32_t> keys;      // 1000
+  std::optional<std::string> objects;     // 10000
+  std::optional<std::string> pieces;      // 30208
+  std::optional<std::uint32_t> layers;    // 80
+  std::optional<std::string> faults;      // slow:10%,dead,flap:1s
+  std::optional<std::uint32_t> hosts;     // 8
+  std::optional<std::uint32_t> requests;  // 200
   std::string target = "box";
   std::vector<std::string> dax_devices;      // --target dax: all of /dev/dax*
   std::optional<std::string> dax_coherence;  // coherent
@@ -141,6 +143,7 @@ struct BenchPlan {
   std::uint32_t keys = 1000;
   std::uint32_t hosts = 8;
   std::uint32_t layers = 80;
+  std::uint32_t requests = 200;  // replay: of each trace
   std::uint64_t seed = 1;
   bool verify = false;
   bool timeline = false;  // of the bytes on each DRAM channel and Ethernet port

@@ -55,9 +55,11 @@ std::size_t rows_of(const BenchPlan& plan) {
   return rows;
 }
 
-// The rows of lookup move no bytes of the user's; the hosts of incast have memory of their own.
+// The rows of lookup move no bytes of the user's; the hosts of incast and a replay have memory of
+// their own.
 bool moves_bytes(const BenchCase& subject) {
-  return subject.workload != Workload::lookup && subject.workload != Workload::incast;
+  return subject.workload != Workload::lookup && subject.workload != Workload::incast &&
+         subject.workload != Workload::replay;
 }
 
 }  // namespace

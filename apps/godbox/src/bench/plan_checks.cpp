@@ -45,6 +45,7 @@ constexpr std::array<Uses, kWorkloadCount> kUses{{
     {"--sizes --channels --lanes --crc --depth", "--ports --fault"},                 // port-fault
     {"--sizes --channels --ports --lanes --crc --hosts", ""},                        // incast
     {"--sizes --lanes --depth", "--channels"},                                       // paced
+    {"--threads --requests", "--sizes --channels --ports --lanes --crc"},            // replay
 }};
 
 constexpr std::array kOnlyTcp{Workload::lookup, Workload::one_channel, Workload::scaling,
@@ -94,7 +95,8 @@ std::vector<Use> uses_of(const BenchOptions& options) {
           {"--pieces", options.pieces},
           {"--layers", text_of(options.layers)},
           {"--fault", options.faults},
-          {"--hosts", text_of(options.hosts)}};
+          {"--hosts", text_of(options.hosts)},
+          {"--requests", text_of(options.requests)}};
 }
 
 bool is_list(std::string_view text) {
@@ -184,7 +186,8 @@ Result<void> check_transports(const BenchOptions& options, std::span<const Workl
 // What only one of the modes has.
 Result<void> check_mode(const BenchOptions& options, std::span<const Workload> workloads) {
   const bool is_free = options.mode == "free";
-  for (const Workload only_free : {Workload::remote_page, Workload::mixed, Workload::odd_sizes}) {
+  for (const Workload only_free :
+       {Workload::remote_page, Workload::mixed, Workload::odd_sizes, Workload::replay}) {
     if (!is_free && std::find(workloads.begin(), workloads.end(), only_free) != workloads.end()) {
       return Error(Errc::invalid_argument,
                    fmt::format("--mode: \"{}\" is not for --workload {}; allowed: free",

@@ -15,7 +15,7 @@ struct Numbered {
   std::string_view workload;
   std::string_view id;
 };
-constexpr std::array<Numbered, 16> kNumbers{{{"remote-page", "W1"},
+constexpr std::array<Numbered, 17> kNumbers{{{"remote-page", "W1"},
                                              {"page", "W1"},
                                              {"block", "W2"},
                                              {"one-channel", "W2"},
@@ -23,6 +23,7 @@ constexpr std::array<Numbered, 16> kNumbers{{{"remote-page", "W1"},
                                              {"session", "W3"},
                                              {"scatter", "W4"},
                                              {"layers", "W5"},
+                                             {"replay", "W6"},
                                              {"incast", "W7"},
                                              {"port-fault", "W8"},
                                              {"mixed", "W9"},
@@ -52,6 +53,7 @@ struct Step {
   std::optional<std::uint32_t> repeats = std::nullopt;
   bool timeline = false;
   Text working_set = std::nullopt;
+  std::optional<std::uint32_t> requests = std::nullopt;
 };
 
 const std::vector<Step>& quick_steps() {
@@ -92,6 +94,7 @@ const std::vector<Step>& quick_steps() {
       {.what = "a session", .workload = "session", .transports = "both"},
       {.what = "pieces scattered", .workload = "scatter", .sizes = "16KiB", .pieces = "2048"},
       {.what = "layers in order", .workload = "layers"},
+      {.what = "traces", .workload = "replay"},
       {.what = "8 hosts on one block", .workload = "incast", .sizes = "16MiB", .repeats = 1},
       {.what = "a dead port of 9",
        .workload = "port-fault",
@@ -159,6 +162,7 @@ const std::vector<Step>& full_steps() {
       {.what = "layers of Llama-3.1-70B", .workload = "layers", .sizes = "64KiB", .layers = 80},
       {.what = "layers of Llama-3.1-8B", .workload = "layers", .sizes = "64KiB", .layers = 32},
       {.what = "layers of DeepSeek-V3", .workload = "layers", .sizes = "18KiB", .layers = 61},
+      {.what = "traces", .workload = "replay", .sizes = "1MiB", .requests = 1000},
       {.what = "8 hosts on one block", .workload = "incast"},
       {.what = "a port of 9 and of 36 slow, dead, flapping",
        .workload = "port-fault",
@@ -203,6 +207,7 @@ std::vector<std::string_view> words_of(const BenchOptions& options) {
   add(options.layers.has_value(), "--layers");
   add(options.faults.has_value(), "--fault");
   add(options.hosts.has_value(), "--hosts");
+  add(options.requests.has_value(), "--requests");
   add(options.verify, "--verify");
   add(options.quick, "--quick");
   add(options.timeline, "--timeline");
@@ -231,6 +236,7 @@ SuiteStep make_step(const Step& step, SuiteKind kind, const BenchOptions& given)
   options.objects = step.objects;
   options.faults = step.faults;
   options.mode = step.mode;
+  options.requests = step.requests;
   options.repeats = step.repeats.value_or(kind == SuiteKind::quick ? 3 : 5);
   options.timeline = step.timeline && !given.connect;
   options.working_set = step.working_set.value_or(kind == SuiteKind::quick ? "64MiB" : "1100MiB");
@@ -238,24 +244,38 @@ SuiteStep make_step(const Step& step, SuiteKind kind, const BenchOptions& given)
   return made;
 }
 
-constexpr std::string_view kDaxStep = "blocks striped over devices dax";
+// What a box's workloads are over memory alone: there is no box in it, and no lookup.
+struct DaxStep {
+  std::string_view what;
+  std::string_view workload;
+};
+constexpr std::array<DaxStep, 3> kDaxSteps{{{"pages striped over devices dax", "page"},
+                                            {"blocks striped over devices dax", "block"},
+                                            {"a session striped over devices dax", "session"}}};
 
 // Devices are written over, so they are measured only where that was asked for.
 void add_dax(const BenchOptions& options, SuiteKind kind, Suite& suite) {
-  if (options.target != "dax") {
-    suite.not_run.push_back({"W2", std::string(kDaxStep),
-                             "their first bytes are overwritten: give --target dax in a guest"});
-    return;
+  const bool is_quick = kind == SuiteKind::quick;
+  for (const DaxStep& dax : kDaxSteps) {
+    SuiteStep step{std::string(suite_id(dax.workload)), std::string(dax.what), {}};
+    if (options.target != "dax") {
+      suite.not_run.push_back(
+          {step.id, step.what, "their first bytes are overwritten: give --target dax in a guest"});
+      continue;
+    }
+    step.options.target = "dax";
+    step.options.workloads = dax.workload;
+    step.options.dax_devices = options.dax_devices;
+    step.options.dax_coherence = options.dax_coherence;
+    if (dax.workload == "block") {
+      step.options.sizes = is_quick ? "1MiB,4MiB" : "1MiB,4MiB,20MiB";
+    }
+    step.options.repeats = 1;
+    step.options.working_set = is_quick ? "16MiB" : "64MiB";
+    step.options.time_limit_s = 60;
+    step.options.seed = options.seed;
+    suite.steps.push_back(std::move(step));
   }
-  SuiteStep step{"W2", std::string(kDaxStep), {}};
-  step.options.target = "dax";
-  step.options.dax_devices = options.dax_devices;
-  step.options.dax_coherence = options.dax_coherence;
-  step.options.repeats = 1;
-  step.options.working_set = kind == SuiteKind::quick ? "16MiB" : "64MiB";
-  step.options.time_limit_s = 60;
-  step.options.seed = options.seed;
-  suite.steps.push_back(std::move(step));
 }
 
 }  // namespace
@@ -308,7 +328,6 @@ Result<Suite> make_suite(const BenchOptions& options) {
       return plan.error();
     }
   }
-  suite.not_run.push_back({"W6", "trace replay", "godbox replay plays traces"});
   add_dax(options, *kind, suite);
   return suite;
 }

@@ -71,8 +71,18 @@ Result<void> check_box_options(const BenchOptions& options) {
       return refused(option, *value, options.target);
     }
   }
-  if (options.workloads != "block") {
-    return refused("--workload", options.workloads, options.target);
+  const bool is_session = options.workloads == "session";
+  if (options.workloads != "block" && options.workloads != "page" && !is_session) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--workload: \"{}\" is not for --target {}; allowed: block, page, "
+                             "session",
+                             options.workloads, options.target));
+  }
+  if (is_session && options.sizes) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--sizes: \"{}\" does nothing for --workload session of --target {}: "
+                             "all of the working set is one block",
+                             *options.sizes, options.target));
   }
   if (options.transports.value_or("local") != "local") {
     return refused("--transport", *options.transports, options.target);
@@ -116,8 +126,12 @@ Result<void> choose_channels(const BenchOptions& options, TargetPlan& plan) {
 }
 
 Result<void> choose_amounts(const BenchOptions& options, TargetPlan& plan) {
-  plan.sizes = {kBlock};
   plan.working_set = kWorkingSet;
+  plan.sizes = {kBlock};
+  if (options.workloads == "page") {
+    plan.workload = Workload::page;
+    plan.sizes = {4_KiB, 64_KiB, 288_KiB};
+  }
   if (options.sizes) {
     auto sizes = parse_sizes("--sizes", *options.sizes);
     if (!sizes) {
@@ -133,6 +147,10 @@ Result<void> choose_amounts(const BenchOptions& options, TargetPlan& plan) {
                                                        *options.working_set));
     }
     plan.working_set = working_set->front();
+  }
+  if (options.workloads == "session") {
+    plan.workload = Workload::session;
+    plan.sizes = {plan.working_set};
   }
   const SizeBytes largest = *std::max_element(plan.sizes.begin(), plan.sizes.end());
   if (largest > plan.working_set) {

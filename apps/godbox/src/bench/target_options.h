@@ -21,6 +21,7 @@ struct TargetPlan {
   std::vector<std::string> devices;  // dax: one per DRAM channel
   std::vector<std::uint16_t> nodes;  // numa: likewise
   Coherence coherence = Coherence::coherent;
+  Workload workload = Workload::block;  // page: small ones; session: all of the set as one
   std::vector<SizeBytes> sizes;
   std::vector<bool> crc;
   std::vector<WorkOp> ops;  // write before read

@@ -108,7 +108,7 @@ class TargetCase {
 
   BenchRow make_row(WorkOp op) const {
     BenchRow row;
-    row.subject.workload = Workload::block;
+    row.subject.workload = plan_.workload;
     row.subject.transport = TransportKind::local;
     row.subject.size = block_;
     row.subject.dram_channels = static_cast<std::uint32_t>(plan_.dram_channels());

@@ -47,6 +47,8 @@ using Rows = std::vector<BenchRow>;
 // What the largest box of a paced run needs of what this machine can do: leaves room for frames,
 // CRC and the neighbours' noise.
 inline constexpr double kMachineShare = 0.5;
+// The first requests of made-up traces, against a pool that is too small for them.
+[[nodiscard]] Result<Rows> run_replay_case(Environment& environment, const BenchCase& subject);
 
 // Adds how far each row of `scaling` is from n times its sweep's row of one, in per cent.
 void add_proportionality(Rows& rows);

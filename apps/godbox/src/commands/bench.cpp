@@ -124,6 +124,8 @@ Result<Rows> run_case(Environment& environment, const BenchCase& subject) {
       return run_mixed_case(environment, subject);
     case Workload::odd_sizes:
       return run_odd_sizes_case(environment, subject);
+    case Workload::replay:
+      return run_replay_case(environment, subject);
     case Workload::block:
     case Workload::page:
     case Workload::scaling:

@@ -222,6 +222,7 @@ std::string real_sessions(ResultRows rows) {
 std::string workload_section(ResultRows rows) {
   const std::string body =
       scatter_figure(rows) + layers_figure(rows) + session_figure(rows) + real_sessions(rows) +
+      own_figures(rows, "replay", "Traces through a pool that is too small (W6)") +
       own_figures(rows, "incast", "Hosts on one hot block (W7)") +
       own_figures(rows, "port-fault", "A port slow, dead, flapping (W8)") +
       own_figures(rows, "mixed", "Foreground beside write-back and prefetch (W9)") +

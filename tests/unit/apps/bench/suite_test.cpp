@@ -93,10 +93,32 @@ TEST_CASE("a suite overwrites devices only where that is asked for", "[unit]") {
   options.target = "dax";
   options.dax_devices = {"/dev/dax0.0"};
   const Suite with = make_suite(options).value();
-  const auto found = std::find_if(with.steps.begin(), with.steps.end(), is_dax);
-  REQUIRE(found != with.steps.end());
-  CHECK(found->options.dax_devices == options.dax_devices);
-  CHECK(make_target_plan(found->options).has_value());
+  std::set<std::string> over_dax;
+  for (const SuiteStep& step : with.steps) {
+    if (is_dax(step)) {
+      over_dax.insert(step.id);
+      CHECK(step.options.dax_devices == options.dax_devices);
+      const auto plan = make_target_plan(step.options);
+      REQUIRE(plan.has_value());
+      CHECK(suite_id(to_string(plan->workload)) == step.id);
+    }
+  }
+  CHECK(over_dax == std::set<std::string>{"W1", "W2", "W3"});
+}
+
+TEST_CASE("traces are replayed by both suites", "[unit]") {
+  for (const char* name : {"quick", "full"}) {
+    const Suite suite = suite_of(name);
+    const auto found = std::find_if(suite.steps.begin(), suite.steps.end(),
+                                    [](const SuiteStep& step) { return step.id == "W6"; });
+    INFO(name);
+    REQUIRE(found != suite.steps.end());
+    const auto plan = make_plan(found->options);
+    REQUIRE(plan.has_value());
+    CHECK(plan->requests == found->options.requests.value_or(200));
+    CHECK(plan->cases.size() == 2);  // local and TCP
+    CHECK(plan->cases.front().workload == Workload::replay);
+  }
 }
 
 TEST_CASE("a suite refuses other options and other names", "[unit]") {
