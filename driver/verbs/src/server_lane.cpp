@@ -12,7 +12,6 @@ namespace {
 constexpr std::size_t kBatchMax = 16;
 constexpr std::uint64_t kReceiveBit = std::uint64_t{1} << 63U;  // of a work request's id
 constexpr std::size_t kPiecesMax = 16;
-constexpr std::uint8_t kRetries = 7, kNotReadyRetries = 7;
 
 constexpr std::size_t kOrdersBytes = roce::kMoveOrdersMax * roce::kMoveOrderBytesMax;
 
@@ -87,8 +86,8 @@ bool ServerLane::accept(std::span<const std::uint8_t> welcome, std::uint8_t clie
   parameters.private_data_len = static_cast<std::uint8_t>(welcome.size());
   parameters.responder_resources = 0;  // nobody reads here by himself
   parameters.initiator_depth = std::min(context_.reads_max, client_reads_max);
-  parameters.retry_count = kRetries;
-  parameters.rnr_retry_count = kNotReadyRetries;
+  parameters.retry_count = kVerbsRetries;
+  parameters.rnr_retry_count = kVerbsNotReadyRetries;
   return rdma_accept(connection_, &parameters) == 0;
 }
 

@@ -18,7 +18,6 @@ namespace godbox::driver {
 namespace {
 
 constexpr std::uint8_t kReadsMax = 16;
-constexpr std::uint8_t kRetries = 7, kNotReadyRetries = 7;
 
 int milliseconds(Duration time) {
   return static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(time).count());
@@ -207,8 +206,8 @@ void VerbsLane::connect() {
   parameters.private_data_len = hello.size();
   parameters.responder_resources = is_by_box() ? reads_max_ : 1;
   parameters.initiator_depth = is_by_box() ? 0 : reads_max_;
-  parameters.retry_count = kRetries;
-  parameters.rnr_retry_count = kNotReadyRetries;
+  parameters.retry_count = kVerbsRetries;
+  parameters.rnr_retry_count = kVerbsNotReadyRetries;
   if (rdma_connect(connection_, &parameters) != 0) {
     give_up(Errc::lane_closed, "rdma_connect", errno);
   }

@@ -45,8 +45,12 @@ static_assert(kVerbsSignalEvery * 2 <= kVerbsSendsMax);
 inline constexpr std::size_t kVerbsSliceBytes = std::size_t{1} << 30U;
 inline constexpr std::size_t kVerbsSlicesMax = 4096;  // of one device
 // A packet that nobody answers goes out again after 4.096 us times two to the power of this, 134
-// ms, and a lane ends with the eighth: a dead port holds up what it had for a second.
+// ms, six times before its queue pair fails: a dead port holds up what it had for a second. Seven
+// is for ever to Linux's rxe (rxe_comp.c), whatever IBTA says.
 inline constexpr std::uint8_t kVerbsAckTimeoutCode = 15;
+inline constexpr std::uint8_t kVerbsRetries = 6;
+// Of a far side that is not ready: for ever.
+inline constexpr std::uint8_t kVerbsNotReadyRetries = 7;
 // Before a fence is asked for again.
 inline constexpr Duration kVerbsFencePause = std::chrono::milliseconds(20);
 // How long each step of connecting may take.
