@@ -208,7 +208,7 @@ class BenchTest(BenchRowsTest):
             self.assertEqual(row["wrong_bytes"], 0)
 
     def test_traces_are_replayed_through_a_pool_that_is_too_small(self):
-        rows = self.rows("--workload", "replay", "--sizes", "16KiB", "--working-set", "16MiB",
+        rows = self.rows("--workload", "replay", "--sizes", "64KiB", "--working-set", "64MiB",
                          small=["bench", "--repeats", "1"])
         self.assertEqual([(row["id"], row["transport"], row["trace"]) for row in rows],
                          [("W6", transport, trace) for transport in ("local", "tcp")

@@ -70,13 +70,9 @@ Result<void> lanes_to(const std::vector<wire::EthPortInfo>& roce_ports, PlayedRd
       [&](const Client::TransportContext& context) {
         wire::InfoReply box = context.box;
         box.eth_ports.insert(box.eth_ports.end(), roce_ports.begin(), roce_ports.end());
-        const Client::TransportContext with_ports{context.network,
-                                                  context.session,
-                                                  box,
-                                                  context.control,
-                                                  context.control_connection,
-                                                  context.ask,
-                                                  context.layout_of};
+        const Client::TransportContext with_ports{
+            context.network, context.session,  box, context.control, context.control_connection,
+            context.ask,     context.layout_of};
         auto made = make_verbs_lanes(with_ports, options, rdma.open());
         if (!rdma.opened.lanes.empty()) {
           CHECK(rdma.opened.session == context.session.session);

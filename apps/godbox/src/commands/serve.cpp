@@ -222,10 +222,9 @@ void add_serve(CLI::App& program, Action& chosen) {
   add_box_options(*command, options->box);
   add_form_options(*command, options->box);
   command
-      ->add_option(
-          "--roce", options->roce_ports,
-          "An Ethernet port answers RDMA too: ADDRESS/BITS@dgram:SOCKET,PEER, "
-          "@packet:INTERFACE, @dpdk:DEVICE or @verbs:RDMA-DEVICE (docs/cli.md); repeatable")
+      ->add_option("--roce", options->roce_ports,
+                   "An Ethernet port answers RDMA too: ADDRESS/BITS@dgram:SOCKET,PEER, "
+                   "@packet:INTERFACE, @dpdk:DEVICE or @verbs:DEVICE; repeatable")
       ->allow_extra_args(false);
   command->add_flag("--dpdk-huge-pages", options->dpdk_huge_pages,
                     "Frames of --roce ...@dpdk: lie in huge pages, as NICs need it");
