@@ -8,6 +8,8 @@
 #include <godbox/godbox.h>
 
 #include <exception>
+#include <future>
+#include <memory>
 #include <new>
 #include <span>
 #include <string>
@@ -40,11 +42,25 @@ template <class Body>
 // Errors: invalid_argument (NULL, or an entry that is).
 [[nodiscard]] Result<std::vector<std::string_view>> names_of(const godbox_names* names);
 void write_statuses(std::span<const Errc> from, godbox_status* to);
+
+// Lets the client do something, and waits until it is done. `submit` runs on the pool's thread with
+// the callback, of a Result<Answer>, to give to the client.
+template <class Answer, class Submit>
+[[nodiscard]] Result<Answer> answer_of(PoolCore& core, Submit submit) {
+  const auto promise = std::make_shared<std::promise<Result<Answer>>>();
+  std::future<Result<Answer>> answer = promise->get_future();
+  const bool ran = core.run(
+      [&] { submit([promise](Result<Answer> given) { promise->set_value(std::move(given)); }); });
+  return ran ? answer.get() : Result<Answer>(closed());
+}
+
+// How many leading names are there.
+[[nodiscard]] Result<std::size_t> count_prefix(PoolCore& core,
+                                               std::span<const std::string_view> names);
 // Client::wait() with a status for each name: ok also for one that is there without a lease.
-[[nodiscard]] Result<std::vector<Errc>> wait_for_names(PoolCore& core,
-                                                       std::span<const std::string_view> names,
-                                                       std::uint32_t layer,
-                                                       std::uint64_t timeout_ms);
+[[nodiscard]] Result<void> wait_for_names(PoolCore& core, std::span<const std::string_view> names,
+                                          std::uint32_t layer, std::uint64_t timeout_ms,
+                                          godbox_status* statuses);
 
 // Options as this library knows them, from a caller's that may be shorter. Errors:
 // invalid_argument.

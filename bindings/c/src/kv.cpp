@@ -2,7 +2,6 @@
 #include "kv.h"
 
 #include <algorithm>
-#include <future>
 
 namespace godbox::c {
 
@@ -137,17 +136,8 @@ Result<std::size_t> count_prefix(KvShared& kv, const godbox_names* names) {
   if (!full) {
     return full.error();
   }
-  const std::vector<std::string_view> full_views(full->begin(), full->end());
-  const auto promise = std::make_shared<std::promise<Result<std::size_t>>>();
-  std::future<Result<std::size_t>> answer = promise->get_future();
-  const bool ran = kv.core->run([&] {
-    kv.core->client().submit_lookup(
-        full_views, true, [promise](const Result<striping::Lookup>& found) {
-          promise->set_value(found ? Result<std::size_t>(found->objects.size())
-                                   : Result<std::size_t>(found.error()));
-        });
-  });
-  return ran ? answer.get() : Result<std::size_t>(closed());
+  const std::vector<std::string_view> views(full->begin(), full->end());
+  return count_prefix(*kv.core, views);
 }
 
 }  // namespace
@@ -223,12 +213,7 @@ godbox_status godbox_kv_wait(godbox_kv* kv, const godbox_names* names, uint32_t 
       return full.error();
     }
     const std::vector<std::string_view> views(full->begin(), full->end());
-    const auto answer = wait_for_names(*kv->shared->core, views, layer, timeout_ms);
-    if (!answer) {
-      return answer.error();
-    }
-    write_statuses(*answer, statuses);
-    return {};
+    return wait_for_names(*kv->shared->core, views, layer, timeout_ms, statuses);
   });
 }
 

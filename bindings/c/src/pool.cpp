@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <future>
 
 namespace godbox::c {
 
@@ -53,26 +52,13 @@ Result<PoolCore::Opened> open_pool(const std::string& address, const godbox_opti
   return opened;
 }
 
-// Lets the client do something for all names, and waits until it is done. `submit` runs on the
-// pool's thread with the callback to give to the client.
-template <class Answer, class Submit>
-Result<Answer> answer_of(godbox_pool& pool, Submit submit) {
-  const auto promise = std::make_shared<std::promise<Answer>>();
-  std::future<Answer> answer = promise->get_future();
-  const bool ran = pool.core->run(
-      [&] { submit([promise](Answer given) { promise->set_value(std::move(given)); }); });
-  if (!ran) {
-    return closed();
-  }
-  return answer.get();
-}
-
 using Statuses = std::vector<Errc>;
 
 template <class Submit>
 Result<void> answer_statuses(godbox_pool& pool, godbox_status* statuses, Submit submit) {
-  const Result<Statuses> answer = answer_of<Statuses>(pool, [&](auto on_done) {
-    submit([on_done](std::span<const Errc> given) { on_done({given.begin(), given.end()}); });
+  const Result<Statuses> answer = answer_of<Statuses>(*pool.core, [&](auto on_done) {
+    submit(
+        [on_done](std::span<const Errc> given) { on_done(Statuses(given.begin(), given.end())); });
   });
   if (!answer) {
     return answer.error();
@@ -204,25 +190,36 @@ Result<void> put_or_get(godbox_pool* pool, const godbox_names* names, const void
 
 }  // namespace
 
-Result<std::vector<Errc>> wait_for_names(PoolCore& core, std::span<const std::string_view> names,
-                                         std::uint32_t layer, std::uint64_t timeout_ms) {
+Result<std::size_t> count_prefix(PoolCore& core, std::span<const std::string_view> names) {
+  return answer_of<std::size_t>(core, [&](auto on_done) {
+    core.client().submit_lookup(names, true, [on_done](const Result<striping::Lookup>& found) {
+      on_done(found ? Result<std::size_t>(found->objects.size())
+                    : Result<std::size_t>(found.error()));
+    });
+  });
+}
+
+Result<void> wait_for_names(PoolCore& core, std::span<const std::string_view> names,
+                            std::uint32_t layer, std::uint64_t timeout_ms,
+                            godbox_status* statuses) {
   constexpr std::uint64_t kTimeoutMsMax = 600'000;  // longer than that no box waits
   const std::chrono::milliseconds timeout(std::min(timeout_ms, kTimeoutMsMax));
-  const auto promise = std::make_shared<std::promise<Result<std::vector<Errc>>>>();
-  std::future<Result<std::vector<Errc>>> answer = promise->get_future();
-  const bool ran = core.run([&] {
+  const Result<Statuses> answer = answer_of<Statuses>(core, [&](auto on_done) {
     core.client().submit_wait(
-        names, layer, timeout, [promise](const Result<striping::Lookup>& found) {
-          std::vector<Errc> statuses;
+        names, layer, timeout, [on_done](const Result<striping::Lookup>& found) {
+          Statuses given;
           for (std::size_t i = 0; found && i < found->objects.size(); ++i) {
             const Errc status = found->objects[i].status;
-            statuses.push_back(status == Errc::present_unleased ? Errc::ok : status);
+            given.push_back(status == Errc::present_unleased ? Errc::ok : status);
           }
-          promise->set_value(found ? Result<std::vector<Errc>>(std::move(statuses))
-                                   : Result<std::vector<Errc>>(found.error()));
+          on_done(found ? Result<Statuses>(std::move(given)) : Result<Statuses>(found.error()));
         });
   });
-  return ran ? answer.get() : Result<std::vector<Errc>>(closed());
+  if (!answer) {
+    return answer.error();
+  }
+  write_statuses(*answer, statuses);
+  return {};
 }
 
 }  // namespace godbox::c
@@ -292,24 +289,11 @@ godbox_status godbox_lookup_prefix(godbox_pool* pool, const godbox_names* names,
     if (!views) {
       return views.error();
     }
-    struct Found {
-      std::size_t count = 0;
-      Error error{};
-    };
-    const Result<Found> answer = answer_of<Found>(*pool, [&](auto on_done) {
-      pool->core->client().submit_lookup(*views, true,
-                                         [on_done](const Result<godbox::striping::Lookup>& lookup) {
-                                           on_done(lookup ? Found{.count = lookup->objects.size()}
-                                                          : Found{.error = lookup.error()});
-                                         });
-    });
-    if (!answer) {
-      return answer.error();
+    const Result<std::size_t> count = count_prefix(*pool->core, *views);
+    if (!count) {
+      return count.error();
     }
-    if (answer->error.code != Errc::ok) {
-      return answer->error;
-    }
-    *found = answer->count;
+    *found = *count;
     return {};
   });
 }
@@ -324,12 +308,7 @@ godbox_status godbox_wait(godbox_pool* pool, const godbox_names* names, uint32_t
     if (!views) {
       return views.error();
     }
-    const auto answer = wait_for_names(*pool->core, *views, layer, timeout_ms);
-    if (!answer) {
-      return answer.error();
-    }
-    write_statuses(*answer, statuses);
-    return {};
+    return wait_for_names(*pool->core, *views, layer, timeout_ms, statuses);
   });
 }
 
