@@ -146,15 +146,20 @@ class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
     }
     std::erase_if(parts_, [this](const Part& part) { return is_over(part); });
     is_written_ = true;
-    commit_first(put_);
+    commit_written(put_);
   }
 
-  // Commits the first layer if it is written; the next one's turn is after its answer.
-  static void commit_first(const std::shared_ptr<LayeredState>& put) {
-    if (!put->writes.empty() && put->writes.front()->is_written_ &&
-        !put->writes.front()->is_committing_) {
-      put->writes.front()->is_committing_ = true;
-      put->writes.front()->commit();
+  // Commits the first layer if it is written; the next one's turn is after its answer, or at once
+  // if there is nothing left of it to commit. Holds each, as its place in the list may have been
+  // all that did.
+  static void commit_written(const std::shared_ptr<LayeredState>& put) {
+    while (!put->writes.empty()) {
+      const std::shared_ptr<LayerWrite> first = put->writes.front();
+      if (!first->is_written_ || first->is_committing_) {
+        return;
+      }
+      first->is_committing_ = true;
+      first->commit();
     }
   }
 
@@ -162,7 +167,7 @@ class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
     // An earlier layer may have ended an item meanwhile.
     std::erase_if(parts_, [this](const Part& part) { return is_over(part); });
     if (parts_.empty()) {
-      return finish();
+      return end();
     }
     const std::vector<ItemRange> ranges = split_items(parts_.size(), [this](std::size_t i) {
       return kItemFixedBytes + parts_[i].crc_count * sizeof(std::uint32_t);
@@ -213,16 +218,18 @@ class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
   // Those that came too early, again.
   void commit_early() {
     parts_ = std::exchange(early_, {});
-    if (parts_.empty()) {
-      return finish();
+    if (!parts_.empty() && core_.now() + kCommitDelay < deadline_) {
+      core_.after(kCommitDelay, [self = shared_from_this()] {
+        self->commit();
+        commit_written(self->put_);
+      });
+      return;
     }
-    if (core_.now() + kCommitDelay >= deadline_) {
-      for (const Part& part : parts_) {
-        settle(part.item, Errc::deadline_exceeded);
-      }
-      return finish();
+    for (const Part& part : parts_) {
+      settle(part.item, Errc::deadline_exceeded);
     }
-    core_.after(kCommitDelay, [self = shared_from_this()] { self->commit(); });
+    end();
+    commit_written(put_);
   }
 
   void settle(std::size_t item, Errc status) {
@@ -239,12 +246,10 @@ class LayerWrite : public std::enable_shared_from_this<LayerWrite> {
     return status != Errc::ok;
   }
 
-  void finish() {
-    const std::shared_ptr<LayeredState> put = put_;
-    put->writes.pop_front();
+  void end() {
+    put_->writes.pop_front();
     core_.end_operation();
     on_done_(statuses_);
-    commit_first(put);
   }
 
   ClientCore& core_;

@@ -228,6 +228,36 @@ TEST_CASE("many layers are under way at a time, and become visible in order", "[
   }
 }
 
+TEST_CASE("layers behind one that has failed end in order, once each", "[contract]") {
+  const ServedFolder folder;
+  const auto server = serve(small_box(folder.socket()));
+  const auto connection = connected(server->eth_port_addresses()[0].to_string());
+  Client& client = connection->client();
+  const Result<LayeredPut> put = client.begin_layers(items_of(names_for("failed")));
+  REQUIRE(put.has_value());
+  LayerBuffers buffers;
+  const std::span<const LocalSegment> too_short;
+  const std::vector<std::span<const LocalSegment>> wrong(kObjects, too_short);
+  // The first is still being written when those behind it are known to have failed.
+  std::vector<std::uint32_t> done;
+  for (std::uint32_t layer = 0; layer < kLayers; ++layer) {
+    client.submit_put_layer(*put, layer, layer == 0 ? buffers.spans() : std::span(wrong),
+                            [&, layer, own = names_for("held by the call")](auto statuses) {
+                              CHECK(own == names_for("held by the call"));
+                              CHECK(std::vector<Errc>(statuses.begin(), statuses.end()) ==
+                                    std::vector<Errc>(kObjects, Errc::invalid_argument));
+                              done.push_back(layer);
+                              CHECK(own == names_for("held by the call"));
+                            });
+  }
+  while (client.operations_in_flight() > 0) {
+    client.progress(kNever);
+  }
+  REQUIRE(done.size() == kLayers);
+  CHECK(std::is_sorted(done.begin(), done.end()));
+  CHECK(client.lookup(views_of(names_for("failed")))->objects[0].status == Errc::not_found);
+}
+
 TEST_CASE("a producer that goes midway leaves misses, and those who wait hear it", "[contract]") {
   const ServedFolder folder;
   const auto server = serve(small_box(folder.socket()));
