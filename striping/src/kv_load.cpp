@@ -11,7 +11,7 @@ LoadState::LoadState(MoverCore& core, const KvList& list, const KvOptions& optio
                      KvMover::OnLayer on_layer, KvMover::OnStatuses on_done)
     : KvTransfer(core, list, options, true, std::move(on_done)),
       prefix_(options.prefix),
-      on_layer_(std::move(on_layer)),
+      on_layer_(on_layer ? std::make_shared<KvMover::OnLayer>(std::move(on_layer)) : nullptr),
       calls_left_(core.cache.shape().layers),
       events_(core.options.device == nullptr ? 0 : core.cache.shape().layers) {}
 
@@ -160,10 +160,15 @@ void LoadState::tell_layers() {
       }
       events_[layers_ready_] = std::move(*event);
     }
-    const std::uint32_t layer = layers_ready_++;
-    if (on_layer_) {
-      on_layer_(layer);
-    }
+    tell_layer();
+  }
+}
+
+// Calls what cannot go while it runs, though it may end this load.
+void LoadState::tell_layer() {
+  const std::uint32_t layer = layers_ready_++;
+  if (const std::shared_ptr<const KvMover::OnLayer> on_layer = on_layer_) {
+    (*on_layer)(layer);
   }
 }
 
@@ -176,12 +181,9 @@ void LoadState::on_stopped(Errc why) {
 void LoadState::on_ended() {
   groups_.clear();  // and with them the lease
   while (layers_ready_ < calls_left_.size()) {
-    const std::uint32_t layer = layers_ready_++;
-    if (on_layer_) {
-      on_layer_(layer);
-    }
+    tell_layer();
   }
-  on_layer_ = {};
+  on_layer_.reset();
 }
 
 }  // namespace godbox::kv

@@ -194,9 +194,10 @@ class LoadState final : public KvTransfer {
   [[nodiscard]] bool is_layer_0_awaited() const;
   void divide(const striping::Lookup& found);
   void tell_layers();
+  void tell_layer();
 
   const bool prefix_;
-  KvMover::OnLayer on_layer_;
+  std::shared_ptr<const KvMover::OnLayer> on_layer_;  // nullptr: nobody is told
   std::vector<Group> groups_;
   std::vector<std::uint32_t> calls_left_;  // of each layer
   std::vector<std::unique_ptr<DeviceEvent>> events_;

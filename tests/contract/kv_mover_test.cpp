@@ -600,6 +600,36 @@ TEST_CASE("a transfer ends at its timeout, and the mover goes on", "[contract]")
   CHECK(mover->load({names.views, blocks}) == all(2));
 }
 
+TEST_CASE("a load is cancelled by what it tells of a layer", "[contract]") {
+  const World world;
+  const auto connection = connected(world.tcp());
+  EngineCache cache(kShape, "PBTHD");
+  const auto mover = mover_of(*connection, cache);
+  const Names names("cancelled", 2);
+  const std::vector<std::uint32_t> blocks = {0, 1};
+  REQUIRE(mover->store({names.views, blocks}) == all(2));
+  for (std::uint32_t at = 0; at < kShape.layers; ++at) {
+    CAPTURE(at);
+    std::vector<std::uint32_t> told;
+    std::optional<Result<KvLoad>> load;
+    const std::string held(100, 'h');
+    load = mover->begin_load({names.views, blocks}, {},
+                             [&, own = held](std::uint32_t layer) {
+                               told.push_back(layer);
+                               if (layer == at) {
+                                 mover->cancel(**load);
+                               }
+                               CHECK(own == held);  // the callback is there for as long as it runs
+                             },
+                             {});
+    REQUIRE(load->has_value());
+    CHECK(mover->wait(**load, kClock.now() + 10s));
+    CHECK(told == std::vector<std::uint32_t>{0, 1, 2, 3, 4});
+    CHECK(statuses_of(**load) == all(2, Errc::cancelled));
+  }
+  CHECK(mover->load({names.views, blocks}) == all(2));
+}
+
 TEST_CASE("16,384 objects are stored and loaded in one call", "[contract]") {
   const World world;
   const auto connection = connected(world.tcp());
