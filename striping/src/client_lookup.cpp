@@ -12,8 +12,9 @@ namespace {
 std::uint64_t name_cost(std::string_view name) { return sizeof(std::uint16_t) + name.size(); }
 
 // Asks for names: one request for a prefix (further ones only beyond the protocol's limits, and
-// only while all names are hits), else as many as needed, all at once. An answer that would be too
-// large is asked for in two halves.
+// only while all names are hits); as many as needed for a wait, one after the other, as each holds
+// the box's room for waits; else as many as needed, all at once. An answer that would be too large
+// is asked for in two halves.
 class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
  public:
   LookupOperation(ClientCore& core, bool prefix, const std::optional<LayerWait>& wait,
@@ -44,7 +45,7 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
       core_.defer([self = shared_from_this()] { self->finish(); });
       return;
     }
-    waiting_ = prefix_ ? 1 : parts_.size();
+    waiting_ = asks_in_turn() ? 1 : parts_.size();
     for (std::size_t i = 0; i < waiting_; ++i) {
       ask(i);
     }
@@ -55,8 +56,11 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
     ItemRange range;
     bool done = false;
     TimePoint asked_at{};
+    TimePoint lease_until{};  // of reply.lease
     wire::LookupReply reply{};
   };
+
+  [[nodiscard]] bool asks_in_turn() const { return prefix_ || wait_.has_value(); }
 
   void ask(std::size_t index) {
     Part& part = parts_[index];
@@ -67,7 +71,8 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
       self->on_reply(index, std::move(reply));
     };
     if (wait_) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(wait_->until - core_.now());
+      const TimePoint until = is_asking_again_ ? core_.now() : wait_->until;
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - core_.now());
       const wire::WaitRequest request{
           .layer = wait_->layer,
           .lease_ms = core_.lease_ms(),
@@ -93,10 +98,9 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
     if (waiting_ > 0) {
       return;
     }
-    if (prefix_ && !error_ && ask_next_of_prefix()) {
-      return;
+    if (error_ || !ask_next()) {
+      finish();
     }
-    finish();
   }
 
   // nullptr: nothing.
@@ -117,12 +121,11 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
   }
 
   void take(Part& part, wire::LookupReply reply) {
-    if (reply.lease != LeaseId()) {
-      leases_.push_back(reply.lease);
-      const TimePoint until =
-          part.asked_at + std::chrono::milliseconds(reply.lease_ms) - core_.options().lease_margin;
-      lease_until_ = leases_.size() == 1 ? until : std::min(lease_until_, until);
+    if (part.reply.lease != LeaseId()) {
+      superseded_.push_back(part.reply.lease);
     }
+    part.lease_until =
+        part.asked_at + std::chrono::milliseconds(reply.lease_ms) - core_.options().lease_margin;
     if (const char* wrong = what_is_wrong(part, reply); wrong != nullptr && !error_) {
       error_ = Error(Errc::protocol_error, wrong);
     }
@@ -136,12 +139,15 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
     parts_[index].range.count = half;
     parts_.push_back({.range = {.first = whole.first + half, .count = whole.count - half}});
     const std::size_t other = parts_.size() - 1;
-    waiting_ += prefix_ ? 1 : 2;
+    waiting_ += asks_in_turn() ? 1 : 2;
     ask(index);
-    if (!prefix_) {
+    if (!asks_in_turn()) {
       ask(other);
     }
   }
+
+  // True if a request is under way.
+  bool ask_next() { return (prefix_ && ask_next_of_prefix()) || (wait_ && ask_next_of_wait()); }
 
   // Goes on behind the last answer if all of it were hits. True if a request is under way.
   bool ask_next_of_prefix() {
@@ -164,17 +170,44 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
     return false;
   }
 
+  // In order. Once all have an answer, those are asked again, without waiting, whose lease may have
+  // run down while they or the others were waited for: it counts from when it was asked for.
+  bool ask_next_of_wait() {
+    const auto is_open = [](const Part& part) { return !part.done; };
+    auto next = std::find_if(parts_.begin(), parts_.end(), is_open);
+    if (next == parts_.end() && !std::exchange(is_asking_again_, true)) {
+      const TimePoint enough = core_.now() + std::chrono::milliseconds(core_.lease_ms()) / 2;
+      for (Part& part : parts_) {
+        part.done = part.reply.lease == LeaseId() || part.lease_until >= enough;
+      }
+      next = std::find_if(parts_.begin(), parts_.end(), is_open);
+    }
+    if (next == parts_.end()) {
+      return false;
+    }
+    waiting_ = 1;
+    ask(static_cast<std::size_t>(next - parts_.begin()));
+    return true;
+  }
+
   void finish() {
+    std::vector<LeaseId> leases;
+    Lookup found;
+    for (const Part& part : parts_) {
+      if (part.reply.lease != LeaseId()) {
+        found.lease_until =
+            leases.empty() ? part.lease_until : std::min(found.lease_until, part.lease_until);
+        leases.push_back(part.reply.lease);
+      }
+    }
     // Held from here on, so that the leases go back also when this ends in an error.
-    const std::shared_ptr<LeaseHold> hold = core_.hold_leases(leases_);
+    found.hold = core_.hold_leases(leases);
+    (void)core_.hold_leases(superseded_);
     if (error_) {
       on_done_(*error_);
       return;
     }
-    Lookup found;
-    found.hold = hold;
-    found.lease = leases_.empty() ? LeaseId() : leases_.front();
-    found.lease_until = lease_until_;
+    found.lease = leases.empty() ? LeaseId() : leases.front();
     std::sort(parts_.begin(), parts_.end(),
               [](const Part& a, const Part& b) { return a.range.first < b.range.first; });
     for (const Part& part : parts_) {
@@ -213,8 +246,8 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
   std::vector<Part> parts_;
   std::size_t waiting_ = 0;
   std::optional<Error> error_;
-  std::vector<LeaseId> leases_;
-  TimePoint lease_until_{};
+  bool is_asking_again_ = false;
+  std::vector<LeaseId> superseded_;  // of parts that were asked again
 };
 
 // The names of one REMOVE.

@@ -419,6 +419,78 @@ TEST_CASE("layers of more objects than a request holds are begun, put and waited
   CHECK(got == byte_of(kMany - 1, 0, 0));
 }
 
+TEST_CASE("what was waited for longer than a lease lasts is leased when it is there",
+          "[contract]") {
+  constexpr std::size_t kMany =
+      wire::kWaitNamesMax + 1;  // two requests; the first is there at once
+  const ServedFolder folder;
+  const auto server = serve(small_box(folder.socket()));
+  const auto producer = connected(server->eth_port_addresses()[0].to_string());
+  std::vector<std::string> names(kMany);
+  for (std::size_t i = 0; i < kMany; ++i) {
+    names[i] = "long/" + std::to_string(i);
+  }
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  const std::byte byte{7};
+  const LocalSegment piece{const_cast<std::byte*>(&byte), 1};
+  for (const std::string& name : std::span(names).first(kMany - 1)) {
+    const striping::PutItem item{.name = name, .data = {&piece, 1}};
+    REQUIRE(producer->client().put({&item, 1}) == std::vector<Errc>{Errc::ok});
+  }
+  for (const std::string& at : addresses_of(*server, folder)) {
+    CAPTURE(at);
+    ConnectOptions options;
+    options.client.lease = 1s;
+    options.client.lease_margin = 10ms;
+    const auto consumer = connect(at, options);
+    REQUIRE(consumer.has_value());
+    Client& client = (*consumer)->client();
+    std::optional<Result<Lookup>> found;
+    client.submit_wait(views, 0, 60s, [&](Result<Lookup> answer) { found = std::move(answer); });
+    const auto put_at = std::chrono::steady_clock::now() + 1500ms;
+    while (std::chrono::steady_clock::now() < put_at) {
+      client.progress((*consumer)->network().clock().now() + 50ms);
+    }
+    REQUIRE(!found);
+    const striping::PutItem last{.name = names.back(), .data = {&piece, 1}};
+    REQUIRE(producer->client().put({&last, 1}) == std::vector<Errc>{Errc::ok});
+    while (!found) {
+      client.progress(kNever);
+    }
+    REQUIRE(found->has_value());
+    CHECK((*found)->lease_until > (*consumer)->network().clock().now());
+    std::vector<std::byte> into(kMany);
+    std::vector<LocalSegment> pieces;
+    for (std::byte& one : into) {
+      pieces.push_back({&one, 1});
+    }
+    std::vector<std::span<const LocalSegment>> spans;
+    for (const LocalSegment& one : pieces) {
+      spans.emplace_back(&one, 1);
+    }
+    CHECK(client.get_found(**found, spans) == std::vector<Errc>(kMany, Errc::ok));
+    CHECK(into == std::vector<std::byte>(kMany, byte));
+    found.reset();
+    REQUIRE(producer->client().remove({&views.back(), 1}) == std::vector<Errc>{Errc::ok});
+  }
+}
+
+TEST_CASE("more names are waited for than the box has room for waits", "[contract]") {
+  constexpr std::size_t kMany = std::size_t{70} * wire::kWaitNamesMax;
+  const ServedFolder folder;
+  const auto server = serve(small_box(folder.socket()));
+  const auto consumer = connected(server->eth_port_addresses()[0].to_string());
+  std::vector<std::string> names(kMany);
+  for (std::size_t i = 0; i < kMany; ++i) {
+    names[i] = "none/" + std::to_string(i);
+  }
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  const Result<Lookup> found = consumer->client().wait(views, 0, 10ms);
+  REQUIRE(found.has_value());
+  REQUIRE(found->objects.size() == kMany);
+  CHECK(are_all(*found, Errc::not_found));
+}
+
 TEST_CASE("a subscriber hears what happens to its tenant's objects, in order", "[contract]") {
   const ServedFolder folder;
   const auto server = serve(small_box(folder.socket()));
