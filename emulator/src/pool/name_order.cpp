@@ -64,7 +64,7 @@ void NameOrder::erase(std::uint32_t tenant, std::uint32_t slot) {
   chunk_count_ -= before - chunks.size();
 }
 
-// With the one behind it, or before it, where both are small enough; the last empty one goes.
+// With a neighbour, where both are small enough or one has nothing; the last empty one goes.
 void NameOrder::join(Chunks& chunks, Chunks::iterator small) {
   if (chunks.size() == 1) {
     if (small->second.empty()) {
@@ -72,12 +72,21 @@ void NameOrder::join(Chunks& chunks, Chunks::iterator small) {
     }
     return;
   }
-  const auto first = std::next(small) == chunks.end() ? std::prev(small) : small;
-  const auto second = std::next(first);
-  if (first->second.size() + second->second.size() <= kChunkMax / 2) {
-    first->second.insert(first->second.end(), second->second.begin(), second->second.end());
-    chunks.erase(second);
+  const auto behind = std::next(small);
+  if ((behind == chunks.end() || !join_pair(chunks, small, behind)) && small != chunks.begin()) {
+    join_pair(chunks, std::prev(small), small);
   }
+}
+
+bool NameOrder::join_pair(Chunks& chunks, Chunks::iterator first, Chunks::iterator second) {
+  Chunk& slots = first->second;
+  const Chunk& others = second->second;
+  if (!slots.empty() && !others.empty() && slots.size() + others.size() > kChunkMax / 2) {
+    return false;
+  }
+  slots.insert(slots.end(), others.begin(), others.end());
+  chunks.erase(second);
+  return true;
 }
 
 std::uint64_t NameOrder::memory_bytes() const {

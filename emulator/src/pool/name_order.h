@@ -68,6 +68,8 @@ class NameOrder {
   [[nodiscard]] std::string_view name_of(std::uint32_t slot) const;
   static void split(Chunks& chunks, Chunks::iterator full, const std::string& first_of_second);
   static void join(Chunks& chunks, Chunks::iterator small);
+  // True if they are one now.
+  static bool join_pair(Chunks& chunks, Chunks::iterator first, Chunks::iterator second);
 
   const ObjectIndex& index_;
   std::vector<Chunks> tenants_;  // by tenant index

@@ -97,5 +97,37 @@ TEST_CASE("a tenant's last name leaves nothing behind, and the next one begins a
   }
 }
 
+TEST_CASE("names that came in any order and go from the first to the last leave no chunks behind",
+          "[unit][pool]") {
+  constexpr std::size_t kNames = 50'000;
+  std::mt19937_64 random(11);
+  for (const bool is_forwards : {true, false}) {
+    ObjectIndex index(NameHashSeed{{1, 2}});
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < kNames; ++i) {
+      names.push_back(std::to_string(1'000'000 + i));
+    }
+    std::shuffle(names.begin(), names.end(), random);
+    std::map<std::string, std::uint32_t> slots;
+    for (const std::string& name : names) {
+      slots[name] = publish(index, 0, name);
+    }
+    const std::uint64_t full = index.in_order().memory_bytes();
+    std::sort(names.begin(), names.end());
+    if (!is_forwards) {
+      std::reverse(names.begin(), names.end());
+    }
+    for (std::size_t i = 0; i < kNames; ++i) {
+      index.unpublish(slots[names[i]]);
+      index.destroy(slots[names[i]]);
+      if (i + 100 == kNames) {
+        CHECK(index.in_order().memory_bytes() < full / 50);
+        CHECK(names_from(index, 0, "", false, SIZE_MAX).size() == 99);
+      }
+    }
+    CHECK(index.in_order().memory_bytes() < 1024);
+  }
+}
+
 }  // namespace
 }  // namespace godbox::emulator
