@@ -4,6 +4,7 @@
 // one that hands over descriptors and then takes its word back.
 #include "src/served_box.h"
 #include <godbox/connect.h>
+#include <godbox/slab_lease.h>
 #include <godbox/wire.h>
 
 #include <array>
@@ -109,7 +110,8 @@ TEST_CASE("at the default path only a box of this user or of root is used", "[co
   }
 }
 
-// A box that opens a session, describes itself and answers MAP_MEMORY as told, with descriptors.
+// A box that opens a session, describes itself, answers MAP_MEMORY as told, with descriptors, and
+// goes when it is asked for its logical devices.
 class FakeBox {
  public:
   using Answer = std::function<wire::Body(wire::Header)>;
@@ -143,6 +145,9 @@ class FakeBox {
       if (!body.empty() && recv(peer, body.data(), body.size(), MSG_WAITALL) <= 0) {
         break;
       }
+      if (header.op == wire::Op::list_bound) {
+        break;
+      }
       header.is_response = true;
       header.deadline_ms = 0;
       answer(peer, header);
@@ -158,6 +163,7 @@ class FakeBox {
       hello.epoch = Epoch(9);
       hello.requests_in_flight_max = 16;
       hello.session_timeout_ms = 30'000;
+      hello.resume_ms = 2000;
       frame = wire::encode_frame(header, wire::encode(hello));
     } else if (header.op == wire::Op::info) {
       wire::InfoReply info;
@@ -200,6 +206,16 @@ wire::Body map_reply(wire::Header header, std::vector<SizeBytes> sizes) {
   wire::MapReply reply;
   reply.dram_channel_sizes = std::move(sizes);
   return wire::encode_frame(header, wire::encode(reply));
+}
+
+TEST_CASE("a question about logical devices ends with the box that it was put to", "[contract]") {
+  const ServedFolder folder;
+  const FakeBox box(folder.socket(), {}, {});
+  const auto begun = std::chrono::steady_clock::now();
+  const Result<BoundDevices> bound = list_bound(folder.socket(), std::chrono::seconds(30));
+  REQUIRE_FALSE(bound.has_value());
+  CHECK(bound.error().code == Errc::session_lost);
+  CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds(10));
 }
 
 TEST_CASE("descriptors of a box that cannot be used are closed", "[contract]") {

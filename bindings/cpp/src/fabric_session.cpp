@@ -66,13 +66,15 @@ struct FabricSession::Impl {
     }
     epoch = client.session().epoch;
     started.set_value({});
-    while (!is_ending && client.is_open()) {
+    // A session that lost its connection is over here: it is not resumed.
+    while (!is_ending && client.is_connected()) {
       if (send_calls()) {
         network->kick(connection);
       }
       network->run_until(network->clock().now() + kTurn);
     }
     is_lost = true;
+    client.give_up_session(network->clock().now());
     network->close(connection);
     refuse_calls();
   }
