@@ -236,7 +236,7 @@ class Pool:
         return found.value
 
     def wait(self, names, layer=0, timeout_ms=FOREVER_MS):
-        """Until that layer of each object is written; a status for each name."""
+        """Until that layer of each object is written, or 10 minutes; a status for each name."""
         return _wait(_lib.wait, self._handle, names, layer, timeout_ms)
 
     def remove(self, names):
@@ -280,7 +280,9 @@ class KvCache:
         return found.value
 
     def wait(self, names, layer=0, timeout_ms=FOREVER_MS):
-        """Until that layer of each object is stored, by whomever; a status for each name."""
+        """Until that layer of each object is stored, by whomever, or 10 minutes.
+
+        A status for each name."""
         return _wait(_lib.kv_wait, self._handle, names, layer, timeout_ms)
 
     def store(self, names, blocks, **options):

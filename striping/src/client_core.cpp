@@ -24,6 +24,7 @@ ClientCore::ClientCore(StreamNetwork& network, ClientOptions options)
 }
 
 ClientCore::~ClientCore() {
+  GODBOX_ASSERT(!is_stepping_);  // a callback has destroyed its client
   close();
   *self_ = nullptr;
   executor_.reset();
@@ -417,6 +418,7 @@ bool ClientCore::run_timers() {
 }
 
 bool ClientCore::step() {
+  const bool is_outermost = !std::exchange(is_stepping_, true);
   bool any = false;
   if (lost_ == Errc::ok) {
     any |= mind_control();
@@ -427,6 +429,7 @@ bool ClientCore::step() {
     any |= executor_->progress();
     any |= transport_->progress();
   }
+  is_stepping_ = !is_outermost;
   return any;
 }
 

@@ -184,6 +184,7 @@ class ClientCore {
 
   Errc lost_ = Errc::ok;  // set: the session is over, for this reason
   bool closing_ = false;
+  bool is_stepping_ = false;  // callbacks may be running
   bool answers_late_ = true;
   std::size_t operations_ = 0;                   // at most Client::kOperationsMax
   std::vector<std::function<void(Errc)>> late_;  // submitted while closing; at most as many

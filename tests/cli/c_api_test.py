@@ -119,7 +119,8 @@ class CApiTest(ProgramTest):
                 self.assertEqual(kv.lookup_prefix(names), 0)
                 store.layer(layer)
                 self.assertEqual(kv.wait(names, layer, timeout_ms=20000), [godbox.OK] * 10)
-            self.assertEqual(kv.wait(["kv/none"], timeout_ms=1), [godbox.NOT_FOUND])
+            self.assertEqual(kv.wait(["kv/none", ""], timeout_ms=1),
+                             [godbox.NOT_FOUND, godbox.INVALID_ARGUMENT])
             self.assertEqual(store.wait(), [godbox.OK] * 10)
             self.assertEqual(kv.lookup_prefix([*names, "kv/none"]), 10)
             loaded = opened(loading, other, target, call_bytes=20000)

@@ -110,6 +110,7 @@ Result<std::shared_ptr<KvShared>> open_kv(const std::shared_ptr<PoolCore>& core,
         still->mover = nullptr;
       }
     });
+    shared->at_close = std::prev(core->on_close.end());
     why = Error();
   });
   if (why.code != Errc::ok) {
@@ -126,7 +127,7 @@ Result<std::vector<std::string>> names_in_pool(const KvShared& kv, const godbox_
   }
   std::vector<std::string> full;
   for (const std::string_view view : *views) {
-    full.push_back(std::string(view) + kv.suffix);
+    full.push_back(view.empty() ? std::string() : std::string(view) + kv.suffix);  // no name
   }
   return full;
 }
@@ -176,6 +177,7 @@ void godbox_kv_close(godbox_kv* kv) {
   shared.core->run([&] {
     shared.core->movers.remove_if([&](const auto& mover) { return mover.get() == shared.mover; });
     shared.mover = nullptr;
+    shared.core->on_close.erase(shared.at_close);
   });
   delete kv;
 }

@@ -11,7 +11,8 @@ namespace godbox::c {
 
 struct KvShared {
   std::shared_ptr<PoolCore> core;
-  kv::KvMover* mover = nullptr;  // nullptr: closed
+  kv::KvMover* mover = nullptr;                           // nullptr: closed
+  std::list<std::function<void()>>::iterator at_close{};  // in the core's on_close
   std::string suffix;
   std::uint64_t layer_bytes = 0;
 };

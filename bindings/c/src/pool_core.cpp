@@ -62,14 +62,22 @@ bool PoolCore::run(const std::function<void()>& task) {
     task_done_.wait(lock, [&] { return is_closed_; });
     return false;
   }
+  std::exception_ptr thrown;
   tasks_.emplace_back([&] {
-    task();
+    try {
+      task();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
     const std::lock_guard inner(mutex_);
     answer = Answer::ran;
     task_done_.notify_all();
   });
   network_->wake();
   task_done_.wait(lock, [&] { return answer == Answer::ran || is_closed_; });
+  if (thrown) {
+    std::rethrow_exception(thrown);
+  }
   return answer == Answer::ran;
 }
 

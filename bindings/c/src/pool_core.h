@@ -43,7 +43,7 @@ class PoolCore {
   [[nodiscard]] const std::string& data_path() const { return opened_.data_path; }
 
   // Runs `task` on the pool's thread and waits until it has run; false, and not run, when the pool
-  // is closed. Not from the pool's thread.
+  // is closed. Throws what the task throws. Not from the pool's thread.
   bool run(const std::function<void()>& task);
 
   // For tasks alone.

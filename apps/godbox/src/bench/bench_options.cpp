@@ -598,7 +598,7 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
   command
       .add_option("--workload", options.workloads,
                   "A list of block,page,lookup,one-channel,scaling,remote-page,scatter,layers,"
-                  "session,mixed,odd-sizes,port-fault,incast,paced")
+                  "session,mixed,odd-sizes,port-fault,incast,paced,replay")
       ->capture_default_str();
   command.add_option("--connect", options.connect,
                      "A box that is served elsewhere: tcp:HOST:PORT, verbs:HOST:PORT or unix:PATH "

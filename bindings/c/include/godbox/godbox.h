@@ -117,7 +117,8 @@ GODBOX_API godbox_status godbox_get(godbox_pool* pool, const godbox_names* names
 GODBOX_API godbox_status godbox_lookup_prefix(godbox_pool* pool, const godbox_names* names,
                                               size_t* found);
 // Waits, for timeout_ms at most, until layer `layer` (from 0) of each object is written, or the
-// object is there as a whole; the box tells it, nobody polls. A status for each name: GODBOX_OK,
+// object is there as a whole; the box tells it, nobody polls. Above 10 minutes it is 10 minutes,
+// which is as long as a box waits. A status for each name: GODBOX_OK,
 // GODBOX_NOT_FOUND or GODBOX_DEADLINE_EXCEEDED (less than that is there), GODBOX_INVALID_ARGUMENT.
 GODBOX_API godbox_status godbox_wait(godbox_pool* pool, const godbox_names* names, uint32_t layer,
                                      uint64_t timeout_ms, godbox_status* statuses);

@@ -15,7 +15,8 @@
 // Thread-safety: one thread; any number of clients per process. Callbacks run inside progress(),
 // and in the destructor, which ends each call with cancelled (session_lost if that came first). A
 // submit_* in such a last callback is answered with cancelled once; what that answer submits in
-// turn is dropped, its callback never run. Plain calls there answer cancelled at once.
+// turn is dropped, its callback never run. Plain calls there answer cancelled at once. No callback
+// destroys its client, or the connection that has it: that is for after progress().
 // Ownership: names are copied; data memory given to a submit_* stays the caller's to keep alive
 // until its callback. Units: bytes, Durations. Errors: per key, in the order of the keys; see each
 // call. queue_full: kOperationsMax calls are under way (then the callback runs before submit_*
@@ -192,8 +193,9 @@ class Client {
 
   // Layer by layer. begin_layers() reserves, in as many requests as the items need; where an item
   // fails, put.statuses() says so, as of put (invalid_argument: a name, no layers), and the others
-  // go on. The box drops what gets no further layer for its reservation_max. Errors: queue_full,
-  // session_lost, cancelled, of the call as a whole.
+  // go on. The box drops what gets no further layer for its reservation_max. Errors of the whole
+  // call, before anything is asked: queue_full, session_lost, cancelled; what ends it later, a lost
+  // session too, is each item's status.
   void submit_begin_layers(std::span<const LayeredItem> items, OnLayeredPut on_done);
   // Writes a layer of each object and commits it; `data` is in the order of the items, each of the
   // item's layer_size. Layers are submitted in order, and as many at a time as there is data for.
