@@ -24,6 +24,7 @@ class PacedBenchTest(BenchRowsTest):
             if row["part"] == "small-reads":
                 self.assertGreater(row["operations"], 800)
                 self.assertGreater(row["machine_reads_per_s"], 0)
+                self.assertGreater(row["machine_p99_us"], 0)
                 self.assertGreater(row["modelled_p99_us"], row["modelled_p50_us"])
                 # A wide band: other tests run beside this one.
                 self.assertGreater(row["of_modelled_p99"], 0.7)

@@ -103,6 +103,7 @@ struct PacedScales {
   double small_time_scale = 1;
   double machine_gb_per_s = 0;     // of the raw sockets, read
   double machine_reads_per_s = 0;  // small ones, of a box without timing
+  double machine_p99_us = 0;       // of these, as often as the paced box is asked for them
 };
 
 // One box and client to measure on; each of the plan's ops gives one row.

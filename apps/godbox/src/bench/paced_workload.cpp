@@ -6,7 +6,9 @@
 // yardstick is the model's own answer to the same requests in virtual time (paced_model.h).
 //   The time scale of the first two lets the widest box need half of what raw sockets move here;
 // that of the small reads half of the small reads that a box without timing answers here, both
-// measured in the same run.
+// measured in the same run. A scale stretches what the model says, and not what this machine adds:
+// that of the small reads is, if need be, so much larger that the slowest percent of the same reads
+// of a box without timing take a tenth of what the model says of them.
 #include "bench/balance.h"
 #include "bench/paced_model.h"
 #include "bench/plan_checks.h"
@@ -22,6 +24,7 @@
 #include <array>
 #include <cmath>
 #include <iterator>
+#include <limits>
 #include <random>
 #include <utility>
 #include <vector>
@@ -41,6 +44,8 @@ constexpr std::uint64_t kSmallPlaces = 4096;
 constexpr double kHalfLoad = 0.5;
 constexpr double kSmallSeconds = 2;
 constexpr double kSmallReadsMin = 1000;    // of a repeat: ten are beyond its p99
+constexpr double kSmallSecondsMax = 15;    // of a repeat
+constexpr double kOwnP99Share = 0.1;       // of the modelled one
 constexpr std::uint32_t kSmallDepth = 64;  // of the machine's own rate
 constexpr Duration kSmallMachinePhase = milliseconds(400);
 
@@ -499,6 +504,7 @@ Result<BenchRow> measure_small_reads(Environment& environment, const BenchCase& 
   row.extra["load"] = kHalfLoad;
   row.extra["reads_per_s"] = figure(per_second);
   row.extra["machine_reads_per_s"] = figure(subject.paced.machine_reads_per_s);
+  row.extra["machine_p99_us"] = figure(subject.paced.machine_p99_us);
   row.extra["modelled_p50_us"] = figure(percentile(modelled_us, 50));
   row.extra["modelled_p99_us"] = figure(percentile(modelled_us, 99));
   row.extra["of_modelled_p50"] = figure(summarise(p50_ratios).median, 4);
@@ -519,6 +525,52 @@ Result<StripedRegion> make_region(const Environment& environment, const BenchCas
   return StripedRegion::make(rig, environment.user_memory().first((subject.size * blocks).count()));
 }
 
+// What this machine does of small reads without timing, and the scale that follows; of `widest`.
+// `reads` and `reads_least` per second, before the scale: of the widest box and of the narrowest.
+struct SmallScale {
+  double machine_reads_per_s = 0;
+  double machine_p99_us = 0;  // at half load of the scale
+  double time_scale = 1;
+};
+Result<SmallScale> settle_small_scale(const Environment& environment, const BenchCase& widest,
+                                      double reads, double reads_least) {
+  const Result<emulator::BoxConfig> config = config_for(environment.plan(), widest);
+  if (!config) {
+    return config.error();
+  }
+  const Result<PacedModel> model = PacedModel::make(*config);
+  if (!model) {
+    return model.error();
+  }
+  const auto free = start_small_reads(environment, widest, emulator::TimingMode::free);
+  if (!free) {
+    return free.error();
+  }
+  SmallScale scale;
+  const Result<double> per_second = free->reads->per_second();
+  if (!per_second) {
+    return per_second.error();
+  }
+  scale.machine_reads_per_s = *per_second;
+  scale.time_scale = std::max(1.0, std::ceil(reads / (*per_second * kMachineShare)));
+  const auto own_us =
+      free->reads->latencies_us(kHalfLoad * reads / scale.time_scale, environment.plan().seed);
+  if (!own_us) {
+    return own_us.error();
+  }
+  scale.machine_p99_us = percentile(*own_us, 99);
+  const auto modelled_ns =
+      model->times_ns(free->reads->requests(), free->reads->due_ns(scale.time_scale));
+  if (!modelled_ns) {
+    return modelled_ns.error();
+  }
+  const double stretched =
+      scale.machine_p99_us / (percentile(*modelled_ns, 99) * 1e-3 * kOwnP99Share);
+  const double longest = kHalfLoad * reads_least * kSmallSecondsMax / kSmallReadsMin;
+  scale.time_scale = std::max(scale.time_scale, std::ceil(std::min(stretched, longest)));
+  return scale;
+}
+
 }  // namespace
 
 Result<void> settle_paced_scales(Environment& environment, std::span<BenchCase> cases) {
@@ -526,6 +578,7 @@ Result<void> settle_paced_scales(Environment& environment, std::span<BenchCase> 
   BenchCase* widest = nullptr;
   double model = 0;
   double reads = 0;
+  double reads_least = std::numeric_limits<double>::infinity();
   for (BenchCase& one : cases) {
     const Result<emulator::BoxConfig> config = config_for(plan, one);
     if (!config) {
@@ -538,6 +591,7 @@ Result<void> settle_paced_scales(Environment& environment, std::span<BenchCase> 
       }
     }
     reads = std::max(reads, reads_per_second(*config));
+    reads_least = std::min(reads_least, reads_per_second(*config));
   }
   if (widest == nullptr) {
     return {};
@@ -547,27 +601,18 @@ Result<void> settle_paced_scales(Environment& environment, std::span<BenchCase> 
   if (!machine) {
     return machine.error();
   }
-  double machine_reads = 0;
-  {
-    const auto free = start_small_reads(environment, *widest, emulator::TimingMode::free);
-    if (!free) {
-      return free.error();
-    }
-    const Result<double> per_second = free->reads->per_second();
-    if (!per_second) {
-      return per_second.error();
-    }
-    machine_reads = *per_second;
+  const Result<SmallScale> small = settle_small_scale(environment, *widest, reads, reads_least);
+  if (!small) {
+    return small.error();
   }
   const bool is_given = plan.time_scale > 0;
   for (BenchCase& one : cases) {
     one.paced.machine_gb_per_s = *machine;
-    one.paced.machine_reads_per_s = machine_reads;
+    one.paced.machine_reads_per_s = small->machine_reads_per_s;
+    one.paced.machine_p99_us = small->machine_p99_us;
     one.time_scale =
         is_given ? plan.time_scale : std::max(1.0, std::ceil(model / (*machine * kMachineShare)));
-    one.paced.small_time_scale =
-        is_given ? plan.time_scale
-                 : std::max(1.0, std::ceil(reads / (machine_reads * kMachineShare)));
+    one.paced.small_time_scale = is_given ? plan.time_scale : small->time_scale;
   }
   return {};
 }
