@@ -211,23 +211,40 @@ void Observer::check_reply(std::size_t tenant_number, const wire::EventsRequest&
   }
   // Of what lies before the observer's own time it is known only that it was lost.
   const bool is_known = request.after >= tenant.first;
-  std::uint64_t from = is_known ? request.after + reply.lost : reply.next;
-  if (!is_known && !reply.events.empty()) {
+  const auto is_wanted = [&](std::uint64_t behind) {
+    return (request.kinds & bit_of(tenant.history[behind - tenant.first].kind)) != 0;
+  };
+  std::uint64_t from = reply.next;
+  if (!reply.events.empty()) {
     from = std::max(tenant.first, reply.events.front().sequence - 1);
   }
-  if ((!is_known && reply.lost == 0) || from > reply.next) {
+  if (is_known) {
+    // A request that has nothing to tell waits behind what it has passed over, and counts from
+    // there what is lost meanwhile.
+    std::uint64_t passed = request.after;
+    while (reply.lost > 0 && passed < reply.next && !is_wanted(passed)) {
+      ++passed;
+    }
+    from = reply.lost > 0 ? std::min(from, passed + reply.lost) : request.after;
+  }
+  if ((!is_known && reply.lost == 0) || from > reply.next ||
+      (is_known && from < request.after + reply.lost)) {
     return world_.fail("a subscriber was not told what it has missed");
   }
   std::vector<wire::Event> expected;
   for (std::uint64_t at = from; at < reply.next; ++at) {
-    const wire::Event& event = tenant.history[at - tenant.first];
-    if ((request.kinds & bit_of(event.kind)) != 0) {
-      expected.push_back(event);
+    if (is_wanted(at)) {
+      expected.push_back(tenant.history[at - tenant.first]);
     }
   }
   if (expected != reply.events) {
-    world_.fail(fmt::format("a subscriber was told {} events behind {} of {} that happened",
-                            reply.events.size(), request.after, expected.size()));
+    world_.fail(fmt::format(
+        "a subscriber was told {} events behind {} of {} that happened ({} were lost, the first "
+        "told "
+        "is {}, the next is {}, the observer's own time begins behind {}, kinds {:#x}, at most {})",
+        reply.events.size(), request.after, expected.size(), reply.lost,
+        reply.events.empty() ? 0 : reply.events.front().sequence, reply.next, tenant.first,
+        request.kinds, request.events_max));
   }
   world_.saw("events told", reply.events.size());
   world_.saw("subscribers that missed events", reply.lost > 0 ? 1 : 0);
