@@ -2,7 +2,9 @@
 //
 // How many lines a second of processor time the timing model's DRAM takes, pattern by pattern of
 // tests/vectors/ramulator2, so that it can be set beside what Ramulator 2 takes of the same
-// patterns on the same machine (make_ramulator2_vectors.py --speed).
+// patterns on the same machine (make_ramulator2_vectors.py --speed). As there, the clock runs while
+// lines are given to the model and commands are issued: the lines were made before it, and the
+// figures are made after it.
 //
 //   dram_model_bench               each pattern as often as it takes half a second, five times
 //   dram_model_bench --small       each pattern once: only shows that it runs
@@ -39,13 +41,15 @@ Speed measure(const DramPattern& pattern, bool is_small) {
   Speed result;
   for (int round = 0; round < rounds; ++round) {
     std::uint64_t lines = 0;
-    const double begin = processor_seconds();
     double seconds = 0;
     do {
-      const DramPatternFigures figures = DramPatternRun(pattern).run();
+      DramPatternRun run(pattern);
+      const double begin = processor_seconds();
+      run.play();
+      seconds += processor_seconds() - begin;
+      const DramPatternFigures figures = run.figures();
       lines += figures.lines;
       result.bytes_per_s = figures.bytes_per_s;
-      seconds = processor_seconds() - begin;
     } while (seconds < seconds_each);
     speeds.push_back(static_cast<double>(lines) / seconds);
   }

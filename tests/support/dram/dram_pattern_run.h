@@ -10,7 +10,6 @@
 #include <godbox_test/dram_vectors.h>
 
 #include <algorithm>
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -92,40 +91,101 @@ class DramPatternRun {
     for (std::uint64_t i = 0; i < pattern.sub_channels; ++i) {
       halves_.push_back(std::make_unique<Half>(spec));
     }
-    arrivals_.resize(pattern.stream.lines);
+    DramStream stream(pattern.stream);
+    const std::uint64_t lines =
+        is_idle ? std::min(kDramIdleLines, pattern.stream.lines) : pattern.stream.lines;
+    for (std::uint64_t i = 0; i < lines; ++i) {
+      lines_.push_back(line_of(stream.next()));
+    }
+    arrivals_.resize(lines);
+    clocks_.resize(lines);
   }
 
   [[nodiscard]] DramPatternFigures run() {
-    DramStream stream(pattern_.stream);
-    const std::uint64_t lines =
-        is_idle_ ? std::min(kDramIdleLines, pattern_.stream.lines) : pattern_.stream.lines;
-    for (std::uint64_t i = 0; i < lines; ++i) {
-      const DramLine line = stream.next();
-      const DramPlace place = dram_place(line.address_bytes, pattern_.mapping);
-      give(static_cast<std::uint32_t>(i), line.is_write, place);
+    play();
+    return figures();
+  }
+
+  // The simulation alone; once. The lines were made before, and the figures come after.
+  void play() {
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      give(static_cast<std::uint32_t>(i));
     }
     for (const auto& half : halves_) {
       while (half->engine.queued() != 0) {
         run_to_access(*half, emulator::model::kCycleNever);
       }
     }
-    return figures(lines);
+  }
+  [[nodiscard]] DramPatternFigures figures() const {
+    DramPatternFigures result;
+    result.lines = lines_.size();
+    result.end_clock = end_;
+    result.bytes_per_s = static_cast<double>(result.lines * kDramLineBytes) * 1e12 /
+                         (static_cast<double>(end_) * static_cast<double>(pattern_.device.tck_ps));
+    std::array<std::vector<Cycle>, 2> clocks;  // of reads, of writes
+    double sum = 0;
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      clocks[lines_[i].is_write ? 1 : 0].push_back(clocks_[i]);
+      sum += lines_[i].is_write ? 0 : static_cast<double>(clocks_[i]);
+    }
+    result.read_mean_clocks = clocks[0].empty() ? 0 : sum / static_cast<double>(clocks[0].size());
+    result.read_p50_clocks = median(clocks[0]);
+    result.write_p50_clocks = median(clocks[1]);
+    for (const auto& half : halves_) {
+      result.row_hits += half->engine.counters().row_hits;
+    }
+    return result;
   }
 
  private:
   using Cycle = emulator::model::Cycle;
+  struct Line {
+    emulator::model::DramPlace place;
+    std::uint8_t half = 0;
+    bool is_write = false;
+  };
+  // A queue of few.
+  class Cycles {
+   public:
+    [[nodiscard]] bool empty() const { return begin_ == end_; }
+    [[nodiscard]] Cycle front() const { return ring_[begin_ % ring_.size()]; }
+    [[nodiscard]] Cycle back() const { return ring_[(end_ - 1) % ring_.size()]; }
+    void pop_front() { ++begin_; }
+    void push_back(Cycle cycle) {
+      GODBOX_ASSERT(end_ - begin_ < ring_.size());
+      ring_[end_++ % ring_.size()] = cycle;
+    }
+
+   private:
+    std::array<Cycle, 1024> ring_{};
+    std::uint32_t begin_ = 0;
+    std::uint32_t end_ = 0;
+  };
   struct Half {
     explicit Half(const emulator::model::DramSpec& spec) : engine(spec) {}
     emulator::model::DramEngine engine;
-    std::array<std::uint64_t, 2> in_flight{};    // reads, writes
-    std::array<std::deque<Cycle>, 2> leaving{};  // when those that were issued leave
+    std::array<std::uint64_t, 2> in_flight{};  // reads, writes
+    std::array<Cycles, 2> leaving{};           // when those that were issued leave
   };
+
+  [[nodiscard]] Line line_of(const DramLine& line) const {
+    const DramPlace place = dram_place(line.address_bytes, pattern_.mapping);
+    const auto at = [&](DramField field) { return place[static_cast<std::size_t>(field)]; };
+    const auto groups = static_cast<std::uint32_t>(pattern_.device.bank_groups);
+    const auto banks = static_cast<std::uint32_t>(pattern_.device.banks_per_group);
+    const std::uint32_t bank =
+        (at(DramField::rank) * groups + at(DramField::bank_group)) * banks + at(DramField::bank);
+    return {.place = {bank, at(DramField::row)},
+            .half = static_cast<std::uint8_t>(at(DramField::sub_channel)),
+            .is_write = line.is_write};
+  }
 
   auto on_access(Half& half) {
     return [this, &half](std::uint32_t tag, bool is_write, Cycle issued, Cycle data_end) {
       end_ = std::max(end_, data_end);
       half.leaving[is_write ? 1 : 0].push_back(is_write && !is_idle_ ? issued : data_end);
-      (is_write ? write_clocks_ : read_clocks_).push_back(data_end - arrivals_[tag]);
+      clocks_[tag] = data_end - arrivals_[tag];
     };
   }
   bool run_to_access(Half& half, Cycle until) {
@@ -183,9 +243,10 @@ class DramPatternRun {
     }
     return last;
   }
-  void give(std::uint32_t tag, bool is_write, const DramPlace& place) {
+  void give(std::uint32_t tag) {
     const DramInjection& injection = pattern_.injection;
-    Half& half = *halves_[place[static_cast<std::size_t>(DramField::sub_channel)]];
+    const bool is_write = lines_[tag].is_write;
+    Half& half = *halves_[lines_[tag].half];
     Cycle arrival = -1;
     if (injection.interval_clocks != 0 && !is_idle_) {
       arrival = static_cast<Cycle>(tag / injection.burst_lines * injection.interval_clocks);
@@ -204,32 +265,8 @@ class DramPatternRun {
     }
     arrivals_[tag] = arrival >= 0 ? arrival : front_;
     half.engine.run(front_ + 1, on_access(half));  // no command in the clock of an arrival
-    const auto at = [&](DramField field) { return place[static_cast<std::size_t>(field)]; };
-    const auto groups = static_cast<std::uint32_t>(pattern_.device.bank_groups);
-    const auto banks = static_cast<std::uint32_t>(pattern_.device.banks_per_group);
-    const std::uint32_t bank =
-        (at(DramField::rank) * groups + at(DramField::bank_group)) * banks + at(DramField::bank);
-    half.engine.submit({bank, at(DramField::row)}, is_write, tag, front_ + 1);
+    half.engine.submit(lines_[tag].place, is_write, tag, front_ + 1);
     ++half.in_flight[is_write ? 1 : 0];
-  }
-  [[nodiscard]] DramPatternFigures figures(std::uint64_t lines) {
-    DramPatternFigures result;
-    result.lines = lines;
-    result.end_clock = end_;
-    result.bytes_per_s = static_cast<double>(lines * kDramLineBytes) * 1e12 /
-                         (static_cast<double>(end_) * static_cast<double>(pattern_.device.tck_ps));
-    double sum = 0;
-    for (const Cycle clocks : read_clocks_) {
-      sum += static_cast<double>(clocks);
-    }
-    result.read_mean_clocks =
-        read_clocks_.empty() ? 0 : sum / static_cast<double>(read_clocks_.size());
-    result.read_p50_clocks = median(read_clocks_);
-    result.write_p50_clocks = median(write_clocks_);
-    for (const auto& half : halves_) {
-      result.row_hits += half->engine.counters().row_hits;
-    }
-    return result;
   }
   [[nodiscard]] static std::int64_t median(std::vector<Cycle>& values) {
     if (values.empty()) {
@@ -243,9 +280,9 @@ class DramPatternRun {
   const DramPattern& pattern_;
   bool is_idle_;
   std::vector<std::unique_ptr<Half>> halves_;
-  std::vector<Cycle> arrivals_;
-  std::vector<Cycle> read_clocks_;
-  std::vector<Cycle> write_clocks_;
+  std::vector<Line> lines_;
+  std::vector<Cycle> arrivals_;  // of each line
+  std::vector<Cycle> clocks_;    // ... from there to its last data
   Cycle front_ = 0;
   Cycle end_ = 0;
 };

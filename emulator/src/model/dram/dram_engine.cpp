@@ -2,6 +2,7 @@
 #include "model/dram/dram_engine.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -11,7 +12,35 @@ namespace {
 constexpr std::uint32_t kRead = 0;
 constexpr std::uint32_t kWrite = 1;
 
+// Who goes first of what can go at the same time.
+constexpr std::uint32_t kPinnedPriority = 3;  // an access that its row was opened for
+constexpr std::uint32_t kHitPriority = 2;     // another access to an open row
+constexpr std::uint32_t kRowPriority = 1;     // opens or closes a row
+
 std::uint32_t saturating_difference(std::uint32_t a, std::uint32_t b) { return a > b ? a - b : 0; }
+
+// From the first data of one to the first data of the other, less how much later the second's data
+// follow their command.
+std::array<std::array<BankAgenda::Spacing, 2>, 2> access_spacing(const DramTimings& t) {
+  const std::uint32_t other_rank = t.burst + t.rank_switch;
+  const std::uint32_t read_to_write =
+      saturating_difference(t.cl + t.burst + t.read_to_write, t.cwl);
+  const std::uint32_t write_to_read = t.cwl + t.burst;
+  std::array<std::array<BankAgenda::Spacing, 2>, 2> spacing;
+  spacing[kRead][kRead] = {std::max(t.ccd_l, t.ccd_s), t.ccd_s, other_rank};
+  spacing[kRead][kWrite] = {read_to_write, read_to_write,
+                            saturating_difference(t.cl + other_rank, t.cwl)};
+  spacing[kWrite][kWrite] = {std::max(t.ccd_l_wr, t.ccd_s_wr), t.ccd_s_wr, other_rank};
+  spacing[kWrite][kRead] = {write_to_read + std::max(t.wtr_l, t.wtr_s), write_to_read + t.wtr_s,
+                            saturating_difference(t.cwl + other_rank, t.cl)};
+  return spacing;
+}
+
+// No command keeps another one waiting for longer.
+std::uint32_t longest_wait(const DramTimings& t) {
+  return (t.refi == 0 ? 0 : t.rfc) + t.rc + t.faw + t.cl + t.cwl + t.burst + t.wr + t.wtr_l + t.rp +
+         t.rtp + t.ppd + t.ccd_l + t.ccd_l_wr + t.rrd_l + t.rank_switch + t.read_to_write;
+}
 
 }  // namespace
 
@@ -28,19 +57,13 @@ DramEngine::DramEngine(const DramSpec& spec)
       rank_count_(spec.organization.ranks),
       bank_count_(spec.organization.banks()),
       banks_per_rank_(spec.organization.banks_per_rank()),
-      // From the first data of one to the first data of the other, less how much later the
-      // second's data follow their command.
-      read_to_write_(saturating_difference(t_.cl + t_.burst + t_.read_to_write, t_.cwl)),
-      write_to_read_s_(t_.cwl + t_.burst + t_.wtr_s),
-      write_to_read_l_(t_.cwl + t_.burst + t_.wtr_l),
-      other_rank_read_(t_.burst + t_.rank_switch),
-      other_rank_write_(t_.burst + t_.rank_switch),
-      read_to_other_write_(saturating_difference(t_.cl + t_.burst + t_.rank_switch, t_.cwl)),
-      write_to_other_read_(saturating_difference(t_.cwl + t_.burst + t_.rank_switch, t_.cl)) {
+      access_spacing_(access_spacing(t_)),
+      agenda_(spec.organization, longest_wait(t_)) {
   const DramOrganization& org = spec.organization;
   for (std::uint32_t i = 0; i < bank_count_; ++i) {
     banks_[i].rank = static_cast<std::uint8_t>(i / banks_per_rank_);
     banks_[i].group = static_cast<std::uint8_t>(i / org.banks_per_group);
+    banks_[i].lane = static_cast<std::uint16_t>(agenda_.lane(i));
   }
   for (std::uint32_t i = 0; i < rank_count_; ++i) {
     ranks_[i].last_acts.fill(-static_cast<Cycle>(t_.faw));
@@ -60,10 +83,20 @@ DramEngine::DramEngine(const DramSpec& spec)
 void DramEngine::submit(const DramPlace& place, bool is_write, std::uint32_t tag, Cycle now) {
   const std::uint32_t direction = is_write ? kWrite : kRead;
   GODBOX_ASSERT(has_room(is_write) && place.bank < bank_count_ && free_node_ != kNone);
+  if (next_age_ == kAges) {
+    count_ages_anew();
+  }
   const std::uint16_t index = free_node_;
   Node& node = nodes_[index];
   free_node_ = node.next;
-  node = {.age = next_age_++, .row = place.row, .tag = tag, .next = kNone, .is_counted = false};
+  node = {.row = place.row,
+          .tag = tag,
+          .age = static_cast<std::uint16_t>(next_age_),
+          .next = kNone,
+          .bank = static_cast<std::uint16_t>(place.bank),
+          .is_write = is_write,
+          .is_counted = false};
+  node_of_age_[next_age_++] = index;
   Bank& bank = banks_[place.bank];
   List& list = bank.open_row == place.row ? bank.hits[direction] : bank.misses[direction];
   const bool is_first = list.head == kNone;
@@ -73,6 +106,7 @@ void DramEngine::submit(const DramPlace& place, bool is_write, std::uint32_t tag
   command_free_ = std::max(command_free_, now);
   if (is_first) {
     plan(place.bank);
+    consider(place.bank);
   }
   update_write_mode();
 }
@@ -93,44 +127,80 @@ void DramEngine::update_write_mode() {
 // Writes on the agenda what the bank wants next.
 void DramEngine::plan(std::uint32_t index) {
   const Bank& bank = banks_[index];
-  const std::uint32_t d = direction_of(bank);
-  const std::uint16_t miss = bank.misses[direction()].head;
+  const std::uint16_t miss = bank.is_refresh_pending ? kNone : bank.misses[direction()].head;
   if (bank.open_row == kClosed) {
-    agenda_.remove(access_item(index));
+    agenda_.clear_access(bank.lane);
     if (miss != kNone) {
-      agenda_.set(row_item(index), Wish::activate, bank.act_ready, nodes_[miss].age);
+      agenda_.set(bank.lane, Wish::activate, bank.act_ready, key(kRowPriority, miss));
     } else {
-      agenda_.remove(row_item(index));
+      agenda_.clear_row(bank.lane);
     }
     return;
   }
-  std::uint16_t hit = bank.hits[d].head;
+  const std::uint32_t d = direction_of(bank);
+  std::uint16_t hit = bank.is_refresh_pending && bank.pinned == 0 ? kNone : bank.hits[d].head;
   const bool is_row_over =
       row_hits_max_ != 0 && bank.hits_in_row >= row_hits_max_ && miss != kNone && bank.pinned == 0;
   if (is_row_over && !is_oldest_ready_) {
     hit = kNone;
   }
   if (hit != kNone) {
-    agenda_.set(access_item(index), bank.pinned != 0 ? Wish::pinned : Wish::hit, bank.access_ready,
-                nodes_[hit].age);
+    const std::uint32_t other = is_oldest_ready_ ? kRowPriority : kHitPriority;
+    agenda_.set(bank.lane, d == kWrite ? Wish::write : Wish::read, bank.access_ready,
+                key(bank.pinned != 0 ? kPinnedPriority : other, hit));
   } else {
-    agenda_.remove(access_item(index));
+    agenda_.clear_access(bank.lane);
   }
   const bool is_held =
       hit != kNone && (!is_oldest_ready_ || (miss != kNone && nodes_[hit].age < nodes_[miss].age));
   if (miss != kNone && bank.pinned == 0 && !is_held) {
-    agenda_.set(row_item(index), Wish::precharge, bank.pre_ready, nodes_[miss].age);
+    agenda_.set(bank.lane, Wish::precharge, bank.pre_ready, key(kRowPriority, miss));
   } else {
-    agenda_.remove(row_item(index));
+    agenda_.clear_row(bank.lane);
+  }
+}
+
+// The bank's wishes are new, and all others are as they were.
+void DramEngine::consider(std::uint32_t index) {
+  if (next_.at < command_free_) {
+    return;
+  }
+  if (next_.at != kCycleNever && nodes_[next_node()].bank == index) {
+    next_.at = kUnknown;
+    return;
+  }
+  const BankAgenda::Next its =
+      agenda_.next_of(banks_[index].lane, banks_[index].group, command_free_);
+  if (its.at < next_.at || (its.at == next_.at && its.key > next_.key)) {
+    next_ = its;
   }
 }
 
 void DramEngine::plan_all() {
+  next_.at = kUnknown;
   for (std::uint32_t word = 0; word < kWords; ++word) {
     for (std::uint64_t bits = busy_[word]; bits != 0; bits &= bits - 1) {
       plan(word * 64 + static_cast<std::uint32_t>(std::countr_zero(bits)));
     }
   }
+}
+
+// The requests that wait get the lowest ages, in the same order.
+void DramEngine::count_ages_anew() {
+  std::array<std::uint16_t, kNodes> waiting{};
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < kNodes; ++i) {
+    if (nodes_[i].bank != kNone) {
+      waiting[count++] = static_cast<std::uint16_t>(i);
+    }
+  }
+  std::sort(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(count),
+            [this](std::uint16_t a, std::uint16_t b) { return nodes_[a].age < nodes_[b].age; });
+  for (next_age_ = 0; next_age_ < count; ++next_age_) {
+    nodes_[waiting[next_age_]].age = static_cast<std::uint16_t>(next_age_);
+    node_of_age_[next_age_] = waiting[next_age_];
+  }
+  plan_all();
 }
 
 void DramEngine::mark_refreshes_due(Cycle now) {
@@ -140,6 +210,11 @@ void DramEngine::mark_refreshes_due(Cycle now) {
     if (!rank.is_refresh_pending && rank.refresh_due <= now) {
       rank.is_refresh_pending = true;
       ++refreshes_pending_;
+      next_.at = kUnknown;
+      for (std::uint32_t b = i * banks_per_rank_; b < (i + 1) * banks_per_rank_; ++b) {
+        banks_[b].is_refresh_pending = true;
+        plan(b);
+      }
     }
     if (!rank.is_refresh_pending) {
       next_refresh_ = std::min(next_refresh_, rank.refresh_due);
@@ -147,71 +222,10 @@ void DramEngine::mark_refreshes_due(Cycle now) {
   }
 }
 
-// When what the bank shares with others allows its wish.
-Cycle DramEngine::shared_ready(std::uint32_t index, Wish wish) const {
-  const Bank& bank = banks_[index];
-  const Group& group = groups_[bank.group];
-  const Rank& rank = ranks_[bank.rank];
-  switch (wish) {
-    case Wish::pinned:
-    case Wish::hit: {
-      const std::uint32_t d = direction_of(bank);
-      return std::max(group.access_ready[d], rank.access_ready[d]);
-    }
-    case Wish::activate:
-      return std::max(group.act_ready, rank.act_ready);
-    case Wish::precharge:
-      return rank.pre_ready;
-  }
-  return kCycleNever;
-}
-
-// The oldest ready item with this wish that can go now; `next` becomes no later than when another
-// one can.
-std::uint16_t DramEngine::first_available(Wish wish, Cycle now, Cycle& next) const {
-  const std::uint16_t first = agenda_.first(wish);
-  const Cycle free = wish == Wish::precharge  ? 0
-                     : wish == Wish::activate ? act_free_
-                                              : access_free_;
-  if (first == kNone || free > now) {
-    next = first == kNone ? next : std::min(next, free);
-    return kNone;
-  }
-  for (std::uint16_t i = first; i != kNone; i = agenda_.item(i).next) {
-    if (refreshes_pending_ != 0 && wish != Wish::pinned &&
-        ranks_[banks_[i / 2U].rank].is_refresh_pending) {
-      continue;
-    }
-    const Cycle at = shared_ready(i / 2U, wish);
-    if (at <= now) {
-      return i;
-    }
-    next = std::min(next, at);
-  }
-  return kNone;
-}
-
-std::uint16_t DramEngine::choose_item(Cycle now, Cycle& next) const {
-  const std::uint16_t pinned = first_available(Wish::pinned, now, next);
-  if (pinned != kNone) {
-    return pinned;
-  }
-  std::uint16_t best = first_available(Wish::hit, now, next);
-  if (best != kNone && !is_oldest_ready_) {
-    return best;
-  }
-  for (const Wish wish : {Wish::activate, Wish::precharge}) {
-    const std::uint16_t other = first_available(wish, now, next);
-    if (other != kNone && (best == kNone || agenda_.item(other).age < agenda_.item(best).age)) {
-      best = other;
-    }
-  }
-  return best;
-}
-
 // A rank whose refresh is pending closes its banks and is refreshed, before anything but what its
-// rows were opened for.
-DramEngine::Choice DramEngine::choose_rank(Cycle now, Cycle& next) const {
+// rows were opened for. The first that can, not before `now`.
+DramEngine::Choice DramEngine::choose_rank(Cycle now) const {
+  Choice choice;
   for (std::uint32_t i = 0; i < rank_count_; ++i) {
     if (!ranks_[i].is_refresh_pending) {
       continue;
@@ -229,73 +243,59 @@ DramEngine::Choice DramEngine::choose_rank(Cycle now, Cycle& next) const {
         closing = std::max(closing, bank.pre_ready);
       }
     }
-    const Cycle at = is_open ? closing : closed;
-    if (!is_pinned && at <= now) {
-      return {.item = kNone, .rank = static_cast<std::uint16_t>(i), .at = now};
+    const Cycle at = std::max(now, is_open ? closing : closed);
+    if (!is_pinned && at < choice.at) {
+      choice = {.node = kNone, .rank = static_cast<std::uint16_t>(i), .at = at};
     }
-    next = is_pinned ? next : std::min(next, at);
   }
-  return {};
+  return choice;
 }
 
 DramEngine::Choice DramEngine::choose(Cycle until) {
   Cycle now = command_free_;
   while (now < until) {
-    agenda_.advance(now);
     if (next_refresh_ <= now) {
       mark_refreshes_due(now);
     }
-    Cycle next = std::min(agenda_.next_ready(), next_refresh_);
+    if (next_.at < now) {
+      next_ = agenda_.next(now);
+    }
+    Choice choice;
     if (refreshes_pending_ != 0) {
-      const Choice choice = choose_rank(now, next);
-      if (choice.rank != kNone) {
-        return choice;
-      }
+      choice = choose_rank(now);
     }
-    const std::uint16_t item = choose_item(now, next);
-    if (item != kNone) {
-      return {.item = item, .rank = kNone, .at = now};
+    if (next_.at < choice.at) {
+      choice = {.node = next_node(), .rank = kNone, .at = next_.at};
     }
-    now = next;
+    if (choice.at < next_refresh_) {
+      return choice.at < until ? choice : Choice{};
+    }
+    now = next_refresh_;
   }
   return {};
 }
 
-void DramEngine::note_access_on_buses(std::uint32_t index, std::uint32_t direction, Cycle at) {
-  const Bank& bank = banks_[index];
-  Group& group = groups_[bank.group];
-  const auto later = [](Cycle& value, Cycle other) { value = std::max(value, other); };
-  if (direction == kRead) {
-    later(group.access_ready[kRead], at + t_.ccd_l);
-  } else {
-    later(group.access_ready[kWrite], at + t_.ccd_l_wr);
-    later(group.access_ready[kRead], at + write_to_read_l_);
-  }
-  access_free_ = kCycleNever;
-  for (std::uint32_t i = 0; i < rank_count_; ++i) {
-    auto& ready = ranks_[i].access_ready;
-    if (direction == kRead) {
-      later(ready[kRead], at + (i == bank.rank ? t_.ccd_s : other_rank_read_));
-      later(ready[kWrite], at + (i == bank.rank ? read_to_write_ : read_to_other_write_));
-    } else {
-      later(ready[kWrite], at + (i == bank.rank ? t_.ccd_s_wr : other_rank_write_));
-      later(ready[kRead], at + (i == bank.rank ? write_to_read_s_ : write_to_other_read_));
-    }
-    access_free_ = std::min(access_free_, std::min(ready[kRead], ready[kWrite]));
-  }
+void DramEngine::begin_command(Cycle at) {
+  next_.at = kUnknown;
+  agenda_.issue_at(at);
 }
 
-std::uint32_t DramEngine::issue_access(std::uint32_t index, std::uint32_t direction, Cycle at) {
+void DramEngine::issue_access(std::uint16_t node, Cycle at) {
+  const std::uint32_t index = nodes_[node].bank;
+  const bool is_write = nodes_[node].is_write;
+  const std::uint32_t direction = is_write ? kWrite : kRead;
   Bank& bank = banks_[index];
-  const bool is_write = direction == kWrite;
+  begin_command(at);
   note(is_write ? DramCommand::write : DramCommand::read, index, at);
   bank.pinned = bank.pinned == direction + 1 ? std::uint8_t{0} : bank.pinned;
-  const std::uint16_t node = take_head(bank.hits[direction]);
+  take_head(bank.hits[direction]);
   count_first_command(node, counters_.row_hits);
+  nodes_[node].bank = kNone;
   nodes_[node].next = free_node_;
   free_node_ = node;
   --queued_[direction];
-  note_access_on_buses(index, direction, at);
+  agenda_.hold(Wish::read, bank.group, at, access_spacing_[direction][kRead]);
+  agenda_.hold(Wish::write, bank.group, at, access_spacing_[direction][kWrite]);
   bank.pre_ready = std::max(
       bank.pre_ready, is_write ? at + t_.cwl + t_.burst + t_.wr : at + static_cast<Cycle>(t_.rtp));
   bank.hits_in_row = static_cast<std::uint16_t>(std::min(bank.hits_in_row + 1, 0xFFFF));
@@ -316,29 +316,30 @@ std::uint32_t DramEngine::issue_access(std::uint32_t index, std::uint32_t direct
   command_free_ = at + t_.long_command;
   plan(index);
   update_write_mode();
-  return nodes_[node].tag;
 }
 
 void DramEngine::issue_to_rank(std::uint32_t index, Cycle at) {
   Rank& rank = ranks_[index];
   const std::uint32_t begin = index * banks_per_rank_;
+  const std::uint32_t end = begin + banks_per_rank_;
+  begin_command(at);
   bool is_open = false;
-  for (std::uint32_t b = begin; b < begin + banks_per_rank_; ++b) {
+  for (std::uint32_t b = begin; b < end; ++b) {
     is_open = is_open || banks_[b].open_row != kClosed;
   }
   command_free_ = at + 1;
   note(is_open ? DramCommand::precharge_all : DramCommand::refresh, begin, at);
-  for (std::uint32_t b = begin; b < begin + banks_per_rank_; ++b) {
+  for (std::uint32_t b = begin; b < end; ++b) {
     if (is_open) {
       close_row(b, at + t_.rp);
     } else {
       banks_[b].act_ready = std::max(banks_[b].act_ready, at + static_cast<Cycle>(t_.rfc));
+      banks_[b].is_refresh_pending = false;
     }
     plan(b);
   }
   if (is_open) {
-    rank.pre_ready = at + t_.ppd;
-    ++counters_.precharges;
+    note_precharge(begin, at);
     return;
   }
   rank.is_refresh_pending = false;
@@ -348,43 +349,48 @@ void DramEngine::issue_to_rank(std::uint32_t index, Cycle at) {
   ++counters_.refreshes;
 }
 
-void DramEngine::precharge(std::uint32_t index, Cycle at) {
-  Bank& bank = banks_[index];
-  note(DramCommand::precharge, index, at);
-  count_first_command(bank.misses[direction()].head, counters_.row_conflicts);
+// Of the bank or of all of its rank.
+void DramEngine::note_precharge(std::uint32_t index, Cycle at) {
+  const Bank& bank = banks_[index];
   ranks_[bank.rank].pre_ready = at + t_.ppd;
-  close_row(index, at + t_.rp);
+  agenda_.hold(Wish::precharge, bank.group, at, {t_.ppd, t_.ppd, 0});
   ++counters_.precharges;
+}
+
+void DramEngine::precharge(std::uint16_t node, Cycle at) {
+  const std::uint32_t index = nodes_[node].bank;
+  begin_command(at);
+  note(DramCommand::precharge, index, at);
+  count_first_command(node, counters_.row_conflicts);
+  note_precharge(index, at);
+  close_row(index, at + t_.rp);
   command_free_ = at + 1;
   plan(index);
 }
 
-void DramEngine::open_row(std::uint32_t index, Cycle at) {
+void DramEngine::open_row(std::uint16_t node, Cycle at) {
+  const std::uint32_t index = nodes_[node].bank;
   Bank& bank = banks_[index];
   Rank& rank = ranks_[bank.rank];
-  const std::uint16_t first = bank.misses[direction()].head;
-  count_first_command(first, counters_.row_misses);
-  bank.open_row = nodes_[first].row;
+  begin_command(at);
+  count_first_command(node, counters_.row_misses);
+  bank.open_row = nodes_[node].row;
   note(DramCommand::activate, index, at);
   bank.hits_in_row = 0;
   bank.pinned = static_cast<std::uint8_t>(direction() + 1);
   bank.access_ready = at + t_.rcd;
   bank.pre_ready = std::max(bank.pre_ready, at + static_cast<Cycle>(t_.ras));
   bank.act_ready = at + t_.rc;
-  groups_[bank.group].act_ready = at + t_.rrd_l;
   rank.last_acts[rank.next_act] = at;
   rank.next_act = (rank.next_act + 1) % 4;
-  rank.act_ready =
-      std::max(at + static_cast<Cycle>(t_.rrd_s), rank.last_acts[rank.next_act] + t_.faw);
-  act_free_ = kCycleNever;
-  for (std::uint32_t i = 0; i < rank_count_; ++i) {
-    act_free_ = std::min(act_free_, ranks_[i].act_ready);
-  }
+  const auto in_rank = static_cast<std::uint32_t>(
+      std::max(static_cast<Cycle>(t_.rrd_s), rank.last_acts[rank.next_act] + t_.faw - at));
+  agenda_.hold(Wish::activate, bank.group, at, {std::max(t_.rrd_l, in_rank), in_rank, 0});
   for (std::uint32_t d = 0; d < 2; ++d) {
     List others;
     while (bank.misses[d].head != kNone) {
-      const std::uint16_t node = take_head(bank.misses[d]);
-      append(nodes_[node].row == bank.open_row ? bank.hits[d] : others, node);
+      const std::uint16_t other = take_head(bank.misses[d]);
+      append(nodes_[other].row == bank.open_row ? bank.hits[d] : others, other);
     }
     bank.misses[d] = others;
   }

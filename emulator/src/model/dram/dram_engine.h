@@ -81,16 +81,23 @@ class DramEngine {
 
  private:
   using Wish = BankAgenda::Wish;
-  static constexpr std::uint16_t kNone = BankAgenda::kNone;
+  using Key = BankAgenda::Key;
+  static constexpr std::uint16_t kNone = 0xFFFF;
   static constexpr std::uint32_t kClosed = 0xFFFFFFFF;
-  static constexpr std::uint32_t kGroupsMax = kRanksMax * 8;
   static constexpr std::uint32_t kWords = kBanksMax / 64;
+  static constexpr Cycle kUnknown = -1;
+  // Ages are counted anew when they reach the end.
+  static constexpr std::uint32_t kAgeBits = 13;
+  static constexpr std::uint32_t kAges = 1U << kAgeBits;
+  static constexpr std::size_t kNodes = std::size_t{2} * kQueueEntriesMax;
 
   struct Node {
-    std::uint64_t age = 0;
     std::uint32_t row = 0;
     std::uint32_t tag = 0;
+    std::uint16_t age = 0;
     std::uint16_t next = kNone;
+    std::uint16_t bank = kNone;  // kNone: the node is free
+    bool is_write = false;
     bool is_counted = false;  // as hit, miss or conflict
   };
   struct List {
@@ -103,29 +110,25 @@ class DramEngine {
     Cycle pre_ready = 0;
     std::uint32_t open_row = kClosed;
     std::uint16_t hits_in_row = 0;  // accesses since ACT
-    std::uint8_t group = 0;
+    std::uint16_t lane = 0;         // in the agenda
+    std::uint8_t group = 0;         // counts over ranks
     std::uint8_t rank = 0;
     // 1 + the direction in which the row was opened: the oldest request there keeps it open.
     std::uint8_t pinned = 0;
-    std::array<List, 2> hits;    // reads, writes that want the open row; oldest first
-    std::array<List, 2> misses;  // ... another row
-  };
-  struct Group {
-    std::array<Cycle, 2> access_ready{};
-    Cycle act_ready = 0;
+    bool is_refresh_pending = false;  // of its rank: only what rows were opened for goes on
+    std::array<List, 2> hits;         // reads, writes that want the open row; oldest first
+    std::array<List, 2> misses;       // ... another row
   };
   struct Rank {
-    std::array<Cycle, 2> access_ready{};
-    Cycle act_ready = 0;  // tRRD_S and tFAW
     Cycle pre_ready = 0;
     Cycle refresh_due = kCycleNever;
     std::array<Cycle, 4> last_acts{};
     std::uint32_t next_act = 0;  // index of the oldest in last_acts
     bool is_refresh_pending = false;
   };
-  // What goes next: an item of the agenda, or a command for the whole of a rank.
+  // What goes next: the first command for a request, or one for the whole of a rank.
   struct Choice {
-    std::uint16_t item = kNone;
+    std::uint16_t node = kNone;
     std::uint16_t rank = kNone;
     Cycle at = kCycleNever;
   };
@@ -133,39 +136,40 @@ class DramEngine {
   template <class Done>
   bool step(Cycle until, Done&& done) {
     const Choice choice = choose(until);
-    if (choice.item == kNone) {
+    if (choice.node == kNone) {
       if (choice.rank == kNone) {
         return false;
       }
       issue_to_rank(choice.rank, choice.at);
       return true;
     }
-    const std::uint32_t index = choice.item / 2U;
-    const Wish wish = agenda_.item(choice.item).wish;
-    if (wish == Wish::activate) {
-      open_row(index, choice.at);
-    } else if (wish == Wish::precharge) {
-      precharge(index, choice.at);
+    const Node& node = nodes_[choice.node];
+    const std::uint32_t row = banks_[node.bank].open_row;
+    if (row == node.row) {
+      const bool is_write = node.is_write;
+      const std::uint32_t tag = node.tag;
+      issue_access(choice.node, choice.at);
+      const Cycle data = choice.at + (is_write ? t_.cwl : t_.cl);
+      done(tag, is_write, choice.at, data + t_.burst);
+    } else if (row == kClosed) {
+      open_row(choice.node, choice.at);
     } else {
-      const std::uint32_t direction = direction_of(banks_[index]);
-      const std::uint32_t tag = issue_access(index, direction, choice.at);
-      const Cycle data = choice.at + (direction != 0 ? t_.cwl : t_.cl);
-      done(tag, direction != 0, choice.at, data + t_.burst);
+      precharge(choice.node, choice.at);
     }
     return true;
   }
 
-  // Of a bank's two items the first is an access to its open row, the second opens or closes one.
-  static std::uint16_t access_item(std::uint32_t bank) {
-    return static_cast<std::uint16_t>(2 * bank);
-  }
-  static std::uint16_t row_item(std::uint32_t bank) {
-    return static_cast<std::uint16_t>(2 * bank + 1);
-  }
   [[nodiscard]] std::uint32_t direction() const { return is_write_mode_ ? 1 : 0; }
   // Of the next access to the bank's row.
   [[nodiscard]] std::uint32_t direction_of(const Bank& bank) const {
     return bank.pinned != 0 ? bank.pinned - 1U : direction();
+  }
+  [[nodiscard]] std::uint16_t next_node() const {
+    return node_of_age_[kAges - 1 - (static_cast<std::uint32_t>(next_.key) & (kAges - 1))];
+  }
+  // Of equals the older goes first.
+  [[nodiscard]] Key key(std::uint32_t priority, std::uint16_t node) const {
+    return static_cast<Key>((priority << kAgeBits) + (kAges - 1 - nodes_[node].age));
   }
 
   // Constants of the run.
@@ -179,46 +183,44 @@ class DramEngine {
   std::uint32_t rank_count_;
   std::uint32_t bank_count_;
   std::uint32_t banks_per_rank_;
-  std::uint32_t read_to_write_, write_to_read_s_, write_to_read_l_;
-  std::uint32_t other_rank_read_, other_rank_write_, read_to_other_write_, write_to_other_read_;
+  // By the command that was issued, by what follows it: read or write.
+  std::array<std::array<BankAgenda::Spacing, 2>, 2> access_spacing_;
 
   BankAgenda agenda_;
+  BankAgenda::Next next_{.at = kUnknown};  // of the agenda, while command_free_ is not after it
   std::array<Bank, kBanksMax> banks_{};
-  std::array<Group, kGroupsMax> groups_{};
   std::array<Rank, kRanksMax> ranks_{};
-  std::array<Node, 2 * kQueueEntriesMax> nodes_{};
+  std::array<Node, kNodes> nodes_{};
+  std::array<std::uint16_t, kAges> node_of_age_{};
   std::uint16_t free_node_ = kNone;
   std::array<std::uint32_t, 2> queued_{};
   std::array<std::uint64_t, kWords> busy_{};  // banks with requests
-  std::uint64_t next_age_ = 0;
+  std::uint32_t next_age_ = 0;
   bool is_write_mode_ = false;
   bool last_was_write_ = false;
   Cycle command_free_ = 0;  // no command before
-  // No access, no ACT before, whatever its rank and direction: saves most looks at the lists.
-  Cycle access_free_ = 0;
-  Cycle act_free_ = 0;
   Cycle next_refresh_ = kCycleNever;
   std::uint32_t refreshes_pending_ = 0;
   DramCounters counters_;
   std::vector<IssuedCommand>* log_ = nullptr;
 
   [[nodiscard]] Choice choose(Cycle until);
-  [[nodiscard]] std::uint16_t choose_item(Cycle now, Cycle& next) const;
-  [[nodiscard]] Cycle shared_ready(std::uint32_t bank, Wish wish) const;
-  [[nodiscard]] std::uint16_t first_available(Wish wish, Cycle now, Cycle& next) const;
-  [[nodiscard]] Choice choose_rank(Cycle now, Cycle& next) const;
+  [[nodiscard]] Choice choose_rank(Cycle now) const;
   void mark_refreshes_due(Cycle now);
 
   void update_write_mode();
   void plan(std::uint32_t index);
+  void consider(std::uint32_t index);
   void plan_all();
+  void count_ages_anew();
 
-  std::uint32_t issue_access(std::uint32_t index, std::uint32_t direction, Cycle at);
+  void begin_command(Cycle at);
+  void issue_access(std::uint16_t node, Cycle at);
   void issue_to_rank(std::uint32_t rank, Cycle at);
-  void open_row(std::uint32_t index, Cycle at);
-  void precharge(std::uint32_t index, Cycle at);
+  void open_row(std::uint16_t node, Cycle at);
+  void precharge(std::uint16_t node, Cycle at);
+  void note_precharge(std::uint32_t bank, Cycle at);
   void close_row(std::uint32_t index, Cycle act_ready);
-  void note_access_on_buses(std::uint32_t index, std::uint32_t direction, Cycle at);
 
   void note(DramCommand command, std::uint32_t bank, Cycle at) {
     if (log_ != nullptr) {

@@ -152,7 +152,7 @@ class CycleByCycle {
     Request request;
   };
   struct Best {
-    int priority = 3;  // 0: the row was opened for it, 1: row hit, 2: ACT or PRE
+    int priority = 3;  // 0: the row was opened for it, 1: row hit, 2: ACT or PRE; or 2 for both
     std::size_t position = 0;
     DramCommand command = DramCommand::read;
   };
@@ -191,12 +191,14 @@ class CycleByCycle {
       return std::nullopt;
     }
     Best best{2, position, DramCommand::activate};
+    const bool is_oldest_ready = spec_.controller.rule == SchedulerRule::oldest_ready;
     if (wants_open_row(q)) {
-      best = {1, position, q.request.is_write ? DramCommand::write : DramCommand::read};
+      best = {is_oldest_ready ? 2 : 1, position,
+              q.request.is_write ? DramCommand::write : DramCommand::read};
     } else if (rules_.is_open(bank)) {
       const bool is_wanted = std::any_of(queue_.begin(), queue_.end(), [&](const Queued& other) {
         return other.request.place.bank == bank && other.request.is_write == is_write_mode_ &&
-               wants_open_row(other);
+               wants_open_row(other) && (!is_oldest_ready || other.number < q.number);
       });
       if (is_wanted) {
         return std::nullopt;
@@ -217,17 +219,24 @@ class CycleByCycle {
       return std::nullopt;
     }
     const Queued q = queue_[best->position];
-    rules_.add({best->command, q.request.place.bank, q.request.place.row, now, false});
+    IssuedCommand issued{best->command, q.request.place.bank, q.request.place.row, now, false};
     if (best->command == DramCommand::activate) {
       opened_for_[q.request.place.bank] = q.number;
     }
     if (best->command != DramCommand::read && best->command != DramCommand::write) {
+      rules_.add(issued);
       return std::nullopt;
     }
     if (opened_for_[q.request.place.bank] == q.number) {
       opened_for_[q.request.place.bank].reset();
     }
     queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(best->position));
+    issued.closes_row =
+        spec_.controller.row_policy == RowPolicy::closed &&
+        std::none_of(queue_.begin(), queue_.end(), [&](const Queued& other) {
+          return other.request.place.bank == q.request.place.bank && wants_open_row(other);
+        });
+    rules_.add(issued);
     update_mode();
     return q.number;
   }
@@ -241,6 +250,7 @@ class CycleByCycle {
 
 TEST_CASE("every access is in the cycle in which a cycle by cycle controller has it",
           "[unit][model][dram]") {
+  std::vector<DramSpec> specs;
   for (const DimmLabel& label : {DimmLabel{DramStandard::ddr5, 5600, 8, 8, 1, 1},
                                  DimmLabel{DramStandard::ddr4, 2400, 8, 8, 2, 1}}) {
     DramSpec spec = spec_of(label);
@@ -248,9 +258,21 @@ TEST_CASE("every access is in the cycle in which a cycle by cycle controller has
     spec.controller.write_queue = 12;
     spec.controller.row_hits_max = 0;
     spec.timings.refi = 0;
+    specs.push_back(spec);
+    spec.controller.row_policy = RowPolicy::closed;
+    specs.push_back(spec);
+    spec.controller.row_policy = RowPolicy::open;
+    spec.controller.rule = SchedulerRule::oldest_ready;
+    specs.push_back(spec);
+  }
+  for (const DramSpec& spec : specs) {
     for (const double gap : {2.0, 15.0, 60.0}) {
       for (const std::uint64_t seed : {1U, 2U}) {
-        INFO(spec.name << ", a request every " << gap << " cycles, seed " << seed);
+        INFO(spec.name << ", "
+                       << kSchedulerRuleNames[static_cast<std::size_t>(spec.controller.rule)]
+                       << ", rows "
+                       << kRowPolicyNames[static_cast<std::size_t>(spec.controller.row_policy)]
+                       << ", a request every " << gap << " cycles, seed " << seed);
         const std::vector<Request> requests = some_requests(spec, 300, gap, seed);
         CHECK(run_engine(spec, requests).issued == CycleByCycle(spec).run(requests).issued);
       }
