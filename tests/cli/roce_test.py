@@ -128,6 +128,77 @@ class RoceTest(ProgramTest):
         self.assert_fails(["ls", "--connect", "verbs:" + tcp.removeprefix("tcp:")], UNREACHABLE,
                           "no box answers", tcp)
 
+    def test_bench_over_wires_of_its_own(self):
+        serve, wires = [], []
+        for number in range(2):
+            box, here = (self.folder / f"{end}{number}" for end in ("box", "here"))
+            network = f"10.0.{number}"
+            serve += ["--roce", f"{network}.2/24,mtu=4200,port={number}@dgram:{box},{here}"]
+            wires += ["--wire", f"{network}.9/24,mtu=4200@dgram:{here},{box}"]
+        working_set, repeats = 2 << 20, 2
+        with self.server(*serve) as box:
+            tcp = box.ready["eth_ports"][0]
+            rows = self.run_json(
+                "bench", "--connect", tcp, "--transport", "tcp,roce", *wires, "--workload", "page",
+                "--sizes", "64KiB", "--working-set", str(working_set), "--repeats", str(repeats),
+                "--verify")["rows"]
+            self.assertEqual([(row["transport"], row["op"]) for row in rows],
+                             [("tcp", "read"), ("tcp", "write"),
+                              ("roce", "read"), ("roce", "write")])
+            for tcp_row, row in zip(rows[:2], rows[2:]):
+                self.assertEqual(row["result_hash"], tcp_row["result_hash"])
+                self.assertEqual((row["ports"], row["lanes"], row["size_bytes"], row["kind"]),
+                                 (2, 1, 64 << 10, "real"))
+                self.assertEqual(row["wrong_bytes"], 0)
+                self.assertGreaterEqual(row["bytes_checked"], working_set)
+                self.assertGreater(row["gb_per_s_median"], 0)
+                self.assertLessEqual(row["p50_us"], row["p99_us"])
+                self.assertIsNone(row["ceiling"])
+                self.assertGreaterEqual(sum(row["port_bytes"][:2]), repeats * working_set)
+                self.assertGreater(min(row["port_bytes"][:2]), 0)
+                self.assertFalse(any(row["port_bytes"][2:]))
+            for port in self.run_json("status", "--connect", box.address)["roce_ports"]:
+                for wrong in ("dropped_icrc", "dropped_malformed", "naks_access", "naks_invalid",
+                              "connections_rejected"):
+                    self.assertEqual(port[wrong], 0, (wrong, port))
+            # One wire is enough, and the table says over how many ports the bytes went.
+            text = self.run_program(
+                "bench", "--connect", tcp.replace("tcp:", "roce:"), *wires[:2], "--sizes", "1MiB",
+                "--working-set", "2MiB", "--repeats", "1", "--op", "read").stdout.decode()
+            self.assertIn("roce", text)
+
+    def test_bench_over_wires_says_what_is_missing(self):
+        small = ["--sizes", "1MiB", "--working-set", "1MiB"]
+        box_end, here, other = (self.folder / name for name in ("box", "here", "other"))
+        wire = f"dgram:{here},{box_end}"
+        silent = f"10.0.2.2/24@dgram:{box_end},{other}"
+        with self.server("--roce", silent) as box:
+            address = "roce:" + box.ready["eth_ports"][0].removeprefix("tcp:")
+            for wires, status, *words in (
+                    ([f"10.0.2.9/24@{wire}"], UNREACHABLE, "lane_timeout",
+                     "10.0.2.2: nobody answers"),
+                    ([f"10.0.3.9/24@{wire}"], FAILURE, "device_missing", "10.0.2.2",
+                     "10.0.3.9/24"),
+                    ([f"10.0.2.2/24@{wire}"], USAGE, "10.0.2.2", "address of the box's port"),
+                    (["10.0.2.9/24@packet:no-such-if"], FAILURE, "--wire", "no-such-if"),
+                    ([f"10.0.2.9/24,mtu=100@{wire}"], USAGE, "--wire", "mtu", "100"),
+                    ([f"10.0.2.9/24,port=1@{wire}"], USAGE, "--wire", "port"),
+                    (["10.0.2.9/24@verbs:mlx5_0"], USAGE, "--wire", "verbs"),
+                    ([f"10.0.2.9/24@{wire}"] * 2, USAGE, "--wire", "10.0.2.9/24"),
+                    (["10.0.2.9/24@dgram:/no/such/folder,/tmp/b"], FAILURE, "--wire",
+                     "/no/such/folder")):
+                with self.subTest(wires):
+                    options = [word for text in wires for word in ("--wire", text)]
+                    self.assert_fails(["bench", "--connect", address, *options, *small], status,
+                                      *words)
+        with self.server() as box:
+            address = "roce:" + box.ready["eth_ports"][0].removeprefix("tcp:")
+            self.assert_fails(["bench", "--connect", address, "--wire", f"10.0.2.9/24@{wire}",
+                               *small], FAILURE, "unsupported", "offers no RoCE port",
+                              "serve --roce")
+            self.assert_fails(["put", "x", program.__file__, "--connect", address], USAGE,
+                              "roce_interfaces", "--wire")
+
     def test_a_connection_is_a_lane_of_its_session(self):
         with RoceHost(self.folder) as host, self.server("--roce", host.option()) as box:
             session = RawSession(box.address)

@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "roce_ports.h"
 
-#include <godbox/driver/dpdk_port.h>
-#include <godbox/driver/socket_frames.h>
+#include "wires.h"
 #include <godbox/driver/verbs_server.h>
 #include <godbox/emulator/roce/pump.h>
 #include <godbox/emulator/verbs_door.h>
-#include <godbox/roce/parameters.h>
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <thread>
 #include <utility>
 
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <pthread.h>
 
 namespace godbox::app {
@@ -27,149 +21,11 @@ using emulator::RocePortConfig;
 using emulator::RoceWire;
 
 static_assert(emulator::kRocePortAddressesMax <= emulator::kRoceAddressesMax);
-static_assert(emulator::kRoceDatagramMtuBytesMax == driver::kFrameMtuBytesMax);
-static_assert(emulator::kRoceMtuBytesMax == driver::kDpdkMtuMax);
 
-// As a fault of the start: a wire that is not there, or somebody else's, or an option.
-Errc start_code(Errc of_wire) {
-  switch (of_wire) {
-    case Errc::not_found:
-      return Errc::device_missing;
-    case Errc::already_exists:
-      return Errc::address_in_use;
-    case Errc::invalid_argument:
-    case Errc::out_of_range:
-      return Errc::config_invalid;
-    default:
-      return of_wire;
-  }
-}
-
-// What wires say to programs, in the words of serve's options.
-std::string in_our_words(std::string detail) {
-  constexpr std::pair<std::string_view, std::string_view> kWords[] = {
-      {"set huge_pages = false", "leave out --dpdk-huge-pages"},
-      {"mtu_bytes =", "mtu ="},
-      {"; lower memory", "; fewer ports, or ones of a smaller mtu, need less"},
-      {"memory =", "memory of all ports ="},
-      {"pci_addresses", "the addresses behind dpdk:"}};
-  for (const auto& [theirs, ours] : kWords) {
-    if (const std::size_t at = detail.find(theirs); at != std::string::npos) {
-      detail.replace(at, theirs.size(), ours);
-    }
-  }
-  return detail;
-}
+constexpr std::string_view kOption = "roce_ports, --roce";
 
 Error named(const RocePortConfig& config, const Error& error) {
-  return {start_code(error.code),
-          fmt::format("roce_ports, --roce {}: {}", config.text, in_our_words(error.detail))};
-}
-
-// Of a wire that has none of its own: the same at each start, so that nobody's table of neighbours
-// is wrong after one, and another one for each address.
-MacAddress mac_of(const roce::Gid& address) {
-  const auto& bytes = address.bytes;
-  return {0x02, 0x67, bytes[12], bytes[13], bytes[14], bytes[15]};
-}
-
-driver::DpdkPortOptions dpdk_options(const RocePortConfig& config) {
-  driver::DpdkPortOptions options;
-  options.device = config.where;
-  options.mtu_bytes = config.mtu_bytes.value_or(emulator::kRoceMtuBytesDefault);
-  options.mac = config.mac;
-  return options;
-}
-
-// "0000:3b:00.0", with arguments or without, and not a driver's name.
-bool is_pci_address(const std::string& device) {
-  return device.substr(0, device.find(',')).find(':') != std::string::npos;
-}
-
-// DPDK's environment, with memory for all ports on it. Null: none is on it.
-Result<std::shared_ptr<driver::Eal>> start_dpdk(const std::vector<RocePortConfig>& ports,
-                                                bool huge_pages) {
-  constexpr std::uint64_t kMemoryUnit = std::uint64_t{1} << 20U;
-  driver::EalOptions options;
-  options.huge_pages = huge_pages;
-  std::uint64_t memory_bytes = 0;
-  const RocePortConfig* first = nullptr;
-  for (const RocePortConfig& port : ports) {
-    if (port.wire != RoceWire::dpdk) {
-      continue;
-    }
-    first = first == nullptr ? &port : first;
-    memory_bytes += driver::dpdk_port_memory(dpdk_options(port), options).count();
-    if (is_pci_address(port.where)) {
-      options.pci_addresses.push_back(port.where);
-    }
-  }
-  if (first == nullptr) {
-    return huge_pages ? Result<std::shared_ptr<driver::Eal>>(
-                            Error(Errc::config_invalid,
-                                  "--dpdk-huge-pages: none of the ports is --roce ...@dpdk:..."))
-                      : std::shared_ptr<driver::Eal>();
-  }
-  memory_bytes = (memory_bytes + kMemoryUnit - 1) / kMemoryUnit * kMemoryUnit;
-  options.memory = std::max(options.memory, SizeBytes(memory_bytes));
-  auto eal = driver::Eal::start(options);
-  return eal ? std::move(eal) : named(*first, eal.error());
-}
-
-// Of an address of the kernel's the kernel would answer as well, and whoever asks believe it.
-Result<void> check_not_kernels(const RocePortConfig& config) {
-  ifaddrs* found = nullptr;
-  if (getifaddrs(&found) != 0) {
-    return {};
-  }
-  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owned(found, freeifaddrs);
-  for (const ifaddrs* each = found; each != nullptr; each = each->ifa_next) {
-    roce::Gid kernels;
-    if (each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_INET) {
-      std::array<std::uint8_t, 4> ipv4{};
-      std::memcpy(ipv4.data(), &reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr,
-                  ipv4.size());
-      kernels = roce::Gid::of_ipv4(ipv4);
-    } else if (each->ifa_addr != nullptr && each->ifa_addr->sa_family == AF_INET6) {
-      std::memcpy(kernels.bytes.data(),
-                  &reinterpret_cast<const sockaddr_in6*>(each->ifa_addr)->sin6_addr,
-                  kernels.bytes.size());
-    }
-    for (const emulator::RoceAddress& address : config.addresses) {
-      if (address.ip == kernels) {
-        return Error(Errc::config_invalid,
-                     fmt::format("address {} is this host's own, on {}; give the port one that "
-                                 "nobody has",
-                                 emulator::to_string(address), each->ifa_name));
-      }
-    }
-  }
-  return {};
-}
-
-Result<std::unique_ptr<FrameSource>> open_wire(const RocePortConfig& config,
-                                               const std::shared_ptr<driver::Eal>& eal) {
-  switch (config.wire) {
-    case RoceWire::datagram:
-      return driver::open_datagram_frames(
-          {.local_path = config.where,
-           .remote_path = config.peer,
-           .mac = config.mac.value_or(mac_of(config.addresses.front().ip)),
-           .mtu_bytes = config.mtu_bytes.value_or(emulator::kRoceMtuBytesDefault)});
-    case RoceWire::packet:
-      if (Result<void> checked = check_not_kernels(config); !checked) {
-        return checked.error();
-      }
-      return driver::open_packet_frames(config.where);
-    case RoceWire::dpdk:
-    case RoceWire::verbs:  // has none, and never comes here
-      break;
-  }
-  auto queues = driver::open_dpdk_port(eal, dpdk_options(config));
-  if (!queues) {
-    return queues.error();
-  }
-  return std::unique_ptr<FrameSource>(std::move(queues->front()));
+  return wire_error(kOption, config, error);
 }
 
 // INFO has one list for all ways to all ports.
@@ -264,22 +120,14 @@ Result<void> RocePorts::Impl::add(const RocePortConfig& config) {
   if (!wire) {
     return named(config, wire.error());
   }
-  const std::uint32_t mtu_bytes = config.mtu_bytes.value_or((*wire)->mtu_bytes());
-  if (mtu_bytes > (*wire)->mtu_bytes()) {
-    return named(
-        config, Error(Errc::out_of_range, fmt::format("mtu {} is more than the {} of {}", mtu_bytes,
-                                                      (*wire)->mtu_bytes(), (*wire)->name())));
-  }
-  // An interface may have one that no packet of RoCE fits into, or more than anybody needs.
-  if (!roce::path_mtu_for(mtu_bytes)) {
-    return named(config,
-                 Error(Errc::out_of_range, fmt::format("the MTU of {}, {}, has no room for RoCE",
-                                                       (*wire)->name(), mtu_bytes)));
+  const Result<std::uint32_t> mtu_bytes = mtu_on(config, **wire);
+  if (!mtu_bytes) {
+    return named(config, mtu_bytes.error());
   }
   emulator::RocePortOptions options;
   options.eth_port = *config.eth_port;
   options.mac = (*wire)->mac();
-  options.ethernet_mtu_bytes = std::min(mtu_bytes, emulator::kRoceMtuBytesMax);
+  options.ethernet_mtu_bytes = *mtu_bytes;
   for (const emulator::RoceAddress& address : config.addresses) {
     options.addresses.push_back(address.ip);
   }
@@ -347,7 +195,7 @@ Result<std::unique_ptr<RocePorts>> RocePorts::open(emulator::Box& box,
     return fitting.error();
   }
   auto impl = std::make_unique<Impl>(box, memory, clock, random);
-  auto eal = start_dpdk(*configs, box.config().dpdk_huge_pages);
+  auto eal = start_dpdk(*configs, box.config().dpdk_huge_pages, kOption);
   if (!eal) {
     return eal.error();
   }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dax_devices.h"
 #include "map_memory.h"
+#include "roce_lanes.h"
 #include "socket_owner.h"
 #include "verbs_lanes.h"
 #include <godbox/connect.h>
 #include <godbox/cxl/channel_serial.h>
 #include <godbox/driver/asio_network.h>
+#include <godbox/driver/kernel_random.h>
 #include <godbox/driver/machine_memory.h>
 #include <godbox/driver/mapped_memory.h>
 #include <godbox/driver/own_machine.h>
@@ -35,7 +37,7 @@ using Targets = std::vector<std::unique_ptr<MemoryTarget>>;
 using Transports = Result<std::unique_ptr<Transport>>;
 
 struct Destination {
-  enum class Data : std::uint8_t { lanes, verbs, mapping, dax };
+  enum class Data : std::uint8_t { lanes, verbs, roce, mapping, dax };
   StreamAddress control;
   Data data = Data::lanes;
 };
@@ -52,16 +54,20 @@ Result<Destination> parse_destination(std::string_view text) {
   } else if (text.starts_with("verbs:")) {
     to.data = Destination::Data::verbs;
     control = "tcp:" + std::string(text.substr(6));
+  } else if (text.starts_with("roce:")) {
+    to.data = Destination::Data::roce;
+    control = "tcp:" + std::string(text.substr(5));
   }
   if (control == "unix:") {
     control += emulator::default_control_socket();
   }
   const Result<StreamAddress> parsed = StreamAddress::parse(control);
   if (!parsed) {
-    return Error(Errc::invalid_argument, "\"" + std::string(text) +
-                                             "\" is no address of a box: unix:PATH, local:PATH, "
-                                             "tcp:HOST:PORT, verbs:HOST:PORT or dax:HOST:PORT (" +
-                                             parsed.error().detail + ")");
+    return Error(Errc::invalid_argument,
+                 "\"" + std::string(text) +
+                     "\" is no address of a box: unix:PATH, local:PATH, "
+                     "tcp:HOST:PORT, verbs:HOST:PORT, roce:HOST:PORT or dax:HOST:PORT (" +
+                     parsed.error().detail + ")");
   }
   if (!driver::is_own_machine(*parsed, driver::host_machine())) {
     return Error(Errc::address_not_loopback,
@@ -295,6 +301,7 @@ std::uint32_t default_lanes_per_eth_port(std::size_t eth_ports) {
 
 struct Connection::Impl {
   std::string data_path;
+  driver::KernelRandom random;  // of the numbers of lanes over RoCE
   std::unique_ptr<StreamNetwork> network;
   std::unique_ptr<Client> client;  // goes before its network
 };
@@ -377,6 +384,9 @@ Result<std::unique_ptr<Connection>> connect(std::string_view address,
                          impl->data_path);
           case Destination::Data::verbs:
             return stage(make_verbs_lanes(context, options), options.device, impl->data_path);
+          case Destination::Data::roce:
+            return stage(make_roce_lanes(context, options, impl->random), options.device,
+                         impl->data_path);
           case Destination::Data::mapping:
           case Destination::Data::dax:
             break;

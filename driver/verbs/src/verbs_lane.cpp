@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs_lane.h"
 
-#include "request_crcs.h"
 #include "socket_address.h"
 #include <godbox/assert.h>
+#include <godbox/request_crcs.h>
 #include <godbox/roce/pool_hello.h>
 #include <godbox/virtual_address.h>
 

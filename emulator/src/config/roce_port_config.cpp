@@ -227,9 +227,10 @@ bool is_one_wire(const RocePortConfig& a, const RocePortConfig& b) {
 }
 
 // What a port must not share with another.
-Result<void> check_pair(const RocePortConfig& port, const RocePortConfig& other) {
+Result<void> check_pair(const RocePortConfig& port, const RocePortConfig& other,
+                        std::string_view option) {
   if (!port.name.empty() && port.name == other.name) {
-    return wrong("name", port.name, fmt::format("another one: --roce {} has it", other.text));
+    return wrong("name", port.name, fmt::format("another one: {} {} has it", option, other.text));
   }
   for (const RoceAddress& address : port.addresses) {
     const bool is_shared = is_one_wire(port, other) &&
@@ -238,7 +239,7 @@ Result<void> check_pair(const RocePortConfig& port, const RocePortConfig& other)
                            });
     if (is_shared) {
       return wrong("address", to_string(address),
-                   fmt::format("another one: --roce {} has it on this wire", other.text));
+                   fmt::format("another one: {} {} has it on this wire", option, other.text));
     }
   }
   return {};
@@ -248,31 +249,70 @@ Error named(std::string_view text, const Error& error) {
   return {error.code, fmt::format("roce_ports, --roce {}: {}", text, error.detail)};
 }
 
-}  // namespace
-
-Result<std::vector<RocePortConfig>> parse_roce_ports(const std::vector<std::string>& texts,
-                                                     std::uint32_t eth_ports) {
+// Each by itself, and beside those before it. On an error `failed` is the text that it is of.
+Result<std::vector<RocePortConfig>> parse_all(const std::vector<std::string>& texts,
+                                              std::string_view option, std::string& failed) {
   std::vector<RocePortConfig> ports;
-  std::vector<bool> is_taken(eth_ports);
   for (const std::string& text : texts) {
+    failed = text;
     Result<RocePortConfig> port = parse(text);
     if (!port) {
-      return named(text, port.error());
-    }
-    if (port->eth_port) {
-      const std::size_t number = port->eth_port->value();
-      if (number >= is_taken.size() || is_taken[number]) {
-        return named(text, wrong("port", std::to_string(number),
-                                 fmt::format("0 to {}, each once", eth_ports - 1)));
-      }
-      is_taken[number] = true;
+      return port.error();
     }
     for (const RocePortConfig& other : ports) {
-      if (Result<void> checked = check_pair(*port, other); !checked) {
-        return named(text, checked.error());
+      if (Result<void> checked = check_pair(*port, other, option); !checked) {
+        return checked.error();
       }
     }
     ports.push_back(std::move(*port));
+  }
+  return ports;
+}
+
+}  // namespace
+
+Result<std::vector<RocePortConfig>> parse_roce_wires(const std::vector<std::string>& texts,
+                                                     std::string_view option) {
+  const auto named_here = [option](std::string_view text, const Error& error) {
+    return Error(error.code, fmt::format("{} {}: {}", option, text, error.detail));
+  };
+  std::string failed;
+  Result<std::vector<RocePortConfig>> wires = parse_all(texts, option, failed);
+  if (!wires) {
+    return named_here(failed, wires.error());
+  }
+  for (const RocePortConfig& wire : *wires) {
+    if (wire.eth_port || !wire.name.empty()) {
+      return named_here(
+          wire.text, wrong("option", wire.eth_port ? "port" : "name", "mtu and mac of a client"));
+    }
+    if (wire.wire == RoceWire::verbs) {
+      return named_here(wire.text, wrong("wire", "verbs",
+                                         "dgram, packet and dpdk: an RDMA device needs none, and "
+                                         "is what --transport verbs takes"));
+    }
+  }
+  return wires;
+}
+
+Result<std::vector<RocePortConfig>> parse_roce_ports(const std::vector<std::string>& texts,
+                                                     std::uint32_t eth_ports) {
+  std::string failed;
+  Result<std::vector<RocePortConfig>> parsed = parse_all(texts, "--roce", failed);
+  if (!parsed) {
+    return named(failed, parsed.error());
+  }
+  std::vector<RocePortConfig> ports = std::move(*parsed);
+  std::vector<bool> is_taken(eth_ports);
+  for (const RocePortConfig& port : ports) {
+    if (port.eth_port) {
+      const std::size_t number = port.eth_port->value();
+      if (number >= is_taken.size() || is_taken[number]) {
+        return named(port.text, wrong("port", std::to_string(number),
+                                      fmt::format("0 to {}, each once", eth_ports - 1)));
+      }
+      is_taken[number] = true;
+    }
   }
   for (RocePortConfig& port : ports) {
     if (!port.eth_port) {

@@ -70,9 +70,10 @@ class ServedWorld final : public TransportWorld {
       with_device.device.memory = &*strict_;
     }
     const std::string tcp = server_->eth_port_addresses().front().to_string();
-    auto connection = connect(
-        scheme == "verbs:" ? scheme + tcp.substr(tcp.find(':') + 1) : scheme + folder_.socket(),
-        with_device);
+    auto connection =
+        connect(scheme == "verbs:" || scheme == "roce:" ? scheme + tcp.substr(tcp.find(':') + 1)
+                                                        : scheme + folder_.socket(),
+                with_device);
     if (!connection.has_value()) {
       FAIL(connection.error().message());
     }
@@ -110,7 +111,11 @@ class ServedWorld final : public TransportWorld {
     REQUIRE(connection_->client().free(region).has_value());
   }
   [[nodiscard]] const std::string& data_path() const { return connection_->data_path(); }
+  [[nodiscard]] app::BoxServer& server() { return *server_; }
   bool checks_keys() const override { return connection_->client().transport().checks_keys(); }
+  bool names_refusals() const override {
+    return connection_->client().transport().name() != "roce";
+  }
 
  private:
   // A helper thread of the local transport wakes the network too early for one step now and then.

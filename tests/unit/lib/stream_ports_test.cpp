@@ -40,7 +40,25 @@ TEST_CASE("a port that RDMA reaches has all of its addresses, without the bits o
   CHECK(found[1].id == EthPortId(1));
   CHECK(found[1].addresses == std::vector<std::string>{"10.0.3.2"});
   CHECK(found[2].addresses == std::vector<std::string>{"fd00::3"});
+  CHECK(found[0].mac == MacAddress{0x02, 0x67, 0x0A, 0x00, 0x02, 0x02});
+  CHECK(found[0].mtu_bytes == 4200);
+  CHECK_FALSE(found[2].mac.has_value());
+  CHECK(found[2].mtu_bytes == 0);
   CHECK(roce_ports({}).empty());
+}
+
+TEST_CASE("what is said wrong of a RoCE port is as if it were not said", "[unit]") {
+  for (const std::string options :
+       {"mac=02:67:0a:00:02,mtu=", "mac=02-67-0a-00-02-02,mtu=4200x",
+        "mac=02:67:0a:00:02:0g,mtu=-1", "mac=,mtu=99999999999", "xmac=02:67:0a:00:02:02,mtux=9"}) {
+    CAPTURE(options);
+    const std::vector<RocePort> found =
+        roce_ports({{EthPortId(0), SuperNicId(0), "roce:10.0.2.2/24," + options}});
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].addresses == std::vector<std::string>{"10.0.2.2"});
+    CHECK_FALSE(found[0].mac.has_value());
+    CHECK(found[0].mtu_bytes == 0);
+  }
 }
 
 TEST_CASE("a port on an RDMA device of the box is one of its own, moved by the box", "[unit]") {

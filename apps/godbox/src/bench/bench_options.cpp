@@ -36,7 +36,7 @@ const std::vector<std::string> kWorkloads{
 // Those behind them.
 constexpr std::array<std::string_view, 2> kDeviceWorkloads{"device-kernel", "device-pages"};
 const std::vector<std::string> kTransports{"local", "tcp"};
-const std::vector<std::string> kServedTransports{"tcp", "verbs"};  // to a box elsewhere
+const std::vector<std::string> kServedTransports{"tcp", "verbs", "roce"};  // to a box elsewhere
 const std::vector<std::string> kOps{"read", "write"};
 const std::vector<std::string> kCrc{"on", "off"};
 
@@ -90,27 +90,54 @@ Result<std::vector<emulator::PortFault>> parse_faults(std::string_view text) {
   return faults;
 }
 
+// What roce goes through, and only that.
+Result<void> check_wires(const BenchOptions& options, bool is_roce) {
+  if (is_roce && options.wires.empty()) {
+    return Error(Errc::invalid_argument,
+                 "--transport: \"roce\" needs --wire: an Ethernet port of this end, such as "
+                 "10.0.2.9/24,mtu=4200@dgram:SOCKET,PEER-SOCKET");
+  }
+  if (!is_roce && !options.wires.empty()) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("--wire: \"{}\" does nothing; it is for --transport roce, or --connect "
+                    "roce:HOST:PORT",
+                    options.wires.front()));
+  }
+  return {};
+}
+
 // To a box that is served elsewhere: as --transport says, else as its address does.
 Result<std::vector<std::string>> parse_served_transports(const BenchOptions& options) {
   const std::string& address = *options.connect;
-  const bool is_verbs = address.starts_with("verbs:");
-  const bool is_unix = address.starts_with("unix:");
-  if (!is_verbs && !is_unix && !address.starts_with("tcp:")) {
+  const std::size_t colon = address.find(':');
+  const std::string scheme = address.substr(0, colon);
+  const bool is_unix = scheme == "unix";
+  const bool is_known =
+      is_unix || std::ranges::find(kServedTransports, scheme) != kServedTransports.end();
+  if (!is_known || colon == std::string::npos) {
     return Error(Errc::invalid_argument,
                  fmt::format("--connect: \"{}\" is not allowed; allowed: tcp:HOST:PORT, "
-                             "verbs:HOST:PORT, unix:PATH",
+                             "verbs:HOST:PORT, roce:HOST:PORT, unix:PATH",
                              address));
   }
-  auto words = parse_words("--transport", options.transports.value_or(is_verbs ? "verbs" : "tcp"),
+  auto words = parse_words("--transport", options.transports.value_or(is_unix ? "tcp" : scheme),
                            kServedTransports, "");
-  if (words && is_unix && std::ranges::find(*words, "verbs") != words->end()) {
-    return Error(
-        Errc::invalid_argument,
-        fmt::format("--transport: \"verbs\" has its control connection over TCP; --connect "
-                    "is \"{}\", and has to be verbs:HOST:PORT",
-                    address));
+  if (!words) {
+    return words;
   }
-  return words;
+  for (const std::string& word : *words) {
+    if (is_unix && word != "tcp") {
+      return Error(
+          Errc::invalid_argument,
+          fmt::format("--transport: \"{0}\" has its control connection over TCP; --connect "
+                      "is \"{1}\", and has to be {0}:HOST:PORT",
+                      word, address));
+    }
+  }
+  const Result<void> wired =
+      check_wires(options, std::ranges::find(*words, "roce") != words->end());
+  return wired ? words : wired.error();
 }
 
 Result<std::vector<std::string>> parse_transports(const BenchOptions& options) {
@@ -118,10 +145,16 @@ Result<std::vector<std::string>> parse_transports(const BenchOptions& options) {
     return parse_served_transports(options);
   }
   const std::string text = options.transports.value_or("both");
-  if (text.find("verbs") != std::string::npos) {
-    return Error(Errc::invalid_argument,
-                 "--transport: \"verbs\" needs --connect verbs:HOST:PORT: the ports that RDMA "
-                 "reaches are those of a box that runs (godbox serve --roce)");
+  for (const std::string_view word : {"verbs", "roce"}) {
+    if (text.find(word) != std::string::npos) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--transport: \"{0}\" needs --connect {0}:HOST:PORT: the ports that "
+                               "RDMA reaches are those of a box that runs (godbox serve --roce)",
+                               word));
+    }
+  }
+  if (const Result<void> wired = check_wires(options, false); !wired) {
+    return wired.error();
   }
   return parse_words("--transport", text, kTransports, "both");
 }
@@ -221,6 +254,7 @@ void add_transfer_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
     const bool is_local = transport == "local";
     one.transport = is_local               ? TransportKind::local
                     : transport == "verbs" ? TransportKind::verbs
+                    : transport == "roce"  ? TransportKind::roce
                                            : TransportKind::tcp;
     for (const std::uint32_t channels : axes.channels) {
       one.dram_channels = channels;
@@ -464,6 +498,7 @@ Result<BenchPlan> make_plan(const BenchOptions& options) {
   }
   plan.hosts = options.hosts.value_or(8);
   plan.connect = options.connect.value_or("");
+  plan.wires = options.wires;
   for (const Workload workload : workloads) {
     add_cases(*axes, workload, plan);
   }
@@ -601,12 +636,16 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
                   "session,mixed,odd-sizes,port-fault,incast,paced,replay")
       ->capture_default_str();
   command.add_option("--connect", options.connect,
-                     "A box that is served elsewhere: tcp:HOST:PORT, verbs:HOST:PORT or unix:PATH "
-                     "(default: one in this process)");
+                     "A box that is served elsewhere: tcp:HOST:PORT, verbs:HOST:PORT, "
+                     "roce:HOST:PORT or unix:PATH (default: one in this process)");
   command
       .add_option("--transport", options.transports,
-                  "local, tcp or both; with --connect tcp, verbs (RDMA), or a list of them")
+                  "local, tcp or both; with --connect tcp, verbs (RDMA), roce (RDMA by godbox "
+                  "itself, over --wire), or a list of them")
       ->default_str("both");
+  command.add_option("--wire", options.wires,
+                     "roce: an Ethernet port of this end, ADDRESS/BITS[,mtu=BYTES]@WIRE, written "
+                     "as serve --roce writes one; repeatable");
   command.add_option("--op", options.ops, "read, write or both")->default_str("both");
   command.add_option("--sizes", options.sizes, "Of blocks or pages, like 1MiB,4MiB,20MiB");
   command.add_option("--crc", options.crc, "The client's CRC32C: on, off or both")

@@ -43,6 +43,7 @@ struct BenchOptions {
   std::string workloads = "block";
   std::optional<std::string> connect;      // a box that is served elsewhere; else one in here
   std::optional<std::string> transports;   // both; tcp where the workload has no other
+  std::vector<std::string> wires;          // roce: this end's Ethernet ports
   std::optional<std::string> ops;          // both
   std::optional<std::string> sizes;        // by workload
   std::optional<std::string> channels;     // 18
@@ -126,7 +127,8 @@ struct BenchCase {
 
 struct BenchPlan {
   std::vector<BenchCase> cases;
-  std::string connect;  // where the box is served; empty: in this process
+  std::string connect;             // where the box is served; empty: in this process
+  std::vector<std::string> wires;  // roce: this end's Ethernet ports, as they are written
   std::vector<WorkOp> ops;
   SizeBytes working_set;
   emulator::TimingMode mode = emulator::TimingMode::free;

@@ -322,7 +322,9 @@ SizeBytes data_size(const BenchPlan& plan, const BenchCase& subject,
 Result<Rows> run_block_case(Environment& environment, const BenchCase& subject) {
   const BenchPlan& plan = environment.plan();
   if (!plan.connect.empty()) {
-    Result<std::unique_ptr<Rig>> rig = Rig::attach(plan.connect, client_for(plan, subject));
+    RigClientOptions client = client_for(plan, subject);
+    client.roce_interfaces = environment.roce_interfaces();
+    Result<std::unique_ptr<Rig>> rig = Rig::attach(plan.connect, client);
     if (!rig) {
       return rig.error();
     }

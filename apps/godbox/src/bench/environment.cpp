@@ -101,6 +101,13 @@ Result<std::unique_ptr<Environment>> Environment::create(BenchPlan plan) {
     return user.error();
   }
   environment->user_ = std::move(*user);
+  if (!environment->plan_.wires.empty()) {
+    Result<std::unique_ptr<RoceWires>> wires = RoceWires::open(environment->plan_.wires, "--wire");
+    if (!wires) {
+      return wires.error();
+    }
+    environment->wires_ = std::move(*wires);
+  }
   return environment;
 }
 

@@ -6,6 +6,7 @@
 
 #include "bench/bench_options.h"
 #include "cli/progress.h"
+#include <godbox/app/roce_wires.h>
 #include <godbox/perf/ceiling.h>
 #include <godbox/perf/mapped_buffer.h>
 #include <godbox/perf/ping_pong.h>
@@ -21,12 +22,16 @@ namespace godbox::app {
 
 class Environment {
  public:
-  // Errors: invalid_argument (more memory than there is), io_error.
+  // Errors: invalid_argument (more memory than there is), io_error; those of the plan's wires.
   [[nodiscard]] static Result<std::unique_ptr<Environment>> create(BenchPlan plan);
 
   [[nodiscard]] const BenchPlan& plan() const { return plan_; }
   [[nodiscard]] MutableSpan user_memory() const { return user_.bytes(); }
   [[nodiscard]] Progress& progress() { return progress_; }
+  // Of the plan's wires.
+  [[nodiscard]] std::vector<RoceInterface> roce_interfaces() const {
+    return wires_ == nullptr ? std::vector<RoceInterface>() : wires_->interfaces();
+  }
   // Whether walking through so many bytes finds them outside of the caches; empty where the size of
   // the L3 cache is not known.
   [[nodiscard]] std::optional<bool> is_cold(SizeBytes walked) const;
@@ -51,6 +56,7 @@ class Environment {
   [[nodiscard]] Result<double> best_rate(perf::Ceiling& ceiling, perf::Direction direction) const;
 
   BenchPlan plan_;
+  std::unique_ptr<RoceWires> wires_;  // nullptr: none
   perf::MappedBuffer pool_;
   perf::MappedBuffer user_;
   SizeBytes l3_cache_;  // 0: unknown

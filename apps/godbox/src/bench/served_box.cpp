@@ -22,18 +22,18 @@ Result<ServedBytes> served_bytes(striping::Client& client, TransportKind transpo
                                             status_number(*channel, "bytes_written"));
   }
   bytes.eth_ports.resize(status_list(*status, "eth_ports").size());
-  const bool is_verbs = transport == TransportKind::verbs;
+  const bool is_rdma = transport == TransportKind::verbs || transport == TransportKind::roce;
   for (const boost::json::value& item :
-       status_list(*status, is_verbs ? "roce_ports" : "eth_ports")) {
+       status_list(*status, is_rdma ? "roce_ports" : "eth_ports")) {
     const boost::json::object* const port = item.if_object();
     const std::uint64_t id =
-        port == nullptr ? 0 : status_number(*port, is_verbs ? "eth_port" : "id");
+        port == nullptr ? 0 : status_number(*port, is_rdma ? "eth_port" : "id");
     if (port == nullptr || id >= bytes.eth_ports.size()) {
       return Error(Errc::protocol_error, "the box's status names a port that it has not");
     }
     bytes.eth_ports[id] +=
-        is_verbs ? status_number(*port, "bytes_written") + status_number(*port, "bytes_read")
-                 : status_number(*port, "bytes_received") + status_number(*port, "bytes_sent");
+        is_rdma ? status_number(*port, "bytes_written") + status_number(*port, "bytes_read")
+                : status_number(*port, "bytes_received") + status_number(*port, "bytes_sent");
   }
   return bytes;
 }

@@ -16,7 +16,7 @@ namespace godbox::app {
 struct ServedBytes {
   std::vector<std::uint64_t> dram_channels;
   // By Ethernet port, and by the way that a transport takes: over tcp all bytes of frames, over
-  // verbs payloads.
+  // verbs and roce payloads.
   std::vector<std::uint64_t> eth_ports;
 };
 [[nodiscard]] Result<ServedBytes> served_bytes(striping::Client& client, TransportKind transport);

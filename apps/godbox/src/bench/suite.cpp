@@ -187,6 +187,7 @@ std::vector<std::string_view> words_of(const BenchOptions& options) {
   };
   add(options.workloads != none.workloads, "--workload");
   add(options.transports.has_value() && !options.connect, "--transport");
+  add(!options.wires.empty(), "--wire");
   add(options.ops.has_value(), "--op");
   add(options.sizes.has_value(), "--sizes");
   add(options.channels.has_value(), "--channels");
@@ -311,6 +312,13 @@ Result<Suite> make_suite(const BenchOptions& options) {
     return Error(
         Errc::invalid_argument,
         fmt::format("--target: \"{}\" is not for --suite; allowed: box, dax", options.target));
+  }
+  const bool is_roce =
+      options.connect && (options.connect->starts_with("roce:") ||
+                          options.transports.value_or("").find("roce") != std::string::npos);
+  if (is_roce) {
+    return Error(Errc::invalid_argument,
+                 "--transport: \"roce\" is not for --suite; allowed: tcp, verbs");
   }
   Suite suite;
   suite.kind = *kind;

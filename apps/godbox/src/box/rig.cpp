@@ -88,9 +88,11 @@ std::string_view to_string(TransportKind kind) {
     case TransportKind::tcp:
       return "tcp";
     case TransportKind::verbs:
+      return "verbs";
+    case TransportKind::roce:
       break;
   }
-  return "verbs";
+  return "roce";
 }
 
 struct Rig::Impl {
@@ -118,6 +120,7 @@ struct Rig::Impl {
     with.copy_threads = options.copy_threads;
     with.device = options.device;
     with.eth_ports_max = options.eth_ports_max;
+    with.roce_interfaces = options.roce_interfaces;
     return godbox::connect(address(), with);
   }
 

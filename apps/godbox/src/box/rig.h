@@ -19,8 +19,8 @@
 
 namespace godbox::app {
 
-// verbs: only to a box that is served elsewhere.
-enum class TransportKind : std::uint8_t { local, tcp, verbs };
+// verbs, roce: only to a box that is served elsewhere.
+enum class TransportKind : std::uint8_t { local, tcp, verbs, roce };
 [[nodiscard]] std::string_view to_string(TransportKind kind);
 
 struct RigClientOptions {
@@ -28,8 +28,9 @@ struct RigClientOptions {
   std::uint32_t lanes_per_eth_port = 1;  // 0: as the library chooses
   std::size_t copy_threads = 1;          // local
   bool crc = true;
-  DeviceOptions device{};           // whose memory calls use, if any
-  std::uint32_t eth_ports_max = 0;  // tcp, verbs: the first n ports; 0: all
+  DeviceOptions device{};                        // whose memory calls use, if any
+  std::uint32_t eth_ports_max = 0;               // but for local: the first n ports; 0: all
+  std::vector<RoceInterface> roce_interfaces{};  // roce: they outlive the rig
 };
 
 class Rig {
@@ -37,8 +38,8 @@ class Rig {
   // TCP ports and control socket of `config` are replaced.
   [[nodiscard]] static Result<std::unique_ptr<Rig>> start(emulator::BoxConfig config,
                                                           const RigClientOptions& options);
-  // A client of the box at `address`: "tcp:HOST:PORT" or "verbs:HOST:PORT", of which the transport
-  // of `options` decides about the first word, or "unix:PATH".
+  // A client of the box at `address`: "tcp:HOST:PORT", "verbs:HOST:PORT" or "roce:HOST:PORT", of
+  // which the transport of `options` decides about the first word, or "unix:PATH".
   [[nodiscard]] static Result<std::unique_ptr<Rig>> attach(std::string address,
                                                            const RigClientOptions& options);
   ~Rig();

@@ -45,6 +45,8 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox bench --target numa --numa-nodes 1-18                   the same over NUMA nodes
   godbox bench --connect verbs:127.0.0.1:7400 --working-set 64MiB    a served box, over RDMA
   godbox bench --connect tcp:127.0.0.1:7400 --transport tcp,verbs    the same box both ways
+  godbox bench --connect roce:127.0.0.1:7400 --wire 10.0.2.9/24,mtu=4200@dgram:/tmp/here,/tmp/box
+                                                  RDMA without an RDMA device: by godbox itself
   godbox bench --device auto                      pages in a GPU's memory, if there is one
   godbox bench --quick --json                                    64 MiB: does it work?
   godbox bench --suite quick --report suite.html                 all workloads, and plots of them

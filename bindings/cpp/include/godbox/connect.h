@@ -21,6 +21,8 @@
 //   verbs:HOST:PORT
 //                  control there, data over RDMA to every RoCE port of the box, by this machine's
 //                  RDMA devices (docs/rdma.md)
+//   roce:HOST:PORT control there, data over RoCE to every RoCE port of the box, by this program
+//                  itself over the Ethernet ports of ConnectOptions::roce_interfaces
 //   dax:HOST:PORT  control there, data through the box's DRAM channels as CXL devices of this
 //                  machine, as in a VM of godbox vm run --pool (trusted machines)
 // HOST is this machine, or in a VM the one that it runs on, by the name that the kernel's command
@@ -41,10 +43,12 @@
 // unsupported (the box offers no RoCE port), device_missing (a build without libibverbs, no RDMA
 // device, none with a route to a port's address), and where a port does not take the connection
 // lane_timeout (nobody answers), lane_closed, or what the box rejects it with; the sentence names
-// the address.
+// the address. Over roce the same, device_missing where no port is in the network of an interface,
+// and config_invalid for an interface that cannot be.
 #pragma once
 
 #include <godbox/device_memory.h>
+#include <godbox/roce_interface.h>
 #include <godbox/striping/client.h>
 #include <godbox/striping/staged_transport.h>
 
@@ -84,8 +88,8 @@ struct ConnectOptions {
   striping::ClientOptions client;
   DeviceOptions device{};
   // At most so many, 1 to 16; 0: default_lanes_per_eth_port(). The first of each port is opened by
-  // connect(), the others when those that are open are busy. verbs: so many queue pairs, all opened
-  // by connect(); 0: one, as that alone keeps 128 READs and WRITEs under way.
+  // connect(), the others when those that are open are busy. verbs, roce: so many queue
+  // pairs, all opened by connect(); 0: one, as that alone keeps 128 READs and WRITEs under way.
   std::uint32_t lanes_per_eth_port = 0;
   bool lanes_on_demand = true;      // false: connect() opens all
   std::uint32_t eth_ports_max = 0;  // use only the first n Ethernet (RoCE) ports; 0: all
@@ -93,8 +97,11 @@ struct ConnectOptions {
   // dax: the device of each DRAM channel, by its number. Empty: found by the serial numbers that
   // carry the box's number.
   std::vector<std::string> dax_devices{};
+  // roce: this end's Ethernet ports. Each port of the box is reached through the first one that has
+  // an address in its network. Their frames outlive the connection, and are its own meanwhile.
+  std::vector<RoceInterface> roce_interfaces{};
   // A lane that is silent for so long is given up and its work sent over the others; 0: a quarter
-  // of client.timeout. verbs: the RDMA device finds that out, by its retries.
+  // of client.timeout. verbs, roce: whoever repeats packets finds that out, by its retries.
   Duration lane_reply_timeout{};
   // How long a call that waits for the box looks for its answer before the thread sleeps: 0 (never)
   // to 1 s; with one CPU it always sleeps. Measured over loopback on two cores with one client,
@@ -111,7 +118,7 @@ class Connection {
 
   [[nodiscard]] striping::Client& client();
   [[nodiscard]] StreamNetwork& network();
-  // For people and reports, which way bytes take: "tcp", "verbs", "local", "mapped-device",
+  // For people and reports, which way bytes take: "tcp", "verbs", "roce", "local", "mapped-device",
   // "staged over tcp", "staged over local: DRAM channel 3 (descriptor, 268435456 bytes): ..."
   // where `automatic` could not have the direct path, and why.
   [[nodiscard]] const std::string& data_path() const;

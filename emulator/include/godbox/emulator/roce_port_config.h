@@ -17,6 +17,7 @@
 
 #include <godbox/result.h>
 #include <godbox/roce/frame.h>
+#include <godbox/roce_interface.h>
 
 #include <functional>
 #include <optional>
@@ -34,12 +35,7 @@ inline constexpr std::uint32_t kRoceMtuBytesMax = 9600;
 inline constexpr std::uint32_t kRoceDatagramMtuBytesMax = 9198;
 inline constexpr std::uint32_t kRoceMtuBytesDefault = 1500;
 
-// How many of its first bits are its network's: who has an address there needs no router.
-struct RoceAddress {
-  roce::Gid ip;
-  std::uint8_t prefix_bits = 128;  // of IPv4 at most 32
-  bool operator==(const RoceAddress&) const = default;
-};
+using godbox::RoceAddress;
 
 // verbs: no wire of frames, but an RDMA device of this machine, which moves the bytes itself.
 enum class RoceWire : std::uint8_t { datagram, packet, dpdk, verbs };
@@ -59,6 +55,10 @@ struct RocePortConfig {
 // `texts` in their order, each with an Ethernet port of its own of the box's `eth_ports`.
 [[nodiscard]] Result<std::vector<RocePortConfig>> parse_roce_ports(
     const std::vector<std::string>& texts, std::uint32_t eth_ports);
+// Of a client, which has no Ethernet ports that are counted, nor people who look at them: port= and
+// name= are refused, and so is verbs. Errors name `option`.
+[[nodiscard]] Result<std::vector<RocePortConfig>> parse_roce_wires(
+    const std::vector<std::string>& texts, std::string_view option);
 
 // One that is there, as Box tells of it.
 struct RocePortEntry {

@@ -112,6 +112,21 @@ TEST_CASE("a box elsewhere is measured over all of its ports, as its address or 
   CHECK(by_option.cases[3].lanes_per_eth_port == 2);
 }
 
+TEST_CASE("a box elsewhere is measured over RoCE through the wires that are given", "[unit]") {
+  BenchOptions options;
+  options.connect = "roce:127.0.0.1:7400";
+  options.wires = {"10.0.2.9/24@dgram:/tmp/a,/tmp/b", "10.0.3.9/24@dgram:/tmp/c,/tmp/d"};
+  const auto by_address = make_plan(options).value();
+  CHECK(by_address.wires == options.wires);
+  CHECK(by_address.cases.front().transport == TransportKind::roce);
+  CHECK(by_address.cases.front().lanes_per_eth_port == 0);
+  options.connect = "tcp:127.0.0.1:7400";
+  options.transports = "tcp,roce";
+  const auto by_option = make_plan(options).value();
+  CHECK(by_option.cases.front().transport == TransportKind::tcp);
+  CHECK(by_option.cases.back().transport == TransportKind::roce);
+}
+
 TEST_CASE("quick makes the plan small", "[unit]") {
   BenchOptions options;
   options.quick = true;

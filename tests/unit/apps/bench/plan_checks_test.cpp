@@ -60,6 +60,20 @@ TEST_CASE("verbs needs a box elsewhere, and what only a box in this process has 
   check_refused({"block",
                  [](BenchOptions& o) { o.connect = "unix:", o.transports = "local"; },
                  {"--transport", "local", "tcp, verbs"}});
+  check_refused({"block",
+                 [](BenchOptions& o) { o.connect = "roce"; },
+                 {"--connect", "\"roce\"", "roce:HOST:PORT"}});
+  check_refused({"block",
+                 [](BenchOptions& o) { o.transports = "roce"; },
+                 {"--transport", "roce", "--connect roce:HOST:PORT"}});
+  check_refused({"block",
+                 [](BenchOptions& o) { o.connect = "roce:127.0.0.1:7400"; },
+                 {"--transport", "roce", "--wire", "dgram:"}});
+  check_refused({"block",
+                 [](BenchOptions& o) { o.connect = "tcp:127.0.0.1:7400", o.wires = {"w@x"}; },
+                 {"--wire", "w@x", "--transport roce"}});
+  check_refused(
+      {"block", [](BenchOptions& o) { o.wires = {"w@x"}; }, {"--wire", "w@x", "--transport roce"}});
   check_refused(
       {"scatter", [](BenchOptions& o) { o.connect = "unix:"; }, {"--workload", "block, page"}});
   const std::vector<Refusal> of_own_box = {

@@ -77,6 +77,10 @@ TEST_CASE("a suite of a box elsewhere has its pages and blocks, and says what it
       return one.id == "W3" && one.why.find("--connect") != std::string::npos;
     }));
   }
+  options.connect = "roce:127.0.0.1:7400";
+  options.transports.reset();
+  CHECK_THAT(make_suite(options).error().detail, ContainsSubstring("\"roce\" is not for --suite"));
+  options.transports = "tcp,verbs";
   options.connect = "dax:127.0.0.1:7400";
   REQUIRE_FALSE(make_suite(options).has_value());
   CHECK_THAT(make_suite(options).error().detail, ContainsSubstring("--connect"));

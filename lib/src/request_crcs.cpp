@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "request_crcs.h"
-
 #include <godbox/crc32c.h>
+#include <godbox/request_crcs.h>
 
 #include <algorithm>
 
-namespace godbox::driver {
+namespace godbox {
 namespace {
 
 // Calls visit(block, bytes) for each run of local bytes within one block.
@@ -58,4 +57,4 @@ bool has_right_crcs(const WorkRequest& request) {
   return is_right && crc == request.crc[current].crc32c;
 }
 
-}  // namespace godbox::driver
+}  // namespace godbox

@@ -6,11 +6,11 @@
 
 #include <godbox/transport.h>
 
-namespace godbox::driver {
+namespace godbox {
 
 // Of a request that check_work_request() takes: fills in all of its blocks.
 void make_crcs(const WorkRequest& request);
 // Whether each block's CRC is that of its bytes; true where the request has none.
 [[nodiscard]] bool has_right_crcs(const WorkRequest& request);
 
-}  // namespace godbox::driver
+}  // namespace godbox

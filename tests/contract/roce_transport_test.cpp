@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The transport over RoCE by this program itself, over datagram sockets to the RoCE ports of a box
+// that is served here: no RDMA device, no rights and no guest are needed.
+#include "src/served_world.h"
+#include "transport_contract.h"
+#include <godbox/app/roce_wires.h>
+#include <godbox/emulator/roce/roce_transport.h>
+#include <godbox_test/seeded_random.h>
+
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace godbox::test {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+
+// Ethernet cables between this end and ports of the box: each in a network of its own.
+class Cables {
+ public:
+  explicit Cables(int count, const std::string& mtu = ",mtu=4200") {
+    std::vector<std::string> here;
+    for (int i = 0; i < count; ++i) {
+      const std::string number = std::to_string(i), network = "10.9." + number;
+      const std::string box = folder_.path("box" + number), end = folder_.path("end" + number);
+      box_.push_back(network + ".2/24" + mtu + "@dgram:" + box + "," + end);
+      here.push_back(network + ".9/24" + mtu + "@dgram:" + end + "," + box);
+    }
+    auto wires = app::RoceWires::open(here, "--wire");
+    if (!wires.has_value()) {
+      FAIL(wires.error().message());
+    }
+    wires_ = std::move(*wires);
+  }
+
+  [[nodiscard]] const std::vector<std::string>& of_box() const { return box_; }
+  [[nodiscard]] ConnectOptions here() const {
+    ConnectOptions options;
+    options.roce_interfaces = wires_->interfaces();
+    return options;
+  }
+
+ private:
+  ServedFolder folder_;
+  std::vector<std::string> box_;
+  std::unique_ptr<app::RoceWires> wires_;
+};
+
+std::unique_ptr<ServedWorld> world_over(const Cables& cables, const ConnectOptions& options) {
+  return std::make_unique<ServedWorld>("roce:", options, nullptr, MemoryForm{}, cables.of_box());
+}
+
+TEST_CASE("the transport over RoCE keeps the contract of transports", "[contract]") {
+  const Cables cables(2);
+  check_contract(transport_contract(), [&cables] { return world_over(cables, cables.here()); });
+}
+
+TEST_CASE("over one wire of small frames two lanes keep the contract of transports", "[contract]") {
+  const Cables cables(1, "");
+  check_contract(transport_contract(), [&cables] {
+    ConnectOptions options = cables.here();
+    options.lanes_per_eth_port = 2;
+    return world_over(cables, options);
+  });
+}
+
+constexpr LaneId kLane{0};
+
+// A request of all bytes of a place, from or to memory of its own.
+struct Run {
+  std::vector<std::byte> memory;
+  std::vector<LocalSegment> local;
+  std::vector<RemoteSegment> remote;
+  WorkRequest request;
+
+  Run(std::uint64_t id, WorkOp op, const TransportWorld::Place& place, std::size_t size)
+      : memory(size), local{{memory.data(), size}} {
+    for (const Extent& extent : place.extents) {
+      remote.push_back({place.key, extent.address, extent.length_bytes});
+    }
+    request.id = WorkId(id);
+    request.op = op;
+    request.total_bytes = size;
+    request.remote = remote;
+    request.local = local;
+  }
+  void fill(std::uint64_t seed) {
+    SeededRandom random(seed);
+    random.fill(memory);
+  }
+};
+
+std::map<std::uint64_t, Errc> finish(TransportWorld& world, std::size_t count) {
+  std::map<std::uint64_t, Errc> done;
+  REQUIRE(world.run([&] {
+    (void)world.transport().progress();
+    for (Completion one; world.transport().poll({&one, 1}) > 0;) {
+      CHECK(done.emplace(one.id.value(), one.status).second);
+    }
+    return done.size() >= count;
+  }));
+  return done;
+}
+
+TEST_CASE("over RoCE one refused request costs the others of its lane nothing", "[contract]") {
+  constexpr std::size_t kSize = 100'000, kCount = 32, kBad = 9;
+  const Cables cables(1);
+  const auto world = world_over(cables, cables.here());
+  const auto place = world->allocate(SizeBytes(kSize));
+  Run write(0, WorkOp::write, place, kSize);
+  write.fill(1);
+  REQUIRE(world->transport().post(kLane, write.request) == Errc::ok);
+  CHECK(finish(*world, 1).at(0) == Errc::ok);
+  std::vector<std::unique_ptr<Run>> runs;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    runs.push_back(std::make_unique<Run>(i, WorkOp::read, place, kSize));
+    if (i == kBad) {
+      for (RemoteSegment& segment : runs.back()->remote) {
+        segment.key = RKey(segment.key.value() ^ 1U);
+      }
+    }
+    REQUIRE(world->transport().post(kLane, runs.back()->request) == Errc::ok);
+  }
+  for (const auto& [id, status] : finish(*world, kCount)) {
+    CAPTURE(id);
+    CHECK(status == (id == kBad ? Errc::key_revoked : Errc::ok));
+    CHECK((runs[id]->memory == write.memory) == (id != kBad));
+  }
+}
+
+TEST_CASE("over RoCE a request whose deadline has passed is not begun", "[contract]") {
+  const Cables cables(1);
+  const auto world = world_over(cables, cables.here());
+  const auto place = world->allocate(SizeBytes(4096));
+  Run late(0, WorkOp::read, place, 4096), next(1, WorkOp::read, place, 4096);
+  std::ranges::fill(late.memory, std::byte{0xEE});
+  late.request.deadline = world->now();
+  REQUIRE(world->transport().post(kLane, late.request) == Errc::ok);
+  REQUIRE(world->transport().post(kLane, next.request) == Errc::ok);
+  const auto done = finish(*world, 2);
+  CHECK(done.at(0) == Errc::deadline_exceeded);
+  CHECK(done.at(1) == Errc::ok);
+  CHECK(late.memory == std::vector<std::byte>(4096, std::byte{0xEE}));
+}
+
+TEST_CASE("over RoCE after a fence of WRITEs no other begins before the box has answered",
+          "[contract]") {
+  constexpr std::size_t kSize = std::size_t{4} << 20U;
+  const Cables cables(2);
+  const auto world = world_over(cables, cables.here());
+  const auto place = world->allocate(SizeBytes(kSize));
+  Transport& transport = world->transport();
+  Run first(0, WorkOp::write, place, kSize), second(1, WorkOp::write, place, kSize);
+  REQUIRE(transport.post(kLane, first.request) == Errc::ok);
+  (void)transport.progress();
+  transport.fence(kLane);
+  CHECK(transport.post(LaneId(1), second.request) == Errc::queue_full);
+  CHECK(finish(*world, 1).at(0) == Errc::lane_fenced);
+  REQUIRE(world->run([&] {
+    (void)transport.progress();
+    return transport.post(LaneId(1), second.request) == Errc::ok;
+  }));
+  CHECK(finish(*world, 1).at(1) == Errc::ok);
+}
+
+// Loses one frame in so many, in each direction, as wires may.
+class LossyFrames final : public FrameSource {
+ public:
+  LossyFrames(FrameSource& frames, unsigned one_in) : frames_(frames), one_in_(one_in) {}
+
+  std::string name() const override { return frames_.name(); }
+  MacAddress mac() const override { return frames_.mac(); }
+  std::uint32_t mtu_bytes() const override { return frames_.mtu_bytes(); }
+  std::size_t receive(std::span<ConstSpan> frames) override {
+    const std::size_t count = frames_.receive(frames);
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      frames[kept] = frames[i];
+      kept += is_lost() ? 0 : 1;
+    }
+    return kept;
+  }
+  MutableSpan room_to_send(std::size_t size_bytes) override {
+    return frames_.room_to_send(size_bytes);
+  }
+  void commit() override {
+    if (!is_lost()) {
+      frames_.commit();
+    }
+  }
+  void flush() override { frames_.flush(); }
+  int wait_descriptor() const override { return frames_.wait_descriptor(); }
+  FrameCounters counters() const override { return frames_.counters(); }
+
+  unsigned lost = 0;
+
+ private:
+  bool is_lost() {
+    const bool is = ++seen_ % one_in_ == 0;
+    lost += is ? 1 : 0;
+    return is;
+  }
+
+  FrameSource& frames_;
+  unsigned one_in_, seen_ = 0;
+};
+
+TEST_CASE("over RoCE every byte is right where the wire loses frames", "[contract]") {
+  constexpr std::size_t kSize = (std::size_t{2} << 20U) + 4321;
+  const Cables cables(1);
+  ConnectOptions options = cables.here();
+  LossyFrames lossy(*options.roce_interfaces[0].frames, 97);
+  options.roce_interfaces[0].frames = &lossy;
+  const auto world = world_over(cables, options);
+  const auto place = world->allocate(SizeBytes(kSize));
+  for (const std::uint64_t round : {1U, 2U}) {
+    Run write(0, WorkOp::write, place, kSize), read(1, WorkOp::read, place, kSize);
+    write.fill(round);
+    REQUIRE(world->transport().post(kLane, write.request) == Errc::ok);
+    CHECK(finish(*world, 1).at(0) == Errc::ok);
+    REQUIRE(world->transport().post(kLane, read.request) == Errc::ok);
+    CHECK(finish(*world, 1).at(1) == Errc::ok);
+    CHECK(read.memory == write.memory);
+  }
+  CHECK(lossy.lost > 10);
+}
+
+// Of connecting to a box with these RoCE ports.
+Error refused(const ConnectOptions& options, std::vector<std::string> roce_ports) {
+  const ServedFolder folder;
+  emulator::BoxConfig config = small_box(folder.socket());
+  config.roce_ports = std::move(roce_ports);
+  const auto server = serve(std::move(config));
+  const std::string tcp = server->eth_port_addresses().front().to_string();
+  const auto made = connect("roce" + tcp.substr(tcp.find(':')), options);
+  REQUIRE_FALSE(made.has_value());
+  return made.error();
+}
+
+TEST_CASE("what keeps a client from RoCE is named", "[contract]") {
+  const Cables cables(1);
+  ConnectOptions options = cables.here();
+  options.client.timeout = std::chrono::seconds(5);
+  const ServedFolder elsewhere;
+  const std::string wire = "@dgram:" + elsewhere.path("a") + "," + elsewhere.path("b");
+  SECTION("no interface of this end") {
+    const Error why = refused({}, cables.of_box());
+    CHECK(why.code == Errc::invalid_argument);
+    CHECK_THAT(why.detail, ContainsSubstring("--wire"));
+  }
+  SECTION("a box without RoCE ports") {
+    const Error why = refused(options, {});
+    CHECK(why.code == Errc::unsupported);
+    CHECK_THAT(why.detail, ContainsSubstring("offers no RoCE port"));
+  }
+  SECTION("a port in no network of this end's") {
+    const Error why = refused(options, {"10.8.0.2/24" + wire});
+    CHECK(why.code == Errc::device_missing);
+    CHECK_THAT(why.detail, ContainsSubstring("10.8.0.2") && ContainsSubstring("10.9.0.9/24"));
+  }
+  SECTION("a port that does not answer: nobody is at the other end of the wire") {
+    const Error why = refused(options, {"10.9.0.2/24" + wire});
+    CHECK(why.code == Errc::lane_timeout);
+    CHECK_THAT(why.detail, ContainsSubstring("10.9.0.2: nobody answers"));
+  }
+  SECTION("the box's address as this end's own") {
+    options.roce_interfaces[0].addresses[0].ip = roce::Gid::of_ipv4({10, 9, 0, 2});
+    const Error why = refused(options, cables.of_box());
+    CHECK(why.code == Errc::config_invalid);
+    CHECK_THAT(why.detail, ContainsSubstring("10.9.0.2") && ContainsSubstring("--wire"));
+  }
+  SECTION("frames that RoCE does not fit into") {
+    options.roce_interfaces[0].mtu_bytes = 300;
+    const Error why = refused(options, cables.of_box());
+    CHECK(why.code == Errc::config_invalid);
+    CHECK_THAT(why.detail, ContainsSubstring("300"));
+  }
+}
+
+// A lane that is opened by hand, with a session that there is not.
+TEST_CASE("over RoCE the box's own word for a refusal is told", "[contract]") {
+  const Cables cables(1);
+  const auto world = world_over(cables, cables.here());
+  emulator::RoceTransportOptions options;
+  options.interfaces = cables.here().roce_interfaces;
+  options.session = SessionId(4711);
+  options.ask_for_fence = [](wire::LaneToken, const std::function<void(Errc)>&) {};
+  emulator::RoceLaneOptions lane;
+  lane.name = "10.9.0.2";
+  lane.address = roce::Gid::of_ipv4({10, 9, 0, 2});
+  lane.next_hop = {0x02, 0x67, 10, 9, 0, 2};
+  lane.mtu_bytes = 4200;
+  options.lanes = {lane};
+  Error why;
+  options.on_connect_failed = [&why](LaneId, const Error& error) { why = error; };
+  const SteadyClock clock;
+  SeededRandom random(5);
+  const auto transport = emulator::open_roce_transport(options, clock, random);
+  REQUIRE(transport.has_value());
+  const TimePoint limit = clock.now() + std::chrono::seconds(20);
+  while ((*transport)->lane_status(kLane).state == LaneState::connecting && clock.now() < limit) {
+    (void)(*transport)->progress();
+  }
+  CHECK((*transport)->lane_status(kLane).state == LaneState::down);
+  CHECK((*transport)->lane_status(kLane).last_error == Errc::session_lost);
+  CHECK(why.message() == "session_lost: 10.9.0.2: the box rejects the connection: session_lost");
+}
+
+}  // namespace
+}  // namespace godbox::test
