@@ -10,10 +10,7 @@ namespace godbox::driver {
 namespace {
 
 constexpr std::size_t kBatchMax = 16;
-constexpr std::uint64_t kReceiveBit = std::uint64_t{1} << 63U;  // of a work request's id
 constexpr std::size_t kPiecesMax = 16;
-
-constexpr std::size_t kOrdersBytes = roce::kMoveOrdersMax * roce::kMoveOrderBytesMax;
 
 }  // namespace
 
@@ -21,8 +18,7 @@ ServerLane::ServerLane(ServerContext& context, rdma_cm_id* connection, const Poo
     : context_(context),
       connection_(connection),
       lane_(lane),
-      established_until_(context.clock.now() + kVerbsAcceptMax),
-      buffers_(kOrdersBytes + kSlots * roce::kMoveReplyBytes) {
+      established_until_(context.clock.now() + kVerbsAcceptMax) {
   for (Slot slot = 0; slot < kSlots; ++slot) {
     orders_[slot].transfer = context.pool.make_transfer();
     free_.push_back(slot);
@@ -56,9 +52,8 @@ bool ServerLane::create_queue_pair() {
   constexpr int kCompletionsMax = kVerbsServerSendsMax + roce::kMoveOrdersMax + 1;
   completion_queue_ =
       ibv_create_cq(connection_->verbs, kCompletionsMax, nullptr, context_.wakeups, 0);
-  buffers_region_.reset(
-      ibv_reg_mr(context_.domain, buffers_.data(), buffers_.size(), IBV_ACCESS_LOCAL_WRITE));
-  if (completion_queue_ == nullptr || buffers_region_ == nullptr) {
+  if (completion_queue_ == nullptr ||
+      !buffers_.create(context_.domain, OrderBuffers::Received::orders, kSlots)) {
     return false;
   }
   ibv_qp_init_attr wanted{};
@@ -77,7 +72,7 @@ bool ServerLane::accept(std::span<const std::uint8_t> welcome, std::uint8_t clie
     return false;
   }
   for (std::size_t buffer = 0; buffer < roce::kMoveOrdersMax; ++buffer) {
-    if (!post_receive(buffer)) {
+    if (!buffers_.post_receive(connection_->qp, buffer)) {
       return false;
     }
   }
@@ -144,20 +139,6 @@ void ServerLane::fail() {
 
 // --- In ---
 
-bool ServerLane::post_receive(std::size_t buffer) {
-  ibv_sge piece{};
-  piece.addr =
-      reinterpret_cast<std::uintptr_t>(buffers_.data() + buffer * roce::kMoveOrderBytesMax);
-  piece.length = roce::kMoveOrderBytesMax;
-  piece.lkey = buffers_region_->lkey;
-  ibv_recv_wr request{};
-  request.wr_id = kReceiveBit | buffer;
-  request.sg_list = &piece;
-  request.num_sge = 1;
-  ibv_recv_wr* refused = nullptr;
-  return ibv_post_recv(connection_->qp, &request, &refused) == 0;
-}
-
 bool ServerLane::take_completions() {
   std::array<ibv_wc, kBatchMax> done;
   bool is_busy = false;
@@ -193,11 +174,10 @@ bool ServerLane::take_orders(TimePoint now) {
     received_.pop_front();
     const Slot slot = free_.back();
     free_.pop_back();
-    const ConstSpan data(buffers_.data() + buffer * roce::kMoveOrderBytesMax, size_bytes);
-    if (!roce::decode_move_order(data, orders_[slot].order)) {
+    if (!roce::decode_move_order(buffers_.order(buffer).first(size_bytes), orders_[slot].order)) {
       context_.counters.malformed.fetch_add(1, std::memory_order_relaxed);
       end();
-    } else if (!post_receive(buffer)) {
+    } else if (!buffers_.post_receive(connection_->qp, buffer)) {
       fail();
     } else {
       begin(slot, now);
@@ -328,13 +308,9 @@ bool ServerLane::post_reply(Slot slot) {
   if (order.status != Errc::ok) {
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
   }
-  std::byte* const data = buffers_.data() + kOrdersBytes + slot * roce::kMoveReplyBytes;
-  roce::encode_move_reply({order.order.number, order.status},
-                          std::span<std::byte, roce::kMoveReplyBytes>(data, roce::kMoveReplyBytes));
-  ibv_sge piece{};
-  piece.addr = reinterpret_cast<std::uintptr_t>(data);
-  piece.length = roce::kMoveReplyBytes;
-  piece.lkey = buffers_region_->lkey;
+  const auto buffer = buffers_.reply(slot);
+  roce::encode_move_reply({order.order.number, order.status}, buffer);
+  ibv_sge piece = buffers_.piece(buffer, buffer.size());
   ibv_send_wr send{};
   send.wr_id = ++sent_;
   send.sg_list = &piece;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "backed_units.h"
+#include "order_buffers.h"
 #include <godbox/clock.h>
 #include <godbox/driver/verbs_server.h>
 #include <godbox/driver/verbs_transport.h>
@@ -85,7 +86,6 @@ class ServerLane {
   static constexpr std::size_t kSlots = 2 * roce::kMoveOrdersMax;
 
   [[nodiscard]] bool create_queue_pair();
-  [[nodiscard]] bool post_receive(std::size_t buffer);
   [[nodiscard]] bool take_completions();
   [[nodiscard]] bool take_orders(TimePoint now);
   void begin(Slot slot, TimePoint now);
@@ -109,8 +109,7 @@ class ServerLane {
   ibv_cq* completion_queue_ = nullptr;
 
   // Orders as they come in, and replies as they go out; registered.
-  std::vector<std::byte> buffers_;
-  MemoryRegion buffers_region_;
+  OrderBuffers buffers_;
   std::deque<std::pair<std::size_t, std::uint32_t>> received_;  // buffers and how much is in them
 
   std::array<Order, kSlots> orders_;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "device_registrations.h"
+#include "order_buffers.h"
 #include <godbox/clock.h>
 #include <godbox/driver/verbs_transport.h>
 #include <godbox/roce/move_order.h>
@@ -80,8 +81,7 @@ class VerbsLane {
 
   // Orders to the box, where its device moves the bytes: buffers for them and for its replies.
   struct Orders {
-    std::vector<std::byte> buffers{};
-    MemoryRegion region{};
+    OrderBuffers buffers{};
     std::vector<std::uint32_t> free{};     // numbers, so places in the buffers
     std::vector<std::uint64_t> flights{};  // by number: whose they are
     std::uint64_t flights_begun = 0;
@@ -109,7 +109,6 @@ class VerbsLane {
 
   // Of lanes of which the box moves the bytes: verbs_orders.cpp.
   [[nodiscard]] bool prepare_orders();
-  [[nodiscard]] bool post_reply_buffer(std::uint32_t number);
   bool post_orders();
   void fill_order(Flight& flight);
   [[nodiscard]] bool post_order(Flight& flight);

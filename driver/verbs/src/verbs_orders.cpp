@@ -7,42 +7,20 @@
 #include <algorithm>
 
 namespace godbox::driver {
-namespace {
-
-constexpr std::uint64_t kReplyBit = std::uint64_t{1} << 63U;  // of a work request's id
-constexpr std::size_t kOrdersBytes = roce::kMoveOrdersMax * roce::kMoveOrderBytesMax;
-
-}  // namespace
 
 bool VerbsLane::prepare_orders() {
-  orders_.buffers.resize(kOrdersBytes + roce::kMoveOrdersMax * roce::kMoveReplyBytes);
-  orders_.region.reset(ibv_reg_mr(device_->domain(), orders_.buffers.data(), orders_.buffers.size(),
-                                  IBV_ACCESS_LOCAL_WRITE));
   orders_.flights.resize(roce::kMoveOrdersMax);
-  if (orders_.region == nullptr) {
+  if (!orders_.buffers.create(device_->domain(), OrderBuffers::Received::replies,
+                              roce::kMoveOrdersMax)) {
     return false;
   }
   for (std::uint32_t number = 0; number < roce::kMoveOrdersMax; ++number) {
     orders_.free.push_back(number);
-    if (!post_reply_buffer(number)) {
+    if (!orders_.buffers.post_receive(connection_->qp, number)) {
       return false;
     }
   }
   return true;
-}
-
-bool VerbsLane::post_reply_buffer(std::uint32_t number) {
-  std::byte* const data = orders_.buffers.data() + kOrdersBytes + number * roce::kMoveReplyBytes;
-  ibv_sge piece{};
-  piece.addr = reinterpret_cast<std::uintptr_t>(data);
-  piece.length = roce::kMoveReplyBytes;
-  piece.lkey = orders_.region->lkey;
-  ibv_recv_wr request{};
-  request.wr_id = kReplyBit | number;
-  request.sg_list = &piece;
-  request.num_sge = 1;
-  ibv_recv_wr* refused = nullptr;
-  return ibv_post_recv(connection_->qp, &request, &refused) == 0;
 }
 
 bool VerbsLane::post_orders() {
@@ -127,13 +105,8 @@ bool VerbsLane::post_order(Flight& flight) {
   const std::uint32_t number = orders_.free.back();
   orders_.free.pop_back();
   orders_.next.number = number;
-  const MutableSpan buffer =
-      MutableSpan(orders_.buffers)
-          .subspan(number * roce::kMoveOrderBytesMax, roce::kMoveOrderBytesMax);
-  ibv_sge piece{};
-  piece.addr = reinterpret_cast<std::uintptr_t>(buffer.data());
-  piece.length = static_cast<std::uint32_t>(roce::encode_move_order(orders_.next, buffer));
-  piece.lkey = orders_.region->lkey;
+  const MutableSpan buffer = orders_.buffers.order(number);
+  ibv_sge piece = orders_.buffers.piece(buffer, roce::encode_move_order(orders_.next, buffer));
   ibv_send_wr send{};
   send.wr_id = ++sent_;
   send.sg_list = &piece;
@@ -151,17 +124,17 @@ void VerbsLane::on_order(const ibv_wc& done) {
   if (done.status != IBV_WC_SUCCESS) {
     return break_lane(done.status == IBV_WC_RETRY_EXC_ERR ? Errc::lane_timeout : Errc::lane_closed);
   }
-  if ((done.wr_id & kReplyBit) == 0) {
+  if ((done.wr_id & kReceiveBit) == 0) {
     done_ = done.wr_id;
     return;
   }
-  const auto buffer = static_cast<std::uint32_t>(done.wr_id & ~kReplyBit);
-  const ConstSpan data(orders_.buffers.data() + kOrdersBytes + buffer * roce::kMoveReplyBytes,
-                       std::min<std::size_t>(done.byte_len, roce::kMoveReplyBytes));
-  const auto reply = roce::decode_move_reply(data);
+  const auto buffer = static_cast<std::uint32_t>(done.wr_id & ~kReceiveBit);
+  const auto reply = roce::decode_move_reply(
+      ConstSpan(orders_.buffers.reply(buffer))
+          .first(std::min<std::size_t>(done.byte_len, roce::kMoveReplyBytes)));
   const bool is_known = reply && reply->number < roce::kMoveOrdersMax &&
                         std::ranges::find(orders_.free, reply->number) == orders_.free.end();
-  if (!is_known || !post_reply_buffer(buffer)) {
+  if (!is_known || !orders_.buffers.post_receive(connection_->qp, buffer)) {
     return break_lane(is_known ? Errc::lane_closed : Errc::protocol_error);
   }
   on_reply(*reply);
