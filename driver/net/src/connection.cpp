@@ -240,6 +240,9 @@ bool Connection::receive_some(std::size_t& budget_bytes) {
   if (state_ == State::open) {
     endpoint_->on_received(size_bytes, loop_.now());
   }
+  if (state_ == State::open) {
+    is_readable_ = is_readable_ && endpoint_->expects_bytes();  // else the next wait looks
+  }
   return state_ == State::open;
 }
 
@@ -391,7 +394,7 @@ void Connection::settle() {
   }
   if (!is_readable_) {
     set_receive_mark();
-    start_wait(Wait::readable);
+    listen();
   } else if (is_paused_) {
     start_wait(Wait::hang_up);
   }
@@ -399,6 +402,31 @@ void Connection::settle() {
     start_wait(Wait::writable);
   }
   update_deadline();
+}
+
+// A payload is worth waiting for, as it comes in large pieces; a header will be looked for soon.
+void Connection::listen() {
+  if (is_waiting_[static_cast<std::size_t>(Wait::readable)]) {
+    return;
+  }
+  const bool is_at_header = receive_mark_bytes_ == 1 && !is_background(endpoint_->receive_class());
+  if (!is_at_header || !loop_.watch_later(*this)) {
+    loop_.watch(*this);
+  }
+}
+
+bool Connection::hear() {
+  std::size_t budget_bytes = loop_.options().event_bytes_max;
+  is_readable_ = true;
+  if (!receive_some(budget_bytes)) {
+    if (is_paused_) {
+      settle();
+    }
+    return state_ == State::closed;
+  }
+  loop_.count_moved(false, loop_.options().event_bytes_max - budget_bytes);
+  serve();
+  return true;
 }
 
 // Each wake-up of a thread costs as much as copying tens of KiB.

@@ -44,6 +44,12 @@ class Connection final : public IntrusiveDeadlineHeap::Node,
   // Closes the socket, then tells the endpoint. Safe from inside its callbacks.
   void close(Errc reason);
 
+  // Has the kernel tell when there is something to read, and nobody has to look.
+  void await_bytes() { start_wait(Wait::readable); }
+  [[nodiscard]] bool expects_bytes() const { return endpoint_->expects_bytes(); }
+  // Looks for bytes of an open connection that nobody waits for; false: there are none.
+  bool hear();
+
   // Asks what of the memory that left by reference was taken, and sets the next look.
   void look_at_referred();
 
@@ -55,6 +61,7 @@ class Connection final : public IntrusiveDeadlineHeap::Node,
 
   bool is_queued = false;             // in the loop's list of connections to serve
   bool is_queued_background = false;  // in that of those with background work
+  bool is_unwatched = false;          // in that of those that the kernel tells nothing of
 
  private:
   enum class State : std::uint8_t { connecting, open, closed };
@@ -85,6 +92,7 @@ class Connection final : public IntrusiveDeadlineHeap::Node,
   void deliver_descriptors(bool lost);
   void read_the_rest();
   void settle();
+  void listen();
   void set_receive_mark();
   void notice_end();
   void start_wait(Wait wait);

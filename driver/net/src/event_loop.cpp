@@ -23,6 +23,12 @@ constexpr std::size_t kBackgroundTurnsMax = 8;
 // which background has too.
 constexpr std::size_t kForegroundBytesMin = std::size_t{16} << 10U;
 constexpr Duration kForegroundFor = std::chrono::milliseconds(10);
+// So many connections that expect bytes are asked one by one: of more it costs less to be told.
+// The kernel is asked for other events after so many looks at them.
+constexpr std::size_t kHeardMax = 2;
+constexpr std::uint32_t kLooksPerPoll = 16;
+// A connection of which the kernel does not tell is looked at by this time at the latest.
+constexpr Duration kUnwatchedMax = std::chrono::milliseconds(10);
 // An endpoint that connects anew each time it is told that all is over.
 constexpr int kShutDownRoundsMax = 8;
 
@@ -97,7 +103,78 @@ void EventLoop::set_deadline(Connection& connection, TimePoint deadline) {
 
 void EventLoop::forget(Connection& connection) {
   deadlines_.remove(connection);
+  if (connection.is_unwatched) {
+    drop_unwatched(connection);
+  }
   connections_.erase(connection.id());
+}
+
+bool EventLoop::watch_later(Connection& connection) {
+  if (options_.busy_poll == Duration::zero()) {
+    return false;
+  }
+  if (!connection.is_unwatched) {
+    if (unwatched_.empty()) {
+      watch_all_at_ = now() + kUnwatchedMax;
+    }
+    connection.is_unwatched = true;
+    unwatched_.push_back(connection.shared_from_this());
+  }
+  return true;
+}
+
+void EventLoop::watch(Connection& connection) {
+  if (connection.is_unwatched) {
+    drop_unwatched(connection);
+  }
+  connection.await_bytes();
+}
+
+void EventLoop::drop_unwatched(Connection& connection) {
+  connection.is_unwatched = false;
+  std::erase_if(unwatched_, [&connection](const std::shared_ptr<Connection>& other) {
+    return other.get() == &connection;
+  });
+}
+
+void EventLoop::watch_all() {
+  watch_all_at_ = kNever;
+  for (const std::shared_ptr<Connection>& connection : unwatched_) {
+    connection->is_unwatched = false;
+    connection->await_bytes();
+  }
+  unwatched_.clear();
+}
+
+EventLoop::Heard EventLoop::hear_expected() {
+  std::array<std::shared_ptr<Connection>, kHeardMax> expecting;
+  std::size_t count = 0;
+  for (const std::shared_ptr<Connection>& connection : unwatched_) {
+    if (!connection->expects_bytes()) {
+      continue;
+    }
+    if (count == expecting.size()) {
+      watch_all();
+      return Heard::nobody_asked;
+    }
+    expecting[count++] = connection;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (expecting[i]->hear()) {
+      return Heard::something;
+    }
+  }
+  return count > 0 ? Heard::nothing : Heard::nobody_asked;
+}
+
+// Without waiting. True: there was something.
+bool EventLoop::look_for_event() {
+  const Heard heard = hear_expected();
+  if (heard != Heard::nobody_asked && ++looks_since_poll_ < kLooksPerPoll) {
+    return heard == Heard::something;
+  }
+  looks_since_poll_ = 0;
+  return io_.poll_one() > 0 || heard == Heard::something;
 }
 
 void EventLoop::bury(std::unique_ptr<StreamEndpoint> endpoint) {
@@ -124,6 +201,9 @@ std::size_t EventLoop::run_until(TimePoint until) {
   for (;;) {
     serve_queued();
     const TimePoint due = now();
+    if (due >= watch_all_at_) {
+      watch_all();
+    }
     hear_before(due);
     serve_deadlines(due);
     empty_graveyard();
@@ -138,7 +218,8 @@ std::size_t EventLoop::run_until(TimePoint until) {
     if (has_waited) {
       break;  // the kernel was asked for events just now
     }
-    poll_handlers(kPolledHandlersMax);
+    for (std::size_t i = 0; i < kPolledHandlersMax && look_for_event(); ++i) {
+    }
     has_waited = true;  // once more round for what the handlers have queued
   }
   is_woken_ = false;
@@ -187,6 +268,7 @@ void EventLoop::hear_before(TimePoint due) {
   if (first == nullptr || first->deadline() > due) {
     return;
   }
+  watch_all();
   poll_handlers(kPolledHandlersMax + 2 * connections_.size());
   serve_queued();
   for (std::size_t left = background_.size(); left > 0; --left) {
@@ -253,10 +335,11 @@ void EventLoop::wait_for_handler(TimePoint until) {
   }
   for (const TimePoint poll_until = std::min(now() + options_.busy_poll, wake_at);
        now() < poll_until;) {
-    if (io_.poll_one() > 0) {
+    if (look_for_event()) {
       return;
     }
   }
+  watch_all();
   arm_timer(wake_at);
   io_.run_one();
 }

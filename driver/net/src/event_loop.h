@@ -55,6 +55,11 @@ class EventLoop {
   void set_deadline(Connection& connection, TimePoint deadline);
   // Likewise, but it is no endpoint's deadline: nobody has to be heard before.
   void set_look(IntrusiveDeadlineHeap::Node& look, TimePoint at) { looks_.set(look, at); }
+  // Takes a connection that waits for bytes: the loop looks for them by itself, and has the kernel
+  // tell of them when it sleeps. False: it does not, as it never polls.
+  [[nodiscard]] bool watch_later(Connection& connection);
+  // Has the kernel tell now.
+  void watch(Connection& connection);
   // Takes a closed connection out of everything.
   void forget(Connection& connection);
   // Destroys a closed endpoint (or none) once no callback can be on the stack.
@@ -86,6 +91,11 @@ class EventLoop {
   void serve_looks(TimePoint now);
   void run_ticks(TimePoint now);
   void poll_handlers(std::size_t handlers_max);
+  enum class Heard : std::uint8_t { something, nothing, nobody_asked };
+  [[nodiscard]] Heard hear_expected();
+  [[nodiscard]] bool look_for_event();
+  void drop_unwatched(Connection& connection);
+  void watch_all();
   void wait_for_handler(TimePoint until);
   void arm_timer(TimePoint at);
   void empty_graveyard();
@@ -103,6 +113,11 @@ class EventLoop {
   std::vector<std::shared_ptr<Connection>> queued_;
   std::vector<std::shared_ptr<Connection>> being_served_;
   RingQueue<std::shared_ptr<Connection>> background_;
+  // Wait for bytes without the kernel's knowledge: most get their next ones while the loop polls,
+  // and a call that has the kernel tell of them costs as much as one that looks.
+  std::vector<std::shared_ptr<Connection>> unwatched_;
+  TimePoint watch_all_at_ = kNever;
+  std::uint32_t looks_since_poll_ = 0;
   std::size_t background_due_bytes_ = 0;  // what foreground has moved while it waited earns it
   TimePoint foreground_until_{};          // until then foreground is taken to be about
   IntrusiveDeadlineHeap deadlines_;

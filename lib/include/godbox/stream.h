@@ -33,6 +33,9 @@ class StreamEndpoint {
   // Bytes that surely arrive and are worth waiting for, at least 1: the network may leave fewer in
   // the socket, so that the rest of a payload costs few calls and wake-ups.
   [[nodiscard]] virtual std::size_t receive_bytes_least() const { return 1; }
+  // Whether bytes are due soon, such as the reply to what was sent: a network that polls looks at
+  // those that expect something first.
+  [[nodiscard]] virtual bool expects_bytes() const { return true; }
   // `size_bytes` (> 0) bytes arrived in the spans of the last receive_spans().
   virtual void on_received(std::size_t size_bytes, TimePoint now) = 0;
   // What to send next, in order; same limits; valid until the next on_sent/on_closed.

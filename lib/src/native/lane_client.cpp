@@ -46,6 +46,7 @@ LaneClient::Work& LaneClient::take_slot() {
   send_queue_.push_back(slot);
   Work& work = *slots_[slot];
   work.request_id = (++generation_ << kSlotBits) | slot;
+  latest_ = &work;
   return work;
 }
 
@@ -222,12 +223,14 @@ void LaneClient::on_sent(std::size_t size_bytes, TimePoint now) {
 
 std::span<const MutableSpan> LaneClient::receive_spans() {
   receive_spans_.clear();
+  foreseen_ = nullptr;
   if (state_ != State::greeting && state_ != State::open) {
     return receive_spans_;
   }
   switch (receiving_) {
     case Receiving::header:
       receive_spans_.push_back(MutableSpan(header_bytes_).subspan(received_bytes_));
+      foresee_payload();
       break;
     case Receiving::body:
       receive_spans_.push_back(MutableSpan(body_).subspan(received_bytes_));
@@ -246,6 +249,22 @@ std::span<const MutableSpan> LaneClient::receive_spans() {
   return receive_spans_;
 }
 
+// Of a short read that is all there is in flight the reply can only be a header and its payload, or
+// an error's, with nothing behind it.
+void LaneClient::foresee_payload() {
+  if (requests_in_flight_ != 1 || !send_queue_.empty() || latest_->request_id == 0 ||
+      latest_->is_fence || latest_->request.op != WorkOp::read ||
+      latest_->request.total_bytes > kForeseenBytesMax) {
+    return;
+  }
+  if (latest_->payload.append_spans(receive_spans_, kForeseenBytesMax, kForeseenPiecesMax) ==
+      latest_->request.total_bytes) {
+    foreseen_ = latest_;
+  } else {
+    receive_spans_.resize(1);
+  }
+}
+
 std::size_t LaneClient::receive_bytes_least() const {
   return receiving_ == Receiving::payload
              ? std::min<std::size_t>(reading_->request.total_bytes - reading_->payload_moved,
@@ -259,6 +278,9 @@ void LaneClient::on_received(std::size_t size_bytes, TimePoint now) {
     switch (receiving_) {
       case Receiving::header:
         size_bytes -= take_header(size_bytes);
+        if (size_bytes > 0 && foreseen_ != nullptr && reading_ != foreseen_) {
+          return take_surplus(size_bytes);
+        }
         break;
       case Receiving::body:
         size_bytes -= take_body(size_bytes);
@@ -315,6 +337,26 @@ std::size_t LaneClient::take_payload(std::size_t size_bytes) {
     finish_work(work, work.crc_ok ? Errc::ok : Errc::crc_mismatch);
   }
   return step;
+}
+
+// What came where a payload was foreseen and is none: the body of an error's reply, at most.
+void LaneClient::take_surplus(std::size_t size_bytes) {
+  if (state_ == State::broken) {
+    return;
+  }
+  if (receiving_ != Receiving::body || size_bytes > body_.size()) {
+    return break_lane(Errc::protocol_error);
+  }
+  MutableSpan body(body_);
+  std::size_t left = size_bytes;
+  for (std::size_t i = 1; left > 0; ++i) {
+    const ConstSpan came =
+        ConstSpan(receive_spans_[i]).first(std::min(receive_spans_[i].size(), left));
+    std::copy(came.begin(), came.end(), body.begin());
+    body = body.subspan(came.size());
+    left -= came.size();
+  }
+  static_cast<void>(take_body(size_bytes));
 }
 
 void LaneClient::handle_header() {

@@ -250,6 +250,82 @@ TEST_CASE("an error reply ends one request and leaves the lane up", "[unit][lane
   CHECK(h.lane.status().state == LaneState::up);
 }
 
+std::size_t bytes_offered(LaneClient& lane) {
+  std::size_t bytes = 0;
+  for (const MutableSpan span : lane.receive_spans()) {
+    bytes += span.size();
+  }
+  return bytes;
+}
+
+TEST_CASE("a short read that is all there is has its reply received in one call", "[unit][lane]") {
+  Harness h;
+  h.open();
+  const std::vector<std::byte> page = pattern(4096, 5);
+  std::vector<std::byte> into(4096);
+  std::vector<std::byte> from(100);
+  Request request(WorkOp::read, 1, into, false);
+  Request other(WorkOp::write, 2, from, false);
+  CHECK(bytes_offered(h.lane) == 64);
+  REQUIRE(h.lane.post(request.work, kStart) == Errc::ok);
+  CHECK(bytes_offered(h.lane) == 64);  // nothing can come: it has not left
+  h.drain();
+  CHECK(bytes_offered(h.lane) == 64 + 4096);
+  const wire::Body reply =
+      Harness::reply(wire::Op::read, h.sent_header(0).request_id, Errc::ok, {}, page);
+  REQUIRE(h.deliver(ConstSpan(reply).first(64 + 4095)) == 64 + 4095);
+  CHECK(h.completions.empty());
+  h.deliver(ConstSpan(reply).subspan(64 + 4095));
+  REQUIRE(h.completions.size() == 1);
+  CHECK(h.completions[0].status == Errc::ok);
+  CHECK(into == page);
+  // With another one in flight, what comes first is not known.
+  REQUIRE(h.lane.post(request.work, kStart) == Errc::ok);
+  REQUIRE(h.lane.post(other.work, kStart) == Errc::ok);
+  h.drain();
+  CHECK(bytes_offered(h.lane) == 64);
+}
+
+TEST_CASE("what comes in the place of a foreseen payload is taken for what it is", "[unit][lane]") {
+  Harness h;
+  h.open();
+  std::vector<std::byte> into(4096);
+  Request request(WorkOp::read, 1, into, false);
+  REQUIRE(h.lane.post(request.work, kStart) == Errc::ok);
+  h.drain();
+  const std::uint64_t id = h.sent_header(0).request_id;
+  const std::vector<std::byte> body = pattern(200, 6);
+
+  SECTION("the body of an error's reply, whole or in pieces") {
+    const std::size_t chunk = GENERATE(SIZE_MAX, std::size_t{100}, std::size_t{65});
+    h.deliver(Harness::reply(wire::Op::read, id, Errc::key_revoked, body), chunk);
+    REQUIRE(h.completions.size() == 1);
+    CHECK(h.completions[0].status == Errc::key_revoked);
+    CHECK(h.lane.status().state == LaneState::up);
+    REQUIRE(h.lane.post(request.work, kStart) == Errc::ok);  // and the stream is where it should be
+    h.sent.clear();
+    h.drain();
+    h.deliver(Harness::reply(wire::Op::read, h.sent_header(0).request_id, Errc::ok, {}, into));
+    REQUIRE(h.completions.size() == 2);
+    CHECK(h.completions[1].status == Errc::ok);
+  }
+  SECTION("a body that is not what its CRC says") {
+    wire::Body reply = Harness::reply(wire::Op::read, id, Errc::key_revoked, body);
+    reply.back() ^= std::byte{1};
+    h.deliver(reply);
+    CHECK(h.lane.wants_close());
+    CHECK(h.lane.status().last_error == Errc::bad_body_crc);
+  }
+  SECTION("more than there can be") {
+    wire::Body reply = Harness::reply(wire::Op::read, id, Errc::key_revoked,
+                                      GENERATE(false, true) ? ConstSpan(body) : ConstSpan());
+    reply.push_back(std::byte{0});
+    h.deliver(reply);
+    CHECK(h.lane.wants_close());
+    CHECK(h.lane.status().last_error == Errc::protocol_error);
+  }
+}
+
 TEST_CASE("a lane refuses what is wrong or beyond its credits without side effect",
           "[unit][lane]") {
   Harness h;

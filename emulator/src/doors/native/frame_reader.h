@@ -23,8 +23,10 @@ namespace godbox::emulator {
 
 class FrameReader {
  public:
-  static constexpr std::size_t kAheadBytes = 4096;
   static constexpr std::size_t kCarefulAheadBytes = wire::kHeaderBytes + sizeof(wire::Segment);
+  // More than a WRITE of one page of 4 KiB, so that its end shows that there is no more.
+  static constexpr std::size_t kAheadBytes = 4096 + 512;
+  static_assert(kAheadBytes > kCarefulAheadBytes + 4096);
   // A body's buffer grows by what has arrived, not by what was announced.
   static constexpr std::size_t kBodyStepBytes = std::size_t{64} << 10U;
   // Larger buffers are given back after use. A lane's largest body stays, so that it is warm.

@@ -72,6 +72,7 @@ class ControlClient final : public StreamEndpoint {
 
   void on_connected(TimePoint now) override;
   [[nodiscard]] std::span<const MutableSpan> receive_spans() override;
+  [[nodiscard]] bool expects_bytes() const override { return unanswered_ + waits_pending_ > 0; }
   void on_received(std::size_t size_bytes, TimePoint now) override;
   [[nodiscard]] std::span<const ConstSpan> send_spans() override;
   void on_sent(std::size_t size_bytes, TimePoint now) override;

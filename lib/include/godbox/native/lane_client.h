@@ -48,6 +48,10 @@ class LaneClient final : public StreamEndpoint {
   // is computed or checked.
   static constexpr std::size_t kWindowBytes = std::size_t{256} << 10U;
   static constexpr std::size_t kRequestsMax = 4096;  // whatever the box grants
+  // A reply of so much payload at most, and in so many pieces, is received in one call with its
+  // header, where nothing else can come before it.
+  static constexpr std::size_t kForeseenBytesMax = std::size_t{64} << 10U;
+  static constexpr std::size_t kForeseenPiecesMax = 16;
 
   LaneClient(Options options, Events events);
 
@@ -63,6 +67,9 @@ class LaneClient final : public StreamEndpoint {
   void on_connected(TimePoint now) override;
   [[nodiscard]] std::span<const MutableSpan> receive_spans() override;
   [[nodiscard]] std::size_t receive_bytes_least() const override;
+  [[nodiscard]] bool expects_bytes() const override {
+    return state_ == State::greeting || (state_ == State::open && requests_in_flight_ > 0);
+  }
   void on_received(std::size_t size_bytes, TimePoint now) override;
   [[nodiscard]] std::span<const ConstSpan> send_spans() override;
   void on_sent(std::size_t size_bytes, TimePoint now) override;
@@ -95,6 +102,8 @@ class LaneClient final : public StreamEndpoint {
   [[nodiscard]] Work& take_slot();
   [[nodiscard]] Work* find(std::uint64_t request_id);
   [[nodiscard]] bool append_send_spans(Work& work, std::size_t& budget);
+  void foresee_payload();
+  void take_surplus(std::size_t size_bytes);
   std::size_t take_header(std::size_t size_bytes);
   std::size_t take_body(std::size_t size_bytes);
   std::size_t take_payload(std::size_t size_bytes);
@@ -130,6 +139,10 @@ class LaneClient final : public StreamEndpoint {
   wire::Header header_;
   std::vector<std::byte> body_;
   Work* reading_ = nullptr;  // whose payload is being received
+  Work* latest_ = nullptr;   // posted last
+  // The one request in flight, while its payload has been offered a place behind the header that is
+  // still to come.
+  Work* foreseen_ = nullptr;
   TimePoint last_progress_{};
 };
 
