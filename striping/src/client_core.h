@@ -7,6 +7,7 @@
 // own way out; there is no second path for it. Thread-safety: the network's thread.
 #pragma once
 
+#include "layer_order.h"
 #include <godbox/native/control_client.h>
 #include <godbox/ring_queue.h>
 #include <godbox/striping/client.h>
@@ -90,6 +91,7 @@ class ClientCore {
   void after(Duration delay, std::function<void()> action) {
     timers_.push_back({now() + delay, std::move(action)});
   }
+  [[nodiscard]] LayerOrder& layer_order() { return layer_order_; }
   // Takes in an operation, which end_operation() counts out again; false: there is no room, and
   // refuse_operation() answers it, with queue_full at once, or with cancelled when the client goes
   // away.
@@ -167,6 +169,7 @@ class ClientCore {
 
   StreamNetwork& network_;
   ClientOptions options_;
+  LayerOrder layer_order_;
   std::unique_ptr<native::ControlClient> control_;
   ConnectionId connection_;
   StreamAddress control_address_;

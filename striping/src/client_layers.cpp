@@ -468,7 +468,16 @@ void start_wait(ClientCore& core, std::span<const std::string_view> names, std::
 void start_get_layer(ClientCore& core, const Lookup& found, std::uint32_t layer,
                      std::span<const std::span<const LocalSegment>> into,
                      const CallOptions& options, Client::OnStatuses on_done) {
-  start_get_found(core, layer_of(found, layer), into, options, std::move(on_done));
+  const Lookup one = layer_of(found, layer);
+  const auto first = std::ranges::find_if(
+      one.objects, [](const FoundObject& object) { return object.extent_count > 0; });
+  if (first != one.objects.end()) {
+    // The object's, which all of its layers share.
+    const std::size_t index = static_cast<std::size_t>(first - one.objects.begin());
+    const Extent& begin = found.extents[found.objects[index].extent_begin];
+    on_done = core.layer_order().in_turn(begin.address, options.traffic_class, std::move(on_done));
+  }
+  start_get_found(core, one, into, options, std::move(on_done));
 }
 
 void start_retain(ClientCore& core, std::span<const wire::RetainItem> items,

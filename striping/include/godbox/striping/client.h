@@ -212,7 +212,9 @@ class Client {
   void submit_wait(std::span<const std::string_view> names, std::uint32_t layer, Duration wait,
                    OnLookup on_done);
   // get of one layer of objects found, each into layer_size bytes. not_found: that layer is not
-  // among layers_ready; key_revoked: its producer has gone, so the rest will never be there.
+  // among layers_ready; key_revoked: its producer has gone, so the rest will never be there. Gets
+  // of one traffic class whose first object that has this layer is the same call back in the order
+  // in which they were submitted, so that a model gets its layers in order.
   void submit_get_layer(const Lookup& found, std::uint32_t layer,
                         std::span<const std::span<const LocalSegment>> into, OnStatuses on_done,
                         const CallOptions& options = {});

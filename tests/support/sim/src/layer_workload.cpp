@@ -134,9 +134,14 @@ void submit_layered_put(World& world, Actor& actor) {
 
 namespace {
 
+// Gets of an object's layers call back in the order in which they were submitted.
+struct Turns {
+  std::uint32_t given = 0, called = 0;
+};
+
 // One layer that is there, of the only object found: of it, whatever becomes of its later ones.
 void read_layer(World& world, Actor& actor, const std::string& name, const Lookup& found,
-                ObjectModel::Moment begin) {
+                ObjectModel::Moment begin, const std::shared_ptr<Turns>& turns) {
   const striping::FoundObject& object = found.objects.front();
   const auto layer = static_cast<std::uint32_t>(world.dice.below(object.layers_ready));
   const std::size_t layer_bytes = object.size.count() / object.layers;
@@ -146,8 +151,12 @@ void read_layer(World& world, Actor& actor, const std::string& name, const Looku
   const std::span<const LocalSegment> into = (*buffer)->segments();
   actor.client->submit_get_layer(
       found, layer, {&into, 1},
-      [&world, &actor, name, begin, operation, buffer, layer, size = object.size,
-       layer_bytes](std::span<const Errc> statuses) {
+      [&world, &actor, name, begin, operation, buffer, layer, size = object.size, layer_bytes,
+       turns, turn = turns->given++](std::span<const Errc> statuses) {
+        if (turn != turns->called++) {
+          world.fail(fmt::format("get_layer number {} of an object called back as number {}", turn,
+                                 turns->called - 1));
+        }
         if (!world.end_operation(*operation)) {
           return;
         }
@@ -214,7 +223,10 @@ void submit_wait(World& world, Actor& actor) {
         }
         const striping::FoundObject& first = found->objects.front();
         if (world.shape.bindings && found->objects.size() == 1 && first.layers_ready > 0) {
-          read_layer(world, actor, world.shape.names[names->front()].name, *found, begin);
+          const auto turns = std::make_shared<Turns>();
+          for (std::uint64_t i = world.dice.between(1, 3); i > 0; --i) {
+            read_layer(world, actor, world.shape.names[names->front()].name, *found, begin, turns);
+          }
         }
       });
 }
