@@ -85,10 +85,12 @@ void encode_pool_refusal(Errc why, std::span<std::uint8_t, kPoolRefusalBytes> ou
 
 std::optional<Errc> decode_pool_refusal(std::span<const std::uint8_t, kPoolRefusalBytes> data) {
   const auto spec = read_data<PoolRefusalSpec>(data);
-  if (load(spec.version) != kPoolVersion) {
+  const Errc why = errc_from_number(load(spec.why));
+  // A refusal has a reason, and none of its reasons is a device of this end.
+  if (load(spec.version) != kPoolVersion || why == Errc::ok || scope_of(why) == ErrcScope::device) {
     return std::nullopt;
   }
-  return static_cast<Errc>(load(spec.why));
+  return why;
 }
 
 }  // namespace godbox::roce

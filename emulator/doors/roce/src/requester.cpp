@@ -74,7 +74,9 @@ Errc RoceRequester::post(const SendRequest& request) {
   }
   const bool needs_word = request.op == SendOp::compare_swap || request.op == SendOp::fetch_add ||
                           request.op == SendOp::atomic_write;
-  if (request.local.size() > kRoceLocalPiecesMax || (needs_word && !is_word(request))) {
+  const bool wants_response = needs_word || request.op == SendOp::read;
+  if (request.local.size() > kRoceLocalPiecesMax || (needs_word && !is_word(request)) ||
+      (wants_response && options_.reads_max == 0)) {
     return Errc::invalid_argument;
   }
   if (bytes > roce::kMessageBytesMax || bytes / mtu_bytes() >= kRoceMessagePacketsMax) {

@@ -27,7 +27,8 @@ class RoceRequester {
   RoceRequester(RocePortCounters& counters, const QueuePairOptions& options);
 
   // Errors: queue_full; lane_closed (broken off); too_large (over 2^31 bytes); invalid_argument
-  // (too many pieces, or an atomic whose memory is not one piece of 8 bytes).
+  // (too many pieces, an atomic whose memory is not one piece of 8 bytes, or a READ or atomic of
+  // which the peer answers none).
   [[nodiscard]] Errc post(const SendRequest& request);
   [[nodiscard]] std::optional<SendCompletion> take_completed();
 

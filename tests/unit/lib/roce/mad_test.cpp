@@ -195,4 +195,11 @@ TEST_CASE("a connection to the pool says who it is in 32 bytes", "[unit][roce]")
   encode_pool_refusal(Errc::session_lost, refusal);
   CHECK(refusal == std::array<std::uint8_t, kPoolRefusalBytes>{0, 1, 401 >> 8, 401 & 0xFF});
   CHECK(decode_pool_refusal(refusal) == Errc::session_lost);
+  // Whoever refuses may be anybody.
+  encode_pool_refusal(static_cast<Errc>(4711), refusal);
+  CHECK(decode_pool_refusal(refusal) == Errc::protocol_error);
+  for (const Errc none : {Errc::ok, Errc::device_lost}) {
+    encode_pool_refusal(none, refusal);
+    CHECK_FALSE(decode_pool_refusal(refusal).has_value());
+  }
 }

@@ -126,6 +126,19 @@ TEST_CASE("so many packets are under way, and answers are asked for in between",
   CHECK(alone.take_psns().size() == 32);
 }
 
+TEST_CASE("what a peer answers none of is not posted, as it would never go out", "[unit][roce]") {
+  Alone alone;
+  alone.options.reads_max = 0;
+  alone.requester = std::make_unique<RoceRequester>(alone.counters, alone.options);
+  Bytes bytes(8);
+  for (const SendOp op :
+       {SendOp::read, SendOp::compare_swap, SendOp::fetch_add, SendOp::atomic_write}) {
+    CHECK(alone.post(op, bytes) == Errc::invalid_argument);
+  }
+  CHECK(alone.post(SendOp::write, bytes) == Errc::ok);
+  CHECK(alone.take_psns() == std::vector<std::uint32_t>{100});
+}
+
 TEST_CASE("a NAK for a PSN and a timeout go back to the first without an answer", "[unit][roce]") {
   Alone alone;
   Bytes bytes(1024);
