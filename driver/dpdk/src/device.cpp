@@ -19,6 +19,7 @@
 #include <rte_mempool.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace godbox::driver {
@@ -72,8 +73,30 @@ std::string argument(std::string_view device, std::string_view name) {
   return {};
 }
 
-// Drivers cut a path that is too long for a socket, and take what is left of it. net_vhost does not
-// start where a process that was killed has left its socket.
+bool is_socket(const std::string& path) {
+  struct stat found {};
+  return lstat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode);
+}
+
+// Neither net_vhost nor net_memif starts where a process that was killed has left its socket.
+Result<void> clear_listening_path(const std::string& device) {
+  const std::string_view driver = driver_name(device);
+  const std::string listening = argument(device, "iface");
+  if (driver.starts_with("net_vhost") && !listening.empty() && argument(device, "client") != "1") {
+    return clear_socket_path(listening, SOCK_STREAM);
+  }
+  const std::string role = argument(device, "role"), shared = argument(device, "socket");
+  const bool is_server = role == "server" || role == "master";
+  if (driver.starts_with("net_memif") && is_server && !shared.empty() &&
+      argument(device, "socket-abstract") == "no") {
+    // One that somebody listens at may be another device's of this process.
+    const Result<void> cleared = clear_socket_path(shared, SOCK_SEQPACKET);
+    return !cleared && is_socket(shared) ? Result<void>() : cleared;
+  }
+  return {};
+}
+
+// Drivers cut a path that is too long for a socket, and take what is left of it.
 Result<void> check_paths(const std::string& device) {
   for (const char* const name : {"iface", "path", "socket"}) {
     const std::string path = argument(device, name);
@@ -82,10 +105,7 @@ Result<void> check_paths(const std::string& device) {
       return Error(Errc::config_invalid, fmt::format("{}={}", name, fitting.error().detail));
     }
   }
-  const std::string listening = argument(device, "iface");
-  const bool is_server = driver_name(device).starts_with("net_vhost") && !listening.empty() &&
-                         argument(device, "client") != "1";
-  return is_server ? clear_socket_path(listening, SOCK_STREAM) : Result<void>();
+  return clear_listening_path(device);
 }
 
 Result<void> check_options(const DpdkPortOptions& options) {

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -168,11 +169,11 @@ TEST_CASE("a host's port drops and counts while no guest is there, and serves th
 }
 
 // The file of a socket that listens as long as the descriptor is open.
-int listen_at(const std::string& path) {
+int listen_at(const std::string& path, int type = SOCK_STREAM) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-  const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int descriptor = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
   REQUIRE(bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
   REQUIRE(listen(descriptor, 1) == 0);
   return descriptor;
@@ -190,6 +191,24 @@ TEST_CASE("a host's port replaces the socket of a process that was killed, and n
   { const DpdkPortPtr port = open_port({.device = "net_vhost0,iface=" + path}); }
   std::ofstream(path) << "somebody's file";
   CHECK(refusal({.device = "net_vhost0,iface=" + path}).code == Errc::already_exists);
+  CHECK(std::ifstream(path).get() == 's');
+}
+
+TEST_CASE("a server of memif replaces what a process that was killed has left, and nothing else",
+          "[contract][dpdk]") {
+  const std::string path = fresh_path("memif");
+  const auto device = [&path](int number) {
+    return fmt::format("net_memif{0},id={0},role=server,socket-abstract=no,socket={1}", number,
+                       path);
+  };
+  close(listen_at(path, SOCK_SEQPACKET));
+  {
+    const DpdkPortPtr port = open_port({.device = device(0)});
+    const DpdkPortPtr beside = open_port({.device = device(1)});  // at the same socket
+  }
+  std::filesystem::remove(path);
+  std::ofstream(path) << "somebody's file";
+  CHECK(refusal({.device = device(0)}).code == Errc::already_exists);
   CHECK(std::ifstream(path).get() == 's');
 }
 
