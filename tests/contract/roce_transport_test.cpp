@@ -2,15 +2,12 @@
 //
 // The transport over RoCE by this program itself, over datagram sockets to the RoCE ports of a box
 // that is served here: no RDMA device, no rights and no guest are needed.
-#include "src/served_world.h"
+#include "src/roce_cables.h"
 #include "transport_contract.h"
-#include <godbox/app/roce_wires.h>
 #include <godbox/emulator/roce/roce_transport.h>
-#include <godbox_test/seeded_random.h>
 
 #include <catch2/matchers/catch_matchers_string.hpp>
 
-#include <map>
 #include <string>
 #include <vector>
 
@@ -18,41 +15,6 @@ namespace godbox::test {
 namespace {
 
 using Catch::Matchers::ContainsSubstring;
-
-// Ethernet cables between this end and ports of the box: each in a network of its own.
-class Cables {
- public:
-  explicit Cables(int count, const std::string& mtu = ",mtu=4200") {
-    std::vector<std::string> here;
-    for (int i = 0; i < count; ++i) {
-      const std::string number = std::to_string(i), network = "10.9." + number;
-      const std::string box = folder_.path("box" + number), end = folder_.path("end" + number);
-      box_.push_back(network + ".2/24" + mtu + "@dgram:" + box + "," + end);
-      here.push_back(network + ".9/24" + mtu + "@dgram:" + end + "," + box);
-    }
-    auto wires = app::RoceWires::open(here, "--wire");
-    if (!wires.has_value()) {
-      FAIL(wires.error().message());
-    }
-    wires_ = std::move(*wires);
-  }
-
-  [[nodiscard]] const std::vector<std::string>& of_box() const { return box_; }
-  [[nodiscard]] ConnectOptions here() const {
-    ConnectOptions options;
-    options.roce_interfaces = wires_->interfaces();
-    return options;
-  }
-
- private:
-  ServedFolder folder_;
-  std::vector<std::string> box_;
-  std::unique_ptr<app::RoceWires> wires_;
-};
-
-std::unique_ptr<ServedWorld> world_over(const Cables& cables, const ConnectOptions& options) {
-  return std::make_unique<ServedWorld>("roce:", options, nullptr, MemoryForm{}, cables.of_box());
-}
 
 TEST_CASE("the transport over RoCE keeps the contract of transports", "[contract]") {
   const Cables cables(2);
@@ -66,44 +28,6 @@ TEST_CASE("over one wire of small frames two lanes keep the contract of transpor
     options.lanes_per_eth_port = 2;
     return world_over(cables, options);
   });
-}
-
-constexpr LaneId kLane{0};
-
-// A request of all bytes of a place, from or to memory of its own.
-struct Run {
-  std::vector<std::byte> memory;
-  std::vector<LocalSegment> local;
-  std::vector<RemoteSegment> remote;
-  WorkRequest request;
-
-  Run(std::uint64_t id, WorkOp op, const TransportWorld::Place& place, std::size_t size)
-      : memory(size), local{{memory.data(), size}} {
-    for (const Extent& extent : place.extents) {
-      remote.push_back({place.key, extent.address, extent.length_bytes});
-    }
-    request.id = WorkId(id);
-    request.op = op;
-    request.total_bytes = size;
-    request.remote = remote;
-    request.local = local;
-  }
-  void fill(std::uint64_t seed) {
-    SeededRandom random(seed);
-    random.fill(memory);
-  }
-};
-
-std::map<std::uint64_t, Errc> finish(TransportWorld& world, std::size_t count) {
-  std::map<std::uint64_t, Errc> done;
-  REQUIRE(world.run([&] {
-    (void)world.transport().progress();
-    for (Completion one; world.transport().poll({&one, 1}) > 0;) {
-      CHECK(done.emplace(one.id.value(), one.status).second);
-    }
-    return done.size() >= count;
-  }));
-  return done;
 }
 
 TEST_CASE("over RoCE one refused request costs the others of its lane nothing", "[contract]") {
@@ -227,6 +151,16 @@ TEST_CASE("over RoCE every byte is right where the wire loses frames", "[contrac
     CHECK(read.memory == write.memory);
   }
   CHECK(lossy.lost > 10);
+}
+
+TEST_CASE("over RoCE the first ports are the first of those that can be reached", "[contract]") {
+  const Cables cables(3);
+  ConnectOptions options = cables.here();
+  options.roce_interfaces.erase(options.roce_interfaces.begin());
+  options.eth_ports_max = 1;
+  const auto world = world_over(cables, options);
+  CHECK(world->transport().lane_count() == 1);
+  CHECK(world->transport().lane_status(kLane).eth_port == EthPortId(1));
 }
 
 // Of connecting to a box with these RoCE ports.

@@ -56,15 +56,12 @@ Error no_lane(std::span<const std::string> addresses, LaneFailures failures) {
 
 }  // namespace
 
-Result<std::vector<wire::RocePort>> chosen_roce_ports(
-    const striping::Client::TransportContext& context, const ConnectOptions& options) {
+Result<std::vector<wire::RocePort>> roce_ports_of(
+    const striping::Client::TransportContext& context) {
   std::vector<wire::RocePort> ports = wire::roce_ports(context.box.eth_ports);
   if (ports.empty()) {
     return Error(Errc::unsupported,
                  "the box offers no RoCE port; godbox serve --roce makes Ethernet ports such");
-  }
-  if (options.eth_ports_max > 0 && options.eth_ports_max < ports.size()) {
-    ports.resize(options.eth_ports_max);
   }
   return ports;
 }

@@ -20,9 +20,9 @@ namespace godbox {
 
 using LaneFailures = std::map<LaneId, Error>;  // of each lane's last attempt
 
-// Those that INFO names, the first `options.eth_ports_max` of them. Errors: unsupported (none).
-[[nodiscard]] Result<std::vector<wire::RocePort>> chosen_roce_ports(
-    const striping::Client::TransportContext& context, const ConnectOptions& options);
+// Those that INFO names. Errors: unsupported (none).
+[[nodiscard]] Result<std::vector<wire::RocePort>> roce_ports_of(
+    const striping::Client::TransportContext& context);
 
 // Asks the box by the control connection.
 [[nodiscard]] std::function<void(wire::LaneToken, std::function<void(Errc)>)> fence_by_control(

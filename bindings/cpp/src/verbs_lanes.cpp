@@ -12,9 +12,12 @@ namespace godbox {
 Result<std::unique_ptr<Transport>> make_verbs_lanes(
     const striping::Client::TransportContext& context, const ConnectOptions& options,
     const OpenVerbs& open) {
-  const Result<std::vector<wire::RocePort>> ports = chosen_roce_ports(context, options);
+  Result<std::vector<wire::RocePort>> ports = roce_ports_of(context);
   if (!ports) {
     return ports.error();
+  }
+  if (options.eth_ports_max > 0 && options.eth_ports_max < ports->size()) {
+    ports->resize(options.eth_ports_max);
   }
   driver::VerbsOptions verbs;
   verbs.session = context.session.session;

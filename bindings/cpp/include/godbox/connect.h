@@ -91,9 +91,10 @@ struct ConnectOptions {
   // connect(), the others when those that are open are busy. verbs, roce: so many queue
   // pairs, all opened by connect(); 0: one, as that alone keeps 128 READs and WRITEs under way.
   std::uint32_t lanes_per_eth_port = 0;
-  bool lanes_on_demand = true;      // false: connect() opens all
-  std::uint32_t eth_ports_max = 0;  // use only the first n Ethernet (RoCE) ports; 0: all
-  std::size_t copy_threads = 1;     // local, dax: threads that copy, the caller's included
+  bool lanes_on_demand = true;  // false: connect() opens all
+  // Use only the first n Ethernet (RoCE) ports; roce: of those that it has a way to. 0: all.
+  std::uint32_t eth_ports_max = 0;
+  std::size_t copy_threads = 1;  // local, dax: threads that copy, the caller's included
   // dax: the device of each DRAM channel, by its number. Empty: found by the serial numbers that
   // carry the box's number.
   std::vector<std::string> dax_devices{};
