@@ -36,6 +36,7 @@ void RoceClientLane::open() {
   attempt.service = roce::kPoolService;
   attempt.path_mtu = *roce::path_mtu_for(
       std::min(of().mtu_bytes, options_.interfaces[of().interface_index].mtu_bytes));
+  send_bytes_max_ = std::uint64_t{kRoceLaneSendPacketsMax} * bytes_of(attempt.path_mtu);
   attempt.reads_max = kReadsMax;
   attempt.timeout = kAckTimeoutCode;
   attempt.retries_max = kRetries;
@@ -276,7 +277,8 @@ bool RoceClientLane::post_send(Flight& flight) {
   send.key = remote.key;
   std::array<MutableSpan, kRoceLocalPiecesMax> pieces;
   std::size_t count = 0;
-  std::uint64_t left = remote.length_bytes - flight.remote_offset;
+  std::uint64_t left =
+      std::min<std::uint64_t>(remote.length_bytes - flight.remote_offset, send_bytes_max_);
   while (left > 0 && count < pieces.size()) {
     const LocalSegment& local = request.local[flight.local];
     const std::size_t size = std::min<std::uint64_t>(local.size_bytes - flight.local_offset, left);
@@ -291,7 +293,7 @@ bool RoceClientLane::post_send(Flight& flight) {
       flight.local_offset = 0;
     }
   }
-  if (left == 0) {
+  if (flight.remote_offset == remote.length_bytes) {
     ++flight.remote;
     flight.remote_offset = 0;
   }

@@ -34,10 +34,9 @@ class RoceClientLane {
   bool progress();
   void fence();
   [[nodiscard]] LaneStatus status() const;
-  // Something is under way whose end no event of the network tells of.
-  [[nodiscard]] bool is_waiting() const {
-    return step_ == Step::connecting || !flights_.empty() || has_lost_writes();
-  }
+  [[nodiscard]] bool has_requests() const { return !flights_.empty(); }
+  // Something else is under way whose end no event of the network tells of.
+  [[nodiscard]] bool is_waiting() const { return step_ == Step::connecting || has_lost_writes(); }
   // WRITEs of a connection that ended may still be on their way.
   [[nodiscard]] bool has_lost_writes() const { return !unfenced_.empty(); }
 
@@ -103,6 +102,7 @@ class RoceClientLane {
   ConnectionId connection_{};
   roce::QueuePairNumber number_{};
   wire::LaneToken lane_;  // as the box names it
+  std::uint64_t send_bytes_max_ = 0;
   std::vector<Unfenced> unfenced_;
 
   std::deque<Flight> flights_;

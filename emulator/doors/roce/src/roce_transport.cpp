@@ -13,8 +13,10 @@
 namespace godbox::emulator {
 namespace {
 
-// How long whoever drives the transport may wait while frames are expected, and else.
+// How long whoever drives the transport may wait while frames of requests are expected, while a
+// lane connects, is fenced or has no room to send, and else.
 constexpr Duration kBusyPause = std::chrono::microseconds(50);
+constexpr Duration kWaitingPause = std::chrono::milliseconds(1);
 constexpr Duration kIdlePause = std::chrono::milliseconds(10);
 
 class RoceTransport final : public Transport {
@@ -91,17 +93,19 @@ class RoceTransport final : public Transport {
     return is_busy;
   }
   Duration poll_pause() const override {
+    if (std::ranges::any_of(lanes_, [](const auto& lane) { return lane->has_requests(); })) {
+      return kBusyPause;
+    }
+    // Each attempt of a dead port takes seconds, and there is one after the other.
     const bool is_waiting =
         std::ranges::any_of(lanes_, [](const auto& lane) { return lane->is_waiting(); }) ||
         std::ranges::any_of(ports_, [](const auto& port) { return port->is_blocked(); });
-    if (is_waiting) {
-      return kBusyPause;
-    }
+    const Duration longest = is_waiting ? kWaitingPause : kIdlePause;
     TimePoint next = kNever;
     for (const auto& port : ports_) {
       next = std::min(next, port->port().next_deadline());
     }
-    return next == kNever ? kIdlePause : std::clamp(next - clock_.now(), kBusyPause, kIdlePause);
+    return next == kNever ? longest : std::clamp(next - clock_.now(), kBusyPause, longest);
   }
   void fence(LaneId lane) override { lanes_.at(lane.value())->fence(); }
   void reopen(LaneId lane) override { lanes_.at(lane.value())->open(); }

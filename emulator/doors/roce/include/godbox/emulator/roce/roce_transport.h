@@ -35,6 +35,9 @@ inline constexpr std::size_t kRoceLanesMax = 256;
 inline constexpr std::size_t kRoceInterfacesMax = 64;
 // READs and WRITEs of one lane that its queue pair has at a time.
 inline constexpr std::uint32_t kRoceLaneSendsMax = 128;
+// Packets of one of them. The answers to a READ come as fast as the wire goes: with what a queue
+// pair has unanswered (kRoceUnackedPacketsMax), they are no more than the ring of a device holds.
+inline constexpr std::uint32_t kRoceLaneSendPacketsMax = 128;
 // Before a fence is asked for again.
 inline constexpr Duration kRoceFencePause = std::chrono::milliseconds(20);
 
