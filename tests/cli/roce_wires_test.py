@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`godbox bench` over wires of its own that are no sockets: interfaces of the kernel, and devices
+of DPDK. In a network of the test's own, with both ends of a veth pair."""
+
+import ctypes
+import functools
+import os
+import signal
+import subprocess
+import unittest
+
+from program import ProgramTest
+
+CLONE_NEWNET = 0x40000000
+MTU = 4200
+BOX_END, HERE_END = "gbbox", "gbhere"
+SMALL = ["--workload", "page", "--sizes", "64KiB", "--working-set", "2MiB", "--repeats", "1",
+         "--verify"]
+
+
+class OwnNetwork:
+    """A network namespace for this process and those it starts, until the end of the with block."""
+
+    def __enter__(self):
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.set_network = libc.setns
+        self.before = os.open("/proc/self/ns/net", os.O_RDONLY)
+        if libc.unshare(CLONE_NEWNET) != 0:
+            os.close(self.before)
+            raise unittest.SkipTest("needs the right to make network namespaces")
+        try:
+            self.lay_cable()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    @staticmethod
+    def lay_cable():
+        # Without IPv6 the kernel says nothing there by itself.
+        script = (
+            f"ip link set lo up && ip link add {BOX_END} mtu {MTU} type veth peer name {HERE_END} "
+            f"mtu {MTU} && for end in {BOX_END} {HERE_END}; do "
+            "echo 1 >/proc/sys/net/ipv6/conf/$end/disable_ipv6; ip link set $end up; done")
+        made = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
+        if made.returncode != 0:
+            raise unittest.SkipTest(f"needs veth pairs, and ip of iproute2: {made.stderr}")
+
+    def __exit__(self, *_):
+        failed = self.set_network(self.before, CLONE_NEWNET)
+        os.close(self.before)
+        assert not failed, "the network of before is gone"
+
+
+def needs_dpdk(test):
+    @functools.wraps(test)
+    def run(self):
+        try:
+            test(self)
+        except AssertionError as error:
+            if "without DPDK" not in str(error):
+                raise
+            self.skipTest("this build has no DPDK")
+    return run
+
+
+class RoceWiresTest(ProgramTest):
+    def check_bench(self, box, *wires):
+        """Reads and writes arrive as they were sent, all of them over RoCE."""
+        address = "roce:" + box.ready["eth_ports"][0].removeprefix("tcp:")
+        options = [word for wire in wires for word in ("--wire", wire)]
+        rows = self.run_json("bench", "--connect", address, *options, *SMALL)["rows"]
+        self.assertEqual([(row["transport"], row["op"]) for row in rows],
+                         [("roce", "read"), ("roce", "write")])
+        for row in rows:
+            self.assertEqual((row["wrong_bytes"], row["ports"]), (0, 1))
+            self.assertGreaterEqual(row["bytes_checked"], 2 << 20)
+            self.assertGreaterEqual(sum(row["port_bytes"]), 2 << 20)
+        port, = self.run_json("status", "--connect", box.address)["roce_ports"]
+        for wrong in ("dropped_icrc", "dropped_malformed", "naks_access", "naks_invalid",
+                      "connections_rejected"):
+            self.assertEqual(port[wrong], 0, (wrong, port))
+
+    def test_several_ports_and_the_first_of_them(self):
+        """One of two ports is in a wire's network: it is the first that can be reached."""
+        ends = [(self.folder / f"box{n}", self.folder / f"here{n}") for n in range(2)]
+        ports = [word for n, (box, here) in enumerate(ends)
+                 for word in ("--roce", f"10.0.{n}.2/24@dgram:{box},{here}")]
+        with self.server(*ports) as box:
+            address = "roce:" + box.ready["eth_ports"][0].removeprefix("tcp:")
+            row, = self.run_json(
+                "bench", "--connect", address, "--wire",
+                f"10.0.1.9/24@dgram:{ends[1][1]},{ends[1][0]}", "--ports", "1", "--sizes", "1MiB",
+                "--working-set", "1MiB", "--repeats", "1", "--op", "read")["rows"]
+            self.assertGreater(row["port_bytes"][1], 0)
+
+    def test_an_interface_of_the_kernel(self):
+        with OwnNetwork(), self.server("--roce", f"10.0.7.2/24@packet:{BOX_END}") as box:
+            self.check_bench(box, f"10.0.7.9/24@packet:{HERE_END}")
+
+    @needs_dpdk
+    def test_an_interface_of_the_kernel_through_dpdk(self):
+        with OwnNetwork(), self.server("--roce", f"10.0.7.2/24,mtu=1500@packet:{BOX_END}") as box:
+            self.check_bench(box, f"10.0.7.9/24@dpdk:net_af_packet0,iface={HERE_END}")
+
+    @needs_dpdk
+    def test_shared_memory_of_dpdk(self):
+        memif = f"id=0,socket-abstract=no,socket={self.folder}/memif"
+        # What a box that was killed has left does not keep the next one from starting.
+        for ending in (signal.SIGKILL, signal.SIGTERM):
+            with self.server("--roce", f"10.0.7.2/24@dpdk:net_memif0,role=server,{memif}") as box:
+                self.check_bench(box, f"10.0.7.9/24@dpdk:net_memif0,role=client,{memif}")
+                box.stop(ending)
+
+
+if __name__ == "__main__":
+    unittest.main()
