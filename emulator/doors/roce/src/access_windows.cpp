@@ -16,7 +16,7 @@ WindowId window_of(ReleaseToken token) {
 AccessWindows::~AccessWindows() {
   for (const std::unique_ptr<Window>& window : windows_) {
     if (!window->ticket.pinned.empty()) {
-      service_.end_access(window->ticket);
+      pool_.end_access(window->ticket);
     }
   }
 }
@@ -69,7 +69,7 @@ void AccessWindows::end_if_unused(WindowId id) {
     return;
   }
   if (!window.ticket.pinned.empty()) {
-    service_.end_access(window.ticket);
+    pool_.end_access(window.ticket);
   }
   free_.push_back(id);
 }

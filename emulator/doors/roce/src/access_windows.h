@@ -2,11 +2,11 @@
 //
 // Accesses to the pool that a READ and the frames of its answer share. A window is pinned while it
 // is open, and after that until the last frame that shows bytes of it has been released.
-// Thread-safety: the port's thread. Ownership: the service outlives the windows. Units: bytes.
+// Thread-safety: the port's thread. Ownership: the pool outlives the windows. Units: bytes.
 // Errors: kNoWindow at the limit. A window that has been used before allocates nothing.
 #pragma once
 
-#include <godbox/emulator/pool_service.h>
+#include "port_pool.h"
 #include <godbox/emulator/roce/limits.h>
 #include <godbox/emulator/roce/out_frame.h>
 #include <godbox/roce/packet.h>
@@ -21,7 +21,7 @@ inline constexpr WindowId kNoWindow{UINT32_MAX};
 
 class AccessWindows {
  public:
-  explicit AccessWindows(PoolService& service) : service_(service) {}
+  explicit AccessWindows(PortPool& pool) : pool_(pool) {}
   ~AccessWindows();
   AccessWindows(const AccessWindows&) = delete;
   AccessWindows& operator=(const AccessWindows&) = delete;
@@ -50,7 +50,7 @@ class AccessWindows {
   };
   void end_if_unused(WindowId id);
 
-  PoolService& service_;
+  PortPool& pool_;
   std::vector<std::unique_ptr<Window>> windows_;
   std::vector<WindowId> free_;
 };

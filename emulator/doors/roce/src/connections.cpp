@@ -88,7 +88,10 @@ std::optional<RejReason> RoceConnections::objection(const Origin& from,
   if (!mtu || *mtu > port_.path_mtu_max) {
     return RejReason::bad_mtu;
   }
-  if (req.service_id != roce::kPoolService && !services_.contains(req.service_id.value())) {
+  const bool is_offered = req.service_id == roce::kPoolService
+                              ? static_cast<bool>(port_.context.pool)
+                              : services_.contains(req.service_id.value());
+  if (!is_offered) {
     return RejReason::bad_service_id;
   }
   return std::nullopt;
@@ -276,7 +279,7 @@ void RoceConnections::accept_for_pool(Connection& of, TimePoint now) {
   if (hello && hello->moved_by == roce::MovedBy::box) {
     lane = Error(Errc::unsupported);
   } else if (hello) {
-    lane = port_.door.service.join_session(hello->session, hello->secret);
+    lane = port_.context.pool.join_session(hello->session, hello->secret);
   }
   if (!lane) {
     std::array<std::uint8_t, roce::kPoolRefusalBytes> why{};
@@ -295,7 +298,7 @@ void RoceConnections::accept_for_pool(Connection& of, TimePoint now) {
   roce::encode_pool_welcome({.eth_port = port_.options.eth_port, .lane = *lane},
                             std::span(acceptance.private_data).first<roce::kPoolWelcomeBytes>());
   if (!accept(of.id, acceptance, now)) {
-    port_.door.service.leave_lane(hello->session, *lane);
+    port_.context.pool.leave_lane(hello->session, *lane);
   }
 }
 

@@ -6,29 +6,17 @@
 #pragma once
 
 #include "access_windows.h"
-#include "atomic_word.h"
-#include <godbox/emulator/pool_service.h>
+#include "port_pool.h"
 #include <godbox/emulator/roce/counters.h>
-#include <godbox/emulator/timing.h>
 
 namespace godbox::emulator {
 
 struct RoceContext {
-  PoolService& service;
-  TimingModel& timing;
-  AtomicLocks& atomic_locks;
-  EthPortId eth_port;
-  AccessWindows windows;
-  RocePortCounters counters;
+  explicit RoceContext(const PortPool& of) : pool(of), windows(pool) {}
 
-  // When a transfer of these bytes is done.
-  [[nodiscard]] TimePoint admit(WorkOp op, const AccessTicket& ticket, TimePoint now) {
-    return timing.admit({.op = op,
-                         .eth_port = eth_port,
-                         .total_bytes = ticket.total_bytes,
-                         .dram_channels = ticket.dram_channels},
-                        now);
-  }
+  PortPool pool;
+  AccessWindows windows;
+  RocePortCounters counters{};
 };
 
 }  // namespace godbox::emulator

@@ -27,17 +27,11 @@ RoceDoor::RoceDoor(PoolService& service, TimingModel& timing, const PortFaults& 
 
 RoceDoor::~RoceDoor() = default;
 
-RocePort::Impl::Impl(RoceDoor::State& of_door, RocePortOptions port_options, RandomSource& source)
-    : door(of_door),
-      options(std::move(port_options)),
+RocePort::Impl::Impl(RoceDoor::State* of_door, RocePortOptions port_options, RandomSource& source)
+    : options(std::move(port_options)),
       path_mtu_max(path_mtu_of(options.ethernet_mtu_bytes)),
       random(source),
-      context{of_door.service,
-              of_door.timing,
-              of_door.atomic_locks,
-              options.eth_port,
-              AccessWindows(of_door.service),
-              {}} {
+      context(PortPool(of_door, options.eth_port)) {
   GODBOX_ASSERT(!options.addresses.empty() && options.addresses.size() <= kRoceAddressesMax);
   GODBOX_ASSERT(options.queue_pairs_max <= kRoceQueuePairsMax);
 }
@@ -112,7 +106,7 @@ void RocePort::Impl::destroy(roce::QueuePairNumber number) {
   }
   const QueuePairOptions& of = pair->options();
   if (of.lane != wire::LaneToken()) {
-    door.service.leave_lane(of.session, of.lane);
+    context.pool.leave_lane(of.session, of.lane);
   }
   if (pair->requester().has_frames()) {
     departed.emplace(number.value(), std::move(pair));
@@ -143,12 +137,12 @@ void RocePort::Impl::sweep(TimePoint now) {
     if (of.session == SessionId() || pair->is_broken()) {
       continue;
     }
-    if (!door.service.is_lane_open(of.session, of.lane)) {
+    if (!context.pool.is_lane_open(of.session, of.lane)) {
       pair->break_off();
       activate(*pair);
     } else if (pair->was_heard) {
       pair->was_heard = false;
-      static_cast<void>(door.service.touch_session(of.session));
+      context.pool.touch_session(of.session);
     }
   }
 }
@@ -173,7 +167,9 @@ void RocePort::Impl::on_timer(TimePoint now) {
 }
 
 RocePort::RocePort(RoceDoor& door, RocePortOptions options, RandomSource& random)
-    : impl_(std::make_unique<Impl>(door.state(), std::move(options), random)) {}
+    : impl_(std::make_unique<Impl>(&door.state(), std::move(options), random)) {}
+RocePort::RocePort(RocePortOptions options, RandomSource& random)
+    : impl_(std::make_unique<Impl>(nullptr, std::move(options), random)) {}
 
 RocePort::~RocePort() = default;
 

@@ -72,7 +72,7 @@ bool RocePort::Impl::is_ours(const roce::FrameHeader& header) const {
 }
 
 bool RocePort::Impl::is_silent(TimePoint now) const {
-  const PortFaultKind fault = door.port_faults.kind_at(options.eth_port, now);
+  const PortFaultKind fault = context.pool.fault(now);
   return fault == PortFaultKind::dead || fault == PortFaultKind::silent;
 }
 
@@ -228,8 +228,7 @@ std::size_t RocePort::Impl::copy_frame(const OutFrame& frame, MutableSpan out) {
     at += piece.size();
   }
   const bool is_of_pool = frame.token != ReleaseToken() && number_of(frame.token) == 0;
-  if (is_of_pool && door.service.has_poison() &&
-      door.service.check_access(context.windows.ticket(frame.token)) != Errc::ok) {
+  if (is_of_pool && context.pool.has_lost_bytes(context.windows.ticket(frame.token))) {
     RoceQueuePair* const pair = find(context.windows.owner(frame.token));
     if (pair != nullptr) {
       pair->responder().on_poison(frame.psn);

@@ -16,15 +16,9 @@
 
 namespace godbox::emulator {
 
-struct RoceDoor::State {
-  PoolService& service;
-  TimingModel& timing;
-  const PortFaults& port_faults;
-  AtomicLocks atomic_locks{};
-};
-
 struct RocePort::Impl {
-  Impl(RoceDoor::State& of_door, RocePortOptions port_options, RandomSource& source);
+  // `of_door`: nullptr for a port without a pool.
+  Impl(RoceDoor::State* of_door, RocePortOptions port_options, RandomSource& source);
   ~Impl();
 
   // --- Frames in (port_frames.cpp) ---
@@ -68,7 +62,6 @@ struct RocePort::Impl {
   [[nodiscard]] TimePoint next_deadline() const;
   void on_timer(TimePoint now);
 
-  RoceDoor::State& door;
   const RocePortOptions options;
   const roce::PathMtu path_mtu_max;
   RandomSource& random;

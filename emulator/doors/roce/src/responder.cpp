@@ -317,13 +317,13 @@ void RoceResponder::complete_message(const Packet& packet, TimePoint /*now*/) {
 RoceResponder::Verdict RoceResponder::open_write(TimePoint now) {
   VirtualRange window = write_.left;
   if (window.length_bytes > kRoceWindowBytes) {
-    const Errc status = context_.service.allows_access(by_, WorkOp::write, window);
+    const Errc status = context_.pool.allows_access(by_, WorkOp::write, window);
     if (status != Errc::ok) {
       return verdict_of(status);
     }
     window.length_bytes = kRoceWindowBytes;
   }
-  const Errc status = context_.service.begin_access(by_, WorkOp::write, window, write_.ticket);
+  const Errc status = context_.pool.begin_access(by_, WorkOp::write, window, write_.ticket);
   if (status != Errc::ok) {
     return verdict_of(status);
   }
@@ -332,14 +332,14 @@ RoceResponder::Verdict RoceResponder::open_write(TimePoint now) {
   write_.span_index = 0;
   write_.span_inside = 0;
   write_.pinned_until = now + kRoceWritePinMax;
-  write_ready_ = std::max(write_ready_, context_.admit(WorkOp::write, write_.ticket, now));
+  write_ready_ = std::max(write_ready_, context_.pool.admit(WorkOp::write, write_.ticket, now));
   return Verdict::ok;
 }
 
 void RoceResponder::close_write() {
   if (write_.has_access) {
     write_.has_access = false;
-    context_.service.end_access(write_.ticket);
+    context_.pool.end_access(write_.ticket);
   }
   write_.pinned_until = kNever;
 }
@@ -357,7 +357,7 @@ RoceResponder::Verdict RoceResponder::copy_in(ConstSpan payload, TimePoint now) 
   const auto bytes = static_cast<std::uint32_t>(payload.size());
   GODBOX_ASSERT(bytes <= write_.window_left);
   copy_to(write_.ticket.spans, write_.span_index, write_.span_inside, payload);
-  if (has_lost_bytes(write_.ticket)) {
+  if (context_.pool.has_lost_bytes(write_.ticket)) {
     return Verdict::operational;
   }
   context_.counters.bytes_written.add(bytes);
@@ -381,10 +381,9 @@ RoceResponder::Verdict RoceResponder::execute_read(const Packet& packet, TimePoi
     window = context_.windows.open(options_.number);
   }
   if (window != kNoWindow) {
-    status =
-        context_.service.begin_access(by_, WorkOp::read, range, context_.windows.ticket(window));
+    status = context_.pool.begin_access(by_, WorkOp::read, range, context_.windows.ticket(window));
   } else if (range.length_bytes > 0) {
-    status = context_.service.allows_access(by_, WorkOp::read, range);
+    status = context_.pool.allows_access(by_, WorkOp::read, range);
   }
   if (status != Errc::ok) {
     if (window != kNoWindow) {
@@ -401,7 +400,7 @@ RoceResponder::Verdict RoceResponder::execute_read(const Packet& packet, TimePoi
   added.window = window;
   added.window_left = window == kNoWindow ? 0 : range.length_bytes;
   if (window != kNoWindow) {
-    added.ready = context_.admit(WorkOp::read, context_.windows.ticket(window), now);
+    added.ready = context_.pool.admit(WorkOp::read, context_.windows.ticket(window), now);
   }
   expected_ = added.last + 1;
   return Verdict::ok;
@@ -415,7 +414,7 @@ RoceResponder::Verdict RoceResponder::execute_atomic(const Packet& packet, TimeP
   }
   const VirtualRange word = range_of(packet, kWordBytes);
   if (!is_write) {
-    const Errc status = context_.service.allows_access(by_, WorkOp::read, word);
+    const Errc status = context_.pool.allows_access(by_, WorkOp::read, word);
     if (status != Errc::ok) {
       return verdict_of(status);
     }
@@ -424,8 +423,8 @@ RoceResponder::Verdict RoceResponder::execute_atomic(const Packet& packet, TimeP
   TimePoint ready{};
   {
     AccessTicket& ticket = write_.ticket;  // no WRITE is open: check_sequence()
-    const std::lock_guard lock(context_.atomic_locks.of(word.address));
-    const Errc status = context_.service.begin_access(by_, WorkOp::write, word, ticket);
+    const std::unique_lock lock = context_.pool.lock(word.address);
+    const Errc status = context_.pool.begin_access(by_, WorkOp::write, word, ticket);
     if (status != Errc::ok) {
       return verdict_of(status);
     }
@@ -436,9 +435,9 @@ RoceResponder::Verdict RoceResponder::execute_atomic(const Packet& packet, TimeP
       original =
           apply_atomic(ticket.spans[0].data(), {packet.opcode, packet.swap_or_add, packet.compare});
     }
-    const bool is_lost = has_lost_bytes(ticket);
-    ready = context_.admit(WorkOp::write, ticket, now);
-    context_.service.end_access(ticket);
+    const bool is_lost = context_.pool.has_lost_bytes(ticket);
+    ready = context_.pool.admit(WorkOp::write, ticket, now);
+    context_.pool.end_access(ticket);
     if (is_lost) {
       return Verdict::operational;
     }

@@ -154,9 +154,6 @@ class RoceResponder {
   [[nodiscard]] static std::optional<std::uint8_t> syndrome_of(Verdict verdict);
   [[nodiscard]] Verdict verdict_of(Errc status);
   [[nodiscard]] std::uint32_t mtu_bytes() const { return roce::bytes_of(options_.path_mtu); }
-  [[nodiscard]] bool has_lost_bytes(const AccessTicket& ticket) const {
-    return context_.service.has_poison() && context_.service.check_access(ticket) != Errc::ok;
-  }
 
   RoceContext& context_;
   const QueuePairOptions options_;

@@ -100,7 +100,7 @@ RoceResponder::Verdict RoceResponder::open_window(Resource& of, TimePoint now) {
   VirtualRange range = of.left;
   range.length_bytes = std::min(range.length_bytes, kRoceWindowBytes);
   AccessTicket& ticket = context_.windows.ticket(of.window);
-  const Errc status = context_.service.begin_access(by_, WorkOp::read, range, ticket);
+  const Errc status = context_.pool.begin_access(by_, WorkOp::read, range, ticket);
   if (status != Errc::ok) {
     close_window(of);
     return verdict_of(status);
@@ -108,7 +108,7 @@ RoceResponder::Verdict RoceResponder::open_window(Resource& of, TimePoint now) {
   of.window_left = range.length_bytes;
   of.span_index = 0;
   of.span_inside = 0;
-  of.ready = context_.admit(WorkOp::read, ticket, now);
+  of.ready = context_.pool.admit(WorkOp::read, ticket, now);
   return Verdict::ok;
 }
 
@@ -179,7 +179,7 @@ bool RoceResponder::send_read_response(Resource& of, OutPacket& out, TimePoint n
   const std::uint32_t bytes = std::min(of.left.length_bytes, mtu_bytes());
   if (bytes > 0) {
     const AccessTicket& ticket = context_.windows.ticket(of.window);
-    if (has_lost_bytes(ticket)) {
+    if (context_.pool.has_lost_bytes(ticket)) {
       fail(roce::kSyndromeNakOperational, of.next);
       return next(out, now);
     }

@@ -24,7 +24,7 @@ class RoceTransport final : public Transport {
   RoceTransport(RoceTransportOptions options, const Clock& clock, RandomSource& random)
       : options_(std::move(options)), clock_(clock) {
     for (const RoceInterface& interface : options_.interfaces) {
-      ports_.push_back(std::make_unique<RoceClientPort>(interface, clock, random));
+      ports_.push_back(std::make_unique<RoceClientPort>(interface, random));
     }
     for (std::size_t i = 0; i < options_.lanes.size(); ++i) {
       lanes_.push_back(std::make_unique<RoceClientLane>(LaneId(static_cast<LaneId::rep>(i)),

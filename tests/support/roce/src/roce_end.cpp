@@ -21,8 +21,9 @@ RoceEnd::RoceEnd(const RoceEndOptions& options)
   port.addresses = options.addresses;
   port.ethernet_mtu_bytes = options.ethernet_mtu_bytes;
   port.queue_pairs_max = options.queue_pairs_max;
-  port_ = std::make_unique<emulator::RocePort>(
-      door_, port, options.numbers != nullptr ? *options.numbers : random_);
+  RandomSource& numbers = options.numbers != nullptr ? *options.numbers : random_;
+  port_ = options.has_pool ? std::make_unique<emulator::RocePort>(door_, port, numbers)
+                           : std::make_unique<emulator::RocePort>(port, numbers);
 }
 
 emulator::SessionInfo RoceEnd::open_session(std::string_view tenant) {

@@ -27,6 +27,7 @@ struct RoceEndOptions {
   std::uint32_t queue_pairs_max = emulator::kRoceQueuePairsMax;
   std::uint64_t seed = 1;
   RandomSource* numbers = nullptr;  // of queue pairs; nullptr: of the seed
+  bool has_pool = true;             // the port, which refuses all accesses else
 };
 
 // Memory of the pool as a verbs client sees it.

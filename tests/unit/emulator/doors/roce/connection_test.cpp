@@ -183,6 +183,14 @@ TEST_CASE("a REQ that cannot be is refused with its reason", "[unit][roce]") {
   CHECK(!end.port().take_connection_event().has_value());
 }
 
+TEST_CASE("a port without a pool has not the pool's service", "[unit][roce]") {
+  RoceEnd end({.has_pool = false});
+  CmPeer peer(end);
+  peer.send(peer.req(roce::kPoolService));
+  CHECK(reason_of(peer.take<CmRej>()) == RejReason::bad_service_id);
+  CHECK(end.port().usage().connections == 0);
+}
+
 TEST_CASE("a program that listens sees a request, and accepts or rejects it", "[unit][roce]") {
   RoceEnd end;
   CmPeer peer(end);

@@ -172,6 +172,33 @@ TEST_CASE("a queue pair without a session reaches nothing of the pool", "[unit][
   CHECK(said(peer.take()) == ack(0, 0, kNakAccess));
 }
 
+TEST_CASE("a port without a pool refuses every access, whoever asks", "[unit][roce]") {
+  RoceEnd end({.has_pool = false});
+  const RemoteMemory memory = end.allocate(64);
+  const Bytes untouched = end.all_memory();
+  QueuePairOptions options = end.pair_options();  // of a session that there is elsewhere
+  SECTION("with a session") {}
+  SECTION("without") {
+    options.session = SessionId();
+    options.lane = wire::LaneToken();
+  }
+  const auto refused = [&](auto&& ask) {
+    RocePeer peer(end, options);
+    ask(peer);
+    CHECK(said(peer.take()) == ack(0, 0, kNakAccess));
+    CHECK(end.port().is_broken(peer.number()));
+    end.port().destroy_queue_pair(peer.number());
+  };
+  refused([&](RocePeer& peer) { peer.send_read(0, memory.key, memory.address(), 8); });
+  refused([&](RocePeer& peer) { peer.send_read(0, memory.key, memory.address(), 1U << 30U); });
+  refused([&](RocePeer& peer) { peer.send_write(0, memory.key, memory.address(), pattern(8)); });
+  for (const Opcode opcode : {Opcode::fetch_add, Opcode::compare_swap}) {
+    refused([&](RocePeer& peer) { peer.send_atomic(0, opcode, memory.key, memory.address(), 1); });
+  }
+  CHECK(end.all_memory() == untouched);
+  CHECK(end.port().usage().windows == 0);
+}
+
 TEST_CASE("strangers get no answer, and are counted", "[unit][roce]") {
   RoceEnd end;
   RocePeer peer(end);

@@ -57,6 +57,9 @@ class RocePort {
  public:
   // Asserts that the options are within their limits, and that the MTU has room for a path MTU.
   RocePort(RoceDoor& door, RocePortOptions options, RandomSource& random);
+  // A port that only asks: without a pool, so that it refuses every access (NAK: remote access
+  // error), and has not the pool's service.
+  RocePort(RocePortOptions options, RandomSource& random);
   ~RocePort();
   RocePort(const RocePort&) = delete;
   RocePort& operator=(const RocePort&) = delete;
