@@ -66,12 +66,22 @@ Result<std::vector<wire::RocePort>> roce_ports_of(
   return ports;
 }
 
-std::function<void(wire::LaneToken, std::function<void(Errc)>)> fence_by_control(
-    const striping::Client::TransportContext& context) {
-  return [ask = context.ask](wire::LaneToken lane, const std::function<void(Errc)>& on_answer) {
+rdma::ClientOptions rdma_options(const striping::Client::TransportContext& context,
+                                 const std::shared_ptr<LaneFailures>& failures) {
+  rdma::ClientOptions options;
+  options.session = context.session.session;
+  options.secret = context.session.secret;
+  // By the control connection.
+  options.ask_for_fence = [ask = context.ask](wire::LaneToken lane,
+                                              const std::function<void(Errc)>& on_answer) {
     ask(wire::Op::fence, wire::encode(wire::FenceRequest{{lane}}),
         [on_answer](Errc status, ConstSpan) { on_answer(status); });
   };
+  // The transport keeps its copy of the options for as long as it lives.
+  options.on_connect_failed = [failures](LaneId lane, const Error& why) {
+    failures->insert_or_assign(lane, why);
+  };
+  return options;
 }
 
 Result<std::unique_ptr<Transport>> when_lanes_are_up(std::unique_ptr<Transport> transport,

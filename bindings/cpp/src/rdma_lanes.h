@@ -7,9 +7,10 @@
 #pragma once
 
 #include <godbox/connect.h>
+#include <godbox/rdma/client_options.h>
 #include <godbox/roce_ports.h>
 
-#include <functional>
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <span>
@@ -24,9 +25,26 @@ using LaneFailures = std::map<LaneId, Error>;  // of each lane's last attempt
 [[nodiscard]] Result<std::vector<wire::RocePort>> roce_ports_of(
     const striping::Client::TransportContext& context);
 
-// Asks the box by the control connection.
-[[nodiscard]] std::function<void(wire::LaneToken, std::function<void(Errc)>)> fence_by_control(
-    const striping::Client::TransportContext& context);
+// What each kind of transport is given of the session; it notes in `failures` why lanes are not up.
+[[nodiscard]] rdma::ClientOptions rdma_options(const striping::Client::TransportContext& context,
+                                               const std::shared_ptr<LaneFailures>& failures);
+
+// Lanes by these ways, one to each port or as many as are asked for: the first lane of each port
+// comes before the second of any. Errors: limit_exceeded.
+template <typename Way>
+[[nodiscard]] Result<std::vector<Way>> deal_lanes(const std::vector<Way>& ways,
+                                                  const ConnectOptions& options) {
+  const std::size_t each = std::max<std::size_t>(options.lanes_per_eth_port, 1);
+  if (ways.size() * each > rdma::kLanesMax) {
+    return Error(Errc::limit_exceeded, std::to_string(ways.size() * each) +
+                                           " lanes over RDMA are too many; fewer lanes per port");
+  }
+  std::vector<Way> lanes;
+  for (std::size_t i = 0; i < each; ++i) {
+    lanes.insert(lanes.end(), ways.begin(), ways.end());
+  }
+  return lanes;
+}
 
 // Drives the network until every lane is up or down: ten seconds, or `options.client.timeout` if
 // that is less, and one second once a lane is up. Errors, when none is up: why the first ones are

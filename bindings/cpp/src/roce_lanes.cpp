@@ -100,7 +100,7 @@ Result<std::unique_ptr<Transport>> make_roce_lanes(
   if (options.roce_interfaces.empty()) {
     return Error(Errc::invalid_argument,
                  "roce: needs Ethernet ports of this end, with IP addresses for them "
-                 "(ConnectOptions::roce_interfaces; godbox bench --wire)");
+                 "(ConnectOptions::roce_interfaces; --wire of godbox)");
   }
   Result<std::vector<wire::RocePort>> ports = roce_ports_of(context);
   if (!ports) {
@@ -110,29 +110,18 @@ Result<std::unique_ptr<Transport>> make_roce_lanes(
   if (!ways) {
     return ways.error();
   }
-  emulator::RoceTransportOptions lanes;
-  lanes.interfaces = options.roce_interfaces;
-  lanes.session = context.session.session;
-  lanes.secret = context.session.secret;
-  lanes.ask_for_fence = fence_by_control(context);
-  std::vector<std::string> addresses;
-  // The first lane of each port comes before the second of any.
-  for (std::uint32_t i = 0; i < std::max<std::uint32_t>(options.lanes_per_eth_port, 1); ++i) {
-    for (const RoceLaneOptions& way : *ways) {
-      lanes.lanes.push_back(way);
-      addresses.push_back(way.name);
-    }
+  Result<std::vector<RoceLaneOptions>> lanes = deal_lanes(*ways, options);
+  if (!lanes) {
+    return lanes.error();
   }
-  if (lanes.lanes.size() > emulator::kRoceLanesMax) {
-    return Error(Errc::limit_exceeded, std::to_string(lanes.lanes.size()) +
-                                           " lanes over RoCE are too many; fewer lanes per port");
+  std::vector<std::string> addresses;
+  for (const RoceLaneOptions& lane : *lanes) {
+    addresses.push_back(lane.name);
   }
   const auto failures = std::make_shared<LaneFailures>();
-  lanes.on_connect_failed = [failures](LaneId lane, const Error& why) {
-    failures->insert_or_assign(lane, why);
-  };
-  Result<std::unique_ptr<Transport>> transport =
-      emulator::open_roce_transport(std::move(lanes), context.network.clock(), random);
+  Result<std::unique_ptr<Transport>> transport = emulator::open_roce_transport(
+      {rdma_options(context, failures), options.roce_interfaces, std::move(*lanes)},
+      context.network.clock(), random);
   if (!transport) {
     return transport;
   }

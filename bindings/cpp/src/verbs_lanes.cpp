@@ -19,28 +19,21 @@ Result<std::unique_ptr<Transport>> make_verbs_lanes(
   if (options.eth_ports_max > 0 && options.eth_ports_max < ports->size()) {
     ports->resize(options.eth_ports_max);
   }
-  driver::VerbsOptions verbs;
-  verbs.session = context.session.session;
-  verbs.secret = context.session.secret;
-  verbs.ask_for_fence = fence_by_control(context);
+  std::vector<driver::VerbsLaneOptions> ways;
+  for (const wire::RocePort& port : *ports) {
+    ways.push_back({port.addresses, port.super_nic, port.moved_by});
+  }
+  const Result<std::vector<driver::VerbsLaneOptions>> lanes = deal_lanes(ways, options);
+  if (!lanes) {
+    return lanes.error();
+  }
   std::vector<std::string> addresses;
-  // The first lane of each port comes before the second of any.
-  for (std::uint32_t i = 0; i < std::max<std::uint32_t>(options.lanes_per_eth_port, 1); ++i) {
-    for (const wire::RocePort& port : *ports) {
-      verbs.lanes.push_back({port.addresses, port.super_nic, port.moved_by});
-      addresses.push_back(port.addresses.front());
-    }
+  for (const driver::VerbsLaneOptions& lane : *lanes) {
+    addresses.push_back(lane.addresses.front());
   }
-  if (verbs.lanes.size() > driver::kVerbsLanesMax) {
-    return Error(Errc::limit_exceeded, std::to_string(verbs.lanes.size()) +
-                                           " lanes over RDMA are too many; fewer lanes per port");
-  }
-  // The transport keeps its copy of the options for as long as it lives.
   const auto failures = std::make_shared<LaneFailures>();
-  verbs.on_connect_failed = [failures](LaneId lane, const Error& why) {
-    failures->insert_or_assign(lane, why);
-  };
-  Result<std::unique_ptr<Transport>> transport = open(verbs, context.network.clock());
+  Result<std::unique_ptr<Transport>> transport =
+      open({rdma_options(context, failures), *lanes}, context.network.clock());
   if (!transport) {
     return transport;
   }

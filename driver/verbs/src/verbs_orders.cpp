@@ -24,66 +24,46 @@ bool VerbsLane::prepare_orders() {
 }
 
 bool VerbsLane::post_orders() {
-  bool is_busy = false;
-  while (posting_ < flights_.size()) {
-    Flight& flight = flights_[posting_];
-    if (!flight.is_begun) {
-      flight.status = begin(flight);
-      flight.number = ++orders_.flights_begun;
-      is_busy = true;
-    }
-    while (!flight.is_posted() && !orders_.free.empty() && sent_ - done_ < kVerbsSendsMax) {
-      fill_order(flight);
-      if (!post_order(flight)) {
-        break_lane(Errc::lane_closed);
-        return true;
-      }
-      is_busy = true;
-    }
-    if (!flight.is_posted()) {
-      break;
-    }
-    ++posting_;
-  }
-  finish_moved();  // those that ended without an order
+  const bool is_busy = post_flights(
+      [this](VerbsFlight& flight) {
+        flight.number = ++orders_.flights_begun;
+        return begin_flight(flight);
+      },
+      [this](VerbsFlight& flight) {
+        if (orders_.free.empty() || !has_room_to_send()) {
+          return Posting::no_room;
+        }
+        fill_order(flight);
+        return post_order(flight) ? Posting::posted : Posting::refused;
+      });
+  finish_done();
   return is_busy;
 }
 
 // As many of the request's bytes as one order names.
-void VerbsLane::fill_order(Flight& flight) {
-  const WorkRequest& request = flight.request;
+void VerbsLane::fill_order(VerbsFlight& flight) {
   roce::MoveOrder& order = orders_.next;
-  order.op = request.op;
+  order.op = flight.request.op;
   order.remote.clear();
   order.local.clear();
   bool is_new_segment = true;
   while (!flight.is_posted()) {
-    const RemoteSegment& remote = request.remote[flight.remote];
-    const LocalSegment& local = request.local[flight.local];
-    const std::size_t local_left = local.size_bytes - flight.local_offset;
-    if (local_left == 0) {
-      ++flight.local;
-      flight.local_offset = 0;
-      continue;
-    }
     const std::size_t remotes = order.remote.size() + (is_new_segment ? 1 : 0);
     if (!roce::fits_order(remotes, order.local.size() + 1)) {
       return;
     }
-    std::byte* const data = local.data + flight.local_offset;
-    const DevicePiece piece = device_->piece(
-        flight.regions, data,
-        std::min<std::uint64_t>(local_left, remote.length_bytes - flight.remote_offset));
+    const MutableSpan bytes = flight.next_bytes();
+    const DevicePiece piece = device_->piece(flight.regions, bytes.data(), bytes.size());
     const auto size_bytes = static_cast<std::uint32_t>(piece.size_bytes);
     if (is_new_segment) {
+      const RemoteSegment& remote = flight.segment();
       order.remote.push_back(
           {remote.key,
            {remote.address.slab, remote.address.offset + SizeBytes(flight.remote_offset)},
            0});
-      is_new_segment = false;
     }
     order.remote.back().length_bytes += size_bytes;
-    const auto address = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(data));
+    const auto address = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(bytes.data()));
     const bool goes_on = !order.local.empty() && order.local.back().key == piece.remote_key &&
                          order.local.back().address + order.local.back().length_bytes == address;
     if (goes_on) {
@@ -91,42 +71,34 @@ void VerbsLane::fill_order(Flight& flight) {
     } else {
       order.local.push_back({address, piece.remote_key, size_bytes});
     }
-    flight.local_offset += size_bytes;
-    flight.remote_offset += size_bytes;
-    if (flight.remote_offset == remote.length_bytes) {
-      ++flight.remote;
-      flight.remote_offset = 0;
-      is_new_segment = true;
-    }
+    is_new_segment = flight.advance(size_bytes);
   }
 }
 
-bool VerbsLane::post_order(Flight& flight) {
+bool VerbsLane::post_order(VerbsFlight& flight) {
   const std::uint32_t number = orders_.free.back();
   orders_.free.pop_back();
   orders_.next.number = number;
   const MutableSpan buffer = orders_.buffers.order(number);
   ibv_sge piece = orders_.buffers.piece(buffer, roce::encode_move_order(orders_.next, buffer));
   ibv_send_wr send{};
-  send.wr_id = ++sent_;
+  send.wr_id = number_send();
   send.sg_list = &piece;
   send.num_sge = 1;
   send.opcode = IBV_WR_SEND;
   send.send_flags = IBV_SEND_SIGNALED;
   orders_.flights[number] = flight.number;
-  ++orders_.under_way;
-  ++flight.orders;
+  ++flight.answers_due;
   ibv_send_wr* refused = nullptr;
   return ibv_post_send(connection_->qp, &send, &refused) == 0;
 }
 
 void VerbsLane::on_order(const ibv_wc& done) {
   if (done.status != IBV_WC_SUCCESS) {
-    return break_lane(done.status == IBV_WC_RETRY_EXC_ERR ? Errc::lane_timeout : Errc::lane_closed);
+    return on_failed(done.status);
   }
   if ((done.wr_id & kReceiveBit) == 0) {
-    done_ = done.wr_id;
-    return;
+    return finish_up_to(done.wr_id);
   }
   const auto buffer = static_cast<std::uint32_t>(done.wr_id & ~kReceiveBit);
   const auto reply = roce::decode_move_reply(
@@ -142,22 +114,14 @@ void VerbsLane::on_order(const ibv_wc& done) {
 
 void VerbsLane::on_reply(const roce::MoveReply& reply) {
   orders_.free.push_back(reply.number);
-  --orders_.under_way;
-  const auto found = std::ranges::find(flights_, orders_.flights[reply.number], &Flight::number);
-  GODBOX_ASSERT(found != flights_.end() && found->orders > 0);
-  --found->orders;
+  const auto found =
+      std::ranges::find(flights(), orders_.flights[reply.number], &VerbsFlight::number);
+  GODBOX_ASSERT(found != flights().end() && found->answers_due > 0);
+  --found->answers_due;
   if (found->status == Errc::ok) {
     found->status = reply.status;  // of one that is refused, no more orders go out
   }
-  finish_moved();
-}
-
-// In order: an earlier one that is still under way is waited for.
-void VerbsLane::finish_moved() {
-  while (!flights_.empty() && flights_.front().is_begun && flights_.front().is_posted() &&
-         flights_.front().orders == 0) {
-    finish_front(flights_.front().status);
-  }
+  finish_done();
 }
 
 }  // namespace godbox::driver

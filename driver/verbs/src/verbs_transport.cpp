@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs_lane.h"
 #include <godbox/driver/verbs_transport.h>
+#include <godbox/rdma/client_transport.h>
 
 #include <fmt/format.h>
 
@@ -23,27 +24,25 @@ struct DestroyChannel {
 };
 using EventChannel = std::unique_ptr<rdma_event_channel, DestroyChannel>;
 
-class VerbsTransport final : public Transport {
+class VerbsTransport final : public rdma::ClientTransport<VerbsLane> {
  public:
   VerbsTransport(VerbsOptions options, EventChannel channel, const Clock& clock)
-      : options_(std::move(options)), channel_(std::move(channel)), clock_(clock) {
+      : ClientTransport(options.ask_for_fence, clock),
+        options_(std::move(options)),
+        channel_(std::move(channel)) {
     for (std::size_t i = 0; i < options_.lanes.size(); ++i) {
-      lanes_.push_back(std::make_unique<VerbsLane>(
-          LaneId(static_cast<LaneId::rep>(i)), options_, channel_.get(),
-          [this, by = options_.lanes[i].moved_by](ibv_context* device) {
-            return registrations_of({device, by});
-          },
-          clock));
-      lanes_.back()->open();
+      const VerbsLaneOptions& of = options_.lanes[i];
+      const VerbsLane::Setting set{LaneId(static_cast<LaneId::rep>(i)), of.super_nic, options_,
+                                   unfenced(), clock};
+      add_lane(std::make_unique<VerbsLane>(set, of, channel_.get(),
+                                           [this, by = of.moved_by](ibv_context* device) {
+                                             return registrations_of({device, by});
+                                           }));
     }
   }
-  ~VerbsTransport() override { lanes_.clear(); }  // queue pairs first
-  VerbsTransport(const VerbsTransport&) = delete;
-  VerbsTransport& operator=(const VerbsTransport&) = delete;
+  ~VerbsTransport() override { end_lanes(); }  // queue pairs before devices
 
   std::string_view name() const override { return "verbs"; }
-  std::size_t lane_count() const override { return lanes_.size(); }
-  LaneStatus lane_status(LaneId lane) const override { return lanes_.at(lane.value())->status(); }
 
   Result<void> register_memory(MutableSpan memory) override {
     if (memory.empty()) {
@@ -79,43 +78,13 @@ class VerbsTransport final : public Transport {
     }
   }
 
-  Errc post(LaneId lane, const WorkRequest& request) override {
-    const Errc status = lanes_.at(lane.value())->status().state == LaneState::up
-                            ? check_work_request(request)
-                            : Errc::lane_closed;
-    const bool has_to_wait =
-        request.op == WorkOp::write &&
-        std::ranges::any_of(lanes_, [](const auto& other) { return other->has_lost_writes(); });
-    return status != Errc::ok ? status
-           : has_to_wait      ? Errc::queue_full
-                              : lanes_[lane.value()]->post(request);
-  }
-  std::size_t poll(std::span<Completion> out) override {
-    std::size_t count = 0;
-    for (const auto& lane : lanes_) {
-      std::deque<Completion>& done = lane->completions();
-      for (; count < out.size() && !done.empty(); ++count) {
-        out[count] = done.front();
-        done.pop_front();
-      }
-    }
-    return count;
-  }
   bool progress() override {
-    bool is_busy = take_events();
-    for (const auto& lane : lanes_) {
-      is_busy = lane->progress() || is_busy;
-    }
-    mind_fences();
-    return is_busy;
+    const bool was_busy = take_events();
+    return progress_lanes() || was_busy;
   }
   Duration poll_pause() const override {
-    const bool is_waiting =
-        std::ranges::any_of(lanes_, [](const auto& lane) { return lane->is_waiting(); });
-    return is_waiting ? kBusyPause : Duration::max();
+    return has_requests() || is_waiting() ? kBusyPause : Duration::max();
   }
-  void fence(LaneId lane) override { lanes_.at(lane.value())->fence(); }
-  void reopen(LaneId lane) override { lanes_.at(lane.value())->open(); }
 
  private:
   bool take_events() {
@@ -138,29 +107,6 @@ class VerbsTransport final : public Transport {
     return is_busy;
   }
 
-  void mind_fences() {
-    for (const auto& [index, lane, status] : std::exchange(*fence_answers_, {})) {
-      if (status == Errc::ok) {
-        lanes_[index]->on_fenced(lane);
-      } else {
-        lanes_[index]->on_fence_failed(lane, clock_.now());
-      }
-    }
-    if (!options_.ask_for_fence) {
-      return;
-    }
-    for (std::size_t index = 0; index < lanes_.size(); ++index) {
-      if (!lanes_[index]->has_lost_writes()) {
-        continue;
-      }
-      while (const auto lane = lanes_[index]->next_unfenced(clock_.now())) {
-        options_.ask_for_fence(*lane, [answers = fence_answers_, index, lane = *lane](Errc status) {
-          answers->push_back({index, lane, status});
-        });
-      }
-    }
-  }
-
   // Of a device, and by whom what is registered is moved.
   using DeviceUse = std::pair<ibv_context*, roce::MovedBy>;
   DeviceRegistrations* registrations_of(const DeviceUse& device) {
@@ -177,21 +123,10 @@ class VerbsTransport final : public Transport {
     return devices_.emplace(device, std::move(made)).first->second.get();
   }
 
-  struct FenceAnswer {
-    std::size_t lane_index = 0;
-    wire::LaneToken lane;
-    Errc status = Errc::ok;
-  };
-
-  VerbsOptions options_;
+  const VerbsOptions options_;
   EventChannel channel_;
-  const Clock& clock_;
-  // May be filled in when the transport is gone.
-  std::shared_ptr<std::vector<FenceAnswer>> fence_answers_ =
-      std::make_shared<std::vector<FenceAnswer>>();
   std::vector<MutableSpan> announced_;
   std::map<DeviceUse, std::unique_ptr<DeviceRegistrations>> devices_;
-  std::vector<std::unique_ptr<VerbsLane>> lanes_;
 };
 
 bool is_address(const std::string& text) {
@@ -204,14 +139,8 @@ bool is_address(const std::string& text) {
 
 Result<std::unique_ptr<Transport>> open_verbs_transport(const VerbsOptions& options,
                                                         const Clock& clock) {
-  if (options.lanes.empty() || options.lanes.size() > kVerbsLanesMax) {
-    return Error(Errc::config_invalid, fmt::format("{} lanes; 1 to {} are possible",
-                                                   options.lanes.size(), kVerbsLanesMax));
-  }
-  if (options.requests_max == 0 || options.bytes_max < kWorkBytesMax) {
-    return Error(Errc::config_invalid,
-                 fmt::format("requests_max {}, bytes_max {}; at least 1 and {} are needed",
-                             options.requests_max, options.bytes_max, kWorkBytesMax));
+  if (Result<void> checked = check_client_options(options, options.lanes.size()); !checked) {
+    return checked.error();
   }
   for (const VerbsLaneOptions& lane : options.lanes) {
     if (lane.addresses.empty()) {

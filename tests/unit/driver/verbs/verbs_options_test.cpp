@@ -20,7 +20,7 @@ TEST_CASE("options of the transport over RDMA are refused by the name of what is
   const SteadyClock clock;
   for (const Wrong& wrong : {
            Wrong{[](VerbsOptions& of) { of.lanes.clear(); }, "0 lanes"},
-           Wrong{[](VerbsOptions& of) { of.lanes.resize(kVerbsLanesMax + 1, of.lanes[0]); },
+           Wrong{[](VerbsOptions& of) { of.lanes.resize(rdma::kLanesMax + 1, of.lanes[0]); },
                  "257 lanes"},
            Wrong{[](VerbsOptions& of) { of.lanes[1].addresses[1] = "box-1"; }, "box-1"},
            Wrong{[](VerbsOptions& of) { of.lanes[0].addresses = {"10.0.0.256"}; }, "10.0.0.256"},
