@@ -2,9 +2,11 @@
 //
 // The transport over RoCE by this program itself, over datagram sockets to the RoCE ports of a box
 // that is served here: no RDMA device, no rights and no guest are needed.
+#include "rdma_contract.h"
 #include "src/roce_cables.h"
-#include "transport_contract.h"
+#include "src/transport_work.h"
 #include <godbox/emulator/roce/roce_transport.h>
+#include <godbox_test/seeded_random.h>
 
 #include <catch2/matchers/catch_matchers_string.hpp>
 
@@ -19,76 +21,18 @@ using Catch::Matchers::ContainsSubstring;
 TEST_CASE("the transport over RoCE keeps the contract of transports", "[contract]") {
   const Cables cables(2);
   check_contract(transport_contract(), [&cables] { return world_over(cables, cables.here()); });
+  check_contract(rdma_contract(), [&cables] { return world_over(cables, cables.here()); });
 }
 
 TEST_CASE("over one wire of small frames two lanes keep the contract of transports", "[contract]") {
   const Cables cables(1, "");
-  check_contract(transport_contract(), [&cables] {
+  const auto two_lanes = [&cables] {
     ConnectOptions options = cables.here();
     options.lanes_per_eth_port = 2;
     return world_over(cables, options);
-  });
-}
-
-TEST_CASE("over RoCE one refused request costs the others of its lane nothing", "[contract]") {
-  constexpr std::size_t kSize = 100'000, kCount = 32, kBad = 9;
-  const Cables cables(1);
-  const auto world = world_over(cables, cables.here());
-  const auto place = world->allocate(SizeBytes(kSize));
-  Run write(0, WorkOp::write, place, kSize);
-  write.fill(1);
-  REQUIRE(world->transport().post(kLane, write.request) == Errc::ok);
-  CHECK(finish(*world, 1).at(0) == Errc::ok);
-  std::vector<std::unique_ptr<Run>> runs;
-  for (std::size_t i = 0; i < kCount; ++i) {
-    runs.push_back(std::make_unique<Run>(i, WorkOp::read, place, kSize));
-    if (i == kBad) {
-      for (RemoteSegment& segment : runs.back()->remote) {
-        segment.key = RKey(segment.key.value() ^ 1U);
-      }
-    }
-    REQUIRE(world->transport().post(kLane, runs.back()->request) == Errc::ok);
-  }
-  for (const auto& [id, status] : finish(*world, kCount)) {
-    CAPTURE(id);
-    CHECK(status == (id == kBad ? Errc::key_revoked : Errc::ok));
-    CHECK((runs[id]->memory == write.memory) == (id != kBad));
-  }
-}
-
-TEST_CASE("over RoCE a request whose deadline has passed is not begun", "[contract]") {
-  const Cables cables(1);
-  const auto world = world_over(cables, cables.here());
-  const auto place = world->allocate(SizeBytes(4096));
-  Run late(0, WorkOp::read, place, 4096), next(1, WorkOp::read, place, 4096);
-  std::ranges::fill(late.memory, std::byte{0xEE});
-  late.request.deadline = world->now();
-  REQUIRE(world->transport().post(kLane, late.request) == Errc::ok);
-  REQUIRE(world->transport().post(kLane, next.request) == Errc::ok);
-  const auto done = finish(*world, 2);
-  CHECK(done.at(0) == Errc::deadline_exceeded);
-  CHECK(done.at(1) == Errc::ok);
-  CHECK(late.memory == std::vector<std::byte>(4096, std::byte{0xEE}));
-}
-
-TEST_CASE("over RoCE after a fence of WRITEs no other begins before the box has answered",
-          "[contract]") {
-  constexpr std::size_t kSize = std::size_t{4} << 20U;
-  const Cables cables(2);
-  const auto world = world_over(cables, cables.here());
-  const auto place = world->allocate(SizeBytes(kSize));
-  Transport& transport = world->transport();
-  Run first(0, WorkOp::write, place, kSize), second(1, WorkOp::write, place, kSize);
-  REQUIRE(transport.post(kLane, first.request) == Errc::ok);
-  (void)transport.progress();
-  transport.fence(kLane);
-  CHECK(transport.post(LaneId(1), second.request) == Errc::queue_full);
-  CHECK(finish(*world, 1).at(0) == Errc::lane_fenced);
-  REQUIRE(world->run([&] {
-    (void)transport.progress();
-    return transport.post(LaneId(1), second.request) == Errc::ok;
-  }));
-  CHECK(finish(*world, 1).at(1) == Errc::ok);
+  };
+  check_contract(transport_contract(), two_lanes);
+  check_contract(rdma_contract(), two_lanes);
 }
 
 // Loses one frame in so many, in each direction, as wires may.
@@ -141,26 +85,13 @@ TEST_CASE("over RoCE every byte is right where the wire loses frames", "[contrac
   options.roce_interfaces[0].frames = &lossy;
   const auto world = world_over(cables, options);
   const auto place = world->allocate(SizeBytes(kSize));
-  for (const std::uint64_t round : {1U, 2U}) {
-    Run write(0, WorkOp::write, place, kSize), read(1, WorkOp::read, place, kSize);
-    write.fill(round);
-    REQUIRE(world->transport().post(kLane, write.request) == Errc::ok);
-    CHECK(finish(*world, 1).at(0) == Errc::ok);
-    REQUIRE(world->transport().post(kLane, read.request) == Errc::ok);
-    CHECK(finish(*world, 1).at(1) == Errc::ok);
-    CHECK(read.memory == write.memory);
+  for (const std::uint32_t round : {1U, 2U}) {
+    Bytes out = random_bytes(kSize, round), in(kSize);
+    CHECK(move(*world, WorkOp::write, place, 0, out) == Errc::ok);
+    CHECK(move(*world, WorkOp::read, place, 0, in) == Errc::ok);
+    CHECK(in == out);
   }
   CHECK(lossy.lost > 10);
-}
-
-TEST_CASE("over RoCE the first ports are the first of those that can be reached", "[contract]") {
-  const Cables cables(3);
-  ConnectOptions options = cables.here();
-  options.roce_interfaces.erase(options.roce_interfaces.begin());
-  options.eth_ports_max = 1;
-  const auto world = world_over(cables, options);
-  CHECK(world->transport().lane_count() == 1);
-  CHECK(world->transport().lane_status(kLane).eth_port == EthPortId(1));
 }
 
 // Of connecting to a box with these RoCE ports.
@@ -235,10 +166,7 @@ TEST_CASE("over RoCE the box's own word for a refusal is told", "[contract]") {
   SeededRandom random(5);
   const auto transport = emulator::open_roce_transport(options, clock, random);
   REQUIRE(transport.has_value());
-  const TimePoint limit = clock.now() + std::chrono::seconds(20);
-  while ((*transport)->lane_status(kLane).state == LaneState::connecting && clock.now() < limit) {
-    (void)(*transport)->progress();
-  }
+  settle(**transport);
   CHECK((*transport)->lane_status(kLane).state == LaneState::down);
   CHECK((*transport)->lane_status(kLane).last_error == Errc::session_lost);
   CHECK(why.message() == "session_lost: 10.9.0.2: the box rejects the connection: session_lost");

@@ -3,8 +3,10 @@
 // What wires do to a client over RoCE: frames that are lost, doubled, late and out of order, cut
 // cables, and frames that come when their request has long been given up.
 #include "src/roce_cables.h"
+#include "src/transport_work.h"
 #include <godbox/emulator/roce/roce_transport.h>
 #include <godbox/roce/packet_spec.h>
+#include <godbox_test/seeded_random.h>
 
 #include <deque>
 #include <string>
@@ -12,8 +14,6 @@
 
 namespace godbox::test {
 namespace {
-
-using Bytes = std::vector<std::byte>;
 
 // Frames between a client and its wire, with what may befall them on the way.
 class UnrulyFrames final : public FrameSource {
@@ -133,7 +133,7 @@ Errc do_one(ServedWorld& world, LaneId lane, const WorkRequest& request) {
     REQUIRE((posted == Errc::ok || posted == Errc::queue_full));
     return posted == Errc::ok;
   }));
-  return finish(world, 1).at(request.id.value());
+  return outcomes(world, 1).at(request.id.value());
 }
 
 void come_up(ServedWorld& world, LaneId lane) {
@@ -173,7 +173,7 @@ TEST_CASE("over RoCE bytes are right whatever the order and number of frames", "
       REQUIRE(world->transport().post(LaneId(static_cast<LaneId::rep>(random.next_u64() % 2)),
                                       runs.back()->request) == Errc::ok);
     }
-    for (const auto& [id, status] : finish(*world, kPlaces)) {
+    for (const auto& [id, status] : outcomes(*world, kPlaces)) {
       CAPTURE(round, id);
       REQUIRE(status == Errc::ok);
       if (runs[id]->request.op == WorkOp::write) {
@@ -209,7 +209,7 @@ TEST_CASE("over RoCE no WRITE lands that was given up, however late its frames",
   REQUIRE(world->transport().post(kLane, given_up.request) == Errc::ok);
   (void)world->transport().progress();
   wires[0].is_held = true;
-  CHECK(finish(*world, 1).at(0) == Errc::lane_timeout);
+  CHECK(outcomes(*world, 1).at(0) == Errc::lane_timeout);
   CHECK(wires[0].held() > 100);
   CHECK(do_one(*world, LaneId(1), again.request) == Errc::ok);
   wires[0].is_held = false;
@@ -246,7 +246,7 @@ TEST_CASE("over RoCE what is fenced and sent over another lane stays as that lef
     }
     const bool was_done = world->transport().lane_status(one).requests_in_flight == 0;
     world->transport().fence(one);
-    CHECK(finish(*world, 1).at(0) == (was_done ? Errc::ok : Errc::lane_fenced));
+    CHECK(outcomes(*world, 1).at(0) == (was_done ? Errc::ok : Errc::lane_fenced));
     CHECK(do_one(*world, other, second.request) == Errc::ok);
     CHECK(do_one(*world, other, read.request) == Errc::ok);
     REQUIRE(read.memory == second.memory);
@@ -267,7 +267,7 @@ TEST_CASE("over RoCE a cut cable ends its requests, and mended it serves again",
   REQUIRE(world->transport().post(kLane, read.request) == Errc::ok);
   (void)world->transport().progress();
   wires[0].is_cut = true;
-  for (const auto& [id, status] : finish(*world, 2)) {
+  for (const auto& [id, status] : outcomes(*world, 2)) {
     CAPTURE(id);
     CHECK(status == Errc::lane_timeout);
   }

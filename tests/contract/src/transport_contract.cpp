@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "transport_contract.h"
 
+#include "transport_work.h"
+
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <map>
-#include <memory_resource>
 #include <random>
 
 namespace godbox::test {
@@ -29,121 +30,6 @@ void TransportWorld::run_for(Duration time) {
 }
 
 namespace {
-
-using Place = TransportWorld::Place;
-using Bytes = std::pmr::vector<std::byte>;  // where a world wants the memory to be
-
-constexpr LaneId kLane{0};
-constexpr std::byte kPoison{0xEE};
-
-Bytes random_bytes(std::size_t size, std::uint32_t seed) {
-  Bytes bytes(size);
-  std::mt19937 random(seed);
-  for (std::byte& byte : bytes) {
-    byte = static_cast<std::byte>(random());
-  }
-  return bytes;
-}
-
-LaneId lane(std::size_t index) { return LaneId(static_cast<LaneId::rep>(index)); }
-
-// [begin, begin + size) of a place, as remote segments.
-std::vector<RemoteSegment> part_of(const Place& place, std::uint64_t begin, std::uint64_t size) {
-  std::vector<RemoteSegment> segments;
-  for (const Extent& extent : place.extents) {
-    if (begin >= extent.length_bytes) {
-      begin -= extent.length_bytes;
-      continue;
-    }
-    const std::uint64_t take = std::min(size, extent.length_bytes - begin);
-    if (take > 0) {
-      segments.push_back({place.key,
-                          {extent.address.slab, extent.address.offset + SizeBytes(begin)},
-                          static_cast<std::uint32_t>(take)});
-    }
-    size -= take;
-    begin = 0;
-  }
-  REQUIRE(size == 0);
-  return segments;
-}
-
-// A request and the lists it points to.
-struct Work {
-  WorkRequest request;
-  std::vector<RemoteSegment> remote;
-  std::vector<LocalSegment> local;
-  std::vector<CrcBlock> crc;
-
-  const WorkRequest& seal(std::uint64_t id, WorkOp op) {
-    request.id = WorkId(id);
-    request.op = op;
-    request.total_bytes = 0;
-    for (const LocalSegment& segment : local) {
-      request.total_bytes += segment.size_bytes;
-    }
-    request.remote = remote;
-    request.local = local;
-    request.crc = crc;
-    return request;
-  }
-};
-
-// Opens a lane that nobody has needed yet; until then fencing it does nothing.
-void wait_until_up(TransportWorld& world, LaneId id = kLane) {
-  if (world.transport().lane_status(id).state == LaneState::unopened) {
-    world.transport().fence(id);
-    CHECK(world.transport().lane_status(id).state == LaneState::unopened);
-    CHECK(world.transport().lane_status(id).requests_in_flight_max == 0);
-    world.transport().reopen(id);
-  }
-  REQUIRE(world.run([&] { return world.transport().lane_status(id).state == LaneState::up; }));
-}
-
-void wait_until_all_up(TransportWorld& world) {
-  for (std::size_t i = 0; i < world.transport().lane_count(); ++i) {
-    wait_until_up(world, lane(i));
-  }
-}
-
-// Collects completions until there are `count`.
-std::vector<Completion> collect(TransportWorld& world, std::size_t count) {
-  std::vector<Completion> all;
-  const bool done = world.run([&] {
-    (void)world.transport().progress();
-    std::array<Completion, 16> some;
-    const std::size_t got = world.transport().poll(some);
-    all.insert(all.end(), some.begin(), some.begin() + static_cast<std::ptrdiff_t>(got));
-    return all.size() >= count;
-  });
-  CAPTURE(all.size(), count);
-  REQUIRE(done);
-  REQUIRE(all.size() == count);
-  return all;
-}
-
-Errc finish(TransportWorld& world, const WorkRequest& request, LaneId on = kLane) {
-  REQUIRE(world.transport().post(on, request) == Errc::ok);
-  const Completion done = collect(world, 1).front();
-  CHECK(done.id == request.id);
-  CHECK(done.lane == on);
-  return done.status;
-}
-
-// Moves one piece of memory to or from a place.
-Errc move(TransportWorld& world, WorkOp op, const Place& place, std::uint64_t begin,
-          MutableSpan memory, LaneId on = kLane) {
-  Work work;
-  work.remote = part_of(place, begin, memory.size());
-  work.local = {{memory.data(), memory.size()}};
-  return finish(world, work.seal(77, op), on);
-}
-
-Bytes contents(TransportWorld& world, const Place& place, std::size_t size) {
-  Bytes bytes(size, kPoison);
-  REQUIRE(move(world, WorkOp::read, place, 0, bytes) == Errc::ok);
-  return bytes;
-}
 
 // --- Moving bytes
 // ---------------------------------------------------------------------------------

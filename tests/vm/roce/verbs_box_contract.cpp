@@ -3,13 +3,12 @@
 // The contract of transports over RDMA to a box whose own RDMA device moves the bytes: box and
 // client in this process, in a guest. Environment: GODBOX_VERBS_BOX is what a port of the box is
 // made of, "10.0.2.15/24@verbs:rxe0".
+#include "rdma_contract.h"
 #include "src/served_world.h"
-#include "transport_contract.h"
+#include "src/transport_work.h"
 #include <godbox/driver/verbs_transport.h>
 
 #include <cstdlib>
-#include <cstring>
-#include <map>
 #include <string>
 #include <thread>
 
@@ -24,13 +23,19 @@ std::vector<std::string> verbs_port() {
   return {text};
 }
 
-std::unique_ptr<ServedWorld> world_over(const MemoryForm& form = {}) {
-  return std::make_unique<ServedWorld>("verbs:", ConnectOptions{}, nullptr, form, verbs_port());
+std::unique_ptr<ServedWorld> world_over(const MemoryForm& form = {},
+                                        const ConnectOptions& options = {}) {
+  return std::make_unique<ServedWorld>("verbs:", options, nullptr, form, verbs_port());
 }
 
 TEST_CASE("a box with an RDMA device keeps the contract of transports", "[box]") {
   (void)verbs_port();  // or skipped here
   check_contract(transport_contract(), [] { return world_over(); });
+  check_contract(rdma_contract(), [] {
+    ConnectOptions options;
+    options.lanes_per_eth_port = 2;
+    return world_over({}, options);
+  });
 }
 
 TEST_CASE("so does one whose channels share their memory, in granules", "[box]") {
@@ -63,20 +68,11 @@ class ServedClient {
   std::unique_ptr<Connection> connection;
 };
 
-std::vector<std::byte> bytes_of(std::size_t size, unsigned seed) {
-  std::vector<std::byte> bytes(size);
-  for (std::size_t i = 0; i < size; ++i) {
-    bytes[i] = static_cast<std::byte>((i * 31 + i / 253 + seed) & 0xFFU);
-  }
-  return bytes;
-}
-
-void check_put_and_get(striping::Client& client, const std::string& name,
-                       std::vector<std::byte>& bytes) {
+void check_put_and_get(striping::Client& client, const std::string& name, Bytes& bytes) {
   const LocalSegment out{bytes.data(), bytes.size()};
   const striping::PutItem put{name, {&out, 1}, {}};
   REQUIRE(client.put({&put, 1}) == std::vector<Errc>{Errc::ok});
-  std::vector<std::byte> copy(bytes.size());
+  Bytes copy(bytes.size());
   const LocalSegment in{copy.data(), copy.size()};
   const striping::GetItem get{name, {&in, 1}};
   REQUIRE(client.get({&get, 1}) == std::vector<Errc>{Errc::ok});
@@ -90,7 +86,7 @@ TEST_CASE("memory that the pool gives back and takes again is registered anew", 
   for (unsigned round = 0; round < 6; ++round) {
     CAPTURE(round);
     for (unsigned i = 0; i < 12; ++i) {  // more than the box has memory for: eviction
-      std::vector<std::byte> bytes = bytes_of(std::size_t{9} << 20U, round * 16 + i);
+      Bytes bytes = random_bytes(std::size_t{9} << 20U, round * 16 + i);
       const std::string name = std::to_string(round) + "/" + std::to_string(i);
       check_put_and_get(box.client(), name, bytes);
     }
@@ -104,19 +100,8 @@ TEST_CASE("a client that dies in the middle of a write leaves nothing pinned", "
   auto region = box.client().allocate(SizeBytes(std::uint64_t{16} << 20U));
   REQUIRE(region.has_value());
   Transport& transport = box.client().transport();
-  std::vector<std::byte> bytes = bytes_of(std::size_t{16} << 20U, 1);
-  const LocalSegment local{bytes.data(), bytes.size()};
-  std::vector<RemoteSegment> remote;
-  for (const Extent& extent : region->extents) {
-    remote.push_back({region->key, extent.address, extent.length_bytes});
-  }
-  WorkRequest request;
-  request.id = WorkId(1);
-  request.op = WorkOp::write;
-  request.total_bytes = bytes.size();
-  request.remote = remote;
-  request.local = {&local, 1};
-  REQUIRE(transport.post(LaneId(0), request) == Errc::ok);
+  Run write(1, WorkOp::write, {region->key, region->extents}, std::size_t{16} << 20U);
+  REQUIRE(transport.post(kLane, write.request) == Errc::ok);
   (void)transport.progress();
   box.connection.reset();
   const auto is_gone = [&] { return box.usage().sessions == 0 && box.usage().quarantined == 0; };
@@ -143,11 +128,7 @@ TEST_CASE("a lane whose client would move the bytes itself is refused, and told 
   const auto refused_by = [&] {
     const auto transport = driver::open_verbs_transport(options, clock);
     REQUIRE(transport.has_value());
-    const TimePoint limit = clock.now() + std::chrono::seconds(20);
-    while ((*transport)->lane_status(LaneId(0)).state == LaneState::connecting &&
-           clock.now() < limit) {
-      (void)(*transport)->progress();
-    }
+    settle(**transport);
     return (*transport)->lane_status(LaneId(0)).last_error;
   };
   CHECK(refused_by() == Errc::unsupported);

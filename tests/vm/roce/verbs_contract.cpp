@@ -3,9 +3,11 @@
 // The contract of transports over RDMA, in a guest with an RDMA device, against a RoCE port.
 // Environment: GODBOX_ROCE_BOX is "ADDRESS SESSION SECRET SECRET CONTROL-ADDRESS CONTROL-PORT":
 // what roce_server says of its session, and where its commands (allocate, free) are taken over TCP.
-#include "transport_contract.h"
+#include "rdma_contract.h"
+#include "src/transport_work.h"
 #include <godbox/driver/verbs_transport.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <sstream>
@@ -137,130 +139,27 @@ class VerbsWorld final : public TransportWorld {
 
 TEST_CASE("the transport over RDMA keeps the contract of transports", "[contract]") {
   const RoceBox box = roce_box();
-  check_contract(transport_contract(), [&box] { return std::make_unique<VerbsWorld>(box); });
-}
-
-// All of the pool's bytes at a place, as one remote list.
-std::vector<RemoteSegment> all_of(const TransportWorld::Place& place) {
-  std::vector<RemoteSegment> segments;
-  for (const Extent& extent : place.extents) {
-    segments.push_back({place.key, extent.address, extent.length_bytes});
-  }
-  return segments;
-}
-
-bool is_up(Transport& transport) { return transport.lane_status(LaneId(0)).state == LaneState::up; }
-
-struct Run {
-  std::vector<std::byte> memory;
-  std::vector<LocalSegment> local;
-  std::vector<RemoteSegment> remote;
-  WorkRequest request;
-
-  Run(std::uint64_t id, WorkOp op, const TransportWorld::Place& place, std::size_t size)
-      : memory(size), local{{memory.data(), size}}, remote(all_of(place)) {
-    request.id = WorkId(id);
-    request.op = op;
-    request.total_bytes = size;
-    request.remote = remote;
-    request.local = local;
-  }
-};
-
-std::map<std::uint64_t, Errc> finish(VerbsWorld& world, std::size_t count) {
-  std::map<std::uint64_t, Errc> done;
-  REQUIRE(world.run([&] {
-    (void)world.transport().progress();
-    for (Completion one; world.transport().poll({&one, 1}) > 0;) {
-      CHECK(done.emplace(one.id.value(), one.status).second);
-    }
-    return done.size() >= count;
-  }));
-  return done;
-}
-
-TEST_CASE("one refused request costs the others of its lane nothing", "[contract]") {
-  constexpr std::size_t kSize = 100'000, kCount = 32, kBad = 9;
-  VerbsWorld world(roce_box());
-  const auto place = world.allocate(SizeBytes(kSize));
-  REQUIRE(world.run([&] { return is_up(world.transport()); }));
-  Run write(0, WorkOp::write, place, kSize);
-  for (std::size_t i = 0; i < kSize; ++i) {
-    write.memory[i] = static_cast<std::byte>(i * 7 + i / 255);
-  }
-  REQUIRE(world.transport().post(LaneId(0), write.request) == Errc::ok);
-  CHECK(finish(world, 1).at(0) == Errc::ok);
-  std::vector<std::unique_ptr<Run>> runs;
-  for (std::size_t i = 0; i < kCount; ++i) {
-    runs.push_back(std::make_unique<Run>(i, WorkOp::read, place, kSize));
-    if (i == kBad) {
-      for (RemoteSegment& segment : runs.back()->remote) {
-        segment.key = RKey(segment.key.value() ^ 1U);
-      }
-    }
-    REQUIRE(world.transport().post(LaneId(0), runs.back()->request) == Errc::ok);
-  }
-  for (const auto& [id, status] : finish(world, kCount)) {
-    CAPTURE(id);
-    CHECK(status == (id == kBad ? Errc::key_revoked : Errc::ok));
-    CHECK((runs[id]->memory == write.memory) == (id != kBad));
-  }
+  const auto world = [&box] { return std::make_unique<VerbsWorld>(box); };
+  check_contract(transport_contract(), world);
+  check_contract(rdma_contract(), world);
 }
 
 TEST_CASE("announced memory is used, also where a request lies in two pieces of it", "[contract]") {
   constexpr std::size_t kSize = 300'000, kFirst = 123'457;
   VerbsWorld world(roce_box());
   const auto place = world.allocate(SizeBytes(kSize));
-  Run write(0, WorkOp::write, place, kSize), read(1, WorkOp::read, place, kSize);
-  const MutableSpan before = MutableSpan(write.memory).first(kFirst);
+  Bytes out(kSize), in(kSize);
+  const MutableSpan before = MutableSpan(out).first(kFirst);
   REQUIRE(world.transport().register_memory(before).has_value());
-  REQUIRE(world.run([&] { return is_up(world.transport()); }));
-  REQUIRE(world.transport().register_memory(MutableSpan(write.memory).subspan(kFirst)).has_value());
-  for (unsigned char round = 1; round < 4; ++round) {
-    std::ranges::fill(write.memory, std::byte{round});
-    REQUIRE(world.transport().post(LaneId(0), write.request) == Errc::ok);
-    CHECK(finish(world, 1).at(0) == Errc::ok);
-    REQUIRE(world.transport().post(LaneId(0), read.request) == Errc::ok);
-    CHECK(finish(world, 1).at(1) == Errc::ok);
-    CHECK(read.memory == write.memory);
+  wait_until_up(world);
+  REQUIRE(world.transport().register_memory(MutableSpan(out).subspan(kFirst)).has_value());
+  for (std::uint32_t round = 1; round < 4; ++round) {
+    std::ranges::copy(random_bytes(kSize, round), out.begin());
+    REQUIRE(move(world, WorkOp::write, place, 0, out) == Errc::ok);
+    REQUIRE(move(world, WorkOp::read, place, 0, in) == Errc::ok);
+    CHECK(in == out);
     world.transport().deregister_memory(before);  // then half of it is not; again: nothing to do
   }
-}
-
-TEST_CASE("a request whose deadline has passed is not begun", "[contract]") {
-  VerbsWorld world(roce_box());
-  const auto place = world.allocate(SizeBytes(4096));
-  REQUIRE(world.run([&] { return is_up(world.transport()); }));
-  Run late(0, WorkOp::read, place, 4096), next(1, WorkOp::read, place, 4096);
-  std::ranges::fill(late.memory, std::byte{0xEE});
-  late.request.deadline = world.now();
-  REQUIRE(world.transport().post(LaneId(0), late.request) == Errc::ok);
-  REQUIRE(world.transport().post(LaneId(0), next.request) == Errc::ok);
-  const auto done = finish(world, 2);
-  CHECK(done.at(0) == Errc::deadline_exceeded);
-  CHECK(done.at(1) == Errc::ok);
-  CHECK(late.memory == std::vector<std::byte>(4096, std::byte{0xEE}));
-}
-
-TEST_CASE("after a fence of WRITEs no other begins before the far side has answered",
-          "[contract]") {
-  constexpr std::size_t kSize = std::size_t{4} << 20U;
-  VerbsWorld world(roce_box());
-  const auto place = world.allocate(SizeBytes(kSize));
-  Transport& transport = world.transport();
-  REQUIRE(world.run(
-      [&] { return is_up(transport) && transport.lane_status(LaneId(1)).state == LaneState::up; }));
-  Run first(0, WorkOp::write, place, kSize), second(1, WorkOp::write, place, kSize);
-  REQUIRE(transport.post(LaneId(0), first.request) == Errc::ok);
-  (void)transport.progress();
-  transport.fence(LaneId(0));
-  CHECK(transport.post(LaneId(1), second.request) == Errc::queue_full);
-  CHECK(finish(world, 1).at(0) == Errc::lane_fenced);
-  REQUIRE(world.run([&] {
-    (void)transport.progress();
-    return transport.post(LaneId(1), second.request) == Errc::ok;
-  }));
-  CHECK(finish(world, 1).at(1) == Errc::ok);
 }
 
 TEST_CASE("a lane without the session's secret is refused, and says why", "[contract]") {
@@ -273,11 +172,7 @@ TEST_CASE("a lane without the session's secret is refused, and says why", "[cont
   const SteadyClock clock;
   const auto transport = driver::open_verbs_transport(options, clock);
   REQUIRE(transport.has_value());
-  const TimePoint limit = clock.now() + std::chrono::seconds(20);
-  while ((*transport)->lane_status(LaneId(0)).state == LaneState::connecting &&
-         clock.now() < limit) {
-    (void)(*transport)->progress();
-  }
+  settle(**transport);
   CHECK((*transport)->lane_status(LaneId(0)).state == LaneState::down);
   CHECK((*transport)->lane_status(LaneId(0)).last_error == Errc::access_denied);
   CHECK(why == "access_denied: " + box.address + ": the box rejects the connection: access_denied");
@@ -296,11 +191,9 @@ TEST_CASE("an address that no RDMA device has a route to is passed over, or name
   const SteadyClock clock;
   const auto transport = driver::open_verbs_transport(options, clock);
   REQUIRE(transport.has_value());
-  const TimePoint limit = clock.now() + std::chrono::seconds(20);
-  while (!is_up(**transport) && clock.now() < limit) {
-    (void)(*transport)->progress();
-  }
-  CHECK(is_up(**transport));
+  settle(**transport);
+  settle(**transport, LaneId(1));
+  CHECK((*transport)->lane_status(LaneId(0)).state == LaneState::up);
   CHECK((*transport)->lane_status(LaneId(1)).state == LaneState::down);
   REQUIRE(why.size() == 1);
   CHECK(why.at(LaneId(1)).code == Errc::device_missing);
