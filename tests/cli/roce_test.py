@@ -197,7 +197,32 @@ class RoceTest(ProgramTest):
                                *small], FAILURE, "unsupported", "offers no RoCE port",
                               "serve --roce")
             self.assert_fails(["put", "x", program.__file__, "--connect", address], USAGE,
-                              "roce_interfaces", "--wire")
+                              "roce", "--wire", "10.0.2.9/24")
+            tcp = box.ready["eth_ports"][0]
+            self.assert_fails(["get", "x", "--connect", tcp, "--wire", f"10.0.2.9/24@{wire}"],
+                              USAGE, "--wire", f"10.0.2.9/24@{wire}", "does nothing",
+                              "--connect roce:")
+            self.assert_fails(["ls", "--connect", address, "--wire", "10.0.2.9/24@packet:no-such"],
+                              FAILURE, "--wire", "no-such")
+
+    def test_objects_go_over_wires_of_the_program_s_own(self):
+        box_end, here = (self.folder / end for end in ("box", "here"))
+        wire = ["--wire", f"10.0.2.9/24,mtu=4200@dgram:{here},{box_end}"]
+        content = bytes(range(256)) * 4100  # 1 MiB and some
+        copy = self.folder / "copy"
+        with self.server("--roce", f"10.0.2.2/24,mtu=4200@dgram:{box_end},{here}") as box:
+            tcp = box.ready["eth_ports"][0]
+            over_roce = ["--connect", tcp.replace("tcp:", "roce:"), *wire]
+            self.run_program("put", "object", "-", *over_roce, stdin=content)
+            self.assertEqual(self.port(box)["bytes_written"], len(content))
+            self.run_program("get", *over_roce, "object", str(copy))
+            self.assertEqual(copy.read_bytes(), content)
+            self.assertEqual(self.port(box)["bytes_read"], len(content))
+            self.assertEqual(self.run_program("get", "object", "--connect", tcp).stdout, content)
+            self.assertEqual(self.port(box)["bytes_read"], len(content))
+            listed = self.run_json("ls", *over_roce)["objects"]
+            self.assertEqual([entry["name"] for entry in listed], ["object"])
+            self.assertFalse(here.exists())
 
     def test_a_connection_is_a_lane_of_its_session(self):
         with RoceHost(self.folder) as host, self.server("--roce", host.option()) as box:

@@ -3,6 +3,7 @@
 
 #include "bench/plan_checks.h"
 #include "bench/suite.h"
+#include "box/wire_option.h"
 #include "cli/lists.h"
 #include <godbox/connect.h>
 #include <godbox/emulator/modelled_rates.h>
@@ -18,6 +19,7 @@
 namespace godbox::app {
 namespace {
 
+constexpr std::string_view kRoceBy = "--transport roce, or --connect roce:HOST:PORT";
 constexpr std::uint32_t kDramChannelsMax = 64;
 constexpr std::uint32_t kEthPortsMax = 64;
 constexpr std::uint32_t kLanesPerEthPortMax = 16;
@@ -90,23 +92,6 @@ Result<std::vector<emulator::PortFault>> parse_faults(std::string_view text) {
   return faults;
 }
 
-// What roce goes through, and only that.
-Result<void> check_wires(const BenchOptions& options, bool is_roce) {
-  if (is_roce && options.wires.empty()) {
-    return Error(Errc::invalid_argument,
-                 "--transport: \"roce\" needs --wire: an Ethernet port of this end, such as "
-                 "10.0.2.9/24,mtu=4200@dgram:SOCKET,PEER-SOCKET");
-  }
-  if (!is_roce && !options.wires.empty()) {
-    return Error(
-        Errc::invalid_argument,
-        fmt::format("--wire: \"{}\" does nothing; it is for --transport roce, or --connect "
-                    "roce:HOST:PORT",
-                    options.wires.front()));
-  }
-  return {};
-}
-
 // To a box that is served elsewhere: as --transport says, else as its address does.
 Result<std::vector<std::string>> parse_served_transports(const BenchOptions& options) {
   const std::string& address = *options.connect;
@@ -135,8 +120,8 @@ Result<std::vector<std::string>> parse_served_transports(const BenchOptions& opt
                       word, address));
     }
   }
-  const Result<void> wired =
-      check_wires(options, std::ranges::find(*words, "roce") != words->end());
+  const bool is_roce = std::ranges::find(*words, "roce") != words->end();
+  const Result<void> wired = check_wires(options.wires, is_roce, kRoceBy);
   return wired ? words : wired.error();
 }
 
@@ -153,7 +138,7 @@ Result<std::vector<std::string>> parse_transports(const BenchOptions& options) {
                                word));
     }
   }
-  if (const Result<void> wired = check_wires(options, false); !wired) {
+  if (const Result<void> wired = check_wires(options.wires, false, kRoceBy); !wired) {
     return wired.error();
   }
   return parse_words("--transport", text, kTransports, "both");
@@ -643,9 +628,7 @@ void add_bench_options(CLI::App& command, BenchOptions& options) {
                   "local, tcp or both; with --connect tcp, verbs (RDMA), roce (RDMA by godbox "
                   "itself, over --wire), or a list of them")
       ->default_str("both");
-  command.add_option("--wire", options.wires,
-                     "roce: an Ethernet port of this end, ADDRESS/BITS[,mtu=BYTES]@WIRE, written "
-                     "as serve --roce writes one; repeatable");
+  add_wire_option(command, options.wires);
   command.add_option("--op", options.ops, "read, write or both")->default_str("both");
   command.add_option("--sizes", options.sizes, "Of blocks or pages, like 1MiB,4MiB,20MiB");
   command.add_option("--crc", options.crc, "The client's CRC32C: on, off or both")

@@ -2,6 +2,7 @@
 #include "bench/environment.h"
 
 #include "bench/plan_checks.h"
+#include "box/wire_option.h"
 #include "measure/machine.h"
 #include <godbox/driver/machine_memory.h>
 #include <godbox/emulator/pool_service.h>
@@ -101,13 +102,11 @@ Result<std::unique_ptr<Environment>> Environment::create(BenchPlan plan) {
     return user.error();
   }
   environment->user_ = std::move(*user);
-  if (!environment->plan_.wires.empty()) {
-    Result<std::unique_ptr<RoceWires>> wires = RoceWires::open(environment->plan_.wires, "--wire");
-    if (!wires) {
-      return wires.error();
-    }
-    environment->wires_ = std::move(*wires);
+  Result<std::unique_ptr<RoceWires>> wires = open_wires(environment->plan_.wires);
+  if (!wires) {
+    return wires.error();
   }
+  environment->wires_ = std::move(*wires);
   return environment;
 }
 

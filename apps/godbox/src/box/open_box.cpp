@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "box/open_box.h"
 
+#include "box/wire_option.h"
 #include <godbox/emulator/box_config.h>
 
 #include <CLI/CLI.hpp>
@@ -20,18 +21,31 @@ constexpr double kTimeoutMaxS = 86400;
 
 void add_connect_options(CLI::App& command, BoxChoice& choice) {
   command.add_option("--connect", choice.address,
-                     "The box: unix:PATH, tcp:HOST:PORT, verbs:HOST:PORT (RDMA), local:PATH or "
-                     "dax:HOST:PORT (default: the local control socket)");
+                     "The box: unix:PATH, local:PATH, or tcp:, verbs: (RDMA), roce: (over --wire), "
+                     "dax: with HOST:PORT (default: the control socket)");
+  add_wire_option(command, choice.wires);
   command
       .add_option("--timeout", choice.timeout_s, "Seconds that connecting and each call may take")
       ->capture_default_str()
       ->check(CLI::Range(kTimeoutMinS, kTimeoutMaxS));
 }
 
-Result<std::unique_ptr<Connection>> open_box(const BoxChoice& choice) {
+Result<OpenBox> open_box(const BoxChoice& choice) {
   const std::string where =
       choice.address.empty() ? "unix:" + emulator::default_control_socket() : choice.address;
+  if (const Result<void> checked =
+          check_wires(choice.wires, where.starts_with("roce:"), "--connect roce:HOST:PORT");
+      !checked) {
+    return checked.error();
+  }
+  Result<std::unique_ptr<RoceWires>> wires = open_wires(choice.wires);
+  if (!wires) {
+    return wires.error();
+  }
   ConnectOptions options;
+  if (*wires != nullptr) {
+    options.roce_interfaces = (*wires)->interfaces();
+  }
   options.client.tenant = choice.tenant;
   options.client.timeout =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(choice.timeout_s));
@@ -43,7 +57,10 @@ Result<std::unique_ptr<Connection>> open_box(const BoxChoice& choice) {
         Errc::connect_failed,
         fmt::format("no box answers at {}; `godbox serve` starts one", connection.error().detail));
   }
-  return connection;
+  if (!connection) {
+    return connection.error();
+  }
+  return OpenBox(std::move(*wires), std::move(*connection));
 }
 
 Error call_error(Connection& connection, const BoxChoice& choice, Error error) {

@@ -39,6 +39,7 @@ constexpr std::string_view kPutFooter = R"(Examples:
   godbox put block/0 kv.bin          a file
   tar c dir | godbox put backup -    standard input
   godbox put block/0 kv.bin --connect verbs:127.0.0.1:7400    over RDMA
+  godbox put block/0 kv.bin --connect roce:127.0.0.1:7400 --wire 10.0.2.9/24@dgram:/tmp/a,/tmp/b
 Objects never change: putting a name that is there ends with exit code 5.)";
 constexpr std::string_view kGetFooter = R"(Examples:
   godbox get block/0 copy.bin        into a file (replaced when complete)
