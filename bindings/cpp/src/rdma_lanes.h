@@ -11,6 +11,7 @@
 #include <godbox/roce_ports.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <span>
@@ -29,19 +30,23 @@ using LaneFailures = std::map<LaneId, Error>;  // of each lane's last attempt
 [[nodiscard]] rdma::ClientOptions rdma_options(const striping::Client::TransportContext& context,
                                                const std::shared_ptr<LaneFailures>& failures);
 
-// Lanes by these ways, one to each port or as many as are asked for: the first lane of each port
-// comes before the second of any. Errors: limit_exceeded.
+// Lanes by these ways to ports, the first `options.eth_ports_max` of them, one to each port or as
+// many as are asked for: the first lane of each port comes before the second of any. Errors:
+// limit_exceeded.
 template <typename Way>
 [[nodiscard]] Result<std::vector<Way>> deal_lanes(const std::vector<Way>& ways,
                                                   const ConnectOptions& options) {
+  const std::size_t ports = options.eth_ports_max > 0
+                                ? std::min<std::size_t>(options.eth_ports_max, ways.size())
+                                : ways.size();
   const std::size_t each = std::max<std::size_t>(options.lanes_per_eth_port, 1);
-  if (ways.size() * each > rdma::kLanesMax) {
-    return Error(Errc::limit_exceeded, std::to_string(ways.size() * each) +
+  if (ports * each > rdma::kLanesMax) {
+    return Error(Errc::limit_exceeded, std::to_string(ports * each) +
                                            " lanes over RDMA are too many; fewer lanes per port");
   }
   std::vector<Way> lanes;
   for (std::size_t i = 0; i < each; ++i) {
-    lanes.insert(lanes.end(), ways.begin(), ways.end());
+    lanes.insert(lanes.end(), ways.begin(), ways.begin() + static_cast<std::ptrdiff_t>(ports));
   }
   return lanes;
 }

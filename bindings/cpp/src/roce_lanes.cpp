@@ -69,10 +69,8 @@ Error no_way(const std::vector<wire::RocePort>& ports,
                                     ") is in a network of this end's (" + own + ")"};
 }
 
-// The first `options.eth_ports_max` that there are.
 Result<std::vector<RoceLaneOptions>> ways_to(std::vector<wire::RocePort> ports,
-                                             const ConnectOptions& options) {
-  const std::vector<RoceInterface>& interfaces = options.roce_interfaces;
+                                             const std::vector<RoceInterface>& interfaces) {
   std::erase_if(ports,
                 [](const wire::RocePort& port) { return port.moved_by == roce::MovedBy::box; });
   if (ports.empty()) {
@@ -85,9 +83,6 @@ Result<std::vector<RoceLaneOptions>> ways_to(std::vector<wire::RocePort> ports,
     if (std::optional<RoceLaneOptions> way = way_to(port, interfaces)) {
       ways.push_back(std::move(*way));
     }
-  }
-  if (options.eth_ports_max > 0 && options.eth_ports_max < ways.size()) {
-    ways.resize(options.eth_ports_max);
   }
   return ways.empty() ? Result<std::vector<RoceLaneOptions>>(no_way(ports, interfaces)) : ways;
 }
@@ -106,7 +101,8 @@ Result<std::unique_ptr<Transport>> make_roce_lanes(
   if (!ports) {
     return ports.error();
   }
-  const Result<std::vector<RoceLaneOptions>> ways = ways_to(std::move(*ports), options);
+  const Result<std::vector<RoceLaneOptions>> ways =
+      ways_to(std::move(*ports), options.roce_interfaces);
   if (!ways) {
     return ways.error();
   }

@@ -12,12 +12,9 @@ namespace godbox {
 Result<std::unique_ptr<Transport>> make_verbs_lanes(
     const striping::Client::TransportContext& context, const ConnectOptions& options,
     const OpenVerbs& open) {
-  Result<std::vector<wire::RocePort>> ports = roce_ports_of(context);
+  const Result<std::vector<wire::RocePort>> ports = roce_ports_of(context);
   if (!ports) {
     return ports.error();
-  }
-  if (options.eth_ports_max > 0 && options.eth_ports_max < ports->size()) {
-    ports->resize(options.eth_ports_max);
   }
   std::vector<driver::VerbsLaneOptions> ways;
   for (const wire::RocePort& port : *ports) {
