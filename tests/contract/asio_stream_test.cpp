@@ -15,9 +15,7 @@
 namespace godbox::test {
 namespace {
 
-std::unique_ptr<driver::AsioNetwork> make_network(Duration busy_poll) {
-  driver::AsioNetworkOptions options;
-  options.busy_poll = busy_poll;
+std::unique_ptr<driver::AsioNetwork> make_network(driver::AsioNetworkOptions options) {
   options.sends_by_reference = true;
   auto network = driver::AsioNetwork::create(options);
   REQUIRE(network.has_value());
@@ -46,7 +44,8 @@ class TcpWorld final : public StreamWorld {
   bool refers() const override { return true; }
 
  private:
-  std::unique_ptr<driver::AsioNetwork> network_ = make_network(std::chrono::microseconds(50));
+  std::unique_ptr<driver::AsioNetwork> network_ =
+      make_network({.busy_poll = std::chrono::microseconds(50)});
 };
 
 class UnixWorld final : public StreamWorld {
@@ -69,7 +68,8 @@ class UnixWorld final : public StreamWorld {
  private:
   std::string folder_;
   int count_ = 0;
-  std::unique_ptr<driver::AsioNetwork> network_ = make_network(Duration::zero());
+  std::unique_ptr<driver::AsioNetwork> network_ =
+      make_network({.busy_poll_if_it_pays = std::chrono::microseconds(50)});
 };
 
 TEST_CASE("streams over TCP keep the contract of streams", "[contract]") {

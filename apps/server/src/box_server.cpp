@@ -26,6 +26,9 @@ constexpr Duration kServicePeriod = std::chrono::milliseconds(100);
 // As Box::create asks for; what people may configure is checked where their files are read.
 constexpr SizeBytes kDramChannelGranularity{std::uint64_t{1} << 20U};
 
+// A page's request after the reply to the one before, from a client that is woken for it.
+constexpr Duration kBusyPoll = std::chrono::microseconds(50);
+
 std::uint32_t threads_for(const emulator::BoxConfig& config) {
   std::uint32_t threads = config.server_threads;
   if (threads == 0) {
@@ -127,6 +130,9 @@ Result<void> BoxServer::Impl::make_box(const emulator::NativeDoorOptions& door_o
   network_options.sends_by_reference =
       config.send_by_reference == emulator::SendByReference::automatic &&
       config.map_memory == emulator::MapMemory::trusted;
+  if (std::thread::hardware_concurrency() > 1) {
+    network_options.busy_poll_if_it_pays = kBusyPoll;
+  }
   for (std::uint32_t i = 0; i < threads_for(config); ++i) {
     auto network = driver::AsioNetwork::create(network_options);
     if (!network) {

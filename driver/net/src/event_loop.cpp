@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <sched.h>
+
 namespace godbox::driver {
 namespace {
 
@@ -23,6 +25,8 @@ constexpr std::size_t kBackgroundTurnsMax = 8;
 // which background has too.
 constexpr std::size_t kForegroundBytesMin = std::size_t{16} << 10U;
 constexpr Duration kForegroundFor = std::chrono::milliseconds(10);
+// After less than this, a wake-up is a good part of what the next request takes.
+constexpr std::size_t kSmallTurnsBytes = std::size_t{32} << 10U;
 // So many connections that expect bytes are asked one by one: of more it costs less to be told.
 // The kernel is asked for other events after so many looks at them.
 constexpr std::size_t kHeardMax = 2;
@@ -53,7 +57,10 @@ struct EventLoop::TimerHandler {
 };
 
 EventLoop::EventLoop(AsioNetworkOptions options)
-    : options_(options), work_guard_(io_.get_executor()), timer_(io_) {
+    : options_(options),
+      work_guard_(io_.get_executor()),
+      timer_(io_),
+      patience_(options.busy_poll_if_it_pays) {
   if (options.sends_by_reference) {
     by_reference_ = ByReference::open();
   }
@@ -85,6 +92,7 @@ void EventLoop::enqueue_background(Connection& connection) {
 }
 
 void EventLoop::count_moved(bool is_background, std::size_t size_bytes) {
+  moved_bytes_ += size_bytes;
   if (is_background) {
     background_due_bytes_ -= std::min(background_due_bytes_, size_bytes);
     return;
@@ -333,15 +341,34 @@ void EventLoop::wait_for_handler(TimePoint until) {
     wake_at = std::min(wake_at, by_reference_->next_look());
     wake_at = std::min(wake_at, looks_.first() != nullptr ? looks_.first()->deadline() : kNever);
   }
-  for (const TimePoint poll_until = std::min(now() + options_.busy_poll, wake_at);
-       now() < poll_until;) {
+  const bool learns = moved_bytes_ > 0 && moved_bytes_ <= kSmallTurnsBytes;
+  moved_bytes_ = 0;
+  const TimePoint begin = now();
+  const Duration looks = learns ? patience_.allowed() : Duration::zero();
+  const bool has_found = look_until(std::min(begin + std::max(options_.busy_poll, looks), wake_at));
+  const TimePoint looked_until = now();
+  if (!has_found) {
+    watch_all();
+    arm_timer(wake_at);
+    io_.run_one();
+  }
+  if (learns && options_.busy_poll_if_it_pays > Duration::zero()) {
+    patience_.learn(looked_until - begin, now() - begin);
+  }
+}
+
+// True: something came. Where the loop looks only because that pays, others who want this
+// processor go first: what they do may be what is waited for, and if it is not, it pays no more.
+bool EventLoop::look_until(TimePoint until) {
+  while (now() < until) {
     if (look_for_event()) {
-      return;
+      return true;
+    }
+    if (options_.busy_poll == Duration::zero()) {
+      sched_yield();
     }
   }
-  watch_all();
-  arm_timer(wake_at);
-  io_.run_one();
+  return false;
 }
 
 // A timer that fires too early costs one turn of the loop, a timer that is set anew a system call

@@ -8,6 +8,7 @@
 
 #include "by_reference.h"
 #include "handler_slot.h"
+#include "patience.h"
 #include "socket_calls.h"
 #include <godbox/driver/asio_network.h>
 #include <godbox/intrusive_deadline_heap.h>
@@ -97,6 +98,7 @@ class EventLoop {
   void drop_unwatched(Connection& connection);
   void watch_all();
   void wait_for_handler(TimePoint until);
+  [[nodiscard]] bool look_until(TimePoint until);
   void arm_timer(TimePoint at);
   void empty_graveyard();
 
@@ -122,6 +124,8 @@ class EventLoop {
   TimePoint foreground_until_{};          // until then foreground is taken to be about
   IntrusiveDeadlineHeap deadlines_;
   IntrusiveDeadlineHeap looks_;  // of connections, each a Connection::Look
+  Patience patience_;
+  std::size_t moved_bytes_ = 0;  // since the loop waited
   std::vector<Tick> ticks_;
   std::vector<std::unique_ptr<StreamEndpoint>> graveyard_;
   MessageBuffer message_buffer_;

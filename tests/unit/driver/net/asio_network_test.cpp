@@ -13,6 +13,7 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -22,6 +23,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -129,6 +131,12 @@ class PlainAcceptor final : public StreamAcceptor {
     (void)network.run_until(limit);
   }
   return is_done();
+}
+
+Duration time_of(clockid_t clock) {
+  timespec time{};
+  CHECK(clock_gettime(clock, &time) == 0);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
 StreamAddress loopback(std::uint16_t tcp_port = 0) {
@@ -372,6 +380,38 @@ TEST_CASE("a wake before the wait is not lost", "[unit]") {
   network->wake();
   network->wake();
   CHECK(network->run_until(kNever) == 0);
+}
+
+TEST_CASE("a network that polls as long as it pays sleeps when nothing comes any more", "[unit]") {
+  PlainAcceptor acceptor;
+  acceptor.is_echo = true;
+  const auto server = make_network({.busy_poll_if_it_pays = milliseconds(20)});
+  const auto address = server->listen(loopback(), acceptor);
+  REQUIRE(address.has_value());
+  std::atomic<bool> is_over{false};
+  std::thread serving([&] {
+    while (!is_over) {
+      (void)server->run_until(kNever);
+    }
+  });
+  const auto client = make_network();
+  PlainEndpoint endpoint;
+  const ConnectionId id = client->connect(*address, endpoint);
+  for (std::size_t i = 1; i <= 500; ++i) {  // one byte there and back at a time
+    endpoint.left_bytes = 1;
+    client->kick(id);
+    CHECK(run(*client, [&] { return endpoint.received_bytes == i; }));
+  }
+  std::this_thread::sleep_for(milliseconds(100));  // until it has given up
+  clockid_t processor_time{};
+  CHECK(pthread_getcpuclockid(serving.native_handle(), &processor_time) == 0);
+  const Duration before = time_of(processor_time);
+  std::this_thread::sleep_for(milliseconds(200));
+  CHECK(time_of(processor_time) - before < milliseconds(20));
+  client->close(id);
+  is_over = true;
+  server->wake();
+  serving.join();
 }
 
 TEST_CASE("a timer is never early, and can be late by less than a millisecond", "[unit]") {

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whether a thread that ran out of work does well to look for more before it sleeps: learnt from
+// how long its last waits took. A look that finds something saves a sleep and a wake-up, in which
+// a page could have gone both ways; one in vain takes a processor for nothing, and where others
+// want that processor it is given away for a time slice of theirs, some milliseconds. So it takes
+// some short waits to begin, a few looks in vain end it, and if one cost a slice, the next time
+// takes twice as many.
+// Thread-safety: one thread. Pure: times come from the caller.
+#pragma once
+
+#include <godbox/clock.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace godbox::driver {
+
+class Patience {
+ public:
+  explicit Patience(Duration longest) : longest_(longest) {}
+
+  // How long to look before the next sleep; 0: not at all.
+  [[nodiscard]] Duration allowed() const { return is_looking_ ? longest_ : Duration::zero(); }
+  // What was waited for came after `waited`, of which `looked` went by before the thread slept.
+  void learn(Duration looked, Duration waited) {
+    const bool in_time = waited <= longest_;
+    if (is_looking_) {
+      return in_time ? count_found() : count_missed(looked);
+    }
+    credit_ = in_time ? credit_ + 1 : std::max(credit_ - kLateCosts, 0);
+    if (credit_ >= needed_) {
+      is_looking_ = true;
+      credit_ = 0;
+    }
+  }
+
+ private:
+  static constexpr int kNeededMin = 8;
+  static constexpr int kNeededMax = 1024;
+  static constexpr int kCreditMax = 16;   // while it looks
+  static constexpr int kMissCosts = 4;    // likewise
+  static constexpr int kLateCosts = 8;    // while it sleeps
+  static constexpr int kSliceTimes = 10;  // the longest look: another thread had a slice
+  static constexpr int kForgetAfter = 256;
+
+  void count_found() {
+    credit_ = std::min(credit_ + 1, kCreditMax);
+    if (++found_ >= kForgetAfter) {
+      found_ = 0;
+      needed_ = std::max(needed_ / 2, kNeededMin);
+    }
+  }
+  void count_missed(Duration looked) {
+    credit_ -= kMissCosts;
+    if (looked > kSliceTimes * longest_) {
+      found_ = 0;
+      needed_ = std::min(needed_ * 2, kNeededMax);
+    }
+    if (credit_ < 0) {
+      is_looking_ = false;
+      credit_ = 0;
+    }
+  }
+
+  Duration longest_;
+  bool is_looking_ = false;
+  int credit_ = 0;  // of short waits, to begin; of what was found, to go on
+  int needed_ = kNeededMin;
+  int found_ = 0;  // since one cost a slice, or was forgotten
+};
+
+}  // namespace godbox::driver
