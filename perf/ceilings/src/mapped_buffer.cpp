@@ -96,6 +96,8 @@ Result<MappedBuffer> MappedBuffer::map(SizeBytes size, int descriptor) {
     if (::fallocate(descriptor, 0, 0, static_cast<off_t>(size.count())) != 0) {
       return system_error("allocating a memfd", size);
     }
+  } else {
+    (void)::madvise(buffer.bytes_.data(), buffer.bytes_.size(), MADV_HUGEPAGE);
   }
   // Non-zero, so that no copy of the zero page stands in for memory.
   for (std::size_t at = 0; at < buffer.bytes_.size(); at += kPageBytes) {

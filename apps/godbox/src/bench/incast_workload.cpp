@@ -13,6 +13,7 @@
 #include "measure/statistics.h"
 #include <godbox/connect.h>
 #include <godbox/crc32c.h>
+#include <godbox/perf/mapped_buffer.h>
 
 #include <fmt/format.h>
 
@@ -46,12 +47,18 @@ class Host {
     if (!made) {
       return made.error();
     }
-    return std::make_unique<Host>(std::move(*made), subject.size, pattern);
+    Result<perf::MappedBuffer> memory =
+        perf::MappedBuffer::anonymous(subject.size * kPlacesPerHost);
+    if (!memory) {
+      return memory.error();
+    }
+    return std::make_unique<Host>(std::move(*made), std::move(*memory), subject.size, pattern);
   }
 
-  Host(std::unique_ptr<Connection> connection, SizeBytes size, PatternId pattern)
+  Host(std::unique_ptr<Connection> connection, perf::MappedBuffer memory, SizeBytes size,
+       PatternId pattern)
       : connection_(std::move(connection)),
-        memory_(size.count() * kPlacesPerHost),
+        memory_(std::move(memory)),
         size_(size.count()),
         pattern_(pattern) {}
 
@@ -110,7 +117,7 @@ class Host {
     }
   }
 
-  [[nodiscard]] MutableSpan place() { return MutableSpan(memory_).subspan(place_ * size_, size_); }
+  [[nodiscard]] MutableSpan place() { return memory_.bytes().subspan(place_ * size_, size_); }
 
   void begin_get() {
     place_ = (place_ + 1) % kPlacesPerHost;
@@ -125,7 +132,7 @@ class Host {
   }
 
   std::unique_ptr<Connection> connection_;
-  std::vector<std::byte> memory_;
+  perf::MappedBuffer memory_;
   std::size_t size_;
   std::size_t place_ = 0;  // where the last get goes
   PatternId pattern_;

@@ -2,7 +2,8 @@
 //
 // Memory for measurements: mapped, and touched page by page before it is handed out, so that no
 // page fault falls into a timed part. `memfd` is what a box's DRAM channel is made of, `anonymous`
-// what a program's own buffers are made of; both begin at a multiple of 2 MiB. Thread-safety: none
+// what a GPU host keeps its side in; both begin at a multiple of 2 MiB and ask for huge pages, as
+// where hosts read more than the TLB reaches, small ones decide their rate. Thread-safety: none
 // needed; the bytes are the users' to share. Ownership: the buffer owns mapping and descriptor.
 // Units: bytes. Errors: invalid_argument (size 0), io_error with the system's reason.
 #pragma once
