@@ -473,6 +473,7 @@ void Connection::start_wait(Wait wait) {
 
 // Also called for cancelled waits, whose connection is closed by then.
 void Connection::on_wait(Wait wait) {
+  loop_.note_arrival();
   is_waiting_[static_cast<std::size_t>(wait)] = false;
   if (state_ == State::closed) {
     return;

@@ -25,8 +25,9 @@ constexpr std::size_t kBackgroundTurnsMax = 8;
 // which background has too.
 constexpr std::size_t kForegroundBytesMin = std::size_t{16} << 10U;
 constexpr Duration kForegroundFor = std::chrono::milliseconds(10);
-// After less than this, a wake-up is a good part of what the next request takes.
-constexpr std::size_t kSmallTurnsBytes = std::size_t{32} << 10U;
+// Where no more was moved between two waits, on all connections, a wake-up is a good part of what
+// the next request takes.
+constexpr std::size_t kSmallTurnBytesMax = std::size_t{32} << 10U;
 // So many connections that expect bytes are asked one by one: of more it costs less to be told.
 // The kernel is asked for other events after so many looks at them.
 constexpr std::size_t kHeardMax = 2;
@@ -61,6 +62,8 @@ EventLoop::EventLoop(AsioNetworkOptions options)
       work_guard_(io_.get_executor()),
       timer_(io_),
       patience_(options.busy_poll_if_it_pays) {
+  GODBOX_ASSERT(options.busy_poll == Duration::zero() ||
+                options.busy_poll_if_it_pays == Duration::zero());
   if (options.sends_by_reference) {
     by_reference_ = ByReference::open();
   }
@@ -341,24 +344,37 @@ void EventLoop::wait_for_handler(TimePoint until) {
     wake_at = std::min(wake_at, by_reference_->next_look());
     wake_at = std::min(wake_at, looks_.first() != nullptr ? looks_.first()->deadline() : kNever);
   }
-  const bool learns = moved_bytes_ > 0 && moved_bytes_ <= kSmallTurnsBytes;
-  moved_bytes_ = 0;
   const TimePoint begin = now();
-  const Duration looks = learns ? patience_.allowed() : Duration::zero();
-  const bool has_found = look_until(std::min(begin + std::max(options_.busy_poll, looks), wake_at));
-  const TimePoint looked_until = now();
-  if (!has_found) {
-    watch_all();
-    arm_timer(wake_at);
-    io_.run_one();
+  if (waiting_since_ == kNever) {
+    waiting_since_ = begin;
+    is_after_little_ = moved_bytes_ > 0 && moved_bytes_ <= kSmallTurnBytesMax;
   }
-  if (learns && options_.busy_poll_if_it_pays > Duration::zero()) {
-    patience_.learn(looked_until - begin, now() - begin);
+  looked_until_ = kNever;
+  const TimePoint patient_until =
+      is_after_little_ ? waiting_since_ + patience_.allowed() : waiting_since_;
+  if (look_until(std::min(std::max(begin + options_.busy_poll, patient_until), wake_at))) {
+    return;
   }
+  looked_until_ = now();
+  watch_all();
+  arm_timer(wake_at);
+  io_.run_one();
 }
 
-// True: something came. Where the loop looks only because that pays, others who want this
-// processor go first: what they do may be what is waited for, and if it is not, it pays no more.
+void EventLoop::note_arrival() {
+  if (waiting_since_ == kNever || options_.busy_poll_if_it_pays == Duration::zero()) {
+    return;
+  }
+  const TimePoint time = now();
+  if (is_after_little_) {
+    patience_.learn(std::min(looked_until_, time) - waiting_since_, time - waiting_since_);
+  }
+  waiting_since_ = kNever;
+  moved_bytes_ = 0;
+}
+
+// True: something came. A server gives the processor to others of its scheduling group between
+// looks: what they do may be what is waited for, and if it is not, looking pays no more.
 bool EventLoop::look_until(TimePoint until) {
   while (now() < until) {
     if (look_for_event()) {

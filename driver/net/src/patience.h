@@ -3,16 +3,15 @@
 // Whether a thread that ran out of work does well to look for more before it sleeps: learnt from
 // how long its last waits took. A look that finds something saves a sleep and a wake-up, in which
 // a page could have gone both ways; one in vain takes a processor for nothing, and where others
-// want that processor it is given away for a time slice of theirs, some milliseconds. So it takes
-// some short waits to begin, a few looks in vain end it, and if one cost a slice, the next time
-// takes twice as many.
+// want that processor it is given away for a time slice of theirs, some milliseconds. So a thread
+// looks after some short waits, and no more after a few looks in vain; if one of these cost a
+// slice, it takes twice as many short waits to begin again.
 // Thread-safety: one thread. Pure: times come from the caller.
 #pragma once
 
 #include <godbox/clock.h>
 
 #include <algorithm>
-#include <cstdint>
 
 namespace godbox::driver {
 
@@ -36,12 +35,16 @@ class Patience {
   }
 
  private:
+  // Short waits, less kLateCosts for each long one, after which a thread begins to look.
   static constexpr int kNeededMin = 8;
   static constexpr int kNeededMax = 1024;
-  static constexpr int kCreditMax = 16;   // while it looks
-  static constexpr int kMissCosts = 4;    // likewise
-  static constexpr int kLateCosts = 8;    // while it sleeps
-  static constexpr int kSliceTimes = 10;  // the longest look: another thread had a slice
+  static constexpr int kLateCosts = 8;
+  // While it looks: of 16 finds' credit four misses can be had, and one in five goes on for ever.
+  static constexpr int kCreditMax = 16;
+  static constexpr int kMissCosts = 4;
+  // A look that took so many times the longest one was no look: another thread had a slice. Each
+  // doubles what is needed to begin, and so many finds halve it.
+  static constexpr int kSliceTimes = 10;
   static constexpr int kForgetAfter = 256;
 
   void count_found() {

@@ -88,6 +88,19 @@ TEST_CASE("looks that cost another thread's slice become rare", "[unit]") {
   CHECK(begin_to_look(patience) <= 32);
 }
 
+TEST_CASE("a look that was ten times too long was another thread's slice", "[unit]") {
+  const auto waits_after_a_look_of = [](Duration looked) {
+    Patience patience(kLongest);
+    begin_to_look(patience);
+    patience.learn(looked, looked);
+    REQUIRE_FALSE(looks(patience));  // the first look was in vain: the end of it
+    return begin_to_look(patience);
+  };
+  const int usual = waits_after_a_look_of(kLate);
+  CHECK(waits_after_a_look_of(9 * kLongest) == usual);
+  CHECK(waits_after_a_look_of(11 * kLongest) == 2 * usual);
+}
+
 TEST_CASE("without a time to look nobody looks", "[unit]") {
   Patience patience{Duration()};
   for (int i = 0; i < 100; ++i) {

@@ -40,10 +40,10 @@ struct AsioNetworkOptions {
   // How long a thread that has nothing to do looks for events before it sleeps; 0: not at all.
   // Waking it costs as much as copying tens of KiB, and a transfer's next bytes are usually nearer.
   Duration busy_poll{};
-  // The same for a server, which may have nothing to do for long: looked for so long only after
-  // little was moved (a page, a lookup), and as long as what is looked for has come in that time.
-  // A page of 4 KiB over loopback, both ends on two cores: 1.35 to 1.55 times a ping-pong of plain
-  // sockets without, 0.95 to 1.03 with. One of the two may be set.
+  // The same for a server, which may have nothing to do for long: only after little was moved (a
+  // page, 32 KiB in all), begun after some waits that were so short, and ended by a few looks in
+  // vain. A page of 4 KiB over loopback, both ends on two cores: 1.35 to 1.55 times a ping-pong of
+  // plain sockets without, 0.95 to 1.03 with. One of the two may be set (asserted).
   Duration busy_poll_if_it_pays{};
   // Whether memory that an endpoint offers for it (StreamEndpoint::referable) goes to TCP clients
   // by reference, as far as the kernel can do that, says what they have got of it, and they are
