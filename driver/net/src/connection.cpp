@@ -473,11 +473,11 @@ void Connection::start_wait(Wait wait) {
 
 // Also called for cancelled waits, whose connection is closed by then.
 void Connection::on_wait(Wait wait) {
-  loop_.note_arrival();
   is_waiting_[static_cast<std::size_t>(wait)] = false;
   if (state_ == State::closed) {
     return;
   }
+  loop_.note_arrival();
   if (state_ == State::connecting) {
     is_connect_done_ = true;
     return serve();

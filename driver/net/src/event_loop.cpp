@@ -25,9 +25,6 @@ constexpr std::size_t kBackgroundTurnsMax = 8;
 // which background has too.
 constexpr std::size_t kForegroundBytesMin = std::size_t{16} << 10U;
 constexpr Duration kForegroundFor = std::chrono::milliseconds(10);
-// Where no more was moved between two waits, on all connections, a wake-up is a good part of what
-// the next request takes.
-constexpr std::size_t kSmallTurnBytesMax = std::size_t{32} << 10U;
 // So many connections that expect bytes are asked one by one: of more it costs less to be told.
 // The kernel is asked for other events after so many looks at them.
 constexpr std::size_t kHeardMax = 2;
@@ -95,7 +92,7 @@ void EventLoop::enqueue_background(Connection& connection) {
 }
 
 void EventLoop::count_moved(bool is_background, std::size_t size_bytes) {
-  moved_bytes_ += size_bytes;
+  patience_.count_moved(size_bytes);
   if (is_background) {
     background_due_bytes_ -= std::min(background_due_bytes_, size_bytes);
     return;
@@ -345,32 +342,14 @@ void EventLoop::wait_for_handler(TimePoint until) {
     wake_at = std::min(wake_at, looks_.first() != nullptr ? looks_.first()->deadline() : kNever);
   }
   const TimePoint begin = now();
-  if (waiting_since_ == kNever) {
-    waiting_since_ = begin;
-    is_after_little_ = moved_bytes_ > 0 && moved_bytes_ <= kSmallTurnBytesMax;
-  }
-  looked_until_ = kNever;
-  const TimePoint patient_until =
-      is_after_little_ ? waiting_since_ + patience_.allowed() : waiting_since_;
-  if (look_until(std::min(std::max(begin + options_.busy_poll, patient_until), wake_at))) {
+  const TimePoint look_end = std::max(begin + options_.busy_poll, patience_.wait(begin));
+  if (look_until(std::min(look_end, wake_at))) {
     return;
   }
-  looked_until_ = now();
+  patience_.sleep(now());
   watch_all();
   arm_timer(wake_at);
   io_.run_one();
-}
-
-void EventLoop::note_arrival() {
-  if (waiting_since_ == kNever || options_.busy_poll_if_it_pays == Duration::zero()) {
-    return;
-  }
-  const TimePoint time = now();
-  if (is_after_little_) {
-    patience_.learn(std::min(looked_until_, time) - waiting_since_, time - waiting_since_);
-  }
-  waiting_since_ = kNever;
-  moved_bytes_ = 0;
 }
 
 // True: something came. A server gives the processor to others of its scheduling group between

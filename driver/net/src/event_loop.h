@@ -66,7 +66,11 @@ class EventLoop {
   // Destroys a closed endpoint (or none) once no callback can be on the stack.
   void bury(std::unique_ptr<StreamEndpoint> endpoint);
   // A socket has what the loop may have waited for; before that is dealt with.
-  void note_arrival();
+  void note_arrival() {
+    if (patience_.is_waiting()) {
+      patience_.arrive(now());
+    }
+  }
   // Something happened that run_until's caller may be waiting for.
   void count_event() { ++events_; }
 
@@ -127,10 +131,6 @@ class EventLoop {
   IntrusiveDeadlineHeap deadlines_;
   IntrusiveDeadlineHeap looks_;  // of connections, each a Connection::Look
   Patience patience_;
-  std::size_t moved_bytes_ = 0;       // since the last arrival
-  TimePoint waiting_since_ = kNever;  // for an arrival; what timers and wake() do is no end of it
-  TimePoint looked_until_ = kNever;   // kNever: it looks
-  bool is_after_little_ = false;      // was moved: it is worth learning from
   std::vector<Tick> ticks_;
   std::vector<std::unique_ptr<StreamEndpoint>> graveyard_;
   MessageBuffer message_buffer_;

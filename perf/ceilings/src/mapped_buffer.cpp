@@ -63,7 +63,6 @@ void* map_aligned(std::size_t size, int descriptor) {
 // kernel looks at it, then one call for all. True if every whole block became one.
 bool make_huge(MutableSpan bytes, int descriptor) {
   const std::size_t whole = bytes.size() / kHugePageBytes * kHugePageBytes;
-  (void)::madvise(bytes.data(), bytes.size(), MADV_HUGEPAGE);
   for (std::size_t block = 0; block < whole; block += kHugePageBytes) {
     if (::fallocate(descriptor, 0, static_cast<off_t>(block), kPageBytes) != 0) {
       return false;  // the caller meets the same error and reports it
@@ -90,14 +89,13 @@ Result<MappedBuffer> MappedBuffer::map(SizeBytes size, int descriptor) {
     return system_error("mapping", size);
   }
   buffer.bytes_ = {static_cast<std::byte*>(address), size.count()};
+  (void)::madvise(buffer.bytes_.data(), buffer.bytes_.size(), MADV_HUGEPAGE);
   if (descriptor >= 0) {
     buffer.is_huge_ = make_huge(buffer.bytes_, descriptor);
     // fallocate answers "no memory" where a touch of a missing page would be a signal.
     if (::fallocate(descriptor, 0, 0, static_cast<off_t>(size.count())) != 0) {
       return system_error("allocating a memfd", size);
     }
-  } else {
-    (void)::madvise(buffer.bytes_.data(), buffer.bytes_.size(), MADV_HUGEPAGE);
   }
   // Non-zero, so that no copy of the zero page stands in for memory.
   for (std::size_t at = 0; at < buffer.bytes_.size(); at += kPageBytes) {

@@ -436,15 +436,40 @@ class EchoServer {
   std::thread thread_;
 };
 
+// Whether a thread that gives the processor away at every chance has it all the same.
+bool is_machine_quiet() {
+  constexpr Duration kFor = milliseconds(20);
+  const SteadyClock clock;
+  const Duration used_before = time_of(CLOCK_THREAD_CPUTIME_ID);
+  const TimePoint begin = clock.now();
+  while (clock.now() < begin + kFor) {
+    std::this_thread::yield();
+  }
+  return time_of(CLOCK_THREAD_CPUTIME_ID) - used_before > kFor * 9 / 10;
+}
+
+// It looks where nobody else wants the processor; a try counts as one in which it should have if
+// the machine was quiet before and after.
 TEST_CASE("a network looks for what comes soon, and sleeps when nothing does", "[unit]") {
-  EchoServer server({.busy_poll_if_it_pays = milliseconds(20)});
-  (void)server.share_of_processor(40, milliseconds(2));  // it learns
-  const double busy = server.share_of_processor(60, milliseconds(2));
-  (void)server.share_of_processor(8, milliseconds(60));  // looks in vain
-  const double idle = server.share_of_processor(8, milliseconds(60));
-  INFO("shares of a processor: " << busy << " and " << idle);
+  constexpr int kTriesMax = 10;
+  constexpr int kQuietTriesMax = 3;
+  int quiet_tries = 0;
+  double busy = 0;
+  for (int i = 0; i < kTriesMax && quiet_tries < kQuietTriesMax && busy <= 0.1; ++i) {
+    const bool was_quiet = is_machine_quiet();
+    EchoServer server({.busy_poll_if_it_pays = milliseconds(20)});
+    (void)server.share_of_processor(40, milliseconds(2));  // it learns
+    busy = server.share_of_processor(60, milliseconds(2));
+    quiet_tries += was_quiet && is_machine_quiet() ? 1 : 0;
+    (void)server.share_of_processor(8, milliseconds(60));  // looks in vain
+    const double idle = server.share_of_processor(8, milliseconds(60));
+    INFO("shares of a processor: " << busy << " and " << idle);
+    CHECK(idle < 0.1);
+  }
+  if (busy <= 0.1 && quiet_tries < kQuietTriesMax) {
+    SKIP("other threads want this machine's processors");
+  }
   CHECK(busy > 0.1);  // ticks and echoes alone take some hundredths
-  CHECK(idle < 0.1);
 }
 
 TEST_CASE("a timer is never early, and can be late by less than a millisecond", "[unit]") {
