@@ -2,13 +2,12 @@
 #include "lane_table.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace godbox::striping {
 
 namespace {
-
-constexpr double kNewSampleWeight = 0.5;
 
 double seconds(Duration duration) { return static_cast<double>(duration.count()) * 1e-9; }
 
@@ -29,27 +28,27 @@ void LaneRate::on_completed(std::uint64_t bytes, TimePoint now) {
   if (window_bytes_ < kSampleBytesMin || elapsed < kSampleTimeMin) {
     return;
   }
-  const double sample = static_cast<double>(window_bytes_) / seconds(elapsed);
-  bytes_per_second_ = bytes_per_second_ > 0
-                          ? bytes_per_second_ + (sample - bytes_per_second_) * kNewSampleWeight
-                          : sample;
+  const double older_weight = std::exp2(-seconds(elapsed) / seconds(kHalfLife));
+  bytes_ = bytes_ * older_weight + static_cast<double>(window_bytes_);
+  seconds_ = seconds_ * older_weight + seconds(elapsed);
   measured_at_ = now;
   window_begin_ = now;
   window_bytes_ = 0;
 }
 
 bool LaneRate::is_known(TimePoint now, bool is_busy) const {
-  return bytes_per_second_ > 0 && (is_busy || is_kept_ || now - measured_at_ <= kTrustedFor);
+  return seconds_ > 0 && (is_busy || is_kept_ || now - measured_at_ <= kTrustedFor);
 }
 
-void LaneRate::set(double bytes_per_second, TimePoint now) {
-  bytes_per_second_ = bytes_per_second;
+void LaneRate::set(std::uint64_t bytes, Duration took, TimePoint now) {
+  bytes_ = static_cast<double>(bytes);
+  seconds_ = seconds(took);
   measured_at_ = now;
 }
 
 double LaneRate::estimate(TimePoint now, std::uint64_t bytes_in_flight, double best) const {
   const bool is_busy = bytes_in_flight > 0;
-  double rate = is_known(now, is_busy) ? bytes_per_second_ : best;
+  double rate = is_known(now, is_busy) ? measured() : best;
   if (is_busy && now > window_begin_) {
     const double at_most =
         static_cast<double>(window_bytes_ + bytes_in_flight) / seconds(now - window_begin_);
@@ -321,14 +320,14 @@ void LaneTable::judge(Lane& lane, TimePoint now) {
 }
 
 void LaneTable::end_probe(Lane& lane, std::uint64_t bytes, TimePoint now) {
-  const double took_s = std::max(seconds(now - *lane.probed_at), 1e-9);
+  const Duration took = std::max<Duration>(now - *lane.probed_at, std::chrono::nanoseconds(1));
   const double allowed_s = static_cast<double>(bytes) / (best_measured() * kRecoveredShare);
   lane.probed_at.reset();
-  if (took_s <= allowed_s + seconds(kProbeDelay)) {
+  if (seconds(took) <= allowed_s + seconds(kProbeDelay)) {
     lane.is_slow = false;
     lane.rate.forget(now);
   } else {
-    lane.rate.set(static_cast<double>(bytes) / took_s, now);
+    lane.rate.set(bytes, took, now);
     lane.probe_last = now;
   }
 }

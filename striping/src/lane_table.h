@@ -33,6 +33,8 @@ class LaneRate {
   // A sample covers at least so much, or it would measure delay rather than rate.
   static constexpr std::uint64_t kSampleBytesMin = std::uint64_t{256} << 10U;
   static constexpr Duration kSampleTimeMin = std::chrono::microseconds(100);
+  // What was measured counts half as much so much later.
+  static constexpr Duration kHalfLife = std::chrono::milliseconds(10);
   // An idle lane's figure is trusted for so long.
   static constexpr Duration kTrustedFor = std::chrono::milliseconds(250);
 
@@ -42,11 +44,11 @@ class LaneRate {
   // Bytes per second. `best` stands in where nothing is known; a lane that sits on its requests is
   // worth no more than if all of them ended now.
   [[nodiscard]] double estimate(TimePoint now, std::uint64_t bytes_in_flight, double best) const;
-  [[nodiscard]] double measured() const { return bytes_per_second_; }
+  [[nodiscard]] double measured() const { return seconds_ > 0 ? bytes_ / seconds_ : 0; }
   // The figure of an idle lane stands, however old.
   void keep(bool is_kept) { is_kept_ = is_kept; }
   // What a probe found: the figure from now on.
-  void set(double bytes_per_second, TimePoint now);
+  void set(std::uint64_t bytes, Duration took, TimePoint now);
   // Nothing is known any more; what is measured next begins now.
   void forget(TimePoint now) {
     *this = LaneRate();
@@ -54,7 +56,10 @@ class LaneRate {
   }
 
  private:
-  double bytes_per_second_ = 0;  // 0: never measured
+  // What was moved in how long, what is older with less weight. So what piled up while the client
+  // did something else, and is then taken all at once, counts together with that pause.
+  double bytes_ = 0;
+  double seconds_ = 0;  // 0: never measured
   TimePoint measured_at_{};
   TimePoint window_begin_{};
   std::uint64_t window_bytes_ = 0;
