@@ -70,7 +70,7 @@ def parse_peer(text: str) -> str:
     return text
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--godbox", type=Path, default=ROOT / "build/release/bin/godbox",
                         help="the program that serves (default: of the preset release)")
@@ -94,12 +94,17 @@ def parse_arguments() -> argparse.Namespace:
                         help="servers and clients may run on all, not each on their half")
     parser.add_argument("--json", action="store_true", help="the document on standard output")
     parser.add_argument("--output", type=Path, help="the document into this file too")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.quick:
         options.working_set = options.calibrate = 16 * MIB
         options.repeats = 2
     if options.working_set < max(options.sizes) * max(options.threads):
         parser.error("--working-set: each thread needs at least one value")
+    if options.output:
+        try:
+            options.output.open("a").close()  # before a quarter of an hour is measured
+        except OSError as why:
+            parser.error(f"--output: {why}")
     return options
 
 
@@ -449,7 +454,7 @@ def commit() -> str:
 
 
 def document_of(comparison: Comparison, network: Network, begun: str) -> dict:
-    return {"schema": "godbox-compare-1", "commit": commit(), "begun": begun, "ended": now(),
+    return {"schema": "godbox-peers-1", "commit": commit(), "begun": begun, "ended": now(),
             "machine": machine(),
             "network": {"namespace": network.namespace, "why": network.why,
                         "congestion_control": network.congestion_control},
@@ -484,9 +489,13 @@ def main() -> int:
         comparison.run()
     document = document_of(comparison, network, begun)
     text = json.dumps(document, indent=2)
+    print(text if options.json else table_of(document["rows"]), flush=True)
     if options.output:
-        options.output.write_text(text + "\n")
-    print(text if options.json else table_of(document["rows"]))
+        try:
+            options.output.write_text(text + "\n")
+        except OSError as why:
+            say(f"--output: {why}")
+            return 1
     if comparison.failed or not document["rows"]:
         return 1
     return EXIT_SKIPPED if comparison.skipped else 0

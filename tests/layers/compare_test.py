@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proves that perf/compare reads its peers' figures rightly, and divides the right ones."""
 
+import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -98,6 +100,14 @@ class CompareTest(unittest.TestCase):
         while time.process_time() < end:
             pass
         self.assertGreater(stores.cpu_seconds(os.getpid()) - before, 0.04)
+
+    def test_output_that_cannot_be_written_is_refused_before_anything_is_measured(self):
+        for path in ("/nowhere/peers.json", tempfile.gettempdir()):
+            words = io.StringIO()
+            with contextlib.redirect_stderr(words), self.assertRaises(SystemExit) as ended:
+                run.parse_arguments(["--output", path])
+            self.assertEqual(ended.exception.code, 2)
+            self.assertIn(path, words.getvalue())
 
     def test_a_peer_that_is_not_there_is_named(self):
         with self.assertRaisesRegex(stores.Missing, "no-such-server or no-such-check"):
