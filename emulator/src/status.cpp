@@ -151,6 +151,7 @@ std::string to_json(const BoxStatus& status) {
   root["form"] = to_string(status.config.form);
   root["map_memory"] = to_string(status.config.map_memory);
   root["send_by_reference"] = to_string(status.config.send_by_reference);
+  root["busy_poll"] = to_string(status.config.busy_poll);
   // As text: JSON readers that keep numbers as doubles would round 64 random bits.
   root["epoch"] = fmt::format("{:016x}", status.service.epoch().value());
   root["uptime_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(status.uptime).count();

@@ -106,6 +106,18 @@ class ServeTest(ProgramTest):
             self.assertEqual(server.ready["mode"], "paced")
             self.assertEqual(server.ready["time_scale"], 1000)
 
+    def test_whether_threads_look_before_they_sleep_is_chosen(self):
+        config = self.folder / "box.toml"
+        config.write_text('busy_poll = "off"\n')
+        for arguments, chosen in (((), "auto"), (("--busy-poll", "off"), "off"),
+                                  (("--config", str(config)), "off"),
+                                  (("--config", str(config), "--busy-poll", "auto"), "auto")):
+            with self.subTest(arguments), self.server(*arguments) as server:
+                status = self.run_json("status", "--connect", server.address)
+                self.assertEqual(status["busy_poll"], chosen)
+        self.assert_fails(["serve", "--preset", "laptop", "--busy-poll", "on"], program.USAGE,
+                          "auto")
+
     def faults(self, server, of="eth_ports"):
         status = self.run_json("status", "--connect", server.address)
         return {one["id"]: one["fault"] for one in status[of] if one["fault"] != "healthy"}

@@ -130,7 +130,8 @@ Result<void> BoxServer::Impl::make_box(const emulator::NativeDoorOptions& door_o
   network_options.sends_by_reference =
       config.send_by_reference == emulator::SendByReference::automatic &&
       config.map_memory == emulator::MapMemory::trusted;
-  if (std::thread::hardware_concurrency() > 1) {
+  if (config.busy_poll == emulator::BusyPoll::automatic &&
+      std::thread::hardware_concurrency() > 1) {
     network_options.busy_poll_if_it_pays = kBusyPoll;
   }
   for (std::uint32_t i = 0; i < threads_for(config); ++i) {

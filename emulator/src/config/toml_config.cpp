@@ -157,6 +157,8 @@ std::vector<Key> make_keys() {
       {"send_by_reference",
        one_of<SendByReference>(&C::send_by_reference, {{"auto", SendByReference::automatic},
                                                        {"off", SendByReference::off}})});
+  keys.push_back({"busy_poll", one_of<BusyPoll>(&C::busy_poll, {{"auto", BusyPoll::automatic},
+                                                                {"off", BusyPoll::off}})});
   keys.push_back({"backing_limit", quantity(&C::backing_limit, parse_size, kSizeForm)});
   keys.push_back(
       {"eviction", one_of<EvictionPolicy>(&C::eviction, {{"none", EvictionPolicy::none},

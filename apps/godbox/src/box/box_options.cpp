@@ -153,6 +153,11 @@ Result<void> apply_policies(const BoxOptions& options, emulator::BoxConfig& conf
       !applied) {
     return applied;
   }
+  if (Result<void> applied = apply_choice("--busy-poll", options.busy_poll,
+                                          emulator::kBusyPollNames, config.busy_poll);
+      !applied) {
+    return applied;
+  }
   if (options.mode) {
     const Result<emulator::TimingMode> mode = parse_mode(*options.mode);
     if (!mode) {
@@ -278,6 +283,9 @@ void add_box_options(CLI::App& command, BoxOptions& options) {
                      "Whether clients on this machine get the pool's pages instead of copies: "
                      "auto: where it is safe and faster; off: never");
   command.add_option("--threads", options.server_threads, "Server threads; 0 chooses");
+  command.add_option("--busy-poll", options.busy_poll,
+                     "Whether they look for the next small request for 50 us before they sleep: "
+                     "auto: as long as that pays; off: never");
   add_speed_options(command, options);
 }
 

@@ -31,6 +31,7 @@ struct BoxOptions {
   std::optional<std::string> granularity;
   std::optional<std::string> map_memory;
   std::optional<std::string> send_by_reference;
+  std::optional<std::string> busy_poll;
   std::optional<std::string> mode;
   std::optional<double> time_scale;
   std::optional<std::string> device;

@@ -66,6 +66,14 @@ inline constexpr std::array<std::string_view, 2> kSendByReferenceNames = {"off",
   return kSendByReferenceNames[static_cast<std::size_t>(send_by_reference)];
 }
 
+// Whether the box's threads may look for the next request for a while before they sleep:
+// `automatic` where there is more than one processor, after small requests, as long as that pays.
+enum class BusyPoll : std::uint8_t { off, automatic };
+inline constexpr std::array<std::string_view, 2> kBusyPollNames = {"off", "auto"};
+[[nodiscard]] constexpr std::string_view to_string(BusyPoll busy_poll) {
+  return kBusyPollNames[static_cast<std::size_t>(busy_poll)];
+}
+
 // What the paced mode holds a box to, before the time scale: payload of one of each, and how long a
 // first byte takes there and back. A rate of 0 is unlimited.
 struct StageRates {
@@ -108,6 +116,7 @@ struct BoxConfig {
   std::optional<SizeBytes> interleave_granularity;
   MapMemory map_memory = MapMemory::trusted;
   SendByReference send_by_reference = SendByReference::automatic;
+  BusyPoll busy_poll = BusyPoll::automatic;
   std::optional<SizeBytes> backing_limit;  // unset: half of the machine's; devices: all
 
   EvictionPolicy eviction = EvictionPolicy::lru;

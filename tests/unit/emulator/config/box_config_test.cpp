@@ -291,6 +291,7 @@ TEST_CASE("every mistake in a TOML document is answered with place, key, value a
       {"[vm_quotas]\na = true", "box.toml:2: vm_quotas.a = true: allowed is a size such as"},
       {"tenant_quotaz = 1", "did you mean \"tenant_quota\"?"},
       {"map_memory = true", "map_memory = true: allowed is \"trusted\", \"off\""},
+      {"busy_poll = 50", "busy_poll = 50: allowed is \"auto\", \"off\""},
       {"send_by_reference = \"on\"", "send_by_reference = 'on': allowed is \"auto\", \"off\""},
       {"[super_nics]\nx = 1", "super_nics = "},
       {"preset = \"leptop\"", "did you mean \"laptop\"?"},
