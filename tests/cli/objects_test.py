@@ -126,6 +126,11 @@ class ObjectsTest(ProgramTest):
         self.put("n" * 513, b"1", status=USAGE)
         self.put("n" * 512, b"1")
         self.assertEqual(self.get("n" * 512), b"1")
+        for command in ("get", "rm"):
+            for name in ("", "n" * 513):
+                self.assert_fails([command, name, *self.at], USAGE, f"NAME has {len(name)} bytes",
+                                  "1 to 512")
+        self.assert_fails(["ls", "n" * 513, *self.at], USAGE, "PREFIX has 513 bytes", "0 to 512")
 
     def test_a_link_and_a_device_are_written_and_not_replaced(self):
         data = random_bytes(70000)
@@ -183,6 +188,30 @@ class ObjectsTest(ProgramTest):
         result = self.run_program("get", "x", "/dev/full", *self.at, status=FAILURE)
         self.assertIn(b"No space left on device", result.stderr)
 
+    def test_output_that_no_buffer_holds_and_does_not_arrive_is_named(self):
+        for letter in "abcdefghijklmnopqrst":
+            self.put(letter * 500, b"1")
+        for command in (["ls"], ["ls", "--json"], ["status", "--json"]):
+            with self.subTest(command=command), open("/dev/full", "wb") as full:
+                result = subprocess.run([PROGRAM, *command, *self.at], stdout=full,
+                                        stderr=subprocess.PIPE, timeout=60)
+                self.assertEqual(result.returncode, FAILURE, result.stderr)
+                self.assertIn(b"error: cannot write to standard output: No space left on device",
+                              result.stderr)
+
+    def test_a_stream_that_is_closed_is_no_socket_of_the_program(self):
+        self.put("x", b"1" * 100)
+        for command, closed, word in ((["get", "x"], 1, b"cannot write"),
+                                      (["ls"], 1, b"cannot write to standard output"),
+                                      (["put", "y", "-"], 0, b"cannot read")):
+            with self.subTest(command=command):
+                result = subprocess.run(
+                    [PROGRAM, *command, *self.at], stderr=subprocess.PIPE, timeout=60,
+                    stdin=None, preexec_fn=lambda number=closed: os.close(number))
+                self.assertEqual(result.returncode, FAILURE, result.stderr)
+                self.assertIn(word, result.stderr)
+                self.assertIn(b"Bad file descriptor", result.stderr)
+
     def test_names_that_are_no_utf8_are_told_in_valid_json(self):
         name = b"a\\b/\xff\xc3"
         self.put(name, b"123")
@@ -197,6 +226,19 @@ class ObjectsTest(ProgramTest):
         self.put("caf\u00e9\\", b"123")  # is UTF-8: left as it is
         self.assertEqual(self.run_json("ls", *self.at)["objects"],
                          [{"name": "caf\u00e9\\", "size_bytes": 3}])
+
+    def test_ls_writes_names_as_they_are_but_no_commands_to_a_terminal(self):
+        name = "a\x1b[31m\n\u00e9"
+        self.put(name, b"123")
+        self.assertEqual(self.run_program("ls", *self.at).stdout.decode().split("\t")[1],
+                         name + "\n")
+        master, slave = pty.openpty()
+        try:
+            subprocess.run([PROGRAM, "ls", *self.at], stdout=slave, check=True, timeout=30)
+            self.assertIn("\ta\\x1b[31m\\x0a\u00e9", os.read(master, 65536).decode())
+        finally:
+            os.close(slave)
+            os.close(master)
 
     def test_an_empty_file_is_refused_in_words(self):
         empty = self.folder / "empty.bin"

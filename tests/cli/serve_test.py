@@ -93,6 +93,19 @@ class ServeTest(ProgramTest):
         self.assertEqual(result.returncode, program.FAILURE, result.stderr)
         self.assertIn(b"No space left on device", result.stderr)
 
+    def test_a_closed_standard_error_is_no_memory_of_the_box(self):
+        process = subprocess.Popen(
+            [program.PROGRAM, "serve", "--json", *program.SMALL_BOX, "--control-socket",
+             str(self.folder / "control.sock")], stdout=subprocess.PIPE,
+            preexec_fn=lambda: os.close(2))
+        try:
+            self.assertIn(b"ready", process.stdout.readline())
+            self.assertEqual(os.readlink(f"/proc/{process.pid}/fd/2"), "/dev/null")
+        finally:
+            process.terminate()
+            process.communicate(timeout=program.STOP_SECONDS_MAX)
+        self.assertEqual(process.returncode, OK)
+
     def test_a_configuration_file_makes_the_box(self):
         config = self.folder / "box.toml"
         config.write_text('preset = "laptop"\nname = "from-file"\nsuper_nics = 2\n')

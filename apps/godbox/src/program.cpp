@@ -20,6 +20,9 @@
 #include <system_error>
 #include <vector>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 namespace godbox::app {
 namespace {
 
@@ -45,6 +48,18 @@ ExitCode check_output(ExitCode code) {
   spdlog::error("cannot write to standard output{}{}", reason ? ": " : "",
                 reason ? reason.message() : "");
   return code == ExitCode::ok ? ExitCode::failure : code;
+}
+
+// What was closed by whoever started the program would be the number of the next file or socket
+// that it opens, into which its messages would go: of a served box a DRAM channel's. So that number
+// is taken, by what can be neither read from nor written to as it is used.
+void take_closed_streams() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(descriptor, F_GETFD) < 0) {
+      // The lowest number that is free: this one, as those below are taken.
+      static_cast<void>(::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+    }
+  }
 }
 
 std::string subcommand_names(const CLI::App& program) {
@@ -88,6 +103,7 @@ void refuse_odd_numbers(CLI::App& command) {
 }  // namespace
 
 int run_program(int argc, const char* const* argv) {
+  take_closed_streams();
   CLI::App program{
       "A memory godbox in software: every transfer striped over all DRAM channels "
       "and all Ethernet ports."};
@@ -136,6 +152,12 @@ int run_program(int argc, const char* const* argv) {
   }
   try {
     return static_cast<int>(check_output(chosen()));
+  } catch (const std::system_error& error) {
+    // What is too long for a buffer is written, and found not to be, at once.
+    const bool is_output = std::ferror(stdout) != 0;
+    spdlog::error("{}{}", is_output ? "cannot write to standard output: " : "",
+                  is_output ? error.code().message() : error.what());
+    return static_cast<int>(ExitCode::failure);
   } catch (const std::exception& error) {
     // Only the machine itself can cause it: no memory, no thread.
     spdlog::critical("{}", error.what());

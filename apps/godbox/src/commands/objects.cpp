@@ -7,7 +7,9 @@
 #include "cli/format.h"
 #include "cli/json.h"
 #include "cli/log.h"
+#include "cli/printable.h"
 #include "cli/progress.h"
+#include "cli/terminal.h"
 #include "commands/commands.h"
 
 #include <CLI/CLI.hpp>
@@ -20,6 +22,8 @@
 #include <optional>
 #include <string>
 #include <vector>
+
+#include <unistd.h>
 
 namespace godbox::app {
 namespace {
@@ -80,13 +84,15 @@ void wait_for(Connection& session, std::string what, std::uint64_t bytes,
   }
 }
 
-Result<void> check_name(const std::string& name) {
-  if (!name.empty() && name.size() <= wire::kNameBytesMax) {
+Result<void> check_length(std::string_view what, const std::string& text, std::size_t least) {
+  if (text.size() >= least && text.size() <= wire::kNameBytesMax) {
     return {};
   }
-  return Error(Errc::invalid_argument, fmt::format("NAME has {} bytes; allowed: 1 to {}",
-                                                   name.size(), wire::kNameBytesMax));
+  return Error(Errc::invalid_argument, fmt::format("{} has {} bytes; allowed: {} to {}", what,
+                                                   text.size(), least, wire::kNameBytesMax));
 }
+
+Result<void> check_name(const std::string& name) { return check_length("NAME", name, 1); }
 
 // What the box has no memory for is not read.
 Result<std::vector<std::byte>> read_object(const std::string& file, SizeBytes limit) {
@@ -172,6 +178,9 @@ ExitCode run_get(const ObjectOptions& options) {
     return fail("get", Error(Errc::invalid_argument,
                              "--json: standard output carries the object; name a file for it"));
   }
+  if (const Result<void> checked = check_name(options.name); !checked) {
+    return fail("get", checked.error());
+  }
   const auto session = open_box(options.box);
   if (!session) {
     return fail("get", session.error());
@@ -190,11 +199,15 @@ ExitCode run_get(const ObjectOptions& options) {
 }
 
 ExitCode run_ls(const ObjectOptions& options) {
+  if (const Result<void> checked = check_length("PREFIX", options.name, 0); !checked) {
+    return fail("ls", checked.error());
+  }
   const auto session = open_box(options.box);
   if (!session) {
     return fail("ls", session.error());
   }
   boost::json::array entries;
+  const bool is_tty = Terminal::of(STDOUT_FILENO).is_tty;
   std::string after;
   for (bool more = true; more;) {
     const Result<wire::ListReply> page =
@@ -208,7 +221,8 @@ ExitCode run_ls(const ObjectOptions& options) {
         object["size_bytes"] = entry.size.count();
         entries.push_back(std::move(object));
       } else {
-        fmt::print("{:>10}\t{}\n", format_size(entry.size), entry.name);
+        fmt::print("{:>10}\t{}\n", format_size(entry.size),
+                   is_tty ? printable(entry.name) : entry.name);
       }
       after = entry.name;
     }
@@ -221,6 +235,11 @@ ExitCode run_ls(const ObjectOptions& options) {
 }
 
 ExitCode run_rm(const ObjectOptions& options) {
+  for (const std::string& name : options.names) {
+    if (const Result<void> checked = check_name(name); !checked) {
+      return fail("rm", checked.error());
+    }
+  }
   const auto session = open_box(options.box);
   if (!session) {
     return fail("rm", session.error());

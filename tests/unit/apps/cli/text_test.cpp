@@ -2,6 +2,7 @@
 #include "cli/exit_code.h"
 #include "cli/format.h"
 #include "cli/json.h"
+#include "cli/printable.h"
 #include "cli/progress.h"
 #include "cli/table.h"
 #include "cli/terminal.h"
@@ -37,6 +38,11 @@ TEST_CASE("rates, durations, counts and shares have the unit that is read best",
   CHECK(format_count(1000) == "1,000");
   CHECK(format_count(10000000) == "10,000,000");
   CHECK(format_percent(8.0 / 9) == "88.9 %");
+}
+
+TEST_CASE("what somebody wrote is no command to a terminal", "[unit]") {
+  CHECK(printable("a\x1b[31m\n\x7f\xc2\x9b caf\xc3\xa9 \xc2\xa9 \xff\xc2") ==
+        "a\\x1b[31m\\x0a\\x7f\\xc2\\x9b caf\xc3\xa9 \xc2\xa9 \xff\xc2");
 }
 
 TEST_CASE("a table is as wide as its longest cells and aligns numbers to the right", "[unit]") {
