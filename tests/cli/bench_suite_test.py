@@ -180,6 +180,8 @@ class BenchSuiteTest(BenchRowsTest):
                 (["--workload", "layers", "--layers", "80", "--working-set", "1MiB"], b"--layers"),
                 (["--workload", "layers", "--op", "write"], b"--op"),
                 (["--workload", "mixed", "--transport", "local"], b"--transport"),
+                (["--workload", "mixed", "--working-set", "59MiB"], b"60 MiB"),
+                (["--workload", "lookup", "--objects", "1..100000000"], b"4096"),
                 (["--workload", "odd-sizes", "--sizes", "1MiB"], b"--sizes"),
                 (["--workload", "remote-page", "--mode", "paced"], b"--mode"),
                 (["--workload", "block", "--pieces", "3"], b"--pieces")):

@@ -92,6 +92,8 @@ class ReplayTest(ProgramTest):
             ([str(self.trace), "--block-size", "x"], "--block-size"),
             ([str(self.trace), "--block-size", "3MiB", "--pool-size", "2MiB"], "no room"),
             ([str(self.trace), "--pool-size", "900TiB"], "--pool-size: 900 TiB"),
+            ([str(self.trace), "--pool-size", "1MiB", "--block-size", "1"],
+             "--pool-size: backing_limit = 1048576"),
             ([str(self.trace), "--pool-blocks", "7"], "with --index-only"),
             ([str(self.trace), "--index-only", "--pool-size", "1GiB"], "without --index-only"),
             ([str(self.trace), "--index-only", "--block-size", "1MiB"], "without --index-only"),

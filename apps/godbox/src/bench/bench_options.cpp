@@ -30,6 +30,7 @@ constexpr SizeBytes kWorkingSet{std::uint64_t{1} << 30U};
 constexpr std::uint32_t kRepeats = 9;
 
 constexpr std::uint32_t kPiecesMax = 1U << 20U;
+constexpr std::size_t kCasesMax = 16'384;  // of a plan: what its lists multiply to
 
 // In the order of Workload.
 const std::vector<std::string> kWorkloads{
@@ -305,6 +306,25 @@ void add_paced_cases(BenchCase one, const Axes& axes, BenchPlan& plan) {
   }
 }
 
+// At most: not every workload multiplies all of them.
+Result<void> check_case_count(const Axes& axes) {
+  const std::array<std::size_t, 9> lists{
+      axes.workloads.size(), axes.transports.size(), axes.crc.size(),
+      axes.channels.size(),  axes.ports.size(),      axes.lanes.size(),
+      axes.objects.size(),   axes.pieces.size(),     std::max<std::size_t>(axes.sizes.size(), 1)};
+  std::size_t cases = 1;
+  for (const std::size_t list : lists) {
+    cases *= list;
+    if (cases > kCasesMax) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("the lists of --channels, --ports, --sizes and others multiply to "
+                               "more than {} rows, the most that a run has",
+                               kCasesMax));
+    }
+  }
+  return {};
+}
+
 void add_cases(const Axes& axes, Workload workload, BenchPlan& plan) {
   BenchCase one;
   one.workload = workload;
@@ -463,6 +483,9 @@ Result<BenchPlan> make_plan(const BenchOptions& options) {
   Result<Axes> axes = parse_axes(options);
   if (!axes) {
     return axes.error();
+  }
+  if (const Result<void> counted = check_case_count(*axes); !counted) {
+    return counted.error();
   }
   std::vector<Workload> workloads;
   for (const std::string& word : axes->workloads) {

@@ -8,6 +8,7 @@
 //             leaves it: a block is 16 tokens of Llama-3.1-8B, 2 MiB
 //   leakage   the foreground's latency beside the others over its latency alone
 //   total     what all three move together
+#include "bench/plan_checks.h"
 #include "bench/workloads.h"
 #include "cli/json.h"
 #include "measure/machine.h"
@@ -30,6 +31,7 @@ namespace {
 constexpr SizeBytes kForegroundBlock = 2_MiB;
 constexpr SizeBytes kWriteBackBlock = 5_MiB;  // of Llama-3.1-70B
 constexpr SizeBytes kPrefetchBlock = 20_MiB;
+static_assert(std::max({kForegroundBlock, kWriteBackBlock, kPrefetchBlock}) <= kMixedBlockMax);
 constexpr double kSloUs = 0.1e6 * 16 / 1024;
 constexpr std::uint64_t kForegroundGets = 200;  // of each part of a repeat
 constexpr std::uint32_t kBackgroundDepth = 2;
@@ -213,7 +215,7 @@ class MixedCase {
 
   Result<Rows> run() {
     const MutableSpan memory = environment_.user_memory();
-    const std::size_t third = memory.size() / 3;
+    const std::size_t third = memory.size() / kMixedClients;
     const std::uint64_t seed = environment_.plan().seed;
     Result<Worker> foreground =
         make_worker(*rig_, memory.first(third), "foreground", kForegroundBlock, seed);
@@ -367,7 +369,7 @@ class MixedCase {
   BenchRow background_row(const Background& other, std::size_t index) {
     BenchCase subject = subject_;
     subject.size = other.block();
-    const SizeBytes share(environment_.user_memory().size() / 3);
+    const SizeBytes share(environment_.user_memory().size() / kMixedClients);
     BenchRow row =
         row_for(environment_, subject, *rig_, other.op(), other.block() * (share / other.block()));
     row.depth = kBackgroundDepth;

@@ -19,6 +19,12 @@ namespace {
 constexpr std::uint64_t kWorkingSetsInMemory = 4;
 // Left to the rest of the machine, as the box's own memory does.
 constexpr SizeBytes kMemoryReserve{std::uint64_t{256} << 20U};
+// What the box's index takes for each object, at most; its memory is all that lookup's have.
+constexpr SizeBytes kIndexSizePerObject{300};
+// The same, and what this side keeps of each block beside its bytes.
+constexpr SizeBytes kSizePerBlock{512};
+constexpr std::array kOfBlocks{Workload::block, Workload::page, Workload::scaling,
+                               Workload::layers};
 constexpr SizeBytes kPieceSize{std::uint64_t{64} << 10U};  // of one-channel: a strip
 
 enum class Takes : std::uint8_t { nothing, one, list };
@@ -227,6 +233,18 @@ Result<void> check_small_reads(const BenchPlan& plan, const BenchCase& one) {
   return {};
 }
 
+Result<void> check_thirds(const BenchPlan& plan, const BenchCase& one) {
+  const SizeBytes least = kMixedBlockMax * kMixedClients;
+  if (one.workload == Workload::mixed && plan.working_set < least) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--working-set: {} is too small for three clients, one with blocks of "
+                             "{}; mixed allows {} or more",
+                             format_size(plan.working_set), format_size(kMixedBlockMax),
+                             format_size(least)));
+  }
+  return {};
+}
+
 Error too_large(const BenchPlan& plan, SizeBytes size, std::uint64_t batch, SizeBytes allowed) {
   return {
       Errc::invalid_argument,
@@ -243,6 +261,29 @@ Result<void> check_host_memory(const BenchPlan& plan, SizeBytes free) {
           fmt::format("--hosts: {} x {} x {} do not fit beside the block into the {} that this "
                       "machine can give",
                       one.hosts, kPlacesPerHost, format_size(one.size), format_size(free)));
+    }
+  }
+  return {};
+}
+
+Result<void> check_index_memory(const BenchPlan& plan, SizeBytes available) {
+  for (const BenchCase& one : plan.cases) {
+    if (one.workload == Workload::lookup && one.objects > available / kIndexSizePerObject) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--objects: the index of {} takes {} and this machine has {} "
+                               "available; at most {} are allowed",
+                               one.objects, format_size(kIndexSizePerObject * one.objects),
+                               format_size(available), available / kIndexSizePerObject));
+    }
+    const bool is_of_blocks =
+        std::find(kOfBlocks.begin(), kOfBlocks.end(), one.workload) != kOfBlocks.end();
+    const std::uint64_t blocks = is_of_blocks ? plan.working_set / one.size : 0;
+    if (blocks > available / kSizePerBlock) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--sizes: {} of blocks of {} are {} objects, whose names and places "
+                               "do not fit into the {} of memory that this machine has available",
+                               format_size(plan.working_set), format_size(one.size), blocks,
+                               format_size(available)));
     }
   }
   return {};
@@ -313,6 +354,9 @@ Result<void> check_sizes(const BenchPlan& plan) {
     if (auto fits = check_small_reads(plan, one); !fits) {
       return fits;
     }
+    if (auto fits = check_thirds(plan, one); !fits) {
+      return fits;
+    }
   }
   return {};
 }
@@ -335,7 +379,7 @@ Result<void> check_memory(const BenchPlan& plan, SizeBytes available) {
                              format_size(plan.working_set), sets, format_size(available),
                              format_size(whole)));
   }
-  return {};
+  return check_index_memory(plan, available);
 }
 
 }  // namespace godbox::app

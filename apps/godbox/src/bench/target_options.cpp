@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/target_options.h"
 
+#include "cli/format.h"
 #include "cli/lists.h"
 #include <godbox/driver/cxl_channels.h>
 #include <godbox/driver/mapped_memory.h>
@@ -53,7 +54,7 @@ Result<void> check_box_options(const BenchOptions& options) {
   const auto number = [](const std::optional<std::uint32_t>& value) {
     return value ? std::optional(std::to_string(*value)) : std::nullopt;
   };
-  const std::array<std::pair<std::string_view, std::optional<std::string>>, 11> of_box = {{
+  const std::array<std::pair<std::string_view, std::optional<std::string>>, 16> of_box = {{
       {"--connect", options.connect},
       {"--channels", options.channels},
       {"--ports", options.ports},
@@ -62,6 +63,11 @@ Result<void> check_box_options(const BenchOptions& options) {
       {"--batch", number(options.batch)},
       {"--keys", number(options.keys)},
       {"--objects", options.objects},
+      {"--pieces", options.pieces},
+      {"--layers", number(options.layers)},
+      {"--fault", options.faults},
+      {"--hosts", number(options.hosts)},
+      {"--requests", number(options.requests)},
       {"--time-scale", options.time_scale},
       {"--set", options.settings.empty() ? std::nullopt : std::optional(options.settings.front())},
       {"--port-rate", options.port_rate},
@@ -242,6 +248,20 @@ Result<TargetPlan> make_target_plan(const BenchOptions& options) {
   plan.ops = std::move(chosen->ops);
   plan.crc = std::move(chosen->crc);
   return plan;
+}
+
+Result<void> check_target_memory(const TargetPlan& plan, SizeBytes available) {
+  const std::uint64_t sets = plan.target == BenchTarget::numa ? 2 : 1;
+  const SizeBytes allowed = available / sets;
+  if (plan.working_set > allowed) {
+    return Error(
+        Errc::invalid_argument,
+        fmt::format("--working-set: {} needs {} times its size in memory and this machine has "
+                    "{} available; at most {} is allowed",
+                    format_size(plan.working_set), sets, format_size(available),
+                    format_size(allowed)));
+  }
+  return {};
 }
 
 Result<std::vector<std::unique_ptr<MemoryTarget>>> open_targets(const TargetPlan& plan,

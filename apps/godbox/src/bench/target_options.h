@@ -41,6 +41,9 @@ struct TargetPlan {
 // Errors: invalid_argument (an option that does nothing for this target is refused; devices or
 // nodes too many, or given twice), device_missing (no /dev/dax*).
 [[nodiscard]] Result<TargetPlan> make_target_plan(const BenchOptions& options);
+// The working set is in the user's memory too, and nodes are memory of this machine as that is.
+// Errors: invalid_argument.
+[[nodiscard]] Result<void> check_target_memory(const TargetPlan& plan, SizeBytes available);
 // The channels, each with room for `bytes` and with that made present. Nothing is zeroed: a device
 // may be slow. Errors: those of driver::MappedMemory and driver::NumaNodeMemory, naming the
 // channel.

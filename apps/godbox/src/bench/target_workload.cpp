@@ -8,6 +8,7 @@
 #include "measure/pattern.h"
 #include <godbox/clock.h>
 #include <godbox/crc32c.h>
+#include <godbox/driver/machine_memory.h>
 #include <godbox/perf/mapped_buffer.h>
 #include <godbox/striping/local_transport.h>
 
@@ -297,6 +298,9 @@ class TargetCase {
 }  // namespace
 
 Result<Rows> run_target_bench(const TargetPlan& plan) {
+  if (auto enough = check_target_memory(plan, driver::available_memory_bytes()); !enough) {
+    return enough.error();
+  }
   Result<perf::MappedBuffer> memory = perf::MappedBuffer::anonymous(plan.working_set);
   if (!memory) {
     return memory.error();

@@ -76,6 +76,11 @@ Result<std::vector<std::uint32_t>> parse_counts(std::string_view option, std::st
                                option, item, allowed.min, allowed.max, allowed.min, allowed.min,
                                allowed.max));
     }
+    if (*last - *first >= kCountsMax - counts.size()) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("{}: \"{}\" has more than {} numbers, the most that are taken",
+                               option, text, kCountsMax));
+    }
     for (std::uint32_t count = *first; count <= *last; ++count) {
       counts.push_back(count);
     }

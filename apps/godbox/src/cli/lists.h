@@ -21,7 +21,9 @@ struct CountRange {
   std::uint32_t min = 1;
   std::uint32_t max = 1;
 };
-// "1,9,18" and "1..9" (every number of a range).
+// Of one list, ranges written out.
+inline constexpr std::size_t kCountsMax = 4096;
+// "1,9,18" and "1..9" (every number of a range); kCountsMax of them.
 [[nodiscard]] Result<std::vector<std::uint32_t>> parse_counts(std::string_view option,
                                                               std::string_view text,
                                                               CountRange allowed);

@@ -192,16 +192,25 @@ Result<emulator::BoxConfig> box_for(PoolChoice& pool, bool index_only) {
   return config;
 }
 
+// A box that cannot be is of the pool that was asked for.
+Error of_pool(const Error& error, bool index_only) {
+  if (error.code != Errc::config_invalid) {
+    return error;
+  }
+  return {error.code,
+          fmt::format("{}: {}", index_only ? "--pool-blocks" : "--pool-size", error.detail)};
+}
+
 Result<ReplayRow> replay_over(PoolChoice pool, const Trace& trace, const ReplayCommand& command,
                               Progress& progress) {
   Result<emulator::BoxConfig> config = box_for(pool, command.index_only);
   if (!config) {
-    return config.error();
+    return of_pool(config.error(), command.index_only);
   }
   const Result<std::unique_ptr<Rig>> rig =
       Rig::start(std::move(*config), {.transport = TransportKind::tcp});
   if (!rig) {
-    return rig.error();
+    return of_pool(rig.error(), command.index_only);
   }
   Result<ReplayResult> result = replay_trace(**rig, trace,
                                              {.block = pool.block,

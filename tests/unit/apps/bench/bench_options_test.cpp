@@ -192,6 +192,19 @@ TEST_CASE("each wrong option of a plan is answered with its name and value", "[u
   }
 }
 
+TEST_CASE("a plan has a limit, whatever its lists multiply to", "[unit]") {
+  BenchOptions options;
+  options.transports = "tcp";
+  options.channels = "1..64";
+  options.ports = "1..64";
+  CHECK(make_plan(options)->cases.size() == 64 * 64 * 3);
+  options.lanes = "1..16";
+  const auto refused = make_plan(options);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::invalid_argument);
+  CHECK_THAT(refused.error().detail, ContainsSubstring("--channels") && ContainsSubstring("rows"));
+}
+
 TEST_CASE("a working set that holds no block is refused", "[unit]") {
   BenchOptions options;
   options.working_set = "16MiB";

@@ -114,6 +114,18 @@ TEST_CASE("paced needs room for blocks of both directions and for its small read
                  {"--working-set", "28 DRAM channels", "14 MiB"}});
 }
 
+TEST_CASE("mixed needs room for the largest block of each of its clients", "[unit]") {
+  BenchOptions options = options_for("mixed");
+  options.working_set = "60MiB";
+  CHECK(make_plan(options).has_value());
+  options.working_set = "59MiB";
+  const auto refused = make_plan(options);
+  REQUIRE_FALSE(refused.has_value());
+  for (const char* word : {"--working-set", "59 MiB", "60 MiB"}) {
+    CHECK_THAT(refused.error().detail, ContainsSubstring(word));
+  }
+}
+
 TEST_CASE("a batch counts as one operation, however large", "[unit]") {
   check_refused(
       {"scaling", [](BenchOptions& o) { o.working_set = "16MiB", o.batch = 17; }, {"17 x 1 MiB"}});
@@ -201,8 +213,33 @@ TEST_CASE("a working set that the machine cannot hold four times is refused", "[
     CHECK_THAT(refused.error().detail, ContainsSubstring(word));
   }
   CHECK_FALSE(check_memory(plan, 100_MiB).has_value());
-  plan.cases = make_plan(options_for("lookup")).value().cases;
-  CHECK(check_memory(plan, 100_MiB).has_value());
+}
+
+TEST_CASE("what is kept of small blocks beside their bytes is counted", "[unit]") {
+  BenchOptions options;
+  options.working_set = "64MiB";
+  options.sizes = "16";
+  const BenchPlan plan = make_plan(options).value();
+  CHECK(check_memory(plan, 2_GiB).has_value());
+  const auto refused = check_memory(plan, 2_GiB - SizeBytes(1));
+  REQUIRE_FALSE(refused.has_value());
+  for (const char* word : {"--sizes", "64 MiB", "16 B", "4194304"}) {
+    CHECK_THAT(refused.error().detail, ContainsSubstring(word));
+  }
+}
+
+TEST_CASE("lookup takes memory for its index alone", "[unit]") {
+  BenchOptions options = options_for("lookup");
+  CHECK(check_memory(make_plan(options).value(), 100_MiB).has_value());
+  options.objects = "1000,100000000";
+  const BenchPlan plan = make_plan(options).value();
+  CHECK(check_memory(plan, SizeBytes(30'000'000'000)).has_value());
+  const auto refused = check_memory(plan, SizeBytes(29'999'999'999));
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::invalid_argument);
+  for (const char* word : {"--objects", "100000000", "99999999"}) {
+    CHECK_THAT(refused.error().detail, ContainsSubstring(word));
+  }
 }
 
 TEST_CASE("faulty ports and many hosts take what is theirs", "[unit]") {

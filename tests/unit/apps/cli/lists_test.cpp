@@ -46,6 +46,17 @@ TEST_CASE("counts that are no numbers or out of range are refused with what is a
   }
 }
 
+TEST_CASE("a list has a limit, however its numbers are written", "[unit]") {
+  constexpr CountRange kAny{1, 100'000'000};
+  CHECK(parse_counts("--objects", "1..4096", kAny)->size() == kCountsMax);
+  for (const char* text : {"1..4097", "1..100000000", "1..2048,1..2049", "1..4096,7"}) {
+    INFO(text);
+    const auto counts = parse_counts("--objects", text, kAny);
+    REQUIRE_FALSE(counts.has_value());
+    CHECK_THAT(counts.error().detail, ContainsSubstring("--objects") && ContainsSubstring("4096"));
+  }
+}
+
 TEST_CASE("sizes have binary units and are positive", "[unit]") {
   CHECK(parse_sizes("--sizes", "4096,64KiB,20MiB").value() ==
         std::vector<SizeBytes>{SizeBytes(4096), SizeBytes(65536), SizeBytes(20971520)});
