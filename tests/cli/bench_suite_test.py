@@ -90,7 +90,8 @@ class BenchSuiteTest(BenchRowsTest):
 
     def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(self):
         for path, status, word in (("/nowhere/a.html", FAILURE, "/nowhere/a.html"),
-                                   (str(self.folder), USAGE, "folder")):
+                                   (str(self.folder), USAGE, "folder"),
+                                   ("-", USAGE, "standard output")):
             self.assert_fails([*SMALL, "--report", path], status, word)
 
     def test_a_report_destroys_nothing(self):
@@ -166,6 +167,8 @@ class BenchSuiteTest(BenchRowsTest):
                         ({"schema": "x", "rows": []}, b"schema")):
             self.assertIn(word, self.compare(a, b, status=USAGE).stderr)
         self.run_program("bench", "compare", "/nowhere.json", "/nowhere.json", status=FAILURE)
+        self.assert_fails(["bench", "compare", "/dev/zero", "/dev/zero"], USAGE, "/dev/zero",
+                          "67108864")
 
     def test_a_suite_refuses_what_it_chooses_itself(self):
         for options, word in ((["--suite", "slow"], b"slow"),

@@ -290,14 +290,33 @@ ExitCode judge(const BenchOptions& options, const Measured& measured) {
   return all_right ? ExitCode::ok : ExitCode::failure;
 }
 
+Result<void> check_report(const BenchOptions& options) {
+  if (options.report == "-") {
+    return Error(Errc::invalid_argument,
+                 "--report: \"-\" is standard output, which has the figures; give a file");
+  }
+  return options.report.empty() ? Result<void>() : check_report_path(options.report);
+}
+
+Result<void> report_on(const boost::json::object& document, const BenchOptions& options) {
+  if (options.report.empty()) {
+    return {};
+  }
+  const auto parsed = ResultDocument::parse(boost::json::serialize(document), "the results");
+  Result<void> written =
+      parsed ? write_report(render_report(*parsed), options.report) : Result<void>(parsed.error());
+  if (written) {
+    spdlog::info("bench: the report is in {}", options.report);
+  }
+  return written;
+}
+
 ExitCode run_bench(const BenchOptions& options) {
   const std::string begun = now_as_text();
   const Machine machine = describe_machine();
-  if (!options.report.empty()) {
-    // Before minutes are spent on what cannot be written.
-    if (const Result<void> writable = check_report_path(options.report); !writable) {
-      return fail("bench", writable.error());
-    }
+  // Before minutes are spent on what cannot be written.
+  if (const Result<void> writable = check_report(options); !writable) {
+    return fail("bench", writable.error());
   }
   if (machine.load_average > machine.cores * 0.5) {
     spdlog::warn("this machine is busy (load {:.1f}): figures will be noisy", machine.load_average);
@@ -307,17 +326,10 @@ ExitCode run_bench(const BenchOptions& options) {
     return fail("bench", measured.error());
   }
   const boost::json::object document = make_document(*measured, options, machine, begun);
+  // One of the two may fail for want of room: the other is there all the same.
+  const Result<void> reported = report_on(document, options);
   options.json ? print_json(stdout, document, false) : print_table(measured->rows, machine);
-  if (!options.report.empty()) {
-    const auto parsed = ResultDocument::parse(boost::json::serialize(document), "the results");
-    const Result<void> written = parsed ? write_report(render_report(*parsed), options.report)
-                                        : Result<void>(parsed.error());
-    if (!written) {
-      return fail("bench", written.error());
-    }
-    spdlog::info("bench: the report is in {}", options.report);
-  }
-  return judge(options, *measured);
+  return reported ? judge(options, *measured) : fail("bench", reported.error());
 }
 
 }  // namespace

@@ -54,7 +54,10 @@ void add_bench_report(CLI::App& bench, Action& chosen) {
   auto command = std::make_shared<ReportCommand>();
   CLI::App* const report =
       bench.add_subcommand("report", "Make an HTML report with plots of a result of bench --json");
-  report->add_option("result", command->result, "What `godbox bench --json` printed")->required();
+  report
+      ->add_option("result", command->result,
+                   "What `godbox bench --json` printed; -: standard input")
+      ->required();
   report->add_option("-o,--output", command->output, "The HTML file; it needs no other file")
       ->required();
   report->callback([command, &chosen] { chosen = [command] { return run_report(*command); }; });

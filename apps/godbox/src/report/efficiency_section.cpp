@@ -31,7 +31,7 @@ constexpr Ceiling kCeilings[] = {
 std::string bar_name(const ResultRow& row) {
   std::string name = fmt::format("{} {}", row.text("workload"), row.text("op"));
   if (const auto size = row.number("size_bytes")) {
-    name += " " + format_size(SizeBytes(static_cast<std::uint64_t>(*size)));
+    name += " " + plain_size(*size);
   }
   if (row.has("ports")) {
     name += fmt::format(", {:g}x{:g}", row.number("channels").value_or(0),

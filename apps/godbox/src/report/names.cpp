@@ -9,16 +9,11 @@
 #include <set>
 
 namespace godbox::app {
-namespace {
-
-SizeBytes bytes_of(double value) { return SizeBytes(static_cast<std::uint64_t>(value)); }
-
-}  // namespace
 
 std::string name_of(const ResultRow& row) {
   std::string name = fmt::format("{} {}", row.text("op"), row.text("transport"));
   if (const auto size = row.number("size_bytes")) {
-    name += " " + format_size(bytes_of(*size));
+    name += " " + plain_size(*size);
   }
   return name;
 }
@@ -46,8 +41,8 @@ std::string conditions_of(ResultRows rows) {
     text += fmt::format("; {}", fmt::join(temperatures, " and "));
   }
   if (most > 0) {
-    const std::string low = format_size(bytes_of(least));
-    const std::string high = format_size(bytes_of(most));
+    const std::string low = plain_size(least);
+    const std::string high = plain_size(most);
     text += low == high ? fmt::format("; working set {}", low)
                         : fmt::format("; working sets {} to {}", low, high);
   }

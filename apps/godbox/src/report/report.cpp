@@ -28,11 +28,9 @@ std::string machine_text(const ResultDocument& document) {
     return "unknown";
   }
   const ResultRow fields(machine->get_object());
-  return fmt::format(
-      "{}, {:g} cores, {} of memory, kernel {}", fields.text("cpu_model"),
-      fields.number("cores").value_or(0),
-      format_size(SizeBytes(static_cast<std::uint64_t>(fields.number("memory_bytes").value_or(0)))),
-      fields.text("kernel"));
+  return fmt::format("{}, {:g} cores, {} of memory, kernel {}", fields.text("cpu_model"),
+                     fields.number("cores").value_or(0),
+                     plain_size(fields.number("memory_bytes").value_or(0)), fields.text("kernel"));
 }
 
 std::string count_text(ResultRows rows, std::string_view field) {
@@ -60,9 +58,8 @@ double sum_of(ResultRows rows, std::string_view field) {
 std::string header(const ResultDocument& document, ResultRows rows) {
   const std::string suite = document.text("suite");
   const double wrong = sum_of(rows, "wrong_bytes");
-  const auto checked = static_cast<std::uint64_t>(sum_of(rows, "bytes_checked"));
   const std::string bytes =
-      fmt::format("{} compared, {:g} wrong", format_size(SizeBytes(checked)), wrong);
+      fmt::format("{} compared, {:g} wrong", plain_size(sum_of(rows, "bytes_checked")), wrong);
   std::string out = fmt::format(
       "<header>\n<h1>godbox bench{}</h1>\n<p class=\"soft\">Rates are GB/s of payload, 1e9 bytes "
       "each. <b>real</b>: bytes that this machine moved; <b>emulated</b>: a box held to the "

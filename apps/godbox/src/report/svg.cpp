@@ -178,8 +178,12 @@ std::vector<Tick> round_ticks(double low, double high, int count) {
       break;
     }
   }
+  // Counted, as a large number may not grow by a small step.
+  const double first = std::ceil(low / step - 1e-9);
+  const double steps = std::floor(high / step + 1e-9) - first;
   std::vector<Tick> ticks;
-  for (double at = std::ceil(low / step - 1e-9) * step; at <= high + step * 1e-9; at += step) {
+  for (int i = 0; i <= std::min(steps, static_cast<double>(2 * std::max(count, 1) + 1)); ++i) {
+    const double at = (first + i) * step;
     const double clean = std::fabs(at) < step * 1e-6 ? 0 : at;
     ticks.push_back({clean, number(clean)});
   }

@@ -241,7 +241,7 @@ std::string all_rows_section(ResultRows rows) {
       {}};
   const auto size_text = [](const ResultRow& row, std::string_view field) {
     const auto value = row.number(field);
-    return value ? format_size(SizeBytes(static_cast<std::uint64_t>(*value))) : "-";
+    return value ? plain_size(*value) : "-";
   };
   for (const ResultRow& row : rows) {
     table.rows.push_back({row.text("id"),

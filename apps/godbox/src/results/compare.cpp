@@ -179,7 +179,7 @@ std::string subject_of(const ResultRow& row) {
   std::string subject = fmt::format("{} {} {} {}", row.text("workload"), row.text("transport"),
                                     row.text("op"), row.text("mode"));
   if (const auto size = row.number("size_bytes")) {
-    subject += " " + format_size(SizeBytes(static_cast<std::uint64_t>(*size)));
+    subject += " " + plain_size(*size);
   }
   const boost::json::value* const crc = row.fields().if_contains("crc");
   if (crc != nullptr && crc->is_bool()) {

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "results/document.h"
 
+#include "cli/byte_files.h"
+#include "cli/format.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <system_error>
 
 namespace godbox::app {
 namespace {
+
+// A full suite has a few MB.
+constexpr SizeBytes kResultBytesMax{std::uint64_t{64} << 20U};
 
 Error wrong(std::string_view name, std::string_view what) {
   return {Errc::invalid_argument, fmt::format("{}: {}", name, what)};
@@ -78,20 +80,16 @@ Result<ResultDocument> ResultDocument::parse(std::string_view json, std::string_
 }
 
 Result<ResultDocument> ResultDocument::read(const std::string& path) {
-  if (std::filesystem::is_directory(path)) {
-    return Error(Errc::io_error, fmt::format("{}: is a directory", path));
+  std::error_code reason;
+  if (path != "-" && !std::filesystem::exists(path, reason) && !reason) {
+    return Error(Errc::device_missing, fmt::format("{}: there is no such file", path));
   }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    const std::error_code reason(errno, std::generic_category());
-    return Error(errno == ENOENT ? Errc::device_missing : Errc::io_error,
-                 fmt::format("{}: {}", path, reason.message()));
+  const Result<std::vector<std::byte>> bytes = read_file(path, kResultBytesMax);
+  if (!bytes) {
+    const Errc code = bytes.error().code;
+    return Error(code == Errc::too_large ? Errc::invalid_argument : code, bytes.error().detail);
   }
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad()) {
-    return Error(Errc::io_error, fmt::format("{}: cannot be read", path));
-  }
-  return parse(text, path);
+  return parse({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, path);
 }
 
 std::vector<ResultRow> ResultDocument::rows() const {
@@ -104,6 +102,13 @@ std::vector<ResultRow> ResultDocument::rows() const {
 
 std::string ResultDocument::text(std::string_view field) const {
   return ResultRow(root_).text(field);
+}
+
+std::string plain_size(double bytes) {
+  constexpr double kBytesMax = 9223372036854775808.0;  // 2^63
+  const bool is_number = bytes > 0;                    // and no NaN
+  return format_size(
+      SizeBytes(is_number ? static_cast<std::uint64_t>(std::min(bytes, kBytesMax)) : 0));
 }
 
 std::string plain_text(const boost::json::value& value) {

@@ -4,7 +4,7 @@
 // and comparisons are made from. Fields that are not known are kept, so that a newer godbox's
 // document can be read. Thread-safety: values. Ownership: a Row points into its document. Units: as
 // the fields' names say. Errors: device_missing (no such file), io_error, invalid_argument naming
-// the file and what is wrong with it.
+// the file and what is wrong with it, or that it has more than 64 MiB.
 #pragma once
 
 #include <godbox/result.h>
@@ -39,6 +39,7 @@ class ResultRow {
 class ResultDocument {
  public:
   [[nodiscard]] static Result<ResultDocument> parse(std::string_view json, std::string_view name);
+  // "-": standard input.
   [[nodiscard]] static Result<ResultDocument> read(const std::string& path);
 
   // The file's, or what else it was parsed as.
@@ -54,5 +55,7 @@ class ResultDocument {
 
 // A value as a table shows it: texts without quotes, numbers without exponents where they fit.
 [[nodiscard]] std::string plain_text(const boost::json::value& value);
+// A number of bytes likewise ("20 MiB"), whatever it is: below 0 it is "0 B", and 2^63 at most.
+[[nodiscard]] std::string plain_size(double bytes);
 
 }  // namespace godbox::app

@@ -7,6 +7,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 #include <fmt/format.h>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -134,6 +135,16 @@ TEST_CASE("ticks are round and inside of their range", "[unit]") {
   CHECK(decades.front().at == 2);
   CHECK(decades.back().at == 2000);
   CHECK(decades.size() == 10);
+}
+
+TEST_CASE("ticks of numbers that lie close beside their size have an end", "[unit]") {
+  CHECK(svg::round_ticks(1e17, 1e17 + 16, 8).size() == 9);
+  CHECK(svg::round_ticks(1e300, 1.7e308, 8).size() <= 17);
+  CHECK(svg::round_ticks(0, 5e-324, 8).empty());
+  CHECK(svg::round_ticks(0, std::numeric_limits<double>::infinity(), 8).empty());
+  CHECK_THAT(report_of(R"({"workload": "block", "kind": "real", "op": "read", "timeline":
+                 {"t_ms": [1e20, 1.00000000000000016e20], "channel_bytes": [[0, 1e300]]}})"),
+             ContainsSubstring("</html>"));
 }
 
 TEST_CASE("a plot of one value, or of equal ones, has finite places", "[unit]") {

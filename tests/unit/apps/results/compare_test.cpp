@@ -179,6 +179,13 @@ TEST_CASE("other machines and other kinds of builds are compared on demand only"
   }
 }
 
+TEST_CASE("a size in a document is one in a table, whatever it is", "[unit]") {
+  CHECK(plain_size(20971520) == "20 MiB");
+  CHECK(plain_size(-1) == "0 B");
+  CHECK(plain_size(std::nan("")) == "0 B");
+  CHECK(plain_size(1e300) == "8388608.00 TiB");
+}
+
 TEST_CASE("what is no document of results is refused by its name", "[unit]") {
   for (const char* text :
        {"", "[]", "{", R"({"schema": "other", "rows": []})", R"({"schema": "godbox-bench-1"})",
@@ -190,4 +197,12 @@ TEST_CASE("what is no document of results is refused by its name", "[unit]") {
     CHECK_THAT(document.error().detail, ContainsSubstring("a.json"));
   }
   CHECK(ResultDocument::read("/nowhere/a.json").error().code == Errc::device_missing);
+  const std::string long_name(300, 'x');
+  for (const std::string& path : {std::string("/dev/zero"), std::string("/tmp"), long_name}) {
+    const auto document = ResultDocument::read(path);
+    INFO(path);
+    REQUIRE_FALSE(document.has_value());
+    CHECK_THAT(document.error().detail, ContainsSubstring(path));
+  }
+  CHECK_THAT(ResultDocument::read("/dev/zero").error().detail, ContainsSubstring("67108864"));
 }
