@@ -7,6 +7,7 @@
 #pragma once
 
 #include "model/dram/dram_engine.h"
+#include <godbox/assert.h>
 #include <godbox_test/dram_vectors.h>
 
 #include <algorithm>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/dram/address_decoder.h"
 
+#include <godbox/assert.h>
+
 #include <bit>
 
 namespace godbox::emulator::model {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/dram/dram_engine.h"
 
+#include <godbox/assert.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -21,19 +23,20 @@ std::uint32_t saturating_difference(std::uint32_t a, std::uint32_t b) { return a
 
 // From the first data of one to the first data of the other, less how much later the second's data
 // follow their command.
-std::array<std::array<BankAgenda::Spacing, 2>, 2> access_spacing(const DramTimings& t) {
+BankAgenda::Spacings spacings(const DramTimings& t) {
   const std::uint32_t other_rank = t.burst + t.rank_switch;
   const std::uint32_t read_to_write =
       saturating_difference(t.cl + t.burst + t.read_to_write, t.cwl);
   const std::uint32_t write_to_read = t.cwl + t.burst;
-  std::array<std::array<BankAgenda::Spacing, 2>, 2> spacing;
+  BankAgenda::Spacings all{.accesses = {}, .activates = t.rrd_l, .precharges = t.ppd};
+  auto& spacing = all.accesses;
   spacing[kRead][kRead] = {std::max(t.ccd_l, t.ccd_s), t.ccd_s, other_rank};
   spacing[kRead][kWrite] = {read_to_write, read_to_write,
                             saturating_difference(t.cl + other_rank, t.cwl)};
   spacing[kWrite][kWrite] = {std::max(t.ccd_l_wr, t.ccd_s_wr), t.ccd_s_wr, other_rank};
   spacing[kWrite][kRead] = {write_to_read + std::max(t.wtr_l, t.wtr_s), write_to_read + t.wtr_s,
                             saturating_difference(t.cwl + other_rank, t.cl)};
-  return spacing;
+  return all;
 }
 
 // No command keeps another one waiting for longer.
@@ -43,6 +46,9 @@ std::uint32_t longest_wait(const DramTimings& t) {
 }
 
 }  // namespace
+
+// What is called in this file alone is inline: others a shared library could replace, so that they
+// are called.
 
 DramEngine::DramEngine(const DramSpec& spec)
     : t_(spec.timings),
@@ -57,13 +63,10 @@ DramEngine::DramEngine(const DramSpec& spec)
       rank_count_(spec.organization.ranks),
       bank_count_(spec.organization.banks()),
       banks_per_rank_(spec.organization.banks_per_rank()),
-      access_spacing_(access_spacing(t_)),
-      agenda_(spec.organization, longest_wait(t_)) {
-  const DramOrganization& org = spec.organization;
+      agenda_(spec.organization, spacings(t_), longest_wait(t_)) {
   for (std::uint32_t i = 0; i < bank_count_; ++i) {
     banks_[i].rank = static_cast<std::uint8_t>(i / banks_per_rank_);
-    banks_[i].group = static_cast<std::uint8_t>(i / org.banks_per_group);
-    banks_[i].lane = static_cast<std::uint16_t>(agenda_.lane(i));
+    banks_[i].place = agenda_.place(i);
   }
   for (std::uint32_t i = 0; i < rank_count_; ++i) {
     ranks_[i].last_acts.fill(-static_cast<Cycle>(t_.faw));
@@ -104,14 +107,14 @@ void DramEngine::submit(const DramPlace& place, bool is_write, std::uint32_t tag
   busy_[place.bank / 64] |= std::uint64_t{1} << (place.bank % 64);
   ++queued_[direction];
   command_free_ = std::max(command_free_, now);
-  if (is_first) {
-    plan(place.bank);
+  if (is_first && direction == this->direction()) {  // what others want is not planned now
+    plan(bank);
     consider(place.bank);
   }
   update_write_mode();
 }
 
-void DramEngine::update_write_mode() {
+inline void DramEngine::update_write_mode() {
   bool is_write_mode = is_write_mode_;
   if (!is_write_mode_) {
     is_write_mode = queued_[kWrite] > write_high_ || (queued_[kRead] == 0 && queued_[kWrite] > 0);
@@ -125,38 +128,53 @@ void DramEngine::update_write_mode() {
 }
 
 // Writes on the agenda what the bank wants next.
-void DramEngine::plan(std::uint32_t index) {
-  const Bank& bank = banks_[index];
-  const std::uint16_t miss = bank.is_refresh_pending ? kNone : bank.misses[direction()].head;
+void DramEngine::plan(const Bank& bank) {
   if (bank.open_row == kClosed) {
-    agenda_.clear_access(bank.lane);
-    if (miss != kNone) {
-      agenda_.set(bank.lane, Wish::activate, bank.act_ready, key(kRowPriority, miss));
-    } else {
-      agenda_.clear_row(bank.lane);
-    }
-    return;
+    plan_closed(bank);
+  } else if (bank.pinned != 0) {
+    plan_pinned(bank);
+  } else {
+    plan_open(bank);
   }
-  const std::uint32_t d = direction_of(bank);
-  std::uint16_t hit = bank.is_refresh_pending && bank.pinned == 0 ? kNone : bank.hits[d].head;
-  const bool is_row_over =
-      row_hits_max_ != 0 && bank.hits_in_row >= row_hits_max_ && miss != kNone && bank.pinned == 0;
+}
+
+inline void DramEngine::plan_closed(const Bank& bank) {
+  const std::uint16_t miss = bank.misses[direction()].head;
+  agenda_.clear_access(bank.place);
+  if (miss != kNone && !bank.is_refresh_pending) {
+    agenda_.set(bank.place, Wish::activate, bank.act_ready, key(kRowPriority, miss));
+  } else {
+    agenda_.clear_row(bank.place);
+  }
+}
+
+inline void DramEngine::plan_pinned(const Bank& bank) {
+  const std::uint32_t d = bank.pinned - 1U;
+  agenda_.set(bank.place, d == kWrite ? Wish::write : Wish::read, bank.access_ready,
+              key(kPinnedPriority, bank.hits[d].head));
+  agenda_.clear_row(bank.place);
+}
+
+inline void DramEngine::plan_open(const Bank& bank) {
+  const std::uint32_t d = direction();
+  const std::uint16_t miss = bank.is_refresh_pending ? kNone : bank.misses[d].head;
+  std::uint16_t hit = bank.is_refresh_pending ? kNone : bank.hits[d].head;
+  const bool is_row_over = row_hits_max_ != 0 && bank.hits_in_row >= row_hits_max_ && miss != kNone;
   if (is_row_over && !is_oldest_ready_) {
     hit = kNone;
   }
   if (hit != kNone) {
-    const std::uint32_t other = is_oldest_ready_ ? kRowPriority : kHitPriority;
-    agenda_.set(bank.lane, d == kWrite ? Wish::write : Wish::read, bank.access_ready,
-                key(bank.pinned != 0 ? kPinnedPriority : other, hit));
+    agenda_.set(bank.place, d == kWrite ? Wish::write : Wish::read, bank.access_ready,
+                key(is_oldest_ready_ ? kRowPriority : kHitPriority, hit));
   } else {
-    agenda_.clear_access(bank.lane);
+    agenda_.clear_access(bank.place);
   }
   const bool is_held =
       hit != kNone && (!is_oldest_ready_ || (miss != kNone && nodes_[hit].age < nodes_[miss].age));
-  if (miss != kNone && bank.pinned == 0 && !is_held) {
-    agenda_.set(bank.lane, Wish::precharge, bank.pre_ready, key(kRowPriority, miss));
+  if (miss != kNone && !is_held) {
+    agenda_.set(bank.place, Wish::precharge, bank.pre_ready, key(kRowPriority, miss));
   } else {
-    agenda_.clear_row(bank.lane);
+    agenda_.clear_row(bank.place);
   }
 }
 
@@ -169,8 +187,7 @@ void DramEngine::consider(std::uint32_t index) {
     next_.at = kUnknown;
     return;
   }
-  const BankAgenda::Next its =
-      agenda_.next_of(banks_[index].lane, banks_[index].group, command_free_);
+  const BankAgenda::Next its = agenda_.next_of(banks_[index].place, command_free_);
   if (its.at < next_.at || (its.at == next_.at && its.key > next_.key)) {
     next_ = its;
   }
@@ -180,7 +197,7 @@ void DramEngine::plan_all() {
   next_.at = kUnknown;
   for (std::uint32_t word = 0; word < kWords; ++word) {
     for (std::uint64_t bits = busy_[word]; bits != 0; bits &= bits - 1) {
-      plan(word * 64 + static_cast<std::uint32_t>(std::countr_zero(bits)));
+      plan(banks_[word * 64 + static_cast<std::uint32_t>(std::countr_zero(bits))]);
     }
   }
 }
@@ -213,7 +230,7 @@ void DramEngine::mark_refreshes_due(Cycle now) {
       next_.at = kUnknown;
       for (std::uint32_t b = i * banks_per_rank_; b < (i + 1) * banks_per_rank_; ++b) {
         banks_[b].is_refresh_pending = true;
-        plan(b);
+        plan(banks_[b]);
       }
     }
     if (!rank.is_refresh_pending) {
@@ -251,14 +268,48 @@ DramEngine::Choice DramEngine::choose_rank(Cycle now) const {
   return choice;
 }
 
+// With one request in all there is one bank to look at.
+inline BankAgenda::Next DramEngine::first_wish(Cycle now) {
+  if (queued() > 1) {
+    return agenda_.next(now);
+  }
+  if (queued() == 0) {
+    return {};
+  }
+  std::uint32_t word = 0;
+  while (busy_[word] == 0) {
+    ++word;
+  }
+  const std::uint32_t index = word * 64 + static_cast<std::uint32_t>(std::countr_zero(busy_[word]));
+  return agenda_.next_of(banks_[index].place, now);
+}
+
 DramEngine::Choice DramEngine::choose(Cycle until) {
+  const Cycle now = command_free_;
+  if (now >= until) {
+    return {};
+  }
+  if (refreshes_pending_ != 0 || next_refresh_ <= now) {
+    return choose_with_refresh(until);
+  }
+  if (next_.at < now) {
+    next_ = first_wish(now);
+  }
+  if (next_.at < std::min(until, next_refresh_)) {
+    return {.node = next_node(), .rank = kNone, .at = next_.at};
+  }
+  return until <= next_refresh_ ? Choice{} : choose_with_refresh(until);
+}
+
+// The same, where the refresh of a rank is pending or comes before what goes next.
+DramEngine::Choice DramEngine::choose_with_refresh(Cycle until) {
   Cycle now = command_free_;
   while (now < until) {
     if (next_refresh_ <= now) {
       mark_refreshes_due(now);
     }
     if (next_.at < now) {
-      next_ = agenda_.next(now);
+      next_ = first_wish(now);
     }
     Choice choice;
     if (refreshes_pending_ != 0) {
@@ -275,9 +326,8 @@ DramEngine::Choice DramEngine::choose(Cycle until) {
   return {};
 }
 
-void DramEngine::begin_command(Cycle at) {
-  next_.at = kUnknown;
-  agenda_.issue_at(at);
+void DramEngine::log(DramCommand command, std::uint32_t bank, Cycle at) {
+  log_->push_back({command, bank, banks_[bank].open_row, at, false});
 }
 
 void DramEngine::issue_access(std::uint16_t node, Cycle at) {
@@ -289,13 +339,12 @@ void DramEngine::issue_access(std::uint16_t node, Cycle at) {
   note(is_write ? DramCommand::write : DramCommand::read, index, at);
   bank.pinned = bank.pinned == direction + 1 ? std::uint8_t{0} : bank.pinned;
   take_head(bank.hits[direction]);
-  count_first_command(node, counters_.row_hits);
+  count_first_command(nodes_[node], counters_.row_hits);
   nodes_[node].bank = kNone;
   nodes_[node].next = free_node_;
   free_node_ = node;
   --queued_[direction];
-  agenda_.hold(Wish::read, bank.group, at, access_spacing_[direction][kRead]);
-  agenda_.hold(Wish::write, bank.group, at, access_spacing_[direction][kWrite]);
+  agenda_.accessed(bank.place.group, is_write, at);
   bank.pre_ready = std::max(
       bank.pre_ready, is_write ? at + t_.cwl + t_.burst + t_.wr : at + static_cast<Cycle>(t_.rtp));
   bank.hits_in_row = static_cast<std::uint16_t>(std::min(bank.hits_in_row + 1, 0xFFFF));
@@ -314,7 +363,7 @@ void DramEngine::issue_access(std::uint16_t node, Cycle at) {
   last_was_write_ = is_write;
   counters_.bus_busy += t_.burst;
   command_free_ = at + t_.long_command;
-  plan(index);
+  plan(bank);
   update_write_mode();
 }
 
@@ -336,7 +385,7 @@ void DramEngine::issue_to_rank(std::uint32_t index, Cycle at) {
       banks_[b].act_ready = std::max(banks_[b].act_ready, at + static_cast<Cycle>(t_.rfc));
       banks_[b].is_refresh_pending = false;
     }
-    plan(b);
+    plan(banks_[b]);
   }
   if (is_open) {
     note_precharge(begin, at);
@@ -350,10 +399,10 @@ void DramEngine::issue_to_rank(std::uint32_t index, Cycle at) {
 }
 
 // Of the bank or of all of its rank.
-void DramEngine::note_precharge(std::uint32_t index, Cycle at) {
+inline void DramEngine::note_precharge(std::uint32_t index, Cycle at) {
   const Bank& bank = banks_[index];
   ranks_[bank.rank].pre_ready = at + t_.ppd;
-  agenda_.hold(Wish::precharge, bank.group, at, {t_.ppd, t_.ppd, 0});
+  agenda_.precharged(bank.place.group, at);
   ++counters_.precharges;
 }
 
@@ -361,11 +410,11 @@ void DramEngine::precharge(std::uint16_t node, Cycle at) {
   const std::uint32_t index = nodes_[node].bank;
   begin_command(at);
   note(DramCommand::precharge, index, at);
-  count_first_command(node, counters_.row_conflicts);
+  count_first_command(nodes_[node], counters_.row_conflicts);
   note_precharge(index, at);
   close_row(index, at + t_.rp);
   command_free_ = at + 1;
-  plan(index);
+  plan_closed(banks_[index]);
 }
 
 void DramEngine::open_row(std::uint16_t node, Cycle at) {
@@ -373,7 +422,7 @@ void DramEngine::open_row(std::uint16_t node, Cycle at) {
   Bank& bank = banks_[index];
   Rank& rank = ranks_[bank.rank];
   begin_command(at);
-  count_first_command(node, counters_.row_misses);
+  count_first_command(nodes_[node], counters_.row_misses);
   bank.open_row = nodes_[node].row;
   note(DramCommand::activate, index, at);
   bank.hits_in_row = 0;
@@ -385,22 +434,33 @@ void DramEngine::open_row(std::uint16_t node, Cycle at) {
   rank.next_act = (rank.next_act + 1) % 4;
   const auto in_rank = static_cast<std::uint32_t>(
       std::max(static_cast<Cycle>(t_.rrd_s), rank.last_acts[rank.next_act] + t_.faw - at));
-  agenda_.hold(Wish::activate, bank.group, at, {std::max(t_.rrd_l, in_rank), in_rank, 0});
-  for (std::uint32_t d = 0; d < 2; ++d) {
-    List others;
-    while (bank.misses[d].head != kNone) {
-      const std::uint16_t other = take_head(bank.misses[d]);
-      append(nodes_[other].row == bank.open_row ? bank.hits[d] : others, other);
-    }
-    bank.misses[d] = others;
-  }
+  agenda_.activated(bank.place.group, at, in_rank);
+  find_hits(bank, kRead);
+  find_hits(bank, kWrite);
   ++counters_.activates;
   command_free_ = at + t_.long_command;
-  plan(index);
+  plan_pinned(bank);
+}
+
+// Of what waits in the bank, what wants the row that has been opened.
+inline void DramEngine::find_hits(Bank& bank, std::uint32_t direction) {
+  List& misses = bank.misses[direction];
+  std::uint16_t previous = kNone;
+  for (std::uint16_t node = misses.head; node != kNone;) {
+    const std::uint16_t next = nodes_[node].next;
+    if (nodes_[node].row != bank.open_row) {
+      previous = node;
+    } else {
+      (previous == kNone ? misses.head : nodes_[previous].next) = next;
+      misses.tail = next == kNone ? previous : misses.tail;
+      append(bank.hits[direction], node);
+    }
+    node = next;
+  }
 }
 
 // What wanted the row waits with the others again, by age.
-void DramEngine::close_row(std::uint32_t index, Cycle act_ready) {
+inline void DramEngine::close_row(std::uint32_t index, Cycle act_ready) {
   Bank& bank = banks_[index];
   if (bank.open_row == kClosed) {
     return;
@@ -421,27 +481,6 @@ void DramEngine::close_row(std::uint32_t index, Cycle act_ready) {
     }
     bank.misses[d] = merged;
   }
-}
-
-void DramEngine::append(List& list, std::uint16_t node) {
-  nodes_[node].next = kNone;
-  if (list.head == kNone) {
-    list.head = node;
-  } else {
-    nodes_[list.tail].next = node;
-  }
-  list.tail = node;
-}
-
-std::uint16_t DramEngine::take_head(List& list) {
-  const std::uint16_t node = list.head;
-  list.head = nodes_[node].next;
-  return node;
-}
-
-void DramEngine::count_first_command(std::uint16_t node, std::uint64_t& counter) {
-  counter += nodes_[node].is_counted ? 0 : 1;
-  nodes_[node].is_counted = true;
 }
 
 }  // namespace godbox::emulator::model

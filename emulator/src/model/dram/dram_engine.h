@@ -104,14 +104,13 @@ class DramEngine {
     std::uint16_t head = kNone;
     std::uint16_t tail = kNone;
   };
-  struct Bank {
+  struct alignas(64) Bank {
     Cycle act_ready = 0;
     Cycle access_ready = 0;  // tRCD after ACT
     Cycle pre_ready = 0;
     std::uint32_t open_row = kClosed;
     std::uint16_t hits_in_row = 0;  // accesses since ACT
-    std::uint16_t lane = 0;         // in the agenda
-    std::uint8_t group = 0;         // counts over ranks
+    BankAgenda::Place place;
     std::uint8_t rank = 0;
     // 1 + the direction in which the row was opened: the oldest request there keeps it open.
     std::uint8_t pinned = 0;
@@ -160,10 +159,6 @@ class DramEngine {
   }
 
   [[nodiscard]] std::uint32_t direction() const { return is_write_mode_ ? 1 : 0; }
-  // Of the next access to the bank's row.
-  [[nodiscard]] std::uint32_t direction_of(const Bank& bank) const {
-    return bank.pinned != 0 ? bank.pinned - 1U : direction();
-  }
   [[nodiscard]] std::uint16_t next_node() const {
     return node_of_age_[kAges - 1 - (static_cast<std::uint32_t>(next_.key) & (kAges - 1))];
   }
@@ -183,8 +178,6 @@ class DramEngine {
   std::uint32_t rank_count_;
   std::uint32_t bank_count_;
   std::uint32_t banks_per_rank_;
-  // By the command that was issued, by what follows it: read or write.
-  std::array<std::array<BankAgenda::Spacing, 2>, 2> access_spacing_;
 
   BankAgenda agenda_;
   BankAgenda::Next next_{.at = kUnknown};  // of the agenda, while command_free_ is not after it
@@ -205,16 +198,24 @@ class DramEngine {
   std::vector<IssuedCommand>* log_ = nullptr;
 
   [[nodiscard]] Choice choose(Cycle until);
+  [[nodiscard]] Choice choose_with_refresh(Cycle until);
   [[nodiscard]] Choice choose_rank(Cycle now) const;
   void mark_refreshes_due(Cycle now);
 
   void update_write_mode();
-  void plan(std::uint32_t index);
+  void plan(const Bank& bank);
+  void plan_closed(const Bank& bank);
+  void plan_pinned(const Bank& bank);
+  void plan_open(const Bank& bank);
   void consider(std::uint32_t index);
+  [[nodiscard]] BankAgenda::Next first_wish(Cycle now);
   void plan_all();
   void count_ages_anew();
 
-  void begin_command(Cycle at);
+  void begin_command(Cycle at) {
+    next_.at = kUnknown;
+    agenda_.issue_at(at);
+  }
   void issue_access(std::uint16_t node, Cycle at);
   void issue_to_rank(std::uint32_t rank, Cycle at);
   void open_row(std::uint16_t node, Cycle at);
@@ -224,12 +225,30 @@ class DramEngine {
 
   void note(DramCommand command, std::uint32_t bank, Cycle at) {
     if (log_ != nullptr) {
-      log_->push_back({command, bank, banks_[bank].open_row, at, false});
+      log(command, bank, at);
     }
   }
-  void append(List& list, std::uint16_t node);
-  std::uint16_t take_head(List& list);
-  void count_first_command(std::uint16_t node, std::uint64_t& counter);
+  void log(DramCommand command, std::uint32_t bank, Cycle at);
+
+  void find_hits(Bank& bank, std::uint32_t direction);
+  void append(List& list, std::uint16_t node) {
+    nodes_[node].next = kNone;
+    if (list.head == kNone) {
+      list.head = node;
+    } else {
+      nodes_[list.tail].next = node;
+    }
+    list.tail = node;
+  }
+  std::uint16_t take_head(List& list) {
+    const std::uint16_t node = list.head;
+    list.head = nodes_[node].next;
+    return node;
+  }
+  void count_first_command(Node& node, std::uint64_t& counter) {
+    counter += node.is_counted ? 0 : 1;
+    node.is_counted = true;
+  }
 };
 
 }  // namespace godbox::emulator::model
