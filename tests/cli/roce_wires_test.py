@@ -9,9 +9,12 @@ import signal
 import subprocess
 import unittest
 
-from program import ProgramTest
+import program
+from program import FAILURE, SMALL_BOX, USAGE, ProgramTest
 
 CLONE_NEWNET = 0x40000000
+PR_CAPBSET_DROP = 24
+CAPABILITIES = 41
 MTU = 4200
 BOX_END, HERE_END = "gbbox", "gbhere"
 SMALL = ["--workload", "page", "--sizes", "64KiB", "--working-set", "2MiB", "--repeats", "1",
@@ -50,6 +53,13 @@ class OwnNetwork:
         failed = self.set_network(self.before, CLONE_NEWNET)
         os.close(self.before)
         assert not failed, "the network of before is gone"
+
+
+def without_rights():
+    """For a child before its program: that has no right that other users than root have not."""
+    libc = ctypes.CDLL(None)
+    for number in range(CAPABILITIES):
+        libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)  # of others than root it has none anyway
 
 
 def needs_dpdk(test):
@@ -102,6 +112,49 @@ class RoceWiresTest(ProgramTest):
     def test_an_interface_of_the_kernel_through_dpdk(self):
         with OwnNetwork(), self.server("--roce", f"10.0.7.2/24,mtu=1500@packet:{BOX_END}") as box:
             self.check_bench(box, f"10.0.7.9/24@dpdk:net_af_packet0,iface={HERE_END}")
+
+    def check_refused(self, wire, status, *words, rights=True):
+        """A box and a client say what is wrong with a wire, and name it and its option."""
+        control = ["--control-socket", str(self.folder / "control.sock")]
+        for option, command in (("--roce", ["serve", "--json", *SMALL_BOX, *control]),
+                                ("--wire", ["ls", "--connect", "roce:127.0.0.1:1"])):
+            result = subprocess.run(
+                [program.PROGRAM, *command, option, wire], capture_output=True, text=True,
+                timeout=program.START_SECONDS_MAX, preexec_fn=None if rights else without_rights)
+            for word in (option, wire, *words):
+                self.assertIn(word, result.stderr)
+            self.assertEqual((result.returncode, result.stdout), (status, ""), result.stderr)
+
+    def test_a_right_that_is_missing_is_named_with_what_needs_none(self):
+        self.check_refused(
+            "10.0.7.2/24@packet:lo", FAILURE, "permission_denied", "CAP_NET_RAW",
+            "setcap cap_net_raw+ep", "dgram:SOCKET,PEER-SOCKET needs no right", rights=False)
+
+    @needs_dpdk
+    def test_so_are_the_rights_that_devices_of_dpdk_take(self):
+        for device, right in (("net_af_packet0,iface=lo", "CAP_NET_RAW"),
+                              ("net_af_xdp0,iface=lo", "CAP_BPF"),
+                              ("net_tap0,iface=gbtap", "CAP_NET_ADMIN")):
+            with self.subTest(device):
+                if "tap" in device and not os.access("/dev/net/tun", os.W_OK):
+                    continue
+                self.check_refused(
+                    f"10.0.7.2/24@dpdk:{device}", FAILURE, "permission_denied", right, "setcap",
+                    "dgram:SOCKET,PEER-SOCKET needs no right", rights=False)
+
+    @needs_dpdk
+    def test_an_address_of_the_kernels_is_refused_where_it_hears_the_frames_too(self):
+        with OwnNetwork():
+            subprocess.run(["ip", "address", "add", "10.0.7.2/24", "dev", BOX_END], check=True)
+            for wire in (f"packet:{BOX_END}", f"dpdk:net_af_packet0,iface={BOX_END}",
+                         f"dpdk:net_af_xdp0,iface={BOX_END}", f"dpdk:net_pcap0,iface={BOX_END}",
+                         "dpdk:net_tap0,iface=gbtap"):
+                with self.subTest(wire):
+                    self.check_refused(f"10.0.7.2/24@{wire}", USAGE, "10.0.7.2/24 is this host's "
+                                       f"own, on {BOX_END}")
+            # A wire that the kernel hears nothing of may have it.
+            with self.server("--roce", f"10.0.7.2/24@dgram:{self.folder}/a,{self.folder}/b"):
+                pass
 
     @needs_dpdk
     def test_shared_memory_of_dpdk(self):

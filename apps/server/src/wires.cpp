@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wires.h"
 
+#include <godbox/driver/dpdk_kernel_devices.h>
 #include <godbox/driver/dpdk_port.h>
 #include <godbox/driver/socket_frames.h>
 #include <godbox/roce/parameters.h>
@@ -75,6 +76,12 @@ bool is_pci_address(const std::string& device) {
   return device.substr(0, device.find(',')).find(':') != std::string::npos;
 }
 
+// The kernel hears the frames of such a wire too.
+bool is_shared_with_kernel(const RocePortConfig& config) {
+  return config.wire == RoceWire::packet ||
+         (config.wire == RoceWire::dpdk && driver::is_shared_with_kernel(config.where));
+}
+
 // Of an address of the kernel's the kernel would answer as well, and whoever asks believe it.
 Result<void> check_not_kernels(const RocePortConfig& config) {
   ifaddrs* found = nullptr;
@@ -109,8 +116,10 @@ Result<void> check_not_kernels(const RocePortConfig& config) {
 }  // namespace
 
 Error wire_error(std::string_view option, const RocePortConfig& config, const Error& error) {
+  const bool is_right = error.code == Errc::permission_denied && is_shared_with_kernel(config);
   return {start_code(error.code),
-          fmt::format("{} {}: {}", option, config.text, in_our_words(error.detail))};
+          fmt::format("{} {}: {}{}", option, config.text, in_our_words(error.detail),
+                      is_right ? "; a wire of dgram:SOCKET,PEER-SOCKET needs no right" : "")};
 }
 
 Result<std::shared_ptr<driver::Eal>> start_dpdk(const std::vector<RocePortConfig>& ports,
@@ -144,6 +153,11 @@ Result<std::shared_ptr<driver::Eal>> start_dpdk(const std::vector<RocePortConfig
 
 Result<std::unique_ptr<FrameSource>> open_wire(const RocePortConfig& config,
                                                const std::shared_ptr<driver::Eal>& eal) {
+  const Result<void> checked =
+      is_shared_with_kernel(config) ? check_not_kernels(config) : Result<void>();
+  if (!checked) {
+    return checked.error();
+  }
   switch (config.wire) {
     case RoceWire::datagram:
       return driver::open_datagram_frames(
@@ -152,9 +166,6 @@ Result<std::unique_ptr<FrameSource>> open_wire(const RocePortConfig& config,
            .mac = config.mac.value_or(mac_of(config.addresses.front().ip)),
            .mtu_bytes = config.mtu_bytes.value_or(emulator::kRoceMtuBytesDefault)});
     case RoceWire::packet:
-      if (Result<void> checked = check_not_kernels(config); !checked) {
-        return checked.error();
-      }
       return driver::open_packet_frames(config.where);
     case RoceWire::dpdk:
     case RoceWire::verbs:  // has none, and never comes here

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device.h"
 
+#include "device_text.h"
 #include "signal_shield.h"
+#include <godbox/driver/dpdk_kernel_devices.h>
 #include <godbox/driver/socket_path.h>
 
 #include <fmt/format.h>
@@ -54,35 +56,23 @@ static_assert(RTE_PKTMBUF_HEADROOM + kDpdkMtuMax + kFrameOverheadBytes + kDriver
                   kBufferUnitBytes <
               UINT16_MAX);
 
-std::string_view driver_name(std::string_view device) { return device.substr(0, device.find(',')); }
-
 bool is_of_pci(const EalOptions& options, std::string_view name) {
   return std::ranges::count(options.pci_addresses, name, driver_name) != 0;
-}
-
-// The value of an argument; empty: there is none.
-std::string argument(std::string_view device, std::string_view name) {
-  while (device.find(',') != std::string_view::npos) {
-    device.remove_prefix(device.find(',') + 1);
-    const std::string_view word = device.substr(0, device.find(','));
-    if (word.starts_with(name) && word.substr(name.size()).starts_with('=')) {
-      return std::string(word.substr(name.size() + 1));
-    }
-  }
-  return {};
 }
 
 // Neither net_vhost nor net_memif starts where a process that was killed has left its socket.
 Result<void> clear_listening_path(const std::string& device) {
   const std::string_view driver = driver_name(device);
-  const std::string listening = argument(device, "iface");
-  if (driver.starts_with("net_vhost") && !listening.empty() && argument(device, "client") != "1") {
+  const std::string listening = device_argument(device, "iface");
+  if (driver.starts_with("net_vhost") && !listening.empty() &&
+      device_argument(device, "client") != "1") {
     return clear_socket_path(listening, SOCK_STREAM);
   }
-  const std::string role = argument(device, "role"), shared = argument(device, "socket");
+  const std::string role = device_argument(device, "role"),
+                    shared = device_argument(device, "socket");
   const bool is_server = role == "server" || role == "master";
   if (driver.starts_with("net_memif") && is_server && !shared.empty() &&
-      argument(device, "socket-abstract") == "no") {
+      device_argument(device, "socket-abstract") == "no") {
     // Its type is SOCK_SEQPACKET: whether somebody listens there is told without being let in, as a
     // connection that ends at once makes DPDK's interrupt thread (22.11) panic.
     return clear_socket_path(shared, SOCK_STREAM);
@@ -93,7 +83,7 @@ Result<void> clear_listening_path(const std::string& device) {
 // Drivers cut a path that is too long for a socket, and take what is left of it.
 Result<void> check_paths(const std::string& device) {
   for (const char* const name : {"iface", "path", "socket"}) {
-    const std::string path = argument(device, name);
+    const std::string path = device_argument(device, name);
     const Result<sockaddr_un> fitting = path.empty() ? sockaddr_un{} : socket_address(path);
     if (!fitting) {
       return Error(Errc::config_invalid, fmt::format("{}={}", name, fitting.error().detail));
@@ -129,6 +119,15 @@ Result<void> check_options(const DpdkPortOptions& options) {
 // Of what a driver answers, 0 where it says nothing: its -1 is no EPERM, and its reason is in the
 // log.
 int number_of(int status) { return status == -1 ? 0 : -status; }
+
+// Drivers say little of what the kernel keeps from them, and most of it in their logs alone: what
+// is missing comes first, and their words behind it.
+Error explained(std::string_view device, const Error& error) {
+  const Result<void> checked = check_kernel_device(device);
+  return checked ? error
+                 : Error(checked.error().code,
+                         fmt::format("{}; {}", checked.error().detail, error.detail));
+}
 
 bool is_zero(const MacAddress& mac) { return mac == MacAddress{}; }
 
@@ -222,11 +221,8 @@ Result<std::shared_ptr<Device>> Device::open(const std::shared_ptr<Eal>& eal,
     return checked.error();
   }
   const Result<std::uint16_t> port = device->find();
-  if (!port) {
-    return port.error();
-  }
-  done = device->start(*port);
-  return done ? Result<std::shared_ptr<Device>>(device) : done.error();
+  done = port ? device->start(*port) : Result<void>(port.error());
+  return done ? Result<std::shared_ptr<Device>>(device) : explained(options.device, done.error());
 }
 
 Result<std::shared_ptr<Device>> Device::open_end(const std::shared_ptr<Eal>& eal,

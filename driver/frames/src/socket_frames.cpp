@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/assert.h>
+#include <godbox/driver/kernel_rights.h>
 #include <godbox/driver/socket_frames.h>
 #include <godbox/driver/socket_path.h>
 
@@ -282,8 +283,10 @@ Result<std::unique_ptr<FrameSource>> open_packet_frames(const std::string& inter
   // Without a protocol it hears nothing before it is bound to the interface.
   parts.descriptor = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (parts.descriptor < 0) {
-    return system_error(
-        errno == EPERM || errno == EACCES ? Errc::permission_denied : Errc::io_error, interface);
+    constexpr KernelRight kNeeded[] = {KernelRight::net_raw};
+    return errno == EPERM || errno == EACCES
+               ? lacks_rights(fmt::format("a packet socket on {}", interface), kNeeded)
+               : system_error(Errc::io_error, interface);
   }
   if (const Result<void> bound = bind_packet(parts, interface); !bound) {
     close(parts.descriptor);

@@ -3,7 +3,9 @@
 // DPDK's devices that the kernel is behind, in a network namespace of the test's own. It has no
 // interface but those made here; IPv6 is off, which would send frames of its own.
 #include "dpdk_world.h"
+#include <godbox_test/without_rights.h>
 
+#include <catch2/generators/catch_generators.hpp>
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -126,13 +128,61 @@ TEST_CASE("a tap of DPDK and a packet socket on it keep the contract", "[contrac
   }
 }
 
-TEST_CASE("a packet socket on no interface is refused with DPDK's reason", "[contract][dpdk]") {
-  need_namespace();
-  const auto ports = driver::open_dpdk_port(test_eal(), {.device = "net_af_packet0,iface=gb9"});
+// Why a device does not open.
+Error refusal(const std::string& device) {
+  const auto ports = driver::open_dpdk_port(test_eal(), {.device = device});
   REQUIRE_FALSE(ports.has_value());
-  CAPTURE(ports.error().message());
-  CHECK(ports.error().code == Errc::io_error);
-  CHECK(ports.error().detail.find("gb9") != std::string::npos);
+  UNSCOPED_INFO(ports.error().message());
+  return ports.error();
+}
+
+bool says(const Error& error, std::string_view words) {
+  return error.detail.find(words) != std::string::npos;
+}
+
+TEST_CASE("a socket of DPDK on no interface is refused by the interface's name, with DPDK's reason",
+          "[contract][dpdk]") {
+  need_namespace();
+  const std::string driver = GENERATE("net_af_packet0", "net_af_xdp0");
+  const Error missing = refusal(driver + ",iface=gb9");
+  CHECK(missing.code == Errc::device_missing);
+  CHECK(says(missing, "there is no network interface \"gb9\"; cannot make the device"));
+  const Error unnamed = refusal(driver);
+  CHECK(unnamed.code == Errc::config_invalid);
+  CHECK(says(unnamed, driver + ",iface=INTERFACE"));
+}
+
+TEST_CASE("a right that the kernel wants of a device is named, and how to come by it",
+          "[contract][dpdk]") {
+  struct Case {
+    std::string device, rights, setcap;
+  };
+  need_namespace();
+  const Veth veth("gb5", "gb6");
+  const auto [device, rights, setcap] =
+      GENERATE(Case{"net_af_packet0,iface=gb5", "CAP_NET_RAW", "cap_net_raw+ep"},
+               Case{"net_af_xdp0,iface=gb5", "CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF",
+                    "cap_net_raw,cap_net_admin,cap_bpf+ep"},
+               Case{"net_pcap0,iface=gb5", "CAP_NET_RAW", "cap_net_raw+ep"},
+               Case{"net_tap0,iface=gb7", "CAP_NET_ADMIN", "cap_net_admin+ep"});
+  CAPTURE(device);
+  if (device.starts_with("net_tap") && access("/dev/net/tun", R_OK | W_OK) != 0) {
+    SKIP("needs /dev/net/tun");
+  }
+  (void)test_eal();  // starts with all rights
+  {
+    const WithoutRights none;
+    const Error error = refusal(device);
+    CHECK(error.code == Errc::permission_denied);
+    CHECK(says(error, " needs " + rights + ", which this process has not: run it as root, or "));
+    CHECK(says(error, "setcap " + setcap));
+  }
+  // With the right it is no such error, and the device is not left half open.
+  const auto ports = driver::open_dpdk_port(test_eal(), {.device = device});
+  CHECK((ports || ports.error().code != Errc::permission_denied));
+  if (!device.starts_with("net_af_xdp")) {
+    CHECK(ports.has_value());
+  }
 }
 
 TEST_CASE("XDP sockets of DPDK at a veth's ends keep the contract", "[contract][dpdk]") {

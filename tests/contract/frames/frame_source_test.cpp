@@ -4,6 +4,7 @@
 // at both ends of a veth pair, in a network namespace of the test's own.
 #include "frame_source_contract.h"
 #include <godbox/driver/socket_frames.h>
+#include <godbox_test/without_rights.h>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -112,6 +113,15 @@ TEST_CASE("packet sockets keep the contract of frame sources", "[contract]") {
     SKIP(why_not);
   }
   check_contract(frame_source_contract(), [] { return std::make_unique<PacketWorld>(); });
+}
+
+TEST_CASE("a packet socket without the right to it says which right that is", "[contract]") {
+  const WithoutRights none;
+  const auto source = driver::open_packet_frames("lo");
+  REQUIRE_FALSE(source.has_value());
+  CHECK(source.error().message() ==
+        "permission_denied: a packet socket on lo needs CAP_NET_RAW, which this process has not: "
+        "run it as root, or give it to the program (setcap cap_net_raw+ep PROGRAM)");
 }
 
 TEST_CASE("a datagram port says what is wrong with its options", "[contract]") {
