@@ -288,7 +288,7 @@ Result<void> Box::set_port_fault(EthPortId id, const PortFault& fault) {
     return Error(Errc::out_of_range, fmt::format("Ethernet port {}: the box has ports 0 to {}",
                                                  id.value(), config.eth_ports() - 1));
   }
-  if (Result<void> possible = check_port_fault(config, fault); !possible) {
+  if (Result<void> possible = check_port_fault(config, id, fault); !possible) {
     return possible;
   }
   impl_->port_faults.set(id, fault, impl_->clock.now());

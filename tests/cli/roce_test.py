@@ -321,6 +321,14 @@ class RoceTest(ProgramTest):
                     self.assertIn(word, errors)
                 self.assertEqual(result.stdout, b"")
 
+    def test_a_port_on_an_rdma_device_cannot_be_silent(self):
+        """Its frames are not the box's: that is said, and before the device is looked for."""
+        for fault in ("silent", "flap-silent:1s"):
+            self.assert_fails(
+                ["serve", *SMALL_BOX, "--roce", "10.0.0.2/24,port=3@verbs:no-device",
+                 "--port-fault", f"3={fault}"], USAGE, f"port_faults = \"3={fault}\"",
+                "Ethernet port 3 cannot be silent", "--roce 10.0.0.2/24,port=3@verbs:no-device")
+
     def test_errors_name_options_that_there_are(self):
         wire = f"dgram:{self.folder}/a,{self.folder}/b"
         for options, *words in (

@@ -92,8 +92,8 @@ Result<void> RocePorts::Impl::add_verbs(const RocePortConfig& config) {
     const std::string with_bits = emulator::to_string(address);
     options.addresses.push_back(with_bits.substr(0, with_bits.find('/')));
   }
-  auto port_door =
-      std::make_unique<emulator::VerbsDoor>(box.service(), box.timing(), *config.eth_port);
+  auto port_door = std::make_unique<emulator::VerbsDoor>(
+      box.service(), box.timing(), box.port_faults(), clock, *config.eth_port);
   auto server = driver::VerbsServer::open(options, *port_door, memory, clock);
   if (!server) {
     return named(config, server.error());

@@ -318,7 +318,8 @@ Result<void> check_port_faults(const BoxConfig& config) {
       return wrong("port_faults", fmt::format("\"{}\"", text),
                    fmt::format("Ethernet ports 0 to {}", config.eth_ports() - 1));
     }
-    if (const Result<void> possible = check_port_fault(config, fault->fault); !possible) {
+    if (const Result<void> possible = check_port_fault(config, fault->eth_port, fault->fault);
+        !possible) {
       return Error(Errc::config_invalid,
                    fmt::format("port_faults = \"{}\": {}", text, possible.error().detail));
     }
@@ -326,14 +327,35 @@ Result<void> check_port_faults(const BoxConfig& config) {
   return {};
 }
 
+// The port's RDMA device, as it is written; empty: it is on none.
+std::string verbs_port(const BoxConfig& config, EthPortId id) {
+  const auto ports = parse_roce_ports(config.roce_ports, config.eth_ports());
+  if (!ports) {
+    return {};  // what is wrong with them is said elsewhere
+  }
+  const auto found = std::ranges::find_if(*ports, [id](const RocePortConfig& port) {
+    return port.wire == RoceWire::verbs && port.eth_port == id;
+  });
+  return found == ports->end() ? std::string() : found->text;
+}
+
 }  // namespace
 
-Result<void> check_port_fault(const BoxConfig& config, const PortFault& fault) {
+Result<void> check_port_fault(const BoxConfig& config, EthPortId id, const PortFault& fault) {
   const bool has_rate =
       config.mode == TimingMode::paced && (!config.rates || config.rates->read.eth_port > Rate());
   if (fault.kind == PortFaultKind::slow && !has_rate) {
     return Error(Errc::config_invalid,
                  "a port can be slow only in mode \"paced\": it moves a share of its rate");
+  }
+  const std::string device =
+      fault.kind == PortFaultKind::silent ? verbs_port(config, id) : std::string();
+  if (!device.empty()) {
+    return Error(Errc::config_invalid,
+                 fmt::format("Ethernet port {} cannot be silent: it is on an RDMA device (roce_"
+                             "ports, --roce {}), which answers by itself; it can be dead, flap "
+                             "and, in mode \"paced\", be slow",
+                             id.value(), device));
   }
   return {};
 }

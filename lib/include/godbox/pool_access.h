@@ -44,11 +44,12 @@ class PoolAccess {
 
   virtual ~PoolAccess() = default;
   // A connection becomes a lane of the session. Errors: session_lost, access_denied,
-  // limit_exceeded.
+  // limit_exceeded, lane_closed (the port is out of order).
   [[nodiscard]] virtual Result<Lane> join(SessionId session, const wire::SessionSecret& secret) = 0;
   // It is gone, with all its transfers.
   virtual void leave(const Lane& lane) = 0;
-  // False for a lane that was fenced, or whose session ended: to be closed.
+  // False for a lane that was fenced, whose session ended, or whose port is out of order: to be
+  // closed.
   [[nodiscard]] virtual bool is_open(const Lane& lane) const = 0;
   // Something came over it: its session lives.
   virtual void hear(const Lane& lane) = 0;

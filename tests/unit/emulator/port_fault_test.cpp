@@ -192,6 +192,26 @@ TEST_CASE("a slow port's replies come at its share of the rate", "[unit][faults]
   CHECK(lane->take_frame().has_value());
 }
 
+TEST_CASE("a port on an RDMA device cannot be silent, and says so by its name", "[unit][faults]") {
+  BoxConfig config;
+  config.super_nics = 3;
+  config.roce_ports = {"10.0.0.2/24@packet:eth1", "10.0.1.2/24,port=2@verbs:mlx5_0"};
+  for (const char* text : {"silent", "flap-silent:1s"}) {
+    const PortFault fault = *parse_port_fault(text);
+    CHECK(check_port_fault(config, EthPortId(0), fault).has_value());
+    CHECK(check_port_fault(config, EthPortId(1), fault).has_value());
+    const Result<void> silent = check_port_fault(config, EthPortId(2), fault);
+    REQUIRE_FALSE(silent.has_value());
+    CHECK(silent.error().code == Errc::config_invalid);
+    CHECK_THAT(silent.error().detail,
+               ContainsSubstring("Ethernet port 2 cannot be silent") &&
+                   ContainsSubstring("--roce 10.0.1.2/24,port=2@verbs:mlx5_0"));
+  }
+  for (const char* text : {"dead", "flap:1s", "healthy"}) {
+    CHECK(check_port_fault(config, EthPortId(2), *parse_port_fault(text)).has_value());
+  }
+}
+
 TEST_CASE("a fault that the box cannot have is refused with the reason", "[unit][faults]") {
   DoorFixture fixture;
   const Result<void> slow = fixture.box.box().set_port_fault(kPort, *parse_port_fault("slow:10%"));

@@ -28,7 +28,8 @@ class SlowTiming final : public TimingModel {
 struct Fixture {
   Pool pool;
   SlowTiming timing;
-  VerbsDoor door{*pool.service, timing, EthPortId(2)};
+  PortFaults faults{3};
+  VerbsDoor door{*pool.service, timing, faults, pool.clock, EthPortId(2)};
   SessionInfo info = *pool.service->open_session("tenant");
   PoolAccess::Lane lane = *door.join(info.id, info.secret);
   std::unique_ptr<PoolAccess::Transfer> transfer = door.make_transfer();
@@ -54,6 +55,24 @@ TEST_CASE("a lane needs the session's secret, and ends with it", "[unit][roce]")
   CHECK(f.door.is_open(f.lane));
   f.pool.service->close_session(f.info.id);
   CHECK_FALSE(f.door.is_open(f.lane));
+}
+
+TEST_CASE("a port that is dead on purpose takes no lanes, and its lanes are to be closed",
+          "[unit][roce][faults]") {
+  Fixture f;
+  const auto now = [&f] { return f.pool.clock.now(); };
+  f.faults.set(EthPortId(1), *parse_port_fault("dead"), now());  // another one
+  CHECK(f.door.is_open(f.lane));
+  f.faults.set(EthPortId(2), *parse_port_fault("flap:1s"), now());
+  CHECK_FALSE(f.door.is_open(f.lane));
+  CHECK(f.door.join(f.info.id, f.info.secret).error().code == Errc::lane_closed);
+  f.pool.advance(std::chrono::seconds(1));
+  CHECK(f.door.is_open(f.lane));
+  CHECK(f.door.join(f.info.id, f.info.secret).has_value());
+  f.pool.advance(std::chrono::seconds(1));
+  CHECK_FALSE(f.door.is_open(f.lane));
+  f.faults.set(EthPortId(2), PortFault{}, now());
+  CHECK(f.door.is_open(f.lane));
 }
 
 TEST_CASE("a session lives by what comes over its lanes", "[unit][roce]") {

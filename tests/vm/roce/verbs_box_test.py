@@ -64,9 +64,10 @@ def contract(guest, program, words):
 def serve(guest, program):
     ports = " ".join(f"--roce {address(port)}/24,port={port}@verbs:rxe{port}"
                      for port in range(PORTS))
+    guest.check("touch /tmp/faults.toml")
     guest.check(f"setsid -f {program} serve --json --preset laptop --tcp-port-base {TCP_PORT} "
-                f"--backing-limit 128MiB --control-socket {SOCKET} {ports} > /tmp/ready "
-                "2> /tmp/serve.err < /dev/null")
+                f"--backing-limit 128MiB --control-socket {SOCKET} --config /tmp/faults.toml "
+                f"{ports} > /tmp/ready 2> /tmp/serve.err < /dev/null")
     guest.check("timeout 60 sh -c 'until [ -s /tmp/ready ]; do sleep 0.1; done'; "
                 "cat /tmp/serve.err >&2")
     ready = json.loads(guest.check("cat /tmp/ready"))
@@ -104,8 +105,8 @@ def objects(guest, program):
             assert got == digest, (writer, reader)
 
 
-def status(guest, program):
-    return json.loads(guest.check(f"{program} status --json --connect unix:{SOCKET}"))["roce_ports"]
+def status(guest, program, which="roce_ports"):
+    return json.loads(guest.check(f"{program} status --json --connect unix:{SOCKET}"))[which]
 
 
 def check_counts(counted):
@@ -130,6 +131,36 @@ def wrong_port(guest, program, text, *words):
             f"--control-socket /tmp/other --roce {text}", f"--roce {text}", *words)
 
 
+def dead_port(guest, program, box):
+    """A port that dies on purpose costs its share, and comes back when it is healed. Not that of
+    TCP_PORT, which takes control connections."""
+    dead = 1
+
+    def fault(text, expected):
+        guest.check(f"echo 'port_faults = [{text}]' > /tmp/faults.toml && kill -HUP {box['pid']}")
+        limit = time.monotonic() + 10
+        while status(guest, program, "eth_ports")[dead]["fault"] != expected:
+            assert time.monotonic() < limit, "the port's fault stays as it was"
+
+    before = status(guest, program)
+    fault(f'"{dead}=dead"', "dead")
+    read = f"{program} get by-tcp --connect verbs:127.0.0.1:{TCP_PORT} | sha256sum"
+    expected = guest.check(f"{program} get by-tcp --connect local:{SOCKET} | sha256sum")
+    assert guest.check(read, 60) == expected
+    during = status(guest, program)
+    fault("", "healthy")
+    assert guest.check(read, 60) == expected
+    after = status(guest, program)
+
+    def gained(name, port, since, until):
+        return until[port][name] - since[port][name]
+
+    assert gained("bytes_read", dead, before, during) == 0, (before, during)
+    assert gained("connections_rejected", dead, before, during) > 0, (before, during)
+    assert gained("bytes_read", 0, before, during) >= OBJECT_BYTES, (before, during)
+    assert gained("bytes_read", dead, during, after) > 0, (during, after)
+
+
 def main():
     program, verbs_contract = (os.path.abspath(path) for path in sys.argv[1:3])
     reason = why_not()
@@ -145,12 +176,13 @@ def main():
                 return 0
             wrong_port(guest, program, "10.9.9.9/24@verbs:rxe0",
                        "10.9.9.9: no RDMA device here has that address")
-            serve(guest, program)
+            box = serve(guest, program)
             wrong_port(guest, program, f"{address(0)}/24@verbs:rxe0",
                        "another program listens there")
             bench(guest, program)
             objects(guest, program)
             check_counts(status(guest, program))
+            dead_port(guest, program, box)
         finally:
             if guest is not None:
                 guest.end()

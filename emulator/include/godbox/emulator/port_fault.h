@@ -50,8 +50,10 @@ struct NumberedPortFault {
 // "3=dead".
 [[nodiscard]] Result<NumberedPortFault> parse_numbered_port_fault(std::string_view text);
 
-// Whether a port of this box can have the fault: slow needs a rate.
-[[nodiscard]] Result<void> check_port_fault(const BoxConfig& config, const PortFault& fault);
+// Whether that port of this box can have the fault: slow needs a rate, and a port on an RDMA device
+// answers by itself, so that it cannot be silent.
+[[nodiscard]] Result<void> check_port_fault(const BoxConfig& config, EthPortId id,
+                                            const PortFault& fault);
 
 class PortFaults {
  public:

@@ -49,7 +49,14 @@ class PoolTransfer final : public PoolAccess::Transfer {
 
 }  // namespace
 
+bool VerbsDoor::is_dead() const {
+  return faults_.kind_at(eth_port_, clock_.now()) == PortFaultKind::dead;
+}
+
 Result<PoolAccess::Lane> VerbsDoor::join(SessionId session, const wire::SessionSecret& secret) {
+  if (is_dead()) {
+    return Error(Errc::lane_closed);
+  }
   const Result<wire::LaneToken> token = service_.join_session(session, secret);
   if (!token) {
     return token.error();
@@ -60,7 +67,7 @@ Result<PoolAccess::Lane> VerbsDoor::join(SessionId session, const wire::SessionS
 void VerbsDoor::leave(const Lane& lane) { service_.leave_lane(lane.session, lane.token); }
 
 bool VerbsDoor::is_open(const Lane& lane) const {
-  return service_.is_lane_open(lane.session, lane.token);
+  return !is_dead() && service_.is_lane_open(lane.session, lane.token);
 }
 
 void VerbsDoor::hear(const Lane& lane) { static_cast<void>(service_.touch_session(lane.session)); }

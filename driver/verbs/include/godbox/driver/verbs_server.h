@@ -5,9 +5,9 @@
 // (godbox/roce/move_order.h; docs/rdma.md, "A box with an RDMA device"). The processor takes orders
 // and posts work; it touches no byte. What may be moved is the pool's to say (PoolAccess), by the
 // keys that clients have of it: none of the device's keys opens the pool to anybody.
-// A lane that sends what is no order, that the pool has fenced or whose memory the device cannot
-// reach is closed. Its bytes are let go once its queue pair is destroyed, after which the device
-// touches none of them, and only then is the client told.
+// A lane that sends what is no order, that the pool has fenced or closed (within kVerbsSweepPeriod)
+// or whose memory the device cannot reach is closed. Its bytes are let go once its queue pair is
+// destroyed, after which the device touches none of them, and only then is the client told.
 // Thread-safety: run() on one thread, counters() and stop() from any; the rest from one. Ownership:
 // pool, memory and clock outlive the server. Units: bytes. Errors: see open().
 // Source: rdma-core 44, rdma_cm(7), ibv_post_send(3).
