@@ -126,16 +126,6 @@ class UnrulyWires {
   std::vector<std::unique_ptr<UnrulyFrames>> frames_;
 };
 
-Errc do_one(ServedWorld& world, LaneId lane, const WorkRequest& request) {
-  REQUIRE(world.run([&] {
-    (void)world.transport().progress();
-    const Errc posted = world.transport().post(lane, request);
-    REQUIRE((posted == Errc::ok || posted == Errc::queue_full));
-    return posted == Errc::ok;
-  }));
-  return outcomes(world, 1).at(request.id.value());
-}
-
 void come_up(ServedWorld& world, LaneId lane) {
   world.transport().reopen(lane);
   REQUIRE(world.run([&] {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,6 +19,7 @@ namespace godbox {
 namespace {
 
 using emulator::RoceLaneOptions;
+using emulator::RoceWay;
 
 // Of Ethernet, where INFO does not say.
 constexpr std::uint32_t kMtuBytesDefault = 1500;
@@ -32,24 +34,34 @@ std::optional<roce::Gid> parse_ip(const std::string& text) {
                                                                    : std::nullopt;
 }
 
-// The way to a port: the first of its addresses that is in the network of an interface.
-std::optional<RoceLaneOptions> way_to(const wire::RocePort& port,
-                                      const std::vector<RoceInterface>& interfaces) {
+// The way to a port through an interface: to the first of its addresses in a network of that.
+std::optional<RoceWay> way_through(std::size_t index, const RoceInterface& interface,
+                                   const wire::RocePort& port) {
   for (const std::string& text : port.addresses) {
     const std::optional<roce::Gid> ip = parse_ip(text);
-    for (std::size_t i = 0; ip && port.mac && i < interfaces.size(); ++i) {
-      if (std::ranges::any_of(interfaces[i].addresses,
-                              [&](const RoceAddress& own) { return is_in_network(own, *ip); })) {
-        return RoceLaneOptions{.name = text,
-                               .interface_index = i,
-                               .address = *ip,
-                               .next_hop = *port.mac,
-                               .mtu_bytes = port.mtu_bytes > 0 ? port.mtu_bytes : kMtuBytesDefault,
-                               .super_nic = port.super_nic};
-      }
+    if (ip && std::ranges::any_of(interface.addresses, [&](const RoceAddress& own) {
+          return is_in_network(own, *ip);
+        })) {
+      return RoceWay{.name = text,
+                     .interface_index = index,
+                     .address = *ip,
+                     .next_hop = *port.mac,
+                     .mtu_bytes = port.mtu_bytes > 0 ? port.mtu_bytes : kMtuBytesDefault};
     }
   }
   return std::nullopt;
+}
+
+// By all interfaces that have one; no way: there is none.
+RoceLaneOptions lane_to(const wire::RocePort& port, const std::vector<RoceInterface>& interfaces) {
+  RoceLaneOptions lane;
+  lane.super_nic = port.super_nic;
+  for (std::size_t i = 0; port.mac && i < interfaces.size(); ++i) {
+    if (std::optional<RoceWay> way = way_through(i, interfaces[i], port)) {
+      lane.ways.push_back(std::move(*way));
+    }
+  }
+  return lane;
 }
 
 Error no_way(const std::vector<wire::RocePort>& ports,
@@ -80,11 +92,32 @@ Result<std::vector<RoceLaneOptions>> ways_to(std::vector<wire::RocePort> ports,
   }
   std::vector<RoceLaneOptions> ways;
   for (const wire::RocePort& port : ports) {
-    if (std::optional<RoceLaneOptions> way = way_to(port, interfaces)) {
-      ways.push_back(std::move(*way));
+    if (RoceLaneOptions lane = lane_to(port, interfaces); !lane.ways.empty()) {
+      ways.push_back(std::move(lane));
     }
   }
   return ways.empty() ? Result<std::vector<RoceLaneOptions>>(no_way(ports, interfaces)) : ways;
+}
+
+// Each lane's first way becomes that through the interface with the fewest lanes, and of these with
+// the fewest to the same port. Those with the fewest ways choose first.
+void spread(std::vector<RoceLaneOptions>& lanes, std::size_t interfaces) {
+  std::vector<RoceLaneOptions*> by_choice;
+  for (RoceLaneOptions& lane : lanes) {
+    by_choice.push_back(&lane);
+  }
+  std::ranges::stable_sort(by_choice, {},
+                           [](const RoceLaneOptions* lane) { return lane->ways.size(); });
+  std::vector<std::size_t> lanes_of(interfaces);
+  std::vector<std::map<std::string, std::size_t>> to_port(interfaces);
+  for (RoceLaneOptions* const lane : by_choice) {
+    const auto least = std::ranges::min_element(lane->ways, {}, [&](const RoceWay& way) {
+      return std::pair(lanes_of[way.interface_index], to_port[way.interface_index][way.name]);
+    });
+    ++lanes_of[least->interface_index];
+    ++to_port[least->interface_index][least->name];
+    std::rotate(lane->ways.begin(), least, lane->ways.end());
+  }
 }
 
 }  // namespace
@@ -110,9 +143,10 @@ Result<std::unique_ptr<Transport>> make_roce_lanes(
   if (!lanes) {
     return lanes.error();
   }
+  spread(*lanes, options.roce_interfaces.size());
   std::vector<std::string> addresses;
   for (const RoceLaneOptions& lane : *lanes) {
-    addresses.push_back(lane.name);
+    addresses.push_back(lane.ways.front().name);
   }
   const auto failures = std::make_shared<LaneFailures>();
   Result<std::unique_ptr<Transport>> transport = emulator::open_roce_transport(

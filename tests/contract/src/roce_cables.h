@@ -13,16 +13,24 @@
 
 namespace godbox::test {
 
-// Ethernet cables between this end and ports of the box: each in a network of its own.
+// Whose addresses 10.9.0.2 and 10.9.1.2 are, and on, or 10.9.0.2, 10.9.0.3 and on.
+enum class Networks : std::uint8_t { one_each, one_for_all };
+
+// Ethernet cables between this end and ports of the box.
 class Cables {
  public:
-  explicit Cables(int count, const std::string& mtu = ",mtu=4200") {
+  explicit Cables(int count, const std::string& mtu = ",mtu=4200",
+                  Networks networks = Networks::one_each) {
     std::vector<std::string> here;
     for (int i = 0; i < count; ++i) {
-      const std::string number = std::to_string(i), network = "10.9." + number;
-      const std::string box = folder_.path("box" + number), end = folder_.path("end" + number);
-      box_.push_back(network + ".2/24" + mtu + "@dgram:" + box + "," + end);
-      here.push_back(network + ".9/24" + mtu + "@dgram:" + end + "," + box);
+      const int network = networks == Networks::one_each ? i : 0, host = i - network;
+      const auto address = [&](int first) {
+        return "10.9." + std::to_string(network) + "." + std::to_string(first + host) + "/24" + mtu;
+      };
+      const std::string box = folder_.path("box" + std::to_string(i));
+      const std::string end = folder_.path("end" + std::to_string(i));
+      box_.push_back(address(2) + "@dgram:" + box + "," + end);
+      here.push_back(address(9) + "@dgram:" + end + "," + box);
     }
     auto wires = app::RoceWires::open(here, "--wire");
     if (!wires.has_value()) {

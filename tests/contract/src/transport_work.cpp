@@ -103,6 +103,16 @@ Errc finish(TransportWorld& world, const WorkRequest& request, LaneId on) {
   return done.status;
 }
 
+Errc do_one(TransportWorld& world, LaneId on, const WorkRequest& request) {
+  REQUIRE(world.run([&] {
+    (void)world.transport().progress();
+    const Errc posted = world.transport().post(on, request);
+    REQUIRE((posted == Errc::ok || posted == Errc::queue_full));
+    return posted == Errc::ok;
+  }));
+  return outcomes(world, 1).at(request.id.value());
+}
+
 Errc move(TransportWorld& world, WorkOp op, const Place& place, std::uint64_t begin,
           MutableSpan memory, LaneId on) {
   Work work;

@@ -55,6 +55,8 @@ void wait_until_all_up(TransportWorld& world);
 // Likewise, by the numbers of their requests, each of which ends once.
 [[nodiscard]] std::map<std::uint64_t, Errc> outcomes(TransportWorld& world, std::size_t count);
 [[nodiscard]] Errc finish(TransportWorld& world, const WorkRequest& request, LaneId on = kLane);
+// Likewise, of a request that has to wait before it is taken.
+[[nodiscard]] Errc do_one(TransportWorld& world, LaneId on, const WorkRequest& request);
 // Moves one piece of memory to or from a place.
 [[nodiscard]] Errc move(TransportWorld& world, WorkOp op, const Place& place, std::uint64_t begin,
                         MutableSpan memory, LaneId on = kLane);

@@ -98,8 +98,10 @@ struct ConnectOptions {
   // dax: the device of each DRAM channel, by its number. Empty: found by the serial numbers that
   // carry the box's number.
   std::vector<std::string> dax_devices{};
-  // roce: this end's Ethernet ports. Each port of the box is reached through the first one that has
-  // an address in its network. Their frames outlive the connection, and are its own meanwhile.
+  // roce: this end's Ethernet ports. A port of the box is reached through those that have an
+  // address in its network, over which its lanes and those of other ports are spread; a lane of
+  // which one gets no answer goes on through the next. Their frames outlive the connection, and are
+  // its own meanwhile.
   std::vector<RoceInterface> roce_interfaces{};
   // A lane that is silent for so long is given up and its work sent over the others; 0: a quarter
   // of client.timeout. verbs, roce: whoever repeats packets finds that out, by its retries.

@@ -12,28 +12,37 @@ namespace godbox::emulator {
 namespace {
 
 constexpr std::uint8_t kRetries = 7;
-// A port that does not answer is given up after 2 s: eight times 268 ms.
+// A port that does not answer is given up after 2 s: eight times 268 ms on its one way, or shared
+// among several, two at least.
 constexpr std::uint8_t kConnectTimeoutCode = 16;
-constexpr std::uint8_t kConnectRetries = 7;
+constexpr std::size_t kConnectSends = 8, kConnectSendsMin = 2;
 
 }  // namespace
 
 // --- Connecting ---
 
 void RoceClientLane::connect() {
+  ways_left_ = of_.ways.size() - 1;
+  ask();
+}
+
+void RoceClientLane::ask() {
+  path_mtu_ = *roce::path_mtu_for(
+      std::min(way().mtu_bytes, options_.interfaces[way().interface_index].mtu_bytes));
   ConnectionAttempt attempt;
-  attempt.destination = of_.address;
-  attempt.next_hop = of_.next_hop;
+  attempt.destination = way().address;
+  attempt.next_hop = way().next_hop;
   attempt.service = roce::kPoolService;
   attempt.path_mtu = path_mtu_;
   attempt.reads_max = rdma::kLaneReadsMax;
   attempt.timeout = rdma::kAckTimeoutCode;
   attempt.retries_max = kRetries;
   attempt.response_timeout = kConnectTimeoutCode;
-  attempt.cm_retries_max = kConnectRetries;
+  attempt.cm_retries_max =
+      static_cast<std::uint8_t>(std::max(kConnectSends / of_.ways.size(), kConnectSendsMin) - 1);
   roce::encode_pool_hello({options().session, options().secret, roce::MovedBy::client},
                           std::span(attempt.private_data).first<roce::kPoolHelloBytes>());
-  const Result<ConnectionId> asked = port_.connect(attempt, clock().now());
+  const Result<ConnectionId> asked = port().connect(attempt, clock().now());
   if (!asked) {
     return give_up(asked.error().code, "this end has no room for a connection");
   }
@@ -61,6 +70,13 @@ void RoceClientLane::on_established(const ConnectionEvent& event) {
 
 void RoceClientLane::on_refusal(const ConnectionRefusal& refusal) {
   connection_ = {};  // the port has forgotten it
+  const bool is_of_way =
+      refusal.reason == roce::RejReason::timeout || refusal.reason == roce::RejReason::bad_mtu;
+  if (is_of_way && ways_left_ > 0) {
+    --ways_left_;
+    go_next_way();
+    return ask();
+  }
   if (refusal.reason == roce::RejReason::timeout) {
     return on_unanswered();
   }
@@ -86,11 +102,11 @@ void RoceClientLane::disconnect(bool has_ended, bool leaves_writes) {
   }
   if (number_ != roce::QueuePairNumber()) {
     if (!has_ended) {
-      static_cast<void>(port_.disconnect(number_, clock().now()));
+      static_cast<void>(port().disconnect(number_, clock().now()));
     }
-    port_.destroy_queue_pair(number_);
+    port().destroy_queue_pair(number_);
   } else if (connection_ != ConnectionId()) {
-    static_cast<void>(port_.abandon(connection_));
+    static_cast<void>(port().abandon(connection_));
   }
   number_ = {};
   connection_ = {};
@@ -134,7 +150,7 @@ Errc RoceClientLane::post_send(rdma::Flight& flight) {
   }
   send.local = std::span(pieces).first(count);
   send.id = WorkId(number_send());
-  return port_.post_send(number_, send);
+  return port().post_send(number_, send);
 }
 
 // --- Completing ---
@@ -142,7 +158,7 @@ Errc RoceClientLane::post_send(rdma::Flight& flight) {
 bool RoceClientLane::take_completions() {
   bool is_busy = false;
   while (number_ != roce::QueuePairNumber()) {
-    const std::optional<SendCompletion> done = port_.take_completed(number_);
+    const std::optional<SendCompletion> done = port().take_completed(number_);
     if (!done) {
       break;
     }
@@ -164,7 +180,8 @@ void RoceClientLane::on_failed(WorkStatus status) {
     case WorkStatus::remote_operational:
       return on_refused(Errc::poison);
     case WorkStatus::retries_exceeded:
-      return break_lane(Errc::lane_timeout);
+      break_lane(Errc::lane_timeout);
+      return go_next_way();
     default:
       return break_lane(Errc::lane_closed);
   }

@@ -29,7 +29,7 @@ class RoceTransport final : public rdma::ClientTransport<RoceClientLane> {
     for (std::size_t i = 0; i < options_.lanes.size(); ++i) {
       const RoceClientLane::Setting set{LaneId(static_cast<LaneId::rep>(i)),
                                         options_.lanes[i].super_nic, options_, unfenced(), clock};
-      add_lane(std::make_unique<RoceClientLane>(set, options_, port_of(i)));
+      add_lane(std::make_unique<RoceClientLane>(set, options_, ports_));
     }
   }
   // The box is told at once that the lanes end, as far as the wires take it.
@@ -79,21 +79,16 @@ class RoceTransport final : public rdma::ClientTransport<RoceClientLane> {
   }
 
  private:
-  RoceClientPort& port_of(std::size_t lane_index) {
-    return *ports_[options_.lanes[lane_index].interface_index];
-  }
-
   bool take_events() {
     bool is_busy = false;
     for (const auto& port : ports_) {
       while (const std::optional<ConnectionEvent> event = port->port().take_connection_event()) {
         is_busy = true;
-        for (std::size_t i = 0; i < lanes().size(); ++i) {
-          // Those of connections that ended here are nobody's.
-          if (&port_of(i) == port.get() && lanes()[i]->connection() == event->id) {
-            lanes()[i]->on_event(*event);
-            break;
-          }
+        // Those of connections that ended here are nobody's.
+        const auto of = std::ranges::find_if(
+            lanes(), [&](const auto& lane) { return lane->has(*port, event->id); });
+        if (of != lanes().end()) {
+          (*of)->on_event(*event);
         }
       }
     }
@@ -125,27 +120,26 @@ Result<void> check_interface(const RoceInterface& interface) {
   return {};
 }
 
-Result<void> check_lane(const RoceLaneOptions& lane, const RoceTransportOptions& options) {
-  if (lane.interface_index >= options.interfaces.size()) {
+Result<void> check_way(const RoceWay& way, const RoceTransportOptions& options) {
+  if (way.interface_index >= options.interfaces.size()) {
     return Error(Errc::config_invalid,
-                 fmt::format("{}: there is no interface {}", lane.name, lane.interface_index));
+                 fmt::format("{}: there is no interface {}", way.name, way.interface_index));
   }
-  if (!roce::path_mtu_for(lane.mtu_bytes)) {
+  if (!roce::path_mtu_for(way.mtu_bytes)) {
     return Error(Errc::config_invalid,
-                 fmt::format("{}: its MTU, {}, has no room for RoCE", lane.name, lane.mtu_bytes));
+                 fmt::format("{}: its MTU, {}, has no room for RoCE", way.name, way.mtu_bytes));
   }
-  const RoceInterface& interface = options.interfaces[lane.interface_index];
+  const RoceInterface& interface = options.interfaces[way.interface_index];
   const auto& own = interface.addresses;
-  if (std::ranges::any_of(own, [&](const RoceAddress& one) { return one.ip == lane.address; })) {
+  if (std::ranges::any_of(own, [&](const RoceAddress& one) { return one.ip == way.address; })) {
     return Error(Errc::config_invalid,
                  fmt::format("{}: {} has the address of the box's port; give it another one",
-                             lane.name, interface.name));
+                             way.name, interface.name));
   }
-  if (std::ranges::none_of(own, [&](const RoceAddress& one) {
-        return one.ip.is_ipv4() == lane.address.is_ipv4();
-      })) {
+  if (std::ranges::none_of(
+          own, [&](const RoceAddress& one) { return one.ip.is_ipv4() == way.address.is_ipv4(); })) {
     return Error(Errc::config_invalid, fmt::format("{}: {} has no address of that version of IP",
-                                                   lane.name, interface.name));
+                                                   way.name, interface.name));
   }
   return {};
 }
@@ -165,8 +159,14 @@ Result<void> check(const RoceTransportOptions& options) {
     }
   }
   for (const RoceLaneOptions& lane : options.lanes) {
-    if (Result<void> checked = check_lane(lane, options); !checked) {
-      return checked;
+    if (lane.ways.empty() || lane.ways.size() > kRoceInterfacesMax) {
+      return Error(Errc::config_invalid, fmt::format("{} ways for a lane; 1 to {} are possible",
+                                                     lane.ways.size(), kRoceInterfacesMax));
+    }
+    for (const RoceWay& way : lane.ways) {
+      if (Result<void> checked = check_way(way, options); !checked) {
+        return checked;
+      }
     }
   }
   return {};

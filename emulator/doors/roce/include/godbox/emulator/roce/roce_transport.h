@@ -27,12 +27,19 @@ inline constexpr std::size_t kRoceInterfacesMax = 64;
 // device holds.
 inline constexpr std::uint32_t kRoceLaneSendPacketsMax = 128;
 
-struct RoceLaneOptions {
-  std::string name;                 // of the box's port, for errors: its address
+// A way to a port of the box.
+struct RoceWay {
+  std::string name;                 // of the port, for errors: its address
   std::size_t interface_index = 0;  // of RoceTransportOptions::interfaces
   roce::Gid address;                // the box's port
   MacAddress next_hop{};            // its MAC address, or that of the router to it
   std::uint32_t mtu_bytes = 1500;   // of the Ethernet on the way, the interface's left out
+};
+
+// A lane goes the first way. Where nobody answers there, or its path MTU does not fit, it tries the
+// next one, and stays where it came up until that fails.
+struct RoceLaneOptions {
+  std::vector<RoceWay> ways;  // 1 to kRoceInterfacesMax
   SuperNicId super_nic;
 };
 
@@ -43,8 +50,10 @@ struct RoceTransportOptions : rdma::ClientOptions {
   std::vector<RoceLaneOptions> lanes;     // 1 to rdma::kLanesMax
 };
 
-// Begins to connect all lanes; lane_status() tells the outcome. Errors: config_invalid (options out
-// of range, an MTU that RoCE does not fit into, an address that the interface has itself).
+// Begins to connect all lanes; each takes 2 s, and with more than four ways half a second for each,
+// before it is down for want of an answer; lane_status() tells the outcome. Errors: config_invalid
+// (options out of range, an MTU that RoCE does not fit into, an address that the interface has
+// itself).
 [[nodiscard]] Result<std::unique_ptr<Transport>> open_roce_transport(RoceTransportOptions options,
                                                                      const Clock& clock,
                                                                      RandomSource& random);
