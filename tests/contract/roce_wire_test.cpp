@@ -22,8 +22,12 @@ class UnrulyFrames final : public FrameSource {
 
   // One frame in so many; 0: none.
   unsigned lost = 0, doubled = 0, late = 0;
-  bool is_cut = false;                   // nothing goes either way
-  bool is_held = false;                  // what is sent waits; nothing comes
+  bool is_cut = false;   // nothing goes either way
+  bool is_held = false;  // what is sent waits; nothing comes
+  // Of what comes for the first queue pair that anything comes for from now on, all is lost, or the
+  // NAKs alone. What manages connections arrives.
+  enum class Deaf : std::uint8_t { to_nothing, to_naks, to_all } deaf = Deaf::to_nothing;
+  unsigned unheard = 0;
   std::uint32_t largest_read_bytes = 0;  // that was asked for
 
   std::string name() const override { return frames_.name(); }
@@ -33,7 +37,7 @@ class UnrulyFrames final : public FrameSource {
     std::array<ConstSpan, 32> came;
     const std::size_t count = frames_.receive(came);
     for (std::size_t i = 0; i < count; ++i) {
-      if (!is_cut && !is_held) {
+      if (!is_cut && !is_held && !is_unheard(came[i])) {
         enter(in_, Bytes(came[i].begin(), came[i].end()));
       }
     }
@@ -87,6 +91,21 @@ class UnrulyFrames final : public FrameSource {
       largest_read_bytes = std::max(largest_read_bytes, bytes);
     }
   }
+  // Over IPv4 without a tag.
+  bool is_unheard(ConstSpan frame) {
+    constexpr std::size_t kOpcodeAt = 14 + 20 + 8, kPairAt = kOpcodeAt + 5, kSyndromeAt = 54;
+    if (deaf == Deaf::to_nothing || frame.size() <= kSyndromeAt ||
+        frame[kOpcodeAt] == static_cast<std::byte>(roce::Opcode::ud_send_only)) {
+      return false;
+    }
+    const ConstSpan pair = frame.subspan(kPairAt, 3);
+    deaf_pair_ = deaf_pair_.empty() ? Bytes(pair.begin(), pair.end()) : deaf_pair_;
+    const bool is_nak = frame[kOpcodeAt] == static_cast<std::byte>(roce::Opcode::acknowledge) &&
+                        frame[kSyndromeAt] >= std::byte{roce::kSyndromeNakSequence};
+    const bool is_lost = std::ranges::equal(pair, deaf_pair_) && (is_nak || deaf == Deaf::to_all);
+    unheard += is_lost ? 1 : 0;
+    return is_lost;
+  }
   bool falls(unsigned one_in) { return one_in > 0 && random_.next_u64() % one_in == 0; }
   void enter(std::deque<Bytes>& queue, const Bytes& frame) {
     if (falls(lost)) {
@@ -103,7 +122,7 @@ class UnrulyFrames final : public FrameSource {
   SeededRandom random_;
   std::deque<Bytes> in_, out_;
   std::vector<Bytes> shown_;
-  Bytes room_;
+  Bytes room_, deaf_pair_;
 };
 
 // Wires of a client, each through unruly frames.
@@ -244,6 +263,35 @@ TEST_CASE("over RoCE what is fenced and sent over another lane stays as that lef
     CHECK(do_one(*world, one, read.request) == Errc::ok);
     REQUIRE(read.memory == second.memory);
   }
+}
+
+TEST_CASE("over RoCE one refused request costs the others nothing, whatever answers are lost",
+          "[contract]") {
+  // Few enough before it that it goes out though none of them is answered.
+  constexpr std::size_t kSize = 100'000, kCount = 32, kBad = 3;
+  using Deaf = UnrulyFrames::Deaf;
+  const Deaf deaf = GENERATE(Deaf::to_naks, Deaf::to_all);
+  CAPTURE(deaf);
+  UnrulyWires wires(1, 13);
+  const auto world = wires.world();
+  const auto place = world->allocate(SizeBytes(kSize));
+  Bytes truth = random_bytes(kSize, 1);
+  REQUIRE(move(*world, WorkOp::write, place, 0, truth) == Errc::ok);
+  wires[0].deaf = deaf;
+  std::vector<std::unique_ptr<Run>> runs;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    runs.push_back(std::make_unique<Run>(i, WorkOp::read, place, kSize));
+    for (RemoteSegment& segment : runs[i]->remote) {
+      segment.key = RKey(segment.key.value() ^ (i == kBad ? 1U : 0U));
+    }
+    REQUIRE(world->transport().post(kLane, runs[i]->request) == Errc::ok);
+  }
+  for (const auto& [id, status] : outcomes(*world, kCount)) {
+    CAPTURE(id);
+    CHECK(status == (id == kBad ? Errc::key_revoked : Errc::ok));
+    CHECK((runs[id]->memory == truth) == (id != kBad));
+  }
+  CHECK(wires[0].unheard >= (deaf == Deaf::to_all ? 50 : 1));
 }
 
 TEST_CASE("over RoCE a cut cable ends its requests, and mended it serves again", "[contract]") {

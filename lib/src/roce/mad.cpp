@@ -198,17 +198,21 @@ CmMra from_spec(const CmMraSpec& spec) {
 }
 
 CmDreqSpec to_spec(const CmDreq& of) {
-  return {.local_comm_id = be_id(of.local_comm_id),
-          .remote_comm_id = be_id(of.remote_comm_id),
-          .remote_qpn = be_number(of.remote_qpn),
-          .reserved = 0,
-          .private_data = {}};
+  CmDreqSpec spec{};
+  spec.local_comm_id = be_id(of.local_comm_id);
+  spec.remote_comm_id = be_id(of.remote_comm_id);
+  spec.remote_qpn = be_number(of.remote_qpn);
+  copy_data(of.private_data, spec.private_data);
+  return spec;
 }
 
 CmDreq from_spec(const CmDreqSpec& spec) {
-  return {.local_comm_id = comm_id(spec.local_comm_id),
-          .remote_comm_id = comm_id(spec.remote_comm_id),
-          .remote_qpn = number_of(spec.remote_qpn)};
+  CmDreq of;
+  of.local_comm_id = comm_id(spec.local_comm_id);
+  of.remote_comm_id = comm_id(spec.remote_comm_id);
+  of.remote_qpn = number_of(spec.remote_qpn);
+  copy_data(spec.private_data, of.private_data);
+  return of;
 }
 
 CmSidrReqSpec to_spec(const CmSidrReq& of) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "big_endian.h"
+#include <godbox/roce/packet_spec.h>
 #include <godbox/roce/pool_hello.h>
 
 namespace godbox::roce {
@@ -30,6 +31,15 @@ struct PoolRefusalSpec {
   Be16 why;      // 2  an Errc
 };
 static_assert(sizeof(PoolRefusalSpec) == kPoolRefusalBytes);
+
+struct PoolNakSpec {
+  Be16 version;  // 0
+  std::uint8_t reserved_2;
+  std::uint8_t syndrome;  // 3  of its AETH
+  std::uint8_t reserved_4;
+  Be24 psn;  // 5
+};
+static_assert(sizeof(PoolNakSpec) == kPoolNakBytes);
 
 template <class Spec, std::size_t N>
 Spec read_data(std::span<const std::uint8_t, N> data) {
@@ -91,6 +101,25 @@ std::optional<Errc> decode_pool_refusal(std::span<const std::uint8_t, kPoolRefus
     return std::nullopt;
   }
   return why;
+}
+
+void encode_pool_nak(const PoolNak& nak, std::span<std::uint8_t, kPoolNakBytes> out) {
+  write_data(out, PoolNakSpec{.version = be<Be16>(kPoolVersion),
+                              .reserved_2 = 0,
+                              .syndrome = nak.syndrome,
+                              .reserved_4 = 0,
+                              .psn = be<Be24>(nak.psn.value())});
+}
+
+std::optional<PoolNak> decode_pool_nak(std::span<const std::uint8_t, kPoolNakBytes> data) {
+  const auto spec = read_data<PoolNakSpec>(data);
+  const bool is_fatal = spec.syndrome == kSyndromeNakInvalid ||
+                        spec.syndrome == kSyndromeNakAccess ||
+                        spec.syndrome == kSyndromeNakOperational;
+  if (load(spec.version) != kPoolVersion || !is_fatal) {
+    return std::nullopt;
+  }
+  return PoolNak{.syndrome = spec.syndrome, .psn = Psn(load(spec.psn))};
 }
 
 }  // namespace godbox::roce

@@ -164,7 +164,7 @@ bool RoceClientLane::take_completions() {
     }
     is_busy = true;
     if (done->status != WorkStatus::ok) {
-      on_failed(done->status);
+      on_failed(*done);
       break;
     }
     finish_up_to(done->id.value());
@@ -172,13 +172,21 @@ bool RoceClientLane::take_completions() {
   return is_busy;
 }
 
-// It comes for the oldest of those that are not done.
-void RoceClientLane::on_failed(WorkStatus status) {
-  switch (status) {
+// It is the oldest of those that are not done. A refused one comes behind those that are flushed
+// because the answers to them were lost.
+void RoceClientLane::on_failed(SendCompletion failed) {
+  while (failed.status == WorkStatus::flushed) {
+    const std::optional<SendCompletion> next = port().take_completed(number_);
+    if (!next) {
+      break;
+    }
+    failed = *next;
+  }
+  switch (failed.status) {
     case WorkStatus::remote_access:
-      return on_refused(Errc::key_revoked);
+      return on_refused(failed.id.value(), Errc::key_revoked);
     case WorkStatus::remote_operational:
-      return on_refused(Errc::poison);
+      return on_refused(failed.id.value(), Errc::poison);
     case WorkStatus::retries_exceeded:
       break_lane(Errc::lane_timeout);
       return go_next_way();

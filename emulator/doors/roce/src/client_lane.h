@@ -49,7 +49,7 @@ class RoceClientLane final : public rdma::ClientLane<rdma::Flight> {
   bool post_sends();
   [[nodiscard]] Errc post_send(rdma::Flight& flight);
   bool take_completions();
-  void on_failed(WorkStatus status);
+  void on_failed(SendCompletion failed);
 
   const RoceLaneOptions& of_;
   const RoceTransportOptions& options_;

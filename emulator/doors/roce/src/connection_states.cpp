@@ -2,6 +2,7 @@
 #include "connections.h"
 #include "port_impl.h"
 #include <godbox/assert.h>
+#include <godbox/roce/pool_hello.h>
 
 #include <algorithm>
 
@@ -56,14 +57,21 @@ void RoceConnections::establish(Connection& of, std::span<const std::uint8_t> re
 }
 
 void RoceConnections::begin_disconnect(Connection& of, TimePoint now) {
-  of.last = {port_.random.next_u64(), roce::CmDreq{.local_comm_id = of.id,
-                                                   .remote_comm_id = of.remote.comm_id,
-                                                   .remote_qpn = of.remote.number}};
+  RoceQueuePair* const pair = port_.find(of.number);
+  roce::CmDreq dreq{.local_comm_id = of.id,
+                    .remote_comm_id = of.remote.comm_id,
+                    .remote_qpn = of.remote.number,
+                    .private_data = {}};
+  if (of.is_pools && pair != nullptr && pair->responder().fatal_nak()) {
+    roce::encode_pool_nak(*pair->responder().fatal_nak(),
+                          std::span(dreq.private_data).first<roce::kPoolNakBytes>());
+  }
+  of.last = {port_.random.next_u64(), dreq};
   of.retries_left = std::min(of.remote.cm_retries_max, kRoceDreqRetriesMax);
   set_state(of, State::disconnecting);
   set_deadline(of, now + repeat_after(of));
   send(of.peer, of.last);
-  if (RoceQueuePair* const pair = port_.find(of.number)) {
+  if (pair != nullptr) {
     pair->break_off();
     port_.activate(*pair);
   }

@@ -230,7 +230,18 @@ void RoceConnections::on_dreq(const Origin& from, const roce::CmDreq& dreq, Time
   send(from, {from.transaction_id, roce::CmDrep{.local_comm_id = dreq.remote_comm_id,
                                                 .remote_comm_id = dreq.local_comm_id}});
   if (is_right && of->state != State::timewait) {
+    tell_of_nak(*of, dreq, now);
     close(*of, now);
+  }
+}
+
+// The box's NAK, and answers that were to come before it, may be lost: it says so once more.
+void RoceConnections::tell_of_nak(const Connection& of, const roce::CmDreq& dreq, TimePoint now) {
+  const bool is_of_pool = of.is_asked_here && of.req.service_id == roce::kPoolService;
+  RoceQueuePair* const pair = is_of_pool ? port_.find(of.number) : nullptr;
+  const auto nak = roce::decode_pool_nak(std::span(dreq.private_data).first<roce::kPoolNakBytes>());
+  if (pair != nullptr && nak) {
+    pair->on_end(*nak, now);
   }
 }
 

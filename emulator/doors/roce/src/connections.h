@@ -116,6 +116,7 @@ class RoceConnections {
   void on_rej(const Origin& from, const roce::CmRej& rej, TimePoint now);
   void on_mra(Connection& of, const roce::CmMra& mra, TimePoint now);
   void on_dreq(const Origin& from, const roce::CmDreq& dreq, TimePoint now);
+  void tell_of_nak(const Connection& of, const roce::CmDreq& dreq, TimePoint now);
   void on_duplicate(Connection& of, const Origin& from);
   // Why a REQ is refused, as far as that lies in it alone.
   [[nodiscard]] std::optional<roce::RejReason> objection(const Origin& from,

@@ -54,6 +54,11 @@ void RoceQueuePair::on_packet(const roce::Packet& packet, bool is_marked, TimePo
   settle();
 }
 
+void RoceQueuePair::on_end(const roce::PoolNak& nak, TimePoint now) {
+  requester_.on_end(nak, now);
+  settle();
+}
+
 // An error of one half is the queue pair's. What the responder owes for requests of before, it
 // still sends.
 void RoceQueuePair::settle() {

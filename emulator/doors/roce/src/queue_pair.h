@@ -23,6 +23,8 @@ class RoceQueuePair final : public IntrusiveDeadlineHeap::Node {
 
   // A packet of the peer; `is_marked`: switches on its way are congested.
   void on_packet(const roce::Packet& packet, bool is_marked, TimePoint now);
+  // The peer's queue pair has ended with this NAK, which need not have come.
+  void on_end(const roce::PoolNak& nak, TimePoint now);
   // The next packet to the peer; false: there is none now.
   [[nodiscard]] bool next(OutPacket& out, TimePoint now);
   void release(ReleaseToken token) { requester_.release(token); }

@@ -342,6 +342,18 @@ void RoceRequester::on_nak(const roce::Packet& packet, TimePoint now) {
   }
 }
 
+void RoceRequester::on_end(const roce::PoolNak& nak, TimePoint now) {
+  if (is_broken_ || !is_of_something_sent(nak.psn) || distance(unacked_, nak.psn) < 0) {
+    return;
+  }
+  static_cast<void>(acknowledge_to(nak.psn + Psn::kMask, now));
+  std::uint64_t refused = oldest_;
+  while (distance(work(refused).last, nak.psn) > 0) {
+    ++refused;  // up to one that was sent
+  }
+  fail(status_of(nak.syndrome), refused);
+}
+
 RoceRequester::Work* RoceRequester::reach(Psn psn, TimePoint now) {
   if (distance(unacked_, psn) < 0) {
     counters_.dropped_response.add();
@@ -491,12 +503,12 @@ void RoceRequester::on_timer(TimePoint now) {
   }
 }
 
-void RoceRequester::fail(WorkStatus status) {
+void RoceRequester::fail(WorkStatus status, std::uint64_t failed) {
   is_broken_ = true;
   timeout_at_ = kNever;
   for (std::uint64_t serial = oldest_; serial < end_serial(); ++serial) {
     work(serial).is_done = true;
-    work(serial).status = serial == oldest_ ? status : WorkStatus::flushed;
+    work(serial).status = serial == failed ? status : WorkStatus::flushed;
   }
   oldest_ = end_serial();
   current_ = oldest_;

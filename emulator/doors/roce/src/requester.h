@@ -16,6 +16,7 @@
 #include <godbox/emulator/roce/queue_pair.h>
 #include <godbox/emulator/roce/work.h>
 #include <godbox/ring_queue.h>
+#include <godbox/roce/pool_hello.h>
 
 #include <optional>
 #include <vector>
@@ -34,6 +35,9 @@ class RoceRequester {
 
   // An opcode that is a response. The payload is read during the call alone.
   void on_response(const roce::Packet& packet, TimePoint now);
+  // The peer has ended with this NAK, and answers nothing more: the request that it is of fails,
+  // and those before it of which the answer is missing are flushed.
+  void on_end(const roce::PoolNak& nak, TimePoint now);
   // The next packet, complete but for its destination; false: there is none now.
   [[nodiscard]] bool next(OutPacket& out, TimePoint now);
   [[nodiscard]] TimePoint next_deadline() const;
@@ -102,7 +106,9 @@ class RoceRequester {
   void on_gap();
   void go_back();
   [[nodiscard]] bool spend_retry();
-  void fail(WorkStatus status);
+  void fail(WorkStatus status) { fail(status, oldest_); }
+  // Of the request of this number; the others are flushed.
+  void fail(WorkStatus status, std::uint64_t failed);
   void collect();
 
   RocePortCounters& counters_;

@@ -20,6 +20,7 @@
 #include <godbox/emulator/roce/work.h>
 #include <godbox/ring_queue.h>
 #include <godbox/roce/packet.h>
+#include <godbox/roce/pool_hello.h>
 
 #include <memory>
 #include <optional>
@@ -49,6 +50,8 @@ class RoceResponder {
 
   // After a fatal NAK, or break_off().
   [[nodiscard]] bool is_broken() const { return is_broken_; }
+  // That NAK, though it has left, or break_off() has kept it from leaving.
+  [[nodiscard]] const std::optional<roce::PoolNak>& fatal_nak() const { return fatal_nak_; }
   // A key or an address was wrong: somebody may be guessing.
   [[nodiscard]] bool met_violation() const { return met_violation_; }
   // Without a word: nothing is taken or sent any more, and nothing stays pinned but for frames
@@ -187,6 +190,7 @@ class RoceResponder {
   TimePoint ack_ready_{};
   TimePoint write_ready_{};  // of what was written since the last ACK
   std::optional<Nak> nak_;
+  std::optional<roce::PoolNak> fatal_nak_;
   RateLimit nak_limit_{kRoceNakBurstMax, kRoceNakPeriod};
 };
 

@@ -265,6 +265,7 @@ void RoceResponder::queue_ack(roce::Psn psn, TimePoint ready) {
 // The queue pair takes nothing more. What came before `psn` is answered still.
 void RoceResponder::fail(std::uint8_t syndrome, roce::Psn psn) {
   nak_ = Nak{syndrome, psn};
+  fatal_nak_ = roce::PoolNak{syndrome, psn};
   is_broken_ = true;
   open_ = Open::nothing;
   close_write();

@@ -199,11 +199,18 @@ class ClientLane {
       finish_front(flights_.front().status);
     }
   }
-  // The oldest request that is not done is refused, and its queue pair does not survive that: all
-  // others begin again.
-  void on_refused(Errc status) {
-    GODBOX_ASSERT(!flights_.empty());
-    finish_front(status);
+  // The request of this send, which is not done, is refused, and its queue pair does not survive
+  // that: all others begin again. Behind others it ends in its turn.
+  void on_refused(std::uint64_t send, Errc status) {
+    std::size_t refused = 0;
+    while (refused < posting_ && flights_[refused].last_send < send) {
+      ++refused;
+    }
+    GODBOX_ASSERT(refused < flights_.size());
+    const bool is_first = refused == 0;
+    if (is_first) {
+      finish_front(status);
+    }
     close(true);  // it takes nothing after a refusal
     posting_ = 0;
     for (FlightOf& flight : flights_) {
@@ -211,9 +218,15 @@ class ClientLane {
       again.request = flight.request;
       flight = std::move(again);
     }
+    if (!is_first) {
+      flights_[refused].is_begun = true;
+      flights_[refused].status = status;
+    }
     is_recovering_ = true;
     open();
   }
+  // That of the oldest request that is not done.
+  void on_refused(Errc status) { on_refused(0, status); }
   [[nodiscard]] std::deque<FlightOf>& flights() { return flights_; }
 
  private:

@@ -87,6 +87,7 @@ struct CmMra {
 struct CmDreq {
   CommId local_comm_id, remote_comm_id;
   QueuePairNumber remote_qpn{};
+  std::array<std::uint8_t, 220> private_data{};
   bool operator==(const CmDreq&) const = default;
 };
 

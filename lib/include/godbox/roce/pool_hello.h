@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a connection becomes a lane of a session of the pool: what its REQ, REP and REJ carry as
-// private data of the user (docs/rdma.md, "Connecting"). The session is one that the client has
-// opened over the native protocol, which also gave it keys and addresses.
+// How a connection becomes a lane of a session of the pool, and why it ends: what its REQ, REP, REJ
+// and DREQ carry as private data of the user (docs/rdma.md, "Connecting"). The session is one that
+// the client has opened over the native protocol, which also gave it keys and addresses.
 // Thread-safety: pure functions over plain values. Units: in each name. Errors: decoders answer
 // nothing for what is no such data. Nothing allocates.
 #pragma once
@@ -35,9 +35,17 @@ struct PoolWelcome {
   bool operator==(const PoolWelcome&) const = default;
 };
 
+// The NAK that ended the queue pair: one that is lost is not sent again, and a DREQ is.
+struct PoolNak {
+  std::uint8_t syndrome = 0;
+  Psn psn;
+  bool operator==(const PoolNak&) const = default;
+};
+
 inline constexpr std::size_t kPoolHelloBytes = 32;
 inline constexpr std::size_t kPoolWelcomeBytes = 8;
 inline constexpr std::size_t kPoolRefusalBytes = 4;
+inline constexpr std::size_t kPoolNakBytes = 8;
 void encode_pool_hello(const PoolHello& hello, std::span<std::uint8_t, kPoolHelloBytes> out);
 [[nodiscard]] std::optional<PoolHello> decode_pool_hello(
     std::span<const std::uint8_t, kPoolHelloBytes> data);
@@ -49,5 +57,9 @@ void encode_pool_welcome(const PoolWelcome& welcome,
 void encode_pool_refusal(Errc why, std::span<std::uint8_t, kPoolRefusalBytes> out);
 [[nodiscard]] std::optional<Errc> decode_pool_refusal(
     std::span<const std::uint8_t, kPoolRefusalBytes> data);
+void encode_pool_nak(const PoolNak& nak, std::span<std::uint8_t, kPoolNakBytes> out);
+// Of a DREQ for another reason: nothing.
+[[nodiscard]] std::optional<PoolNak> decode_pool_nak(
+    std::span<const std::uint8_t, kPoolNakBytes> data);
 
 }  // namespace godbox::roce

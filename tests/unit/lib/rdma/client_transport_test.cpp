@@ -3,6 +3,7 @@
 #include <godbox/rdma/client_transport.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <array>
 #include <functional>
@@ -54,6 +55,7 @@ class PlayedLane final : public ClientLane<PlayedFlight> {
     finish_done();
   }
   void refuse(Errc status) { on_refused(status); }
+  void refuse(std::uint64_t send, Errc status) { on_refused(send, status); }
   void end() { on_far_side_ended(); }
 
   std::vector<WorkId> sends;
@@ -299,6 +301,29 @@ TEST_CASE("after a refusal the lane begins again with all but what was refused",
   world.lane().finish(4);  // counted anew
   CHECK(world.poll() == Done{{2, Errc::ok}, {3, Errc::ok}});
   CHECK(world.failures.empty());
+}
+
+TEST_CASE("a request that is refused behind others ends in its turn", "[unit]") {
+  World world;
+  world.bring_up();
+  for (const std::uint64_t id : {1U, 2U, 3U}) {
+    REQUIRE(world.post(id, WorkOp::read) == Errc::ok);
+  }
+  CHECK(world.transport->progress());
+  REQUIRE(world.lane().sends.size() == 6);
+  const std::uint64_t send = GENERATE(3U, 4U);  // the second one's first or last
+  world.lane().refuse(send, Errc::key_revoked);
+  CHECK(world.poll().empty());
+  CHECK(world.state() == LaneState::up);
+  world.lane().accept();
+  CHECK(world.transport->progress());
+  CHECK(world.lane().sends == Ids{WorkId(1), WorkId(1), WorkId(3), WorkId(3)});
+  world.lane().finish(1);
+  CHECK(world.poll().empty());
+  world.lane().finish(2);
+  CHECK(world.poll() == Done{{1, Errc::ok}, {2, Errc::key_revoked}});
+  world.lane().finish(4);
+  CHECK(world.poll() == Done{{3, Errc::ok}});
 }
 
 TEST_CASE("where a lane cannot begin again it is down, and says what each request ends with",

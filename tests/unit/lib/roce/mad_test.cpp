@@ -123,18 +123,21 @@ TEST_CASE("every message comes back as it was", "[unit][roce]") {
   rej.info_bytes = 72;
   rej.info.back() = 1;
   rej.private_data.back() = 2;
+  CmDreq dreq{.local_comm_id = CommId(3),
+              .remote_comm_id = CommId(4),
+              .remote_qpn = QueuePairNumber(0x123456),
+              .private_data = {}};
+  dreq.private_data.back() = 3;
   const CmMessage messages[] = {
       req,
       rep,
       rej,
+      dreq,
       CmRtu{.local_comm_id = CommId(3), .remote_comm_id = CommId(4), .private_data = {}},
       CmMra{.local_comm_id = CommId(3),
             .remote_comm_id = CommId(4),
             .received = CmAnswered::other,
             .service_timeout = 31},
-      CmDreq{.local_comm_id = CommId(3),
-             .remote_comm_id = CommId(4),
-             .remote_qpn = QueuePairNumber(0x123456)},
       CmDrep{.local_comm_id = CommId(3), .remote_comm_id = CommId(4)},
       CmSidrReq{.request_id = 1, .p_key = 2, .service_id = tcp_service(3)},
       CmSidrRep{.request_id = 1, .status = 2, .service_id = tcp_service(3)}};
@@ -195,6 +198,15 @@ TEST_CASE("a connection to the pool says who it is in 32 bytes", "[unit][roce]")
   encode_pool_refusal(Errc::session_lost, refusal);
   CHECK(refusal == std::array<std::uint8_t, kPoolRefusalBytes>{0, 1, 401 >> 8, 401 & 0xFF});
   CHECK(decode_pool_refusal(refusal) == Errc::session_lost);
+  std::array<std::uint8_t, kPoolNakBytes> nak{};
+  CHECK(!decode_pool_nak(nak).has_value());
+  encode_pool_nak({.syndrome = kSyndromeNakAccess, .psn = Psn(0x12'3456)}, nak);
+  CHECK(nak == std::array<std::uint8_t, kPoolNakBytes>{0, 1, 0, 0x62, 0, 0x12, 0x34, 0x56});
+  CHECK(decode_pool_nak(nak) == PoolNak{kSyndromeNakAccess, Psn(0x12'3456)});
+  for (const std::uint8_t not_fatal : {std::uint8_t{0x00}, kSyndromeNakSequence, kSyndromeRnrNak}) {
+    nak[3] = not_fatal;
+    CHECK(!decode_pool_nak(nak).has_value());
+  }
   // Whoever refuses may be anybody.
   encode_pool_refusal(static_cast<Errc>(4711), refusal);
   CHECK(decode_pool_refusal(refusal) == Errc::protocol_error);

@@ -287,6 +287,47 @@ TEST_CASE("the end of a session is told to who connected", "[unit][roce]") {
   test.check_nothing_left();
 }
 
+TEST_CASE("a refusal of the pool comes with the end of the connection, if its NAK was lost",
+          "[unit][roce]") {
+  Connecting test;
+  test.lost[CmAttribute::dreq] = 2;
+  test.attempt.response_timeout = 16;  // 0.27 s, after which a DREQ goes out again
+  test.attempt.timeout = 15;           // READs in vain end after 1 s
+  test.attempt.retries_max = 7;
+  const ConnectionEvent established = test.connected();
+  const bool is_all_lost = GENERATE(false, true);
+  INFO((is_all_lost ? "the answers before the NAK too" : "the NAK alone"));
+  test.world.watch = [&, before = test.world.watch](bool from_client, ConstSpan frame) {
+    constexpr std::size_t kOpcodeAt = 14 + 20 + 8;
+    const bool is_nak = frame[kOpcodeAt] == static_cast<std::byte>(roce::Opcode::acknowledge);
+    return before(from_client, frame) ||
+           (!from_client && !attribute_of(frame) && (is_nak || is_all_lost));
+  };
+  const RemoteMemory region = test.world.box().allocate(10'000);
+  Bytes in(10'000);
+  const MutableSpan piece(in);
+  for (const std::uint32_t id : {1U, 2U, 3U}) {
+    REQUIRE(test.client().post_send(established.number,
+                                    {.id = WorkId(id),
+                                     .op = SendOp::read,
+                                     .local = {&piece, 1},
+                                     .remote_address = region.address(),
+                                     .key = RKey(region.key.value() ^ (id == 2 ? 1U : 0U))}) ==
+            Errc::ok);
+  }
+  CHECK(test.event_of(Kind::closed).number == established.number);
+  CHECK(test.sent[CmAttribute::dreq] == 3);
+  for (const WorkStatus expected : {is_all_lost ? WorkStatus::flushed : WorkStatus::ok,
+                                    WorkStatus::remote_access, WorkStatus::flushed}) {
+    const std::optional<SendCompletion> done = test.client().take_completed(established.number);
+    REQUIRE(done.has_value());
+    CAPTURE(done->id.value());
+    CHECK(done->status == expected);
+  }
+  test.client().destroy_queue_pair(established.number);
+  test.check_nothing_left();
+}
+
 TEST_CASE("an attempt that nobody waits for leaves nothing", "[unit][roce]") {
   Connecting test;
   const bool is_known = GENERATE(false, true);

@@ -228,6 +228,45 @@ TEST_CASE("fatal NAKs complete the request that they are for", "[unit][roce]") {
   }
 }
 
+TEST_CASE("a peer that ends says which request it refused, whatever answers were lost",
+          "[unit][roce]") {
+  Alone alone;
+  Bytes bytes(300);
+  for (const SendOp op :
+       {SendOp::write, SendOp::read, SendOp::write, SendOp::write, SendOp::write}) {
+    REQUIRE(alone.post(op, bytes) == Errc::ok);
+  }
+  CHECK(alone.take_psns() ==
+        std::vector<std::uint32_t>{100, 101, 102, 104, 105, 106, 107, 108, 109});
+  // Of what was never sent, or has been answered.
+  for (const std::uint32_t psn : {99U, 110U, 5000U}) {
+    alone.requester->on_end({roce::kSyndromeNakAccess, Psn(psn)}, alone.now);
+    CHECK_FALSE(alone.requester->is_broken());
+  }
+  SECTION("with answers before it missing") {
+    alone.requester->on_end({roce::kSyndromeNakAccess, Psn(107)}, alone.now);
+    CHECK(alone.done() == WorkStatus::ok);       // whoever refuses has done what came before
+    CHECK(alone.done() == WorkStatus::flushed);  // but its bytes have not come
+    CHECK(alone.done() == WorkStatus::flushed);
+    CHECK(alone.done() == WorkStatus::remote_access);
+    CHECK(alone.done() == WorkStatus::flushed);
+  }
+  SECTION("with none missing") {
+    alone.answer_read(102, Opcode::read_response_first, Bytes(256));
+    alone.answer_read(103, Opcode::read_response_last, Bytes(44));
+    alone.requester->on_end({roce::kSyndromeNakOperational, Psn(104)}, alone.now);
+    CHECK(alone.done() == WorkStatus::ok);
+    CHECK(alone.done() == WorkStatus::ok);
+    CHECK(alone.done() == WorkStatus::remote_operational);
+    CHECK(alone.done() == WorkStatus::flushed);
+    CHECK(alone.done() == WorkStatus::flushed);
+  }
+  CHECK_FALSE(alone.done().has_value());
+  CHECK(alone.requester->next_deadline() == kNever);
+  alone.requester->on_end({roce::kSyndromeNakAccess, Psn(107)}, alone.now);  // once more
+  CHECK_FALSE(alone.done().has_value());
+}
+
 TEST_CASE("a READ goes on from its first missing packet", "[unit][roce]") {
   Alone alone;
   Bytes bytes(1000);
