@@ -451,6 +451,18 @@ TimePoint ClientCore::next_wake() const {
 }
 
 bool ClientCore::progress(TimePoint until) {
+  const bool is_outermost = !is_stepping_;
+  if (is_outermost && executor_ != nullptr && left_at_) {
+    executor_->on_away(now() - *left_at_);
+  }
+  const bool any = drive(until);
+  if (is_outermost) {
+    left_at_ = now();
+  }
+  return any;
+}
+
+bool ClientCore::drive(TimePoint until) {
   bool any = step();
   while (!closing_) {
     const TimePoint wait_until = any ? now() : std::min(until, next_wake());

@@ -162,6 +162,7 @@ class ClientCore {
   bool hold_slab(SlabId slab, SlabHold& hold);
   void forget_slabs();
   bool step();
+  bool drive(TimePoint until);
   bool run_deferred();
   bool run_timers();
   [[nodiscard]] TimePoint next_wake() const;
@@ -187,7 +188,8 @@ class ClientCore {
 
   Errc lost_ = Errc::ok;  // set: the session is over, for this reason
   bool closing_ = false;
-  bool is_stepping_ = false;  // callbacks may be running
+  std::optional<TimePoint> left_at_{};  // when progress() ended last
+  bool is_stepping_ = false;            // callbacks may be running
   bool answers_late_ = true;
   std::size_t operations_ = 0;                   // at most Client::kOperationsMax
   std::vector<std::function<void(Errc)>> late_;  // submitted while closing; at most as many

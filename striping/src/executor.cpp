@@ -322,7 +322,9 @@ void Executor::Impl::deliver(std::uint32_t slot) {
     foreground_until = clock.now() + kForegroundFor;
   }
   OnBatchDone on_done = std::exchange(batch.on_done, nullptr);
+  const TimePoint before = clock.now();
   on_done(batch.statuses);
+  lanes.on_away(clock.now() - before);
   batch.active = false;
   batch.generation += 1;
   batch.transfers = {};
@@ -772,6 +774,8 @@ bool Executor::progress() {
   any |= impl_->deliver_finished();
   return any;
 }
+
+void Executor::on_away(Duration away) { impl_->lanes.on_away(away); }
 
 TimePoint Executor::next_deadline() const {
   if (impl_->has_news || !impl_->finished.empty()) {

@@ -11,29 +11,40 @@ namespace {
 
 double seconds(Duration duration) { return static_cast<double>(duration.count()) * 1e-9; }
 
+// What is shorter makes no difference to a rate.
+constexpr Duration kAwayMin = std::chrono::microseconds(100);
+
 LaneId lane_id(std::size_t index) { return LaneId(static_cast<LaneId::rep>(index)); }
 
 }  // namespace
 
-void LaneRate::on_posted(TimePoint now, bool was_idle) {
+void LaneRate::on_posted(LookTime at, bool was_idle) {
   if (was_idle) {
-    window_begin_ = now;
-    window_bytes_ = 0;
+    begin_window(at);
+    piled_up_bytes_ = 0;
   }
 }
 
-void LaneRate::on_completed(std::uint64_t bytes, TimePoint now) {
+void LaneRate::on_completed(std::uint64_t bytes, LookTime at, double best) {
   window_bytes_ += bytes;
-  const Duration elapsed = now - window_begin_;
-  if (window_bytes_ < kSampleBytesMin || elapsed < kSampleTimeMin) {
+  piled_up_bytes_ -= std::min(piled_up_bytes_, bytes);
+  const Duration at_most = at.now - window_begin_.now;
+  const Duration at_least =
+      std::clamp<Duration>(at.driven - window_begin_.driven, Duration(), at_most);
+  const bool is_long_enough =
+      piled_up_bytes_ > 0 ? at_least >= kSampleTimeMax : at_most >= kSampleTimeMin;
+  if (window_bytes_ < kSampleBytesMin || !is_long_enough) {
     return;
   }
-  const double older_weight = std::exp2(-seconds(elapsed) / seconds(kHalfLife));
-  bytes_ = bytes_ * older_weight + static_cast<double>(window_bytes_);
-  seconds_ = seconds_ * older_weight + seconds(elapsed);
-  measured_at_ = now;
-  window_begin_ = now;
-  window_bytes_ = 0;
+  const auto moved = static_cast<double>(window_bytes_);
+  const double known = seconds_ > 0 ? measured() : best;
+  const double took_s =
+      known > 0 ? std::clamp(moved / known, seconds(at_least), seconds(at_most)) : seconds(at_most);
+  const double older_weight = std::exp2(-seconds(at.now - measured_at_) / seconds(kHalfLife));
+  bytes_ = bytes_ * older_weight + moved;
+  seconds_ = seconds_ * older_weight + took_s;
+  measured_at_ = at.now;
+  begin_window(at);
 }
 
 bool LaneRate::is_known(TimePoint now, bool is_busy) const {
@@ -46,12 +57,12 @@ void LaneRate::set(std::uint64_t bytes, Duration took, TimePoint now) {
   measured_at_ = now;
 }
 
-double LaneRate::estimate(TimePoint now, std::uint64_t bytes_in_flight, double best) const {
+double LaneRate::estimate(LookTime at, std::uint64_t bytes_in_flight, double best) const {
   const bool is_busy = bytes_in_flight > 0;
-  double rate = is_known(now, is_busy) ? measured() : best;
-  if (is_busy && now > window_begin_) {
-    const double at_most =
-        static_cast<double>(window_bytes_ + bytes_in_flight) / seconds(now - window_begin_);
+  double rate = is_known(at.now, is_busy) ? measured() : best;
+  if (is_busy && at.driven > window_begin_.driven) {
+    const double at_most = static_cast<double>(window_bytes_ + bytes_in_flight) /
+                           seconds(at.driven - window_begin_.driven);
     rate = std::min(rate, at_most);
   }
   return rate;
@@ -75,7 +86,7 @@ bool LaneTable::refresh(TimePoint now) {
       lane.is_turned_away = lane.status.last_error == Errc::limit_exceeded;
       lane.is_slow = false;
       lane.probed_at.reset();
-      lane.rate.forget(now);
+      lane.rate.forget(look(now));
       reopened |= tend_down_lane(lane_id(i), lane, now);
     }
     if (lane.status.state != LaneState::down) {
@@ -222,7 +233,7 @@ double LaneTable::finish_limit(std::uint64_t bytes, std::uint64_t queued_bytes, 
     if (!lane.in_group) {
       continue;
     }
-    const double rate = lane.rate.estimate(now, lane.status.bytes_in_flight, best);
+    const double rate = lane.rate.estimate(look(now), lane.status.bytes_in_flight, best);
     lane.finish_s = static_cast<double>(lane.status.bytes_in_flight + bytes) / rate;
     if (!lane.refused) {
       soonest_s = std::min(soonest_s, lane.finish_s);
@@ -273,7 +284,7 @@ void LaneTable::on_posted(LaneId id, std::uint64_t bytes, TrafficClass traffic_c
                           TimePoint now) {
   Lane& lane = lanes_[id.value()];
   lane.background_bytes += is_background(traffic_class) ? bytes : 0;
-  lane.rate.on_posted(now, lane.status.requests_in_flight == 0);
+  lane.rate.on_posted(look(now), lane.status.requests_in_flight == 0);
   lane.status.requests_in_flight += 1;
   lane.status.bytes_in_flight += bytes;
   wants_more_ |= lane.status.requests_in_flight > kRequestsInFlightMin;
@@ -296,9 +307,19 @@ void LaneTable::on_completed(LaneId id, std::uint64_t bytes, TrafficClass traffi
     end_probe(lane, bytes, now);
     return;
   }
-  lane.rate.on_completed(bytes, now);
+  lane.rate.on_completed(bytes, look(now), best_measured());
   if (options_.probes) {
     judge(lane, now);
+  }
+}
+
+void LaneTable::on_away(Duration away) {
+  if (away < kAwayMin) {
+    return;
+  }
+  away_ += away;
+  for (Lane& lane : lanes_) {
+    lane.rate.on_away(lane.status.bytes_in_flight);
   }
 }
 
@@ -320,12 +341,13 @@ void LaneTable::judge(Lane& lane, TimePoint now) {
 }
 
 void LaneTable::end_probe(Lane& lane, std::uint64_t bytes, TimePoint now) {
-  const Duration took = std::max<Duration>(now - *lane.probed_at, std::chrono::nanoseconds(1));
+  const Duration took =
+      std::max<Duration>(look(now).driven - *lane.probed_at, std::chrono::nanoseconds(1));
   const double allowed_s = static_cast<double>(bytes) / (best_measured() * kRecoveredShare);
   lane.probed_at.reset();
   if (seconds(took) <= allowed_s + seconds(kProbeDelay)) {
     lane.is_slow = false;
-    lane.rate.forget(now);
+    lane.rate.forget(look(now));
   } else {
     lane.rate.set(bytes, took, now);
     lane.probe_last = now;
@@ -351,7 +373,7 @@ bool LaneTable::take_probe(LaneId id, TimePoint now) {
   const bool is_wanted = lane.is_slow && lane.status.state == LaneState::up &&
                          lane.status.requests_in_flight == 0 && !lane.refused;
   if (is_wanted) {
-    lane.probed_at = now;
+    lane.probed_at = look(now).driven;
   }
   return is_wanted;
 }

@@ -27,42 +27,61 @@
 
 namespace godbox::striping {
 
+// When something was seen, and by another clock, which stands still while the client's caller does
+// something else: what was seen after that may have happened at any time of it.
+struct LookTime {
+  TimePoint now;
+  TimePoint driven;
+};
+
 // Measures what a lane moves while it is busy.
 class LaneRate {
  public:
   // A sample covers at least so much, or it would measure delay rather than rate.
   static constexpr std::uint64_t kSampleBytesMin = std::uint64_t{256} << 10U;
   static constexpr Duration kSampleTimeMin = std::chrono::microseconds(100);
+  // And waits for what piled up while the caller was away, at most so long.
+  static constexpr Duration kSampleTimeMax = std::chrono::milliseconds(20);
   // What was measured counts half as much so much later.
   static constexpr Duration kHalfLife = std::chrono::milliseconds(10);
   // An idle lane's figure is trusted for so long.
   static constexpr Duration kTrustedFor = std::chrono::milliseconds(250);
 
-  void on_posted(TimePoint now, bool was_idle);
-  void on_completed(std::uint64_t bytes, TimePoint now);
+  void on_posted(LookTime at, bool was_idle);
+  // `best`: of all lanes, 0 where none is known. How long a sample took is known as far as the
+  // caller was not away; within that it is what was known of the lane, or else of the best.
+  void on_completed(std::uint64_t bytes, LookTime at, double best);
+  // The caller was away, and these were in flight: some of them have piled up.
+  void on_away(std::uint64_t bytes_in_flight) { piled_up_bytes_ = bytes_in_flight; }
   [[nodiscard]] bool is_known(TimePoint now, bool is_busy) const;
   // Bytes per second. `best` stands in where nothing is known; a lane that sits on its requests is
   // worth no more than if all of them ended now.
-  [[nodiscard]] double estimate(TimePoint now, std::uint64_t bytes_in_flight, double best) const;
+  [[nodiscard]] double estimate(LookTime at, std::uint64_t bytes_in_flight, double best) const;
   [[nodiscard]] double measured() const { return seconds_ > 0 ? bytes_ / seconds_ : 0; }
   // The figure of an idle lane stands, however old.
   void keep(bool is_kept) { is_kept_ = is_kept; }
   // What a probe found: the figure from now on.
   void set(std::uint64_t bytes, Duration took, TimePoint now);
   // Nothing is known any more; what is measured next begins now.
-  void forget(TimePoint now) {
+  void forget(LookTime at) {
     *this = LaneRate();
-    window_begin_ = now;
+    begin_window(at);
   }
 
  private:
-  // What was moved in how long, what is older with less weight. So what piled up while the client
-  // did something else, and is then taken all at once, counts together with that pause.
+  void begin_window(LookTime at) {
+    window_begin_ = at;
+    window_bytes_ = 0;
+  }
+
+  // What was moved in how long, what is older with less weight. So what piled up while the process
+  // stood still, and is then taken all at once, counts together with that pause.
   double bytes_ = 0;
   double seconds_ = 0;  // 0: never measured
   TimePoint measured_at_{};
-  TimePoint window_begin_{};
+  LookTime window_begin_{};
   std::uint64_t window_bytes_ = 0;
+  std::uint64_t piled_up_bytes_ = 0;
   bool is_kept_ = false;
 };
 
@@ -130,6 +149,8 @@ class LaneTable {
   void on_posted(LaneId lane, std::uint64_t bytes, TrafficClass traffic_class, TimePoint now);
   void on_completed(LaneId lane, std::uint64_t bytes, TrafficClass traffic_class, bool ok,
                     TimePoint now);
+  // The client's caller did something else for so long; or a callback did.
+  void on_away(Duration away);
   void on_fenced(LaneId lane) { lanes_[lane.value()].background_bytes = 0; }
   // Not to be chosen before the next refresh(): post() refused.
   void on_refused(LaneId lane) {
@@ -150,9 +171,10 @@ class LaneTable {
     Duration reopen_delay{};
     bool is_slow = false;
     TimePoint probe_last{};              // planned or ended, or when it was found slow
-    std::optional<TimePoint> probed_at;  // a probe is under way
+    std::optional<TimePoint> probed_at;  // a probe is under way; by the clock of the driven
   };
 
+  [[nodiscard]] LookTime look(TimePoint now) const { return {now, now - away_}; }
   [[nodiscard]] bool can_take(const Lane& lane, std::uint64_t bytes, TimePoint now) const;
   [[nodiscard]] bool is_share_full(const Lane& lane, std::uint64_t bytes) const {
     return lane.background_bytes > 0 &&
@@ -173,6 +195,7 @@ class LaneTable {
   Options options_;
   std::vector<Lane> lanes_;
   std::size_t up_count_ = 0;
+  Duration away_{};          // all in all
   bool wants_more_ = false;  // unopened lanes would have something to do
   std::size_t turn_ = 0;     // lanes equally loaded take turns
 };

@@ -71,6 +71,9 @@ class Executor {
   // Takes completions, posts what has credit, expires batches, reopens lanes. True if it did
   // anything.
   bool progress();
+  // Before progress(), whoever drives it was not there for so long: neither called it nor waited
+  // for the network. What has completed meanwhile says nothing of how fast a lane is.
+  void on_away(Duration away);
   // When progress() has something to do even without an event (deadline, lane reopening).
   [[nodiscard]] TimePoint next_deadline() const;
   [[nodiscard]] std::size_t batches_in_flight() const;
