@@ -53,13 +53,16 @@ ExitCode check_output(ExitCode code) {
 // What was closed by whoever started the program would be the number of the next file or socket
 // that it opens, into which its messages would go: of a served box a DRAM channel's. So that number
 // is taken, by what can be neither read from nor written to as it is used.
-void take_closed_streams() {
+bool take_closed_streams() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(descriptor, F_GETFD) < 0) {
       // The lowest number that is free: this one, as those below are taken.
-      static_cast<void>(::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+      if (::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY) != descriptor) {
+        return false;
+      }
     }
   }
+  return true;
 }
 
 std::string subcommand_names(const CLI::App& program) {
@@ -103,7 +106,10 @@ void refuse_odd_numbers(CLI::App& command) {
 }  // namespace
 
 int run_program(int argc, const char* const* argv) {
-  take_closed_streams();
+  if (!take_closed_streams()) {
+    spdlog::error("a standard stream is closed, and /dev/null cannot be opened in its place");
+    return static_cast<int>(ExitCode::failure);
+  }
   CLI::App program{
       "A memory godbox in software: every transfer striped over all DRAM channels "
       "and all Ethernet ports."};

@@ -348,8 +348,15 @@ Result<void> check_port_fault(const BoxConfig& config, EthPortId id, const PortF
     return Error(Errc::config_invalid,
                  "a port can be slow only in mode \"paced\": it moves a share of its rate");
   }
+  const bool is_too_fast = fault.period > Duration() && fault.period < kVerbsFaultPeriodMin;
   const std::string device =
-      fault.kind == PortFaultKind::silent ? verbs_port(config, id) : std::string();
+      fault.kind == PortFaultKind::silent || is_too_fast ? verbs_port(config, id) : std::string();
+  if (!device.empty() && fault.kind != PortFaultKind::silent) {
+    return Error(Errc::config_invalid,
+                 fmt::format("Ethernet port {} cannot flap so fast: it is on an RDMA device "
+                             "(roce_ports, --roce {}); 100ms or more are possible",
+                             id.value(), device));
+  }
   if (!device.empty()) {
     return Error(Errc::config_invalid,
                  fmt::format("Ethernet port {} cannot be silent: it is on an RDMA device (roce_"

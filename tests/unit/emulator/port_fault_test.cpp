@@ -192,7 +192,8 @@ TEST_CASE("a slow port's replies come at its share of the rate", "[unit][faults]
   CHECK(lane->take_frame().has_value());
 }
 
-TEST_CASE("a port on an RDMA device cannot be silent, and says so by its name", "[unit][faults]") {
+TEST_CASE("a port on an RDMA device can be neither silent nor too fast, and is named",
+          "[unit][faults]") {
   BoxConfig config;
   config.super_nics = 3;
   config.roce_ports = {"10.0.0.2/24@packet:eth1", "10.0.1.2/24,port=2@verbs:mlx5_0"};
@@ -207,7 +208,12 @@ TEST_CASE("a port on an RDMA device cannot be silent, and says so by its name", 
                ContainsSubstring("Ethernet port 2 cannot be silent") &&
                    ContainsSubstring("--roce 10.0.1.2/24,port=2@verbs:mlx5_0"));
   }
-  for (const char* text : {"dead", "flap:1s", "healthy"}) {
+  const PortFault fast = *parse_port_fault("flap:99ms");
+  CHECK(check_port_fault(config, EthPortId(1), fast).has_value());
+  const Result<void> too_fast = check_port_fault(config, EthPortId(2), fast);
+  REQUIRE_FALSE(too_fast.has_value());
+  CHECK_THAT(too_fast.error().detail, ContainsSubstring("Ethernet port 2 cannot flap so fast"));
+  for (const char* text : {"dead", "flap:1s", "flap:100ms", "healthy"}) {
     CHECK(check_port_fault(config, EthPortId(2), *parse_port_fault(text)).has_value());
   }
 }

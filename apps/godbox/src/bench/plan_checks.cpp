@@ -23,8 +23,8 @@ constexpr SizeBytes kMemoryReserve{std::uint64_t{256} << 20U};
 constexpr SizeBytes kIndexSizePerObject{300};
 // The same, and what this side keeps of each block beside its bytes.
 constexpr SizeBytes kSizePerBlock{512};
-constexpr std::array kOfBlocks{Workload::block, Workload::page, Workload::scaling,
-                               Workload::layers};
+constexpr std::array kOfBlocks{Workload::block, Workload::page, Workload::scaling, Workload::layers,
+                               Workload::session};
 constexpr SizeBytes kPieceSize{std::uint64_t{64} << 10U};  // of one-channel: a strip
 
 enum class Takes : std::uint8_t { nothing, one, list };

@@ -81,7 +81,7 @@ Result<ConnectionId> RoceConnections::connect(const ConnectionAttempt& attempt, 
   std::ranges::copy(attempt.private_data,
                     std::span(of.req.private_data).last<roce::kCmUserDataBytes>().begin());
   of.last = {of.peer.transaction_id, of.req};
-  of.retries_left = attempt.cm_retries_max;
+  of.retries_left = std::min(attempt.request_retries_max, attempt.cm_retries_max);
   set_deadline(of, now + repeat_after(of));
   send(of.peer, of.last);
   return id;

@@ -23,6 +23,7 @@ constexpr std::size_t kConnectSends = 8, kConnectSendsMin = 2;
 
 void RoceClientLane::connect() {
   ways_left_ = of_.ways.size() - 1;
+  too_large_.clear();
   ask();
 }
 
@@ -38,7 +39,8 @@ void RoceClientLane::ask() {
   attempt.timeout = rdma::kAckTimeoutCode;
   attempt.retries_max = kRetries;
   attempt.response_timeout = kConnectTimeoutCode;
-  attempt.cm_retries_max =
+  attempt.cm_retries_max = kConnectSends - 1;
+  attempt.request_retries_max =
       static_cast<std::uint8_t>(std::max(kConnectSends / of_.ways.size(), kConnectSendsMin) - 1);
   roce::encode_pool_hello({options().session, options().secret, roce::MovedBy::client},
                           std::span(attempt.private_data).first<roce::kPoolHelloBytes>());
@@ -70,24 +72,25 @@ void RoceClientLane::on_established(const ConnectionEvent& event) {
 
 void RoceClientLane::on_refusal(const ConnectionRefusal& refusal) {
   connection_ = {};  // the port has forgotten it
-  const bool is_of_way =
-      refusal.reason == roce::RejReason::timeout || refusal.reason == roce::RejReason::bad_mtu;
-  if (is_of_way && ways_left_ > 0) {
+  const bool is_unanswered = refusal.reason == roce::RejReason::timeout;
+  const bool is_too_large = refusal.reason == roce::RejReason::bad_mtu;
+  if (is_too_large && too_large_.empty()) {
+    const auto most = roce::path_mtu_from_number(refusal.info[0]);
+    too_large_ = fmt::format(
+        "the box's port has no room for a path MTU of {}{}; a smaller mtu of the "
+        "wire here fits",
+        bytes_of(path_mtu_), most ? fmt::format(", at most for {}", bytes_of(*most)) : "");
+  }
+  if ((is_unanswered || is_too_large) && ways_left_ > 0) {
     --ways_left_;
     go_next_way();
     return ask();
   }
-  if (refusal.reason == roce::RejReason::timeout) {
-    return on_unanswered();
+  if ((is_unanswered || is_too_large) && !too_large_.empty()) {
+    return give_up(Errc::lane_closed, too_large_);
   }
-  if (refusal.reason == roce::RejReason::bad_mtu) {
-    const auto most = roce::path_mtu_from_number(refusal.info[0]);
-    return give_up(
-        Errc::lane_closed,
-        fmt::format("the box's port has no room for a path MTU of {}{}; a smaller mtu of the "
-                    "wire here fits",
-                    bytes_of(path_mtu_),
-                    most ? fmt::format(", at most for {}", bytes_of(*most)) : ""));
+  if (is_unanswered) {
+    return on_unanswered();
   }
   on_rejected(refusal.reason == roce::RejReason::consumer
                   ? roce::decode_pool_refusal(

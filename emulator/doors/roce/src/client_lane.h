@@ -57,6 +57,7 @@ class RoceClientLane final : public rdma::ClientLane<rdma::Flight> {
   std::size_t way_ = 0;
   std::size_t ways_left_ = 0;  // to be tried before the lane is down, beside this one
   roce::PathMtu path_mtu_{};   // of this one
+  std::string too_large_;      // what the first way said that has no room for its path MTU
   ConnectionId connection_{};
   roce::QueuePairNumber number_{};
 };

@@ -38,6 +38,8 @@ struct PortFault {
 
 inline constexpr Duration kPortFaultPeriodMin = std::chrono::milliseconds(10);
 inline constexpr Duration kPortFaultPeriodMax = std::chrono::hours(1);
+// Of a port on an RDMA device, which is looked at every 50 ms.
+inline constexpr Duration kVerbsFaultPeriodMin = std::chrono::milliseconds(100);
 
 [[nodiscard]] Result<PortFault> parse_port_fault(std::string_view text);
 // As parse_port_fault() reads it.
@@ -51,7 +53,7 @@ struct NumberedPortFault {
 [[nodiscard]] Result<NumberedPortFault> parse_numbered_port_fault(std::string_view text);
 
 // Whether that port of this box can have the fault: slow needs a rate, and a port on an RDMA device
-// answers by itself, so that it cannot be silent.
+// answers by itself, so that it cannot be silent, nor flap faster than it is looked at.
 [[nodiscard]] Result<void> check_port_fault(const BoxConfig& config, EthPortId id,
                                             const PortFault& fault);
 

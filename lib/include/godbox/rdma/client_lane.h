@@ -216,6 +216,10 @@ class ClientLane {
     for (FlightOf& flight : flights_) {
       FlightOf again{};
       again.request = flight.request;
+      if (flight.is_begun && flight.status != Errc::ok) {  // refused before, and waits for its turn
+        again.is_begun = true;
+        again.status = flight.status;
+      }
       flight = std::move(again);
     }
     if (!is_first) {
@@ -234,7 +238,7 @@ class ClientLane {
 
   [[nodiscard]] bool has_unanswered_writes() const {
     return std::ranges::any_of(flights_, [this](const FlightOf& flight) {
-      return flight.is_begun && flight.request.op == WorkOp::write &&
+      return flight.is_begun && flight.status == Errc::ok && flight.request.op == WorkOp::write &&
              (sent_ > done_ || flight.answers_due > 0);
     });
   }

@@ -55,6 +55,8 @@ struct ConnectionAttempt {
   // how often a message goes out again, 0 to 15.
   std::uint8_t response_timeout = 18;  // 1.07 s
   std::uint8_t cm_retries_max = 15;
+  // Of those of the REQ, where it is given up sooner; the peer is told the other one.
+  std::uint8_t request_retries_max = 15;
   // For the peer's program, behind rdma_cm's part.
   std::array<std::uint8_t, roce::kCmUserDataBytes> private_data{};
 };
