@@ -40,13 +40,7 @@ class HubEnd final : public FrameSource {
         deliver(came[i]);
       }
     }
-    shown_.clear();
-    while (shown_.size() < frames.size() && !in_.empty()) {
-      shown_.push_back(std::move(in_.front()));
-      in_.pop_front();
-    }
-    std::ranges::copy(shown_, frames.begin());
-    return shown_.size();
+    return show(in_, shown_, frames);
   }
   MutableSpan room_to_send(std::size_t size_bytes) override {
     const bool is_full = std::ranges::any_of(cables_, [size_bytes](FrameSource* cable) {

@@ -41,13 +41,7 @@ class UnrulyFrames final : public FrameSource {
         enter(in_, Bytes(came[i].begin(), came[i].end()));
       }
     }
-    shown_.clear();
-    while (shown_.size() < frames.size() && !in_.empty()) {
-      shown_.push_back(std::move(in_.front()));
-      in_.pop_front();
-    }
-    std::ranges::copy(shown_, frames.begin());
-    return shown_.size();
+    return show(in_, shown_, frames);
   }
   MutableSpan room_to_send(std::size_t size_bytes) override {
     if (!is_cut && !is_held && frames_.room_to_send(size_bytes).empty()) {

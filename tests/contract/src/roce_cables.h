@@ -5,16 +5,34 @@
 #pragma once
 
 #include "served_world.h"
+#include "transport_work.h"
 #include <godbox/app/roce_wires.h>
 
+#include <algorithm>
+#include <deque>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace godbox::test {
 
 // Whose addresses 10.9.0.2 and 10.9.1.2 are, and on, or 10.9.0.2, 10.9.0.3 and on.
 enum class Networks : std::uint8_t { one_each, one_for_all };
+
+// For a frame source's receive(): as many of the frames that have come as there is room for. They
+// stay in `shown` until the next call.
+inline std::size_t show(std::deque<Bytes>& came, std::vector<Bytes>& shown,
+                        std::span<ConstSpan> frames) {
+  shown.clear();
+  while (shown.size() < frames.size() && !came.empty()) {
+    shown.push_back(std::move(came.front()));
+    came.pop_front();
+  }
+  std::ranges::copy(shown, frames.begin());
+  return shown.size();
+}
 
 // Ethernet cables between this end and ports of the box.
 class Cables {

@@ -329,22 +329,20 @@ TEST_CASE("a request that is refused behind others ends in its turn", "[unit]") 
 TEST_CASE("requests that are refused behind others one after the other are sent once", "[unit]") {
   World world;
   world.bring_up();
-  for (const std::uint64_t id : {1U, 2U, 3U, 4U}) {
+  for (const std::uint64_t id : {1U, 2U, 3U}) {
     REQUIRE(world.post(id, WorkOp::read) == Errc::ok);
   }
   CHECK(world.transport->progress());
   world.lane().refuse(3U, Errc::key_revoked);  // of the second one
   world.lane().accept();
   CHECK(world.transport->progress());
-  CHECK(world.lane().sends ==
-        Ids{WorkId(1), WorkId(1), WorkId(3), WorkId(3), WorkId(4), WorkId(4)});
+  CHECK(world.lane().sends == Ids{WorkId(1), WorkId(1), WorkId(3), WorkId(3)});
   world.lane().refuse(3U, Errc::poison);  // of the third one
   world.lane().accept();
   CHECK(world.transport->progress());
-  CHECK(world.lane().sends == Ids{WorkId(1), WorkId(1), WorkId(4), WorkId(4)});
-  world.lane().finish(4);
-  CHECK(world.poll() ==
-        Done{{1, Errc::ok}, {2, Errc::key_revoked}, {3, Errc::poison}, {4, Errc::ok}});
+  CHECK(world.lane().sends == Ids{WorkId(1), WorkId(1)});
+  world.lane().finish(2);
+  CHECK(world.poll() == Done{{1, Errc::ok}, {2, Errc::key_revoked}, {3, Errc::poison}});
 }
 
 TEST_CASE("where a lane cannot begin again it is down, and says what each request ends with",
