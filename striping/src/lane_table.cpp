@@ -307,7 +307,8 @@ void LaneTable::on_completed(LaneId id, std::uint64_t bytes, TrafficClass traffi
     end_probe(lane, bytes, now);
     return;
   }
-  lane.rate.on_completed(bytes, look(now), best_measured());
+  const bool is_measured = lane.rate.measured() > 0;  // else it is as good as the best
+  lane.rate.on_completed(bytes, look(now), is_measured ? 0 : best_measured());
   if (options_.probes) {
     judge(lane, now);
   }

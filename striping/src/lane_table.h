@@ -48,8 +48,9 @@ class LaneRate {
   static constexpr Duration kTrustedFor = std::chrono::milliseconds(250);
 
   void on_posted(LookTime at, bool was_idle);
-  // `best`: of all lanes, 0 where none is known. How long a sample took is known as far as the
-  // caller was not away; within that it is what was known of the lane, or else of the best.
+  // `best`: of all lanes, 0 where none is known; not looked at once the lane was measured. How long
+  // a sample took is known as far as the caller was not away; within that it is what was known of
+  // the lane, or else of the best.
   void on_completed(std::uint64_t bytes, LookTime at, double best);
   // The caller was away, and these were in flight: some of them have piled up.
   void on_away(std::uint64_t bytes_in_flight) { piled_up_bytes_ = bytes_in_flight; }

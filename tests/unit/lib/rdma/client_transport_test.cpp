@@ -303,14 +303,19 @@ TEST_CASE("after a refusal the lane begins again with all but what was refused",
   CHECK(world.failures.empty());
 }
 
-TEST_CASE("a request that is refused behind others ends in its turn", "[unit]") {
-  World world;
+// Of two sends each.
+void send_three_reads(World& world) {
   world.bring_up();
   for (const std::uint64_t id : {1U, 2U, 3U}) {
     REQUIRE(world.post(id, WorkOp::read) == Errc::ok);
   }
   CHECK(world.transport->progress());
   REQUIRE(world.lane().sends.size() == 6);
+}
+
+TEST_CASE("a request that is refused behind others ends in its turn", "[unit]") {
+  World world;
+  send_three_reads(world);
   const std::uint64_t send = GENERATE(3U, 4U);  // the second one's first or last
   world.lane().refuse(send, Errc::key_revoked);
   CHECK(world.poll().empty());
@@ -328,11 +333,7 @@ TEST_CASE("a request that is refused behind others ends in its turn", "[unit]") 
 
 TEST_CASE("requests that are refused behind others one after the other are sent once", "[unit]") {
   World world;
-  world.bring_up();
-  for (const std::uint64_t id : {1U, 2U, 3U}) {
-    REQUIRE(world.post(id, WorkOp::read) == Errc::ok);
-  }
-  CHECK(world.transport->progress());
+  send_three_reads(world);
   world.lane().refuse(3U, Errc::key_revoked);  // of the second one
   world.lane().accept();
   CHECK(world.transport->progress());
