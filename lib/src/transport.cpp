@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/transport.h>
 
+#include <fmt/format.h>
+
 namespace godbox {
+
+Result<void> Transport::register_dma_buf(MutableSpan /*memory*/, int /*descriptor*/,
+                                         SizeBytes /*offset*/) {
+  return Error(Errc::unsupported, fmt::format("transport {} takes no dma-buf", name()));
+}
 
 Errc check_work_request(const WorkRequest& request) {
   if (!is_traffic_class(request.traffic_class)) {

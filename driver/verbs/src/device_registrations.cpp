@@ -4,9 +4,14 @@
 #include <godbox/assert.h>
 #include <godbox/driver/verbs_transport.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace godbox::driver {
@@ -25,6 +30,39 @@ DevicePiece piece_of(const ibv_mr& region, const std::byte* data, std::size_t si
 }
 
 }  // namespace
+
+Result<AnnouncedMemory> AnnouncedMemory::of_dma_buf(MutableSpan memory, int descriptor,
+                                                    SizeBytes offset) {
+  AnnouncedMemory announced(memory);
+  announced.offset_ = offset;
+  announced.descriptor_ = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  if (announced.descriptor_ < 0) {
+    return Error(errno == EBADF ? Errc::invalid_argument : Errc::limit_exceeded,
+                 fmt::format("the dma-buf's descriptor {}: {}", descriptor, std::strerror(errno)));
+  }
+  return announced;
+}
+
+AnnouncedMemory::~AnnouncedMemory() {
+  if (descriptor_ >= 0) {
+    close(descriptor_);
+  }
+}
+
+AnnouncedMemory& AnnouncedMemory::operator=(AnnouncedMemory&& other) noexcept {
+  memory_ = other.memory_;
+  offset_ = other.offset_;
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+MemoryRegion AnnouncedMemory::register_with(ibv_pd* domain, std::size_t at, std::size_t size_bytes,
+                                            int access) const {
+  std::byte* const begin = memory_.data() + at;
+  return MemoryRegion(is_dma_buf() ? ibv_reg_dmabuf_mr(domain, offset_.count() + at, size_bytes,
+                                                       number_of(begin), descriptor_, access)
+                                   : ibv_reg_mr(domain, begin, size_bytes, access));
+}
 
 DeviceRegistrations::DeviceRegistrations(ibv_pd* domain, roce::MovedBy moved_by)
     : domain_(domain),
@@ -45,18 +83,24 @@ DeviceRegistrations::~DeviceRegistrations() {
   ibv_dealloc_pd(domain_);
 }
 
-Errc DeviceRegistrations::add(MutableSpan memory) {
+Errc DeviceRegistrations::add(const AnnouncedMemory& announced) {
+  const MutableSpan memory = announced.memory();
   for (std::size_t at = 0; at < memory.size(); at += kVerbsSliceBytes) {
-    const MutableSpan slice = memory.subspan(at, std::min(kVerbsSliceBytes, memory.size() - at));
-    MemoryRegion region(
+    const std::size_t size = std::min(kVerbsSliceBytes, memory.size() - at);
+    errno = ENOSPC;
+    MemoryRegion region =
         slices_.size() < kVerbsSlicesMax
-            ? ibv_reg_mr(domain_, slice.data(), slice.size(), read_access_ | write_access_)
-            : nullptr);
+            ? announced.register_with(domain_, at, size, read_access_ | write_access_)
+            : nullptr;
     if (region == nullptr) {
+      const int error_number = errno;
       remove(memory.first(at));
-      return Errc::limit_exceeded;
+      errno = error_number;
+      return announced.is_dma_buf() && error_number == EOPNOTSUPP ? Errc::unsupported
+                                                                  : Errc::limit_exceeded;
     }
-    slices_.emplace(slice.data(), std::move(region));
+    slices_.emplace(memory.data() + at, Slice{size, announced.is_dma_buf(), std::move(region)});
+    dma_bufs_ += announced.is_dma_buf() ? 1 : 0;
   }
   return Errc::ok;
 }
@@ -65,23 +109,42 @@ void DeviceRegistrations::remove(MutableSpan memory) {
   for (std::size_t at = 0; at < memory.size(); at += kVerbsSliceBytes) {
     const std::size_t size = std::min(kVerbsSliceBytes, memory.size() - at);
     const auto [first, last] = slices_.equal_range(memory.data() + at);
-    const auto found =
-        std::find_if(first, last, [&](const auto& entry) { return entry.second->length == size; });
+    const auto found = std::find_if(
+        first, last, [&](const auto& entry) { return entry.second.size_bytes == size; });
     if (found != last) {
+      dma_bufs_ -= found->second.is_dma_buf ? 1 : 0;
       slices_.erase(found);
     }
   }
 }
 
-std::optional<DevicePiece> DeviceRegistrations::announced(const std::byte* data,
-                                                          std::size_t size_bytes) const {
+DeviceRegistrations::Slices::const_iterator DeviceRegistrations::slice_with(
+    const std::byte* data) const {
   for (auto next = slices_.upper_bound(data); next != slices_.begin();) {
     --next;
-    if (holds(*next->second, data)) {
-      return piece_of(*next->second, data, size_bytes);
+    if (number_of(data) < number_of(next->first) + next->second.size_bytes) {
+      return next;
     }
   }
-  return std::nullopt;
+  return slices_.end();
+}
+
+std::optional<DevicePiece> DeviceRegistrations::announced(const std::byte* data,
+                                                          std::size_t size_bytes) const {
+  const auto found = slice_with(data);
+  if (found == slices_.end()) {
+    return std::nullopt;
+  }
+  const auto& [begin, slice] = *found;
+  const std::size_t left = number_of(begin) + slice.size_bytes - number_of(data);
+  return DevicePiece{slice.region->lkey, slice.region->rkey, std::min(left, size_bytes)};
+}
+
+bool DeviceRegistrations::is_of_dma_buf(const WorkRequest& request) const {
+  return dma_bufs_ > 0 && std::ranges::any_of(request.local, [this](const LocalSegment& segment) {
+           const auto found = slice_with(segment.data);
+           return found != slices_.end() && found->second.is_dma_buf;
+         });
 }
 
 Errc DeviceRegistrations::cover(const WorkRequest& request, RequestRegions& out) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Memory that an RDMA device may reach: what was announced, in slices, and what one request needs
-// besides.
+// besides. What was announced may be another device's, as a dma-buf: no processor touches that.
 // Thread-safety: one thread. Ownership: owns the protection domain and its memory regions; no queue
 // pair of the domain outlives it. Errors: named at each call.
 #pragma once
@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <infiniband/verbs.h>
@@ -34,6 +35,31 @@ struct DevicePiece {
 // Memory of one request that was not announced; sorted by address.
 using RequestRegions = std::vector<MemoryRegion>;
 
+// Memory to be reached for longer than a request. Ownership: of its own duplicate of the
+// descriptor.
+class AnnouncedMemory {
+ public:
+  AnnouncedMemory() = default;
+  explicit AnnouncedMemory(MutableSpan memory) : memory_(memory) {}
+  // A dma-buf. Errors: invalid_argument (a descriptor that is none).
+  [[nodiscard]] static Result<AnnouncedMemory> of_dma_buf(MutableSpan memory, int descriptor,
+                                                          SizeBytes offset);
+  ~AnnouncedMemory();
+  AnnouncedMemory(AnnouncedMemory&& other) noexcept { *this = std::move(other); }
+  AnnouncedMemory& operator=(AnnouncedMemory&& other) noexcept;
+
+  [[nodiscard]] MutableSpan memory() const { return memory_; }
+  [[nodiscard]] bool is_dma_buf() const { return descriptor_ >= 0; }
+  // Of a part of it; nullptr: the device refuses (errno).
+  [[nodiscard]] MemoryRegion register_with(ibv_pd* domain, std::size_t at, std::size_t size_bytes,
+                                           int access) const;
+
+ private:
+  MutableSpan memory_;
+  int descriptor_ = -1;
+  SizeBytes offset_{};
+};
+
 class DeviceRegistrations {
  public:
   // `moved_by` the box: what is registered is open to the far side of the domain's queue pairs.
@@ -44,9 +70,12 @@ class DeviceRegistrations {
   DeviceRegistrations& operator=(const DeviceRegistrations&) = delete;
 
   [[nodiscard]] ibv_pd* domain() { return domain_; }
-  // Errors: limit_exceeded (the device or the system allows no more).
-  [[nodiscard]] Errc add(MutableSpan memory);
+  // Errors: limit_exceeded (the device or the system allows no more), unsupported (it takes no
+  // dma-buf); errno says more.
+  [[nodiscard]] Errc add(const AnnouncedMemory& memory);
   void remove(MutableSpan memory);
+  // Whether the request's local bytes are of a dma-buf, some of them.
+  [[nodiscard]] bool is_of_dma_buf(const WorkRequest& request) const;
   // Registers what the request's local pieces need besides, page by page. Errors: limit_exceeded.
   [[nodiscard]] Errc cover(const WorkRequest& request, RequestRegions& out);
   // Of memory that is announced or covered.
@@ -60,7 +89,17 @@ class DeviceRegistrations {
 
   ibv_pd* domain_;
   int read_access_, write_access_;  // of memory that a READ writes to, and that a WRITE reads
-  std::multimap<const std::byte*, MemoryRegion> slices_;  // by their first byte
+  // The region of a dma-buf has another address.
+  struct Slice {
+    std::size_t size_bytes = 0;
+    bool is_dma_buf = false;
+    MemoryRegion region{};
+  };
+  using Slices = std::multimap<const std::byte*, Slice>;  // by their first byte
+  [[nodiscard]] Slices::const_iterator slice_with(const std::byte* data) const;
+
+  Slices slices_;
+  std::size_t dma_bufs_ = 0;  // slices
 };
 
 }  // namespace godbox::driver

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server_lane.h"
 
+#include "inline_sends.h"
 #include <godbox/assert.h>
 
 #include <algorithm>
@@ -64,7 +65,9 @@ bool ServerLane::create_queue_pair() {
   wanted.cap.max_send_sge = std::max(context_.write_pieces_max, context_.read_pieces_max);
   wanted.cap.max_recv_sge = 1;
   wanted.qp_type = IBV_QPT_RC;
-  return rdma_create_qp(connection_, context_.domain, &wanted) == 0;
+  const std::int64_t inline_bytes = create_inline_queue_pair(connection_, context_.domain, wanted);
+  inline_bytes_ = static_cast<std::uint32_t>(std::max<std::int64_t>(inline_bytes, 0));
+  return inline_bytes >= 0;
 }
 
 bool ServerLane::accept(std::span<const std::uint8_t> welcome, std::uint8_t client_reads_max) {
@@ -316,7 +319,7 @@ bool ServerLane::post_reply(Slot slot) {
   send.sg_list = &piece;
   send.num_sge = 1;
   send.opcode = IBV_WR_SEND;
-  send.send_flags = IBV_SEND_SIGNALED;
+  send.send_flags = IBV_SEND_SIGNALED | inline_flag(piece.length, inline_bytes_);
   if (order.is_begun && order.order.op == WorkOp::write) {
     // It could not be posted whole: the client's memory is not let go before the device is through
     // with what was.

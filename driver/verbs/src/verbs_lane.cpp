@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verbs_lane.h"
 
+#include "inline_sends.h"
 #include "socket_address.h"
 #include <godbox/roce/pool_hello.h>
 
@@ -137,15 +138,18 @@ bool VerbsLane::create_queue_pair() {
   wanted.cap.max_send_sge = pieces_max_;
   wanted.cap.max_recv_sge = 1;
   wanted.qp_type = IBV_QPT_RC;
-  return rdma_create_qp(connection_.get(), device_->domain(), &wanted) == 0 &&
-         (!is_by_box() || prepare_orders());
+  const std::int64_t inline_bytes =
+      create_inline_queue_pair(connection_.get(), device_->domain(), wanted);
+  inline_bytes_ = static_cast<std::uint32_t>(std::max<std::int64_t>(inline_bytes, 0));
+  return inline_bytes >= 0 && (!is_by_box() || prepare_orders());
 }
 
 void VerbsLane::on_route() {
   if (!create_queue_pair()) {
     return give_up_for(Errc::limit_exceeded,
                        device_ == nullptr
-                           ? "the RDMA device takes no registration of this memory (ulimit -l)"
+                           ? "the RDMA device takes no registration of this memory (ulimit -l; not "
+                             "every device takes dma-bufs)"
                            : "the RDMA device has no room for a queue pair",
                        errno);
   }
@@ -197,8 +201,16 @@ bool VerbsLane::progress() {
 }
 
 Errc VerbsLane::begin_flight(VerbsFlight& flight) {
+  const WorkRequest& request = flight.request;
+  const bool is_of_dma_buf = device_->is_of_dma_buf(request);
+  if (is_of_dma_buf && !request.crc.empty()) {
+    flight.is_begun = true;
+    return Errc::invalid_argument;  // the processor would have to read it
+  }
   const Errc status = begin(flight, clock().now());
-  return status == Errc::ok ? device_->cover(flight.request, flight.regions) : status;
+  flight.is_inline = !is_by_box() && !is_of_dma_buf && request.op == WorkOp::write &&
+                     request.total_bytes <= inline_bytes_;
+  return status == Errc::ok && !flight.is_inline ? device_->cover(request, flight.regions) : status;
 }
 
 bool VerbsLane::post_sends() {
@@ -236,7 +248,9 @@ void VerbsLane::fill_send(VerbsFlight& flight, ibv_send_wr& send, ibv_sge* piece
   bool is_through = false;
   while (!is_through && count < pieces_max_) {
     const MutableSpan bytes = flight.next_bytes();
-    const DevicePiece piece = device_->piece(flight.regions, bytes.data(), bytes.size());
+    const DevicePiece piece = flight.is_inline
+                                  ? DevicePiece{.size_bytes = bytes.size()}
+                                  : device_->piece(flight.regions, bytes.data(), bytes.size());
     pieces[count++] = {.addr = reinterpret_cast<std::uintptr_t>(bytes.data()),
                        .length = static_cast<std::uint32_t>(piece.size_bytes),
                        .lkey = piece.key};
@@ -245,7 +259,8 @@ void VerbsLane::fill_send(VerbsFlight& flight, ibv_send_wr& send, ibv_sge* piece
   send.sg_list = pieces;
   send.num_sge = static_cast<int>(count);
   const bool is_asked = flight.is_posted() || send.wr_id % kVerbsSignalEvery == 0;
-  send.send_flags = is_asked ? static_cast<unsigned>(IBV_SEND_SIGNALED) : 0U;
+  send.send_flags = (is_asked ? static_cast<unsigned>(IBV_SEND_SIGNALED) : 0U) |
+                    (flight.is_inline ? static_cast<unsigned>(IBV_SEND_INLINE) : 0U);
 }
 
 // --- Completing ---

@@ -30,6 +30,7 @@ using DeviceOf = std::function<DeviceRegistrations*(ibv_context*)>;
 struct VerbsFlight : rdma::Flight {
   RequestRegions regions{};
   std::uint64_t number = 0;  // of a lane that the box moves for
+  bool is_inline = false;    // its bytes go with its sends
 
   void let_go() { regions.clear(); }
 };
@@ -96,8 +97,9 @@ class VerbsLane final : public rdma::ClientLane<VerbsFlight> {
   std::unique_ptr<rdma_cm_id, DestroyConnection> connection_;
   DeviceRegistrations* device_ = nullptr;
   ibv_cq* completion_queue_ = nullptr;
-  std::uint32_t pieces_max_ = 1;  // of memory, in one send
-  std::uint8_t reads_max_ = 1;    // under way at a time
+  std::uint32_t pieces_max_ = 1;    // of memory, in one send
+  std::uint32_t inline_bytes_ = 0;  // of one send
+  std::uint8_t reads_max_ = 1;      // under way at a time
   Orders orders_;
 
   static constexpr std::size_t kPiecesMax = 16;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A lane of which the box's device moves the bytes: requests go out as orders, and end with the
 // box's replies.
+#include "inline_sends.h"
 #include "verbs_lane.h"
 #include <godbox/assert.h>
 
@@ -86,7 +87,7 @@ bool VerbsLane::post_order(VerbsFlight& flight) {
   send.sg_list = &piece;
   send.num_sge = 1;
   send.opcode = IBV_WR_SEND;
-  send.send_flags = IBV_SEND_SIGNALED;
+  send.send_flags = IBV_SEND_SIGNALED | inline_flag(piece.length, inline_bytes_);
   orders_.flights[number] = flight.number;
   ++flight.answers_due;
   ibv_send_wr* refused = nullptr;

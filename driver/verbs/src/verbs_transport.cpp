@@ -48,26 +48,18 @@ class VerbsTransport final : public rdma::ClientTransport<VerbsLane> {
     if (memory.empty()) {
       return Error(Errc::invalid_argument, "no memory to register");
     }
-    for (auto& [device, registrations] : devices_) {
-      if (registrations->add(memory) != Errc::ok) {
-        for (auto& [other, undone] : devices_) {
-          if (other == device) {
-            break;
-          }
-          undone->remove(memory);
-        }
-        return Error(
-            Errc::limit_exceeded,
-            fmt::format("{} bytes cannot be registered with {}: {}; see ulimit -l", memory.size(),
-                        ibv_get_device_name(device.first->device), std::strerror(errno)));
-      }
+    return announce(AnnouncedMemory(memory));
+  }
+  Result<void> register_dma_buf(MutableSpan memory, int descriptor, SizeBytes offset) override {
+    if (memory.empty()) {
+      return Error(Errc::invalid_argument, "no memory to register");
     }
-    announced_.push_back(memory);
-    return boost::system::in_place_value;
+    Result<AnnouncedMemory> announced = AnnouncedMemory::of_dma_buf(memory, descriptor, offset);
+    return announced ? announce(std::move(*announced)) : announced.error();
   }
   void deregister_memory(MutableSpan memory) override {
-    const auto found = std::ranges::find_if(announced_, [&](MutableSpan other) {
-      return other.data() == memory.data() && other.size() == memory.size();
+    const auto found = std::ranges::find_if(announced_, [&](const AnnouncedMemory& other) {
+      return other.memory().data() == memory.data() && other.memory().size() == memory.size();
     });
     if (found == announced_.end()) {
       return;
@@ -107,6 +99,30 @@ class VerbsTransport final : public rdma::ClientTransport<VerbsLane> {
     return is_busy;
   }
 
+  Result<void> announce(AnnouncedMemory memory) {
+    for (auto& [device, registrations] : devices_) {
+      const Errc status = registrations->add(memory);
+      if (status == Errc::ok) {
+        continue;
+      }
+      const int error_number = errno;
+      for (auto& [other, undone] : devices_) {
+        if (other == device) {
+          break;
+        }
+        undone->remove(memory.memory());
+      }
+      return Error(
+          status,
+          fmt::format("{} bytes{} cannot be registered with {}: {}{}", memory.memory().size(),
+                      memory.is_dma_buf() ? " of a dma-buf" : "",
+                      ibv_get_device_name(device.first->device), std::strerror(error_number),
+                      memory.is_dma_buf() ? "" : "; see ulimit -l"));
+    }
+    announced_.push_back(std::move(memory));
+    return boost::system::in_place_value;
+  }
+
   // Of a device, and by whom what is registered is moved.
   using DeviceUse = std::pair<ibv_context*, roce::MovedBy>;
   DeviceRegistrations* registrations_of(const DeviceUse& device) {
@@ -115,7 +131,7 @@ class VerbsTransport final : public rdma::ClientTransport<VerbsLane> {
       return known->second.get();
     }
     auto made = DeviceRegistrations::of(device.first, device.second);
-    if (made == nullptr || std::ranges::any_of(announced_, [&](MutableSpan memory) {
+    if (made == nullptr || std::ranges::any_of(announced_, [&](const AnnouncedMemory& memory) {
           return made->add(memory) != Errc::ok;
         })) {
       return nullptr;
@@ -125,7 +141,7 @@ class VerbsTransport final : public rdma::ClientTransport<VerbsLane> {
 
   const VerbsOptions options_;
   EventChannel channel_;
-  std::vector<MutableSpan> announced_;
+  std::vector<AnnouncedMemory> announced_;
   std::map<DeviceUse, std::unique_ptr<DeviceRegistrations>> devices_;
 };
 

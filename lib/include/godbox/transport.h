@@ -101,6 +101,14 @@ class Transport {
   // Errors: invalid_argument (empty), limit_exceeded.
   [[nodiscard]] virtual Result<void> register_memory(MutableSpan memory) = 0;
   virtual void deregister_memory(MutableSpan memory) = 0;
+  // Memory of a device that exports it as a dma-buf (Linux: <linux/dma-buf.h>), where it begins at
+  // `offset` in the buffer: a NIC moves its bytes from and to there, and nothing else of this side
+  // touches them, so that requests with such memory have no CRCs. Its addresses name it, which
+  // need not be mapped here; the descriptor may be closed afterwards. deregister_memory() ends it.
+  // Errors: those of register_memory(); unsupported (this transport's bytes go through this
+  // process, or its NIC, its driver or the kernel takes no dma-buf).
+  [[nodiscard]] virtual Result<void> register_dma_buf(MutableSpan memory, int descriptor,
+                                                      SizeBytes offset);
 
   // Takes the request or refuses it without side effect: lane_closed (not up), what
   // check_work_request() answers, queue_full (no credit on this lane).

@@ -498,6 +498,11 @@ void memory_registration(TransportWorld& world) {
   REQUIRE_FALSE(empty.has_value());
   CHECK(empty.error().code == Errc::invalid_argument);
   transport.deregister_memory(memory);
+  // Nothing has this descriptor: whether or not dma-bufs are taken, it is refused by a name.
+  const Result<void> no_dma_buf = transport.register_dma_buf(memory, -1, SizeBytes(0));
+  REQUIRE_FALSE(no_dma_buf.has_value());
+  CHECK((no_dma_buf.error().code == Errc::unsupported ||
+         no_dma_buf.error().code == Errc::invalid_argument));
 }
 
 // --- Fencing

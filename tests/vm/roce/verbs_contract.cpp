@@ -15,6 +15,7 @@
 #include <thread>
 
 #include <arpa/inet.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -159,6 +160,44 @@ TEST_CASE("announced memory is used, also where a request lies in two pieces of 
     REQUIRE(move(world, WorkOp::read, place, 0, in) == Errc::ok);
     CHECK(in == out);
     world.transport().deregister_memory(before);  // then half of it is not; again: nothing to do
+  }
+}
+
+TEST_CASE("a dma-buf is refused by its name where the device takes none", "[contract]") {
+  VerbsWorld world(roce_box());
+  Transport& transport = world.transport();
+  wait_until_up(world);
+  Bytes bytes(8192);
+  const int descriptor = memfd_create("no dma-buf", MFD_CLOEXEC);
+  REQUIRE(descriptor >= 0);
+  const Result<void> refused = transport.register_dma_buf(bytes, descriptor, SizeBytes(0));
+  close(descriptor);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == Errc::unsupported);  // Linux's rxe
+  CHECK(refused.error().detail.find("dma-buf cannot be registered with rxe") != std::string::npos);
+  const Result<void> none = transport.register_dma_buf(bytes, -1, SizeBytes(0));
+  REQUIRE_FALSE(none.has_value());
+  CHECK(none.error().code == Errc::invalid_argument);
+  const Result<void> empty = transport.register_dma_buf({}, -1, SizeBytes(0));
+  REQUIRE_FALSE(empty.has_value());
+  CHECK(empty.error().code == Errc::invalid_argument);
+}
+
+TEST_CASE("what fits into a send goes with it, in as many pieces as it has", "[contract]") {
+  VerbsWorld world(roce_box());
+  wait_until_up(world);
+  const auto place = world.allocate(SizeBytes(4096));
+  for (const std::size_t size : {1U, 8U, 127U, 128U, 129U, 1000U}) {
+    CAPTURE(size);
+    Bytes out = random_bytes(size, static_cast<std::uint32_t>(size)), in(size);
+    Work work;
+    work.remote = part_of(place, 0, size);
+    for (std::size_t at = 0; at < size; at += 13) {
+      work.local.push_back({out.data() + at, std::min<std::size_t>(13, size - at)});
+    }
+    REQUIRE(finish(world, work.seal(78, WorkOp::write), kLane) == Errc::ok);
+    REQUIRE(move(world, WorkOp::read, place, 0, in) == Errc::ok);
+    CHECK(in == out);
   }
 }
 
