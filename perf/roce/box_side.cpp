@@ -4,6 +4,7 @@
 #include "../micro/processor_time.h"
 #include <godbox/assert.h>
 #include <godbox/driver/mapped_memory.h>
+#include <godbox/prefetch.h>
 #include <godbox/virtual_address.h>
 
 #include <fmt/format.h>
@@ -186,6 +187,9 @@ void BoxSide::serve_staged() {
       spent(Stage::receive);
     }
     for (std::size_t i = 0; i < count; ++i) {
+      if (i + 1 < count) {
+        prefetch_for_read(received[i + 1]);
+      }
       port_->on_frame(received[i], now);
     }
     if (port_->next_deadline() <= now) {
@@ -214,8 +218,8 @@ void BoxSide::serve_staged() {
       spent(Stage::sent);
       ++sent;
     }
+    frames_.flush();  // also what the device did not take before
     if (sent > 0) {
-      frames_.flush();
       stages_.frames_out += sent;
       spent(Stage::flush);
     }

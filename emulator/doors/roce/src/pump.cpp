@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <godbox/assert.h>
 #include <godbox/emulator/roce/pump.h>
+#include <godbox/prefetch.h>
 
 #include <algorithm>
 #include <array>
@@ -87,6 +88,9 @@ struct RocePump::Impl {
 bool RocePump::Impl::receive(Line& line, TimePoint now) {
   const std::size_t count = line.frames->receive(received);
   for (std::size_t i = 0; i < count; ++i) {
+    if (i + 1 < count) {
+      prefetch_for_read(received[i + 1]);
+    }
     line.port->on_frame(received[i], now);
   }
   if (line.port->next_deadline() <= now) {

@@ -149,6 +149,7 @@ class RoceResponder {
   [[nodiscard]] Head head() const;
   [[nodiscard]] bool send_response(Resource& resource, OutPacket& out, TimePoint now);
   [[nodiscard]] bool send_read_response(Resource& resource, OutPacket& out, TimePoint now);
+  void prefetch_next(const Resource& of, std::uint32_t bytes);
   void send_ack(OutPacket& out);
   void send_nak(OutPacket& out);
   void queue_ack(roce::Psn psn, TimePoint ready);
