@@ -22,6 +22,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,7 +49,7 @@ constexpr std::uint64_t kColdCaches = 4;
 struct Options {
   bool is_small = false, json = false;
   std::string wire = "ring";
-  std::uint64_t working_set_mib = 1024;
+  std::uint64_t working_set_mib = 1100;
   int repeats = 7;
 };
 
@@ -178,10 +179,12 @@ std::uint64_t l3_cache_bytes() {
   return static_cast<std::uint64_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE)));
 }
 
-std::string_view temperature(std::size_t blocks) {
+// Nothing: the cache is not known.
+std::optional<bool> is_cold(std::size_t blocks) {
   const std::uint64_t cache_bytes = l3_cache_bytes();
-  const bool is_cold = blocks * std::uint64_t{kRoceBlockBytes} >= kColdCaches * cache_bytes;
-  return cache_bytes == 0 ? "of unknown temperature" : is_cold ? "cold" : "hot";
+  return cache_bytes == 0
+             ? std::nullopt
+             : std::optional(blocks * std::uint64_t{kRoceBlockBytes} >= kColdCaches * cache_bytes);
 }
 
 void print_stages(const Phase& phase) {
@@ -202,9 +205,12 @@ void print_stages(const Phase& phase) {
 }
 
 void print(const std::vector<Phase>& phases, const Options& options, std::size_t blocks) {
-  fmt::print("RoCEv2 over {}, path MTU {} B, {} MiB, {} (L3 {} MiB), a processor each (real)\n",
-             options.wire == "ring" ? "net_ring" : "net_virtio_user to net_vhost", kRocePacketBytes,
-             blocks * kRoceBlockBytes >> 20U, temperature(blocks), l3_cache_bytes() >> 20U);
+  const std::optional<bool> cold = is_cold(blocks);
+  fmt::print(
+      "RoCEv2 over {}, path MTU {} B, {} MiB{}, a processor each (real)\n",
+      options.wire == "ring" ? "net_ring" : "net_virtio_user to net_vhost", kRocePacketBytes,
+      blocks * kRoceBlockBytes >> 20U,
+      cold ? fmt::format(", {} (L3 {} MiB)", *cold ? "cold" : "hot", l3_cache_bytes() >> 20U) : "");
   for (const Phase& phase : phases) {
     const auto [low, high] = std::ranges::minmax(phase.per_second);
     const auto gb = [&](double per_second) { return per_second * phase.run.size_bytes / 1e9; };
@@ -221,20 +227,24 @@ void print(const std::vector<Phase>& phases, const Options& options, std::size_t
 }
 
 void print_json(const std::vector<Phase>& phases, const Options& options, std::size_t blocks) {
+  const std::optional<bool> cold = is_cold(blocks);
   std::string rows;
   for (const Phase& phase : phases) {
     const auto [low, high] = std::ranges::minmax(phase.per_second);
     const double middle = median(phase.per_second);
     rows += fmt::format(
         R"({}{{"kind":"real","wire":"{}","op":"{}","size_bytes":{},"path_mtu_bytes":{},)"
-        R"("working_set_bytes":{},"temperature":"{}","l3_cache_bytes":{},"repeats":{},)"
+        R"("working_set_bytes":{},"temperature":{},"l3_cache_bytes":{},"repeats":{},)"
         R"("requests_per_s_median":{:.1f},"requests_per_s_min":{:.1f},"requests_per_s_max":{:.1f},)"
         R"("gb_per_s_median":{:.4f},"ceiling":"memcpy, 1 thread","ceiling_gb_per_s_median":{:.4f},)"
         R"("of_ceiling_median":{:.4f},"bytes_compared":{},"wrong_bytes":0}})",
         rows.empty() ? "" : ",", options.wire, phase.run.op == RoceOp::read ? "read" : "write",
         phase.run.size_bytes, kRocePacketBytes, blocks * std::uint64_t{kRoceBlockBytes},
-        temperature(blocks), l3_cache_bytes(), phase.per_second.size(), middle, low, high,
-        middle * phase.run.size_bytes / 1e9, median(phase.ceiling), median(phase.of_ceiling),
+        !cold   ? "null"
+        : *cold ? R"("cold")"
+                : R"("hot")",
+        cold ? std::to_string(l3_cache_bytes()) : "null", phase.per_second.size(), middle, low,
+        high, middle * phase.run.size_bytes / 1e9, median(phase.ceiling), median(phase.of_ceiling),
         phase.bytes_compared);
   }
   fmt::print("{{\"schema\":\"godbox-roce-1\",\"rows\":[{}]}}\n", rows);

@@ -29,6 +29,23 @@ DevicePiece piece_of(const ibv_mr& region, const std::byte* data, std::size_t si
   return {region.lkey, region.rkey, std::min(left, size_bytes)};
 }
 
+// Why there is no region of a dma-buf: the provider or the kernel has no such call, or what was
+// given is none, too short, or at another place of its page.
+Errc dma_buf_errc(int error_number) {
+  switch (error_number) {
+    case EOPNOTSUPP:
+    case EPROTONOSUPPORT:
+    case ENOTTY:
+    case ENOSYS:
+      return Errc::unsupported;
+    case EINVAL:
+    case EBADF:
+      return Errc::invalid_argument;
+    default:
+      return Errc::limit_exceeded;
+  }
+}
+
 }  // namespace
 
 Result<AnnouncedMemory> AnnouncedMemory::of_dma_buf(MutableSpan memory, int descriptor,
@@ -96,13 +113,20 @@ Errc DeviceRegistrations::add(const AnnouncedMemory& announced) {
       const int error_number = errno;
       remove(memory.first(at));
       errno = error_number;
-      return announced.is_dma_buf() && error_number == EOPNOTSUPP ? Errc::unsupported
-                                                                  : Errc::limit_exceeded;
+      return announced.is_dma_buf() ? dma_buf_errc(error_number) : Errc::limit_exceeded;
     }
     slices_.emplace(memory.data() + at, Slice{size, announced.is_dma_buf(), std::move(region)});
     dma_bufs_ += announced.is_dma_buf() ? 1 : 0;
   }
   return Errc::ok;
+}
+
+void DeviceRegistrations::add_refused(MutableSpan memory) {
+  for (std::size_t at = 0; at < memory.size(); at += kVerbsSliceBytes) {
+    const std::size_t size = std::min(kVerbsSliceBytes, memory.size() - at);
+    slices_.emplace(memory.data() + at, Slice{size, true, nullptr});
+    ++dma_bufs_;
+  }
 }
 
 void DeviceRegistrations::remove(MutableSpan memory) {
@@ -140,11 +164,17 @@ std::optional<DevicePiece> DeviceRegistrations::announced(const std::byte* data,
   return DevicePiece{slice.region->lkey, slice.region->rkey, std::min(left, size_bytes)};
 }
 
-bool DeviceRegistrations::is_of_dma_buf(const WorkRequest& request) const {
-  return dma_bufs_ > 0 && std::ranges::any_of(request.local, [this](const LocalSegment& segment) {
-           const auto found = slice_with(segment.data);
-           return found != slices_.end() && found->second.is_dma_buf;
-         });
+// A piece lies in one announced memory, or in none: its first byte says which.
+DeviceRegistrations::DmaBufUse DeviceRegistrations::dma_buf_use(const WorkRequest& request) const {
+  auto use = DmaBufUse::none;
+  for (std::size_t i = 0; dma_bufs_ > 0 && i < request.local.size(); ++i) {
+    const LocalSegment& segment = request.local[i];
+    const auto found = segment.size_bytes > 0 ? slice_with(segment.data) : slices_.end();
+    if (found != slices_.end() && found->second.is_dma_buf) {
+      use = std::max(use, found->second.region == nullptr ? DmaBufUse::refused : DmaBufUse::some);
+    }
+  }
+  return use;
 }
 
 Errc DeviceRegistrations::cover(const WorkRequest& request, RequestRegions& out) {

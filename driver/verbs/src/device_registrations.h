@@ -39,9 +39,9 @@ using RequestRegions = std::vector<MemoryRegion>;
 // descriptor.
 class AnnouncedMemory {
  public:
-  AnnouncedMemory() = default;
   explicit AnnouncedMemory(MutableSpan memory) : memory_(memory) {}
-  // A dma-buf. Errors: invalid_argument (a descriptor that is none).
+  // A dma-buf. Errors: invalid_argument (a descriptor that is none), limit_exceeded (of
+  // descriptors).
   [[nodiscard]] static Result<AnnouncedMemory> of_dma_buf(MutableSpan memory, int descriptor,
                                                           SizeBytes offset);
   ~AnnouncedMemory();
@@ -71,11 +71,14 @@ class DeviceRegistrations {
 
   [[nodiscard]] ibv_pd* domain() { return domain_; }
   // Errors: limit_exceeded (the device or the system allows no more), unsupported (it takes no
-  // dma-buf); errno says more.
+  // dma-buf), invalid_argument (what is no dma-buf, or does not fit it); errno says more.
   [[nodiscard]] Errc add(const AnnouncedMemory& memory);
+  // Of a dma-buf that the device does not take: requests with its memory are known by that.
+  void add_refused(MutableSpan memory);
   void remove(MutableSpan memory);
-  // Whether the request's local bytes are of a dma-buf, some of them.
-  [[nodiscard]] bool is_of_dma_buf(const WorkRequest& request) const;
+  // What the request has to do with dma-bufs: `refused` before `some`.
+  enum class DmaBufUse : std::uint8_t { none, some, refused };
+  [[nodiscard]] DmaBufUse dma_buf_use(const WorkRequest& request) const;
   // Registers what the request's local pieces need besides, page by page. Errors: limit_exceeded.
   [[nodiscard]] Errc cover(const WorkRequest& request, RequestRegions& out);
   // Of memory that is announced or covered.
@@ -83,21 +86,22 @@ class DeviceRegistrations {
                                   std::size_t size_bytes) const;
 
  private:
-  DeviceRegistrations(ibv_pd* domain, roce::MovedBy moved_by);
-  [[nodiscard]] std::optional<DevicePiece> announced(const std::byte* data,
-                                                     std::size_t size_bytes) const;
-
-  ibv_pd* domain_;
-  int read_access_, write_access_;  // of memory that a READ writes to, and that a WRITE reads
-  // The region of a dma-buf has another address.
+  // The region of a dma-buf has another address; one that is refused has none.
   struct Slice {
     std::size_t size_bytes = 0;
     bool is_dma_buf = false;
     MemoryRegion region{};
   };
   using Slices = std::multimap<const std::byte*, Slice>;  // by their first byte
+
+  DeviceRegistrations(ibv_pd* domain, roce::MovedBy moved_by);
+  [[nodiscard]] std::optional<DevicePiece> announced(const std::byte* data,
+                                                     std::size_t size_bytes) const;
+
   [[nodiscard]] Slices::const_iterator slice_with(const std::byte* data) const;
 
+  ibv_pd* domain_;
+  int read_access_, write_access_;  // of memory that a READ writes to, and that a WRITE reads
   Slices slices_;
   std::size_t dma_bufs_ = 0;  // slices
 };

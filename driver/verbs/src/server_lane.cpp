@@ -65,9 +65,9 @@ bool ServerLane::create_queue_pair() {
   wanted.cap.max_send_sge = std::max(context_.write_pieces_max, context_.read_pieces_max);
   wanted.cap.max_recv_sge = 1;
   wanted.qp_type = IBV_QPT_RC;
-  const std::int64_t inline_bytes = create_inline_queue_pair(connection_, context_.domain, wanted);
-  inline_bytes_ = static_cast<std::uint32_t>(std::max<std::int64_t>(inline_bytes, 0));
-  return inline_bytes >= 0;
+  const auto inline_bytes = create_inline_queue_pair(connection_, context_.domain, wanted);
+  inline_bytes_max_ = inline_bytes.value_or(0);
+  return inline_bytes.has_value();
 }
 
 bool ServerLane::accept(std::span<const std::uint8_t> welcome, std::uint8_t client_reads_max) {
@@ -319,7 +319,7 @@ bool ServerLane::post_reply(Slot slot) {
   send.sg_list = &piece;
   send.num_sge = 1;
   send.opcode = IBV_WR_SEND;
-  send.send_flags = IBV_SEND_SIGNALED | inline_flag(piece.length, inline_bytes_);
+  send.send_flags = IBV_SEND_SIGNALED | inline_flag(piece.length, inline_bytes_max_);
   if (order.is_begun && order.order.op == WorkOp::write) {
     // It could not be posted whole: the client's memory is not let go before the device is through
     // with what was.

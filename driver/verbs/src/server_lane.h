@@ -107,7 +107,7 @@ class ServerLane {
   TimePoint established_until_;
   bool is_established_ = false, is_over_ = false, was_heard_ = false;
   ibv_cq* completion_queue_ = nullptr;
-  std::uint32_t inline_bytes_ = 0;  // of one send
+  std::uint32_t inline_bytes_max_ = 0;  // of one send
 
   // Orders as they come in, and replies as they go out; registered.
   OrderBuffers buffers_;

@@ -138,18 +138,16 @@ bool VerbsLane::create_queue_pair() {
   wanted.cap.max_send_sge = pieces_max_;
   wanted.cap.max_recv_sge = 1;
   wanted.qp_type = IBV_QPT_RC;
-  const std::int64_t inline_bytes =
-      create_inline_queue_pair(connection_.get(), device_->domain(), wanted);
-  inline_bytes_ = static_cast<std::uint32_t>(std::max<std::int64_t>(inline_bytes, 0));
-  return inline_bytes >= 0 && (!is_by_box() || prepare_orders());
+  const auto inline_bytes = create_inline_queue_pair(connection_.get(), device_->domain(), wanted);
+  inline_bytes_max_ = inline_bytes.value_or(0);
+  return inline_bytes.has_value() && (!is_by_box() || prepare_orders());
 }
 
 void VerbsLane::on_route() {
   if (!create_queue_pair()) {
     return give_up_for(Errc::limit_exceeded,
                        device_ == nullptr
-                           ? "the RDMA device takes no registration of this memory (ulimit -l; not "
-                             "every device takes dma-bufs)"
+                           ? "the RDMA device takes no registration of this memory (ulimit -l)"
                            : "the RDMA device has no room for a queue pair",
                        errno);
   }
@@ -202,14 +200,16 @@ bool VerbsLane::progress() {
 
 Errc VerbsLane::begin_flight(VerbsFlight& flight) {
   const WorkRequest& request = flight.request;
-  const bool is_of_dma_buf = device_->is_of_dma_buf(request);
-  if (is_of_dma_buf && !request.crc.empty()) {
+  const auto use = device_->dma_buf_use(request);
+  if (use == DeviceRegistrations::DmaBufUse::refused ||
+      (use == DeviceRegistrations::DmaBufUse::some && !request.crc.empty())) {
     flight.is_begun = true;
-    return Errc::invalid_argument;  // the processor would have to read it
+    return use == DeviceRegistrations::DmaBufUse::refused ? Errc::unsupported
+                                                          : Errc::invalid_argument;
   }
   const Errc status = begin(flight, clock().now());
-  flight.is_inline = !is_by_box() && !is_of_dma_buf && request.op == WorkOp::write &&
-                     request.total_bytes <= inline_bytes_;
+  flight.is_inline = !is_by_box() && use == DeviceRegistrations::DmaBufUse::none &&
+                     request.op == WorkOp::write && request.total_bytes <= inline_bytes_max_;
   return status == Errc::ok && !flight.is_inline ? device_->cover(request, flight.regions) : status;
 }
 

@@ -97,9 +97,9 @@ class VerbsLane final : public rdma::ClientLane<VerbsFlight> {
   std::unique_ptr<rdma_cm_id, DestroyConnection> connection_;
   DeviceRegistrations* device_ = nullptr;
   ibv_cq* completion_queue_ = nullptr;
-  std::uint32_t pieces_max_ = 1;    // of memory, in one send
-  std::uint32_t inline_bytes_ = 0;  // of one send
-  std::uint8_t reads_max_ = 1;      // under way at a time
+  std::uint32_t pieces_max_ = 1;        // of memory, in one send
+  std::uint32_t inline_bytes_max_ = 0;  // of one send
+  std::uint8_t reads_max_ = 1;          // under way at a time
   Orders orders_;
 
   static constexpr std::size_t kPiecesMax = 16;

@@ -87,7 +87,7 @@ bool VerbsLane::post_order(VerbsFlight& flight) {
   send.sg_list = &piece;
   send.num_sge = 1;
   send.opcode = IBV_WR_SEND;
-  send.send_flags = IBV_SEND_SIGNALED | inline_flag(piece.length, inline_bytes_);
+  send.send_flags = IBV_SEND_SIGNALED | inline_flag(piece.length, inline_bytes_max_);
   orders_.flights[number] = flight.number;
   ++flight.answers_due;
   ibv_send_wr* refused = nullptr;

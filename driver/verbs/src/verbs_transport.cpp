@@ -131,10 +131,17 @@ class VerbsTransport final : public rdma::ClientTransport<VerbsLane> {
       return known->second.get();
     }
     auto made = DeviceRegistrations::of(device.first, device.second);
-    if (made == nullptr || std::ranges::any_of(announced_, [&](const AnnouncedMemory& memory) {
-          return made->add(memory) != Errc::ok;
-        })) {
+    if (made == nullptr) {
       return nullptr;
+    }
+    for (const AnnouncedMemory& memory : announced_) {
+      const Errc status = made->add(memory);
+      if (status != Errc::ok && !memory.is_dma_buf()) {
+        return nullptr;
+      }
+      if (status != Errc::ok) {  // the device is of use for all else
+        made->add_refused(memory.memory());
+      }
     }
     return devices_.emplace(device, std::move(made)).first->second.get();
   }

@@ -101,12 +101,12 @@ class Transport {
   // Errors: invalid_argument (empty), limit_exceeded.
   [[nodiscard]] virtual Result<void> register_memory(MutableSpan memory) = 0;
   virtual void deregister_memory(MutableSpan memory) = 0;
-  // Memory of a device that exports it as a dma-buf (Linux: <linux/dma-buf.h>), where it begins at
-  // `offset` in the buffer: a NIC moves its bytes from and to there, and nothing else of this side
-  // touches them, so that requests with such memory have no CRCs. Its addresses name it, which
-  // need not be mapped here; the descriptor may be closed afterwards. deregister_memory() ends it.
-  // Errors: those of register_memory(); unsupported (this transport's bytes go through this
-  // process, or its NIC, its driver or the kernel takes no dma-buf).
+  // Memory of a device as a dma-buf, where it begins at `offset`, by its addresses: a NIC moves its
+  // bytes, and nothing else here touches them, so that requests with it have no CRCs; each of their
+  // pieces lies in it or outside. The descriptor may be closed then. Errors: limit_exceeded,
+  // invalid_argument (empty, no dma-buf, not its range), unsupported (bytes go through this
+  // process; the NIC or the kernel takes none: of a NIC that is met later its requests end with
+  // that, as invalid_argument ends those with CRCs). Source: Linux, <linux/dma-buf.h>.
   [[nodiscard]] virtual Result<void> register_dma_buf(MutableSpan memory, int descriptor,
                                                       SizeBytes offset);
 
