@@ -24,9 +24,10 @@ bool holds(const ibv_mr& region, const std::byte* data) {
          number_of(data) < number_of(region.addr) + region.length;
 }
 
-DevicePiece piece_of(const ibv_mr& region, const std::byte* data, std::size_t size_bytes) {
-  const std::size_t left = number_of(region.addr) + region.length - number_of(data);
-  return {region.lkey, region.rkey, std::min(left, size_bytes)};
+// Of a region that ends at that address.
+DevicePiece piece_of(const ibv_mr& region, std::uintptr_t end, const std::byte* data,
+                     std::size_t size_bytes) {
+  return {region.lkey, region.rkey, std::min<std::size_t>(end - number_of(data), size_bytes)};
 }
 
 // Why there is no region of a dma-buf: the provider or the kernel has no such call, or what was
@@ -156,12 +157,11 @@ DeviceRegistrations::Slices::const_iterator DeviceRegistrations::slice_with(
 std::optional<DevicePiece> DeviceRegistrations::announced(const std::byte* data,
                                                           std::size_t size_bytes) const {
   const auto found = slice_with(data);
-  if (found == slices_.end()) {
+  if (found == slices_.end() || found->second.region == nullptr) {
     return std::nullopt;
   }
   const auto& [begin, slice] = *found;
-  const std::size_t left = number_of(begin) + slice.size_bytes - number_of(data);
-  return DevicePiece{slice.region->lkey, slice.region->rkey, std::min(left, size_bytes)};
+  return piece_of(*slice.region, number_of(begin) + slice.size_bytes, data, size_bytes);
 }
 
 // A piece lies in one announced memory, or in none: its first byte says which.
@@ -222,7 +222,8 @@ DevicePiece DeviceRegistrations::piece(const RequestRegions& regions, const std:
       std::ranges::upper_bound(regions, number_of(data), {},
                                [](const MemoryRegion& region) { return number_of(region->addr); });
   if (after != regions.begin() && holds(**std::prev(after), data)) {
-    return piece_of(**std::prev(after), data, size_bytes);
+    const ibv_mr& region = **std::prev(after);
+    return piece_of(region, number_of(region.addr) + region.length, data, size_bytes);
   }
   const std::optional<DevicePiece> known = announced(data, size_bytes);
   GODBOX_ASSERT(known.has_value());

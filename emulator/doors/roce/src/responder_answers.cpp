@@ -12,6 +12,28 @@ namespace godbox::emulator {
 
 using roce::Opcode;
 
+namespace {
+
+// The next so many bytes that the ticket shows, from `inside` its span number `span`, which go on
+// to what follows them.
+template <typename Function>
+void for_each_piece(const AccessTicket& ticket, std::size_t& span, std::size_t& inside,
+                    std::uint32_t bytes, Function function) {
+  while (bytes > 0) {
+    const ConstSpan rest = ConstSpan(ticket.spans[span]).subspan(inside);
+    const ConstSpan piece = rest.first(std::min<std::size_t>(rest.size(), bytes));
+    function(piece);
+    bytes -= static_cast<std::uint32_t>(piece.size());
+    inside += piece.size();
+    if (piece.size() == rest.size()) {
+      ++span;
+      inside = 0;
+    }
+  }
+}
+
+}  // namespace
+
 RoceResponder::Resource& RoceResponder::add_resource(Resource::Kind kind,
                                                      const roce::Packet& packet,
                                                      std::uint32_t packets) {
@@ -184,17 +206,8 @@ bool RoceResponder::send_read_response(Resource& of, OutPacket& out, TimePoint n
       fail(roce::kSyndromeNakOperational, of.next);
       return next(out, now);
     }
-    for (std::uint32_t taken = 0; taken < bytes;) {
-      const ConstSpan rest = ConstSpan(ticket.spans[of.span_index]).subspan(of.span_inside);
-      const ConstSpan piece = rest.first(std::min<std::size_t>(rest.size(), bytes - taken));
-      out.payload.add(piece);
-      taken += static_cast<std::uint32_t>(piece.size());
-      of.span_inside += piece.size();
-      if (piece.size() == rest.size()) {
-        ++of.span_index;
-        of.span_inside = 0;
-      }
-    }
+    for_each_piece(ticket, of.span_index, of.span_inside, bytes,
+                   [&out](ConstSpan piece) { out.payload.add(piece); });
     out.is_stable = ticket.is_referable;
     out.token = context_.windows.hold(of.window);
   }
@@ -223,15 +236,9 @@ bool RoceResponder::send_read_response(Resource& of, OutPacket& out, TimePoint n
 // What the next packet shows is on its way while this one is copied: a core that waits for each
 // line of cold memory has half the rate.
 void RoceResponder::prefetch_next(const Resource& of, std::uint32_t bytes) {
-  std::size_t span = of.span_index, inside = of.span_inside;
-  while (bytes > 0) {
-    const ConstSpan rest =
-        ConstSpan(context_.windows.ticket(of.window).spans[span]).subspan(inside);
-    const std::size_t size = std::min<std::size_t>(rest.size(), bytes);
-    prefetch_for_read(rest.first(size));
-    bytes -= static_cast<std::uint32_t>(size);
-    ++span;
-    inside = 0;
+  if (bytes > 0) {
+    std::size_t span = of.span_index, inside = of.span_inside;
+    for_each_piece(context_.windows.ticket(of.window), span, inside, bytes, prefetch_for_read);
   }
 }
 
