@@ -14,6 +14,7 @@
 #include "box_side.h"
 #include "roce_load.h"
 #include <godbox/perf/ceiling.h>
+#include <godbox/perf/l3_cache.h>
 #include <godbox/perf/mapped_buffer.h>
 
 #include <fmt/format.h>
@@ -28,7 +29,6 @@
 #include <vector>
 
 #include <sched.h>
-#include <unistd.h>
 
 namespace {
 
@@ -42,9 +42,6 @@ constexpr std::size_t kQueuePairs = 16;
 constexpr std::uint32_t kSmallBytes = 64;
 constexpr int kUsage = 2;
 constexpr int kSkipped = 4;  // of a test program: not a failure
-
-// Memory is cold for a pass over as many of the processor's L3 caches.
-constexpr std::uint64_t kColdCaches = 4;
 
 struct Options {
   bool is_small = false, json = false;
@@ -174,19 +171,6 @@ std::vector<Phase> phases_of(const Options& options, std::size_t blocks) {
   return phases;
 }
 
-// As the C library knows it; 0: it does not.
-std::uint64_t l3_cache_bytes() {
-  return static_cast<std::uint64_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE)));
-}
-
-// Nothing: the cache is not known.
-std::optional<bool> is_cold(std::size_t blocks) {
-  const std::uint64_t cache_bytes = l3_cache_bytes();
-  return cache_bytes == 0
-             ? std::nullopt
-             : std::optional(blocks * std::uint64_t{kRoceBlockBytes} >= kColdCaches * cache_bytes);
-}
-
 void print_stages(const Phase& phase) {
   const auto packets =
       static_cast<double>(std::max(phase.stages.frames_in, phase.stages.frames_out));
@@ -205,12 +189,13 @@ void print_stages(const Phase& phase) {
 }
 
 void print(const std::vector<Phase>& phases, const Options& options, std::size_t blocks) {
-  const std::optional<bool> cold = is_cold(blocks);
+  const std::optional<bool> cold = is_cold(SizeBytes(blocks * std::uint64_t{kRoceBlockBytes}));
   fmt::print(
       "RoCEv2 over {}, path MTU {} B, {} MiB{}, a processor each (real)\n",
       options.wire == "ring" ? "net_ring" : "net_virtio_user to net_vhost", kRocePacketBytes,
       blocks * kRoceBlockBytes >> 20U,
-      cold ? fmt::format(", {} (L3 {} MiB)", *cold ? "cold" : "hot", l3_cache_bytes() >> 20U) : "");
+      cold ? fmt::format(", {} (L3 {} MiB)", *cold ? "cold" : "hot", l3_cache().count() >> 20U)
+           : "");
   for (const Phase& phase : phases) {
     const auto [low, high] = std::ranges::minmax(phase.per_second);
     const auto gb = [&](double per_second) { return per_second * phase.run.size_bytes / 1e9; };
@@ -227,7 +212,7 @@ void print(const std::vector<Phase>& phases, const Options& options, std::size_t
 }
 
 void print_json(const std::vector<Phase>& phases, const Options& options, std::size_t blocks) {
-  const std::optional<bool> cold = is_cold(blocks);
+  const std::optional<bool> cold = is_cold(SizeBytes(blocks * std::uint64_t{kRoceBlockBytes}));
   std::string rows;
   for (const Phase& phase : phases) {
     const auto [low, high] = std::ranges::minmax(phase.per_second);
@@ -243,7 +228,7 @@ void print_json(const std::vector<Phase>& phases, const Options& options, std::s
         !cold   ? "null"
         : *cold ? R"("cold")"
                 : R"("hot")",
-        cold ? std::to_string(l3_cache_bytes()) : "null", phase.per_second.size(), middle, low,
+        cold ? std::to_string(l3_cache().count()) : "null", phase.per_second.size(), middle, low,
         high, middle * phase.run.size_bytes / 1e9, median(phase.ceiling), median(phase.of_ceiling),
         phase.bytes_compared);
   }

@@ -3,7 +3,6 @@
 
 #include "bench/plan_checks.h"
 #include "box/wire_option.h"
-#include "measure/machine.h"
 #include <godbox/driver/machine_memory.h>
 #include <godbox/emulator/pool_service.h>
 
@@ -71,16 +70,7 @@ perf::Direction direction_of(WorkOp op) {
 
 Environment::Environment(BenchPlan plan)
     : plan_(std::move(plan)),
-      l3_cache_(describe_machine().l3_cache),
       progress_("measuring", static_cast<double>(rows_of(plan_) * plan_.repeats)) {}
-
-std::optional<bool> Environment::is_cold(SizeBytes walked) const {
-  if (l3_cache_.is_zero()) {
-    return std::nullopt;
-  }
-  // Four caches' worth, because a walk over less leaves some of it in the cache for the next pass.
-  return walked >= l3_cache_ * 4;
-}
 
 Result<std::unique_ptr<Environment>> Environment::create(BenchPlan plan) {
   if (const auto enough = check_memory(plan, driver::available_memory_bytes()); !enough) {

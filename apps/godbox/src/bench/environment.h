@@ -13,7 +13,6 @@
 
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 
 namespace godbox::app {
@@ -32,9 +31,6 @@ class Environment {
   [[nodiscard]] std::vector<RoceInterface> roce_interfaces() const {
     return wires_ == nullptr ? std::vector<RoceInterface>() : wires_->interfaces();
   }
-  // Whether walking through so many bytes finds them outside of the caches; empty where the size of
-  // the L3 cache is not known.
-  [[nodiscard]] std::optional<bool> is_cold(SizeBytes walked) const;
 
   // The ceiling that belongs to a case and walks through so many bytes on each side (at least a
   // piece of its own, at most the plan's), calibrated for the direction; made once and kept.
@@ -59,7 +55,6 @@ class Environment {
   std::unique_ptr<RoceWires> wires_;  // nullptr: none
   perf::MappedBuffer pool_;
   perf::MappedBuffer user_;
-  SizeBytes l3_cache_;  // 0: unknown
   std::map<std::string, std::unique_ptr<perf::Ceiling>> ceilings_;
   Progress progress_;
 };

@@ -5,6 +5,7 @@
 #include "cli/json.h"
 #include "measure/machine.h"
 #include "measure/statistics.h"
+#include <godbox/perf/l3_cache.h>
 
 #include <fmt/format.h>
 
@@ -103,7 +104,7 @@ BenchRow row_for(const Environment& environment, const BenchCase& subject, const
   row.mode = plan.mode;
   row.time_scale = subject.time_scale;
   row.working_set = walked;
-  row.is_cold = environment.is_cold(walked);
+  row.is_cold = perf::is_cold(walked);
   row.batch = plan.batch;
   row.copy_threads = plan.copy_threads;
   row.server_threads = rig.server_threads();

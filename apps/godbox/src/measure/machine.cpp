@@ -2,6 +2,7 @@
 #include "measure/machine.h"
 
 #include "cli/json.h"
+#include <godbox/perf/l3_cache.h>
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -43,8 +44,7 @@ Machine describe_machine() {
   machine.cores = std::thread::hardware_concurrency();
   machine.memory = SizeBytes(static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
                              static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)));
-  machine.l3_cache =
-      SizeBytes(static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_LEVEL3_CACHE_SIZE))));
+  machine.l3_cache = perf::l3_cache();
   utsname system{};
   if (::uname(&system) == 0) {
     machine.kernel = std::string(system.sysname) + " " + system.release;
