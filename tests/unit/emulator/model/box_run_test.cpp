@@ -133,7 +133,7 @@ TEST_CASE("a request is bound by the stage that would end last alone", "[unit][m
     if (!done.bound_by) {
       return std::string("delays");
     }
-    const StageLoad& load = run.figures().stages.at(*done.bound_by);
+    const StageLoad load = run.figures().stages.at(*done.bound_by);
     return std::string(load.name) + " " + std::string(to_string(load.flow));
   };
   const BoxShape narrow{9, 2, 1, Rate(12.5e9)};
