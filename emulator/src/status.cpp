@@ -131,7 +131,8 @@ boost::json::array roce_ports(const BoxStatus& status) {
     boost::json::object port{
         {"eth_port", entry.eth_port.value()}, {"name", printable(entry.name)},
         {"wire", printable(entry.wire)},      {"mac", to_string(entry.mac)},
-        {"mtu_bytes", entry.mtu_bytes},       {"addresses", std::move(addresses)},
+        {"mtu_bytes", entry.mtu_bytes},       {"queues", entry.queues},
+        {"addresses", std::move(addresses)},
     };
     for (const auto& [name, value] : entry.counters()) {
       port[name] = value;

@@ -70,7 +70,7 @@ class RoceTest(ProgramTest):
         with RoceHost(self.folder) as host, \
                 self.server("--roce", host.option(",fd00::2/64,mtu=4200,port=3,name=left")) as box:
             expected = {"eth_port": 3, "name": "left", "wire": f"datagram {host.box}",
-                        "mac": BOX_MAC.hex(":"), "mtu_bytes": 4200,
+                        "mac": BOX_MAC.hex(":"), "mtu_bytes": 4200, "queues": 1,
                         "addresses": [f"{BOX}/24", "fd00::2/64"]}
             self.assertEqual(box.ready["roce_ports"], [expected])
             port = self.port(box)
@@ -288,6 +288,29 @@ class RoceTest(ProgramTest):
             self.assertEqual(box.stop(), OK)
             self.assertEqual(box.errors, "")
 
+    def test_a_port_has_as_many_queues_as_its_device(self):
+        device = f"net_vhost0,iface={self.folder}/port0"
+        option = f"10.0.0.2/24,queues=4@dpdk:{device}"
+        try:
+            box = self.server("--threads", "3", "--roce", f"{option},queues=4")
+        except AssertionError as error:
+            if "without DPDK" not in str(error):
+                raise
+            self.skipTest("this build has no DPDK")
+        with box:
+            port = self.port(box)
+            self.assertEqual((port["wire"], port["queues"], port["frames_given"]),
+                             ("dpdk net_vhost0", 4, 0))
+            names = [path.read_text().strip()
+                     for path in Path(f"/proc/{box.ready['pid']}/task").glob("*/comm")]
+            self.assertEqual(sorted(name for name in names if name.startswith("godbox-roce")),
+                             ["godbox-roce-0", "godbox-roce-1", "godbox-roce-2"])
+            self.assertEqual(box.stop(), OK)
+            self.assertEqual(box.errors, "")
+        # The device was not told of them.
+        self.assert_fails(["serve", *SMALL_BOX, "--roce", option], USAGE, "--roce", option,
+                          "queues = 4", "net_vhost0 has 1", "queues=4")
+
     def test_what_cannot_be_is_refused_by_name(self):
         there = self.folder / "box.frames"
         there.write_text("somebody's file")
@@ -306,6 +329,7 @@ class RoceTest(ProgramTest):
                 ("10.0.0.2@vhost:a", USAGE, "vhost", "dgram:"),
                 ("10.0.0.2@packet:no-such-if", FAILURE, "no-such-if"),
                 (f"10.0.0.2,mtu=9500@{wire}", USAGE, "9500"),
+                (f"10.0.0.2,queues=2@{wire}", USAGE, "queues", "dpdk"),
                 (f"10.0.0.2@dgram:{there},{self.folder}/b", IN_USE, str(there)),
                 *([(f"{kernels}@packet:lo", USAGE, "this host's own")] if kernels else []),
                 ("10.0.0.2@dpdk:net_nothing0", None)):

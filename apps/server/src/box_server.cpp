@@ -29,23 +29,39 @@ constexpr SizeBytes kDramChannelGranularity{std::uint64_t{1} << 20U};
 // A page's request after the reply to the one before, from a client that is woken for it.
 constexpr Duration kBusyPoll = std::chrono::microseconds(50);
 
+// Event loops, and pumps of RoCE ports, are at most so many each; there are no more loops than
+// Ethernet ports, but a RoCE port may have several queues.
+std::uint32_t threads_max(const emulator::BoxConfig& config) {
+  const std::uint32_t threads = config.server_threads != 0
+                                    ? config.server_threads
+                                    : std::max(1U, std::thread::hardware_concurrency() / 2);
+  return std::min(threads, BoxServer::kThreadsMax);
+}
+
 std::uint32_t threads_for(const emulator::BoxConfig& config) {
-  std::uint32_t threads = config.server_threads;
-  if (threads == 0) {
-    threads = std::max(1U, std::thread::hardware_concurrency() / 2);
+  return std::min(threads_max(config), config.eth_ports());
+}
+
+std::size_t roce_queues_of(const emulator::BoxConfig& config) {
+  const auto ports = emulator::parse_roce_ports(config.roce_ports, config.eth_ports());
+  std::size_t queues = 0;
+  if (ports) {  // else opening them says why
+    for (const emulator::RocePortConfig& port : *ports) {
+      queues += port.queues.value_or(1);
+    }
   }
-  return std::min({threads, config.eth_ports(), BoxServer::kThreadsMax});
+  return queues;
 }
 
 // The connections that the process has descriptors for, beside what the box and the rest of the
 // process need: its sockets and their files, event loops and DRAM channels.
-Result<std::uint32_t> connections_for(const emulator::BoxConfig& config, std::size_t roce_ports) {
-  constexpr std::uint64_t kPerRocePort = 8;  // a device of DPDK has several
+Result<std::uint32_t> connections_for(const emulator::BoxConfig& config, std::size_t roce_queues) {
+  constexpr std::uint64_t kPerRoceQueue = 16;  // the pump's, and a queue of DPDK has several
   constexpr std::uint64_t kPerLoop = 8 + driver::kLingeringMax;
   constexpr std::uint64_t kReserve = 64;
   constexpr std::uint64_t kConnectionsMin = 16;
   const std::uint64_t needed = driver::descriptors_open() + config.eth_ports() +
-                               config.dram_channels() + kPerRocePort * roce_ports +
+                               config.dram_channels() + kPerRoceQueue * roce_queues +
                                kPerLoop * threads_for(config) +
                                emulator::DoorContext::kRefusalsMax + kReserve;
   const std::uint64_t limit = driver::descriptor_limit();
@@ -176,7 +192,7 @@ Result<void> BoxServer::Impl::open_control_socket() {
 }
 
 Result<void> BoxServer::Impl::open_roce_ports() {
-  auto opened = RocePorts::open(*box, registered_memory, clock, random, threads_for(config));
+  auto opened = RocePorts::open(*box, registered_memory, clock, random, threads_max(config));
   if (!opened) {
     return opened.error();
   }
@@ -219,7 +235,7 @@ void BoxServer::stop() { impl_->stop(); }
 
 Result<std::unique_ptr<BoxServer>> BoxServer::start(emulator::BoxConfig config,
                                                     emulator::NativeDoorOptions door_options) {
-  const Result<std::uint32_t> connections = connections_for(config, config.roce_ports.size());
+  const Result<std::uint32_t> connections = connections_for(config, roce_queues_of(config));
   if (!connections) {
     return connections.error();
   }

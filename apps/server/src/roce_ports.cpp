@@ -21,6 +21,7 @@ using emulator::RocePortConfig;
 using emulator::RoceWire;
 
 static_assert(emulator::kRocePortAddressesMax <= emulator::kRoceAddressesMax);
+static_assert(emulator::kRocePortQueuesMax <= emulator::kRoceQueuesMax);
 
 constexpr std::string_view kOption = "roce_ports, --roce";
 
@@ -45,9 +46,15 @@ Result<void> check_count(const std::vector<RocePortConfig>& ports, std::uint32_t
 }  // namespace
 
 struct RocePorts::Impl {
-  struct Port {
+  struct Queue {
     std::unique_ptr<FrameSource> wire;
     std::unique_ptr<emulator::RocePort> port;
+  };
+  struct Port {
+    std::unique_ptr<emulator::RoceQueues> shared;  // null: it has one
+    std::vector<Queue> queues;
+
+    [[nodiscard]] std::vector<std::pair<std::string_view, std::uint64_t>> counters() const;
   };
   struct VerbsPort {
     std::unique_ptr<emulator::VerbsDoor> door;
@@ -78,7 +85,7 @@ struct RocePorts::Impl {
   RandomSource& random;
   std::shared_ptr<driver::Eal> eal;  // null: no port is on DPDK
   emulator::RoceDoor door;
-  std::vector<Port> ports;
+  std::vector<std::unique_ptr<Port>> ports;
   std::vector<VerbsPort> verbs_ports;
   std::vector<std::unique_ptr<emulator::RocePump>> pumps;
   std::vector<std::thread> threads;
@@ -116,51 +123,82 @@ Result<void> RocePorts::Impl::add(const RocePortConfig& config) {
   if (config.wire == RoceWire::verbs) {
     return add_verbs(config);
   }
-  auto wire = open_wire(config, eal);
-  if (!wire) {
-    return named(config, wire.error());
+  auto wires = open_wire(config, eal);
+  if (!wires) {
+    return named(config, wires.error());
   }
-  const Result<std::uint32_t> mtu_bytes = mtu_on(config, **wire);
+  const Result<std::uint32_t> mtu_bytes = mtu_on(config, *wires->front());
   if (!mtu_bytes) {
     return named(config, mtu_bytes.error());
   }
+  auto added = std::make_unique<Port>();
   emulator::RocePortOptions options;
   options.eth_port = *config.eth_port;
-  options.mac = (*wire)->mac();
+  options.mac = wires->front()->mac();
   options.ethernet_mtu_bytes = *mtu_bytes;
   for (const emulator::RoceAddress& address : config.addresses) {
     options.addresses.push_back(address.ip);
   }
-  ports.push_back({std::move(*wire), std::make_unique<emulator::RocePort>(door, options, random)});
-  tell(config, ports.back());
+  if (wires->size() > 1) {
+    added->shared = std::make_unique<emulator::RoceQueues>(wires->size(), *mtu_bytes);
+    options.queues = added->shared.get();
+  }
+  for (auto& wire : *wires) {
+    added->queues.push_back(
+        {std::move(wire), std::make_unique<emulator::RocePort>(door, options, random)});
+    ++options.queue;
+  }
+  tell(config, *added);
+  ports.push_back(std::move(added));
   return {};
+}
+
+std::vector<std::pair<std::string_view, std::uint64_t>> RocePorts::Impl::Port::counters() const {
+  std::vector<std::pair<std::string_view, std::uint64_t>> sums;
+  for (const Queue& queue : queues) {
+    auto values = emulator::named_values(queue.port->counters());
+    const FrameCounters frames = queue.wire->counters();
+    values.emplace_back("wire_receive_drops", frames.receive_drops);
+    values.emplace_back("wire_send_drops", frames.send_drops);
+    if (sums.empty()) {
+      sums = std::move(values);
+      continue;
+    }
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      sums[i].second += values[i].second;
+    }
+  }
+  return sums;
 }
 
 void RocePorts::Impl::tell(const RocePortConfig& config, const Port& of) {
   emulator::RocePortEntry entry;
-  const emulator::RocePortOptions& options = of.port->options();
+  const emulator::RocePortOptions& options = of.queues.front().port->options();
   entry.eth_port = options.eth_port;
   entry.mtu_bytes = options.ethernet_mtu_bytes;
   entry.mac = options.mac;
   entry.addresses = config.addresses;
-  entry.wire = of.wire->name();
+  entry.queues = static_cast<std::uint16_t>(of.queues.size());
+  entry.wire = of.queues.size() > 1 ? "dpdk " + config.where.substr(0, config.where.find(','))
+                                    : of.queues.front().wire->name();
   entry.name = config.name.empty() ? entry.wire : config.name;
-  entry.counters = [port = of.port.get(), wire = of.wire.get()] {
-    auto values = emulator::named_values(port->counters());
-    const FrameCounters frames = wire->counters();
-    values.emplace_back("wire_receive_drops", frames.receive_drops);
-    values.emplace_back("wire_send_drops", frames.send_drops);
-    return values;
-  };
+  entry.counters = [&of] { return of.counters(); };
   box.add_roce_port(std::move(entry));
 }
 
+// A port's queues lie one behind another, so that they are different threads' where there are more.
 void RocePorts::Impl::deal_out(std::size_t threads_max) {
-  const std::size_t count = std::min(threads_max, ports.size());
+  std::vector<emulator::RoceLine> all;
+  for (const auto& port : ports) {
+    for (const Queue& queue : port->queues) {
+      all.push_back({queue.port.get(), queue.wire.get()});
+    }
+  }
+  const std::size_t count = std::min(threads_max, all.size());
   for (std::size_t i = 0; i < count; ++i) {
     std::vector<emulator::RoceLine> lines;
-    for (std::size_t at = i; at < ports.size(); at += count) {
-      lines.push_back({ports[at].port.get(), ports[at].wire.get()});
+    for (std::size_t at = i; at < all.size(); at += count) {
+      lines.push_back(all[at]);
     }
     pumps.push_back(std::make_unique<emulator::RocePump>(lines, clock));
   }

@@ -21,19 +21,20 @@ Result<std::unique_ptr<RoceWires>> RoceWires::open(const std::vector<std::string
   }
   std::unique_ptr<RoceWires> made(new RoceWires());
   for (const emulator::RocePortConfig& config : *configs) {
-    Result<std::unique_ptr<FrameSource>> wire = open_wire(config, *eal);
-    if (!wire) {
-      return wire_error(option, config, wire.error());
+    auto wires = open_wire(config, *eal);
+    if (!wires) {
+      return wire_error(option, config, wires.error());
     }
-    const Result<std::uint32_t> mtu_bytes = mtu_on(config, **wire);
+    std::unique_ptr<FrameSource>& wire = wires->front();  // a client has no more
+    const Result<std::uint32_t> mtu_bytes = mtu_on(config, *wire);
     if (!mtu_bytes) {
       return wire_error(option, config, mtu_bytes.error());
     }
     made->interfaces_.push_back({.name = std::string(option) + " " + config.text,
-                                 .frames = wire->get(),
+                                 .frames = wire.get(),
                                  .addresses = config.addresses,
                                  .mtu_bytes = *mtu_bytes});
-    made->wires_.push_back(std::move(*wire));
+    made->wires_.push_back(std::move(wire));
   }
   return made;
 }

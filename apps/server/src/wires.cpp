@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include <ifaddrs.h>
@@ -24,6 +25,7 @@ using emulator::RoceWire;
 
 static_assert(emulator::kRoceDatagramMtuBytesMax == driver::kFrameMtuBytesMax);
 static_assert(emulator::kRoceMtuBytesMax == driver::kDpdkMtuMax);
+static_assert(emulator::kRocePortQueuesMax == driver::kDpdkQueuesMax);
 
 // As a fault of the start: a wire that is not there, or somebody else's, or an option.
 Errc start_code(Errc of_wire) {
@@ -68,7 +70,15 @@ driver::DpdkPortOptions dpdk_options(const RocePortConfig& config) {
   options.device = config.where;
   options.mtu_bytes = config.mtu_bytes.value_or(emulator::kRoceMtuBytesDefault);
   options.mac = config.mac;
+  options.queues = config.queues.value_or(1);
   return options;
+}
+
+driver::DatagramFramesOptions datagram_options(const RocePortConfig& config) {
+  return {.local_path = config.where,
+          .remote_path = config.peer,
+          .mac = config.mac.value_or(mac_of(config.addresses.front().ip)),
+          .mtu_bytes = config.mtu_bytes.value_or(emulator::kRoceMtuBytesDefault)};
 }
 
 // "0000:3b:00.0", with arguments or without, and not a driver's name.
@@ -151,31 +161,30 @@ Result<std::shared_ptr<driver::Eal>> start_dpdk(const std::vector<RocePortConfig
   return eal ? std::move(eal) : wire_error(option, *first, eal.error());
 }
 
-Result<std::unique_ptr<FrameSource>> open_wire(const RocePortConfig& config,
-                                               const std::shared_ptr<driver::Eal>& eal) {
+Result<std::vector<std::unique_ptr<FrameSource>>> open_wire(
+    const RocePortConfig& config, const std::shared_ptr<driver::Eal>& eal) {
   const Result<void> checked =
       is_shared_with_kernel(config) ? check_not_kernels(config) : Result<void>();
   if (!checked) {
     return checked.error();
   }
-  switch (config.wire) {
-    case RoceWire::datagram:
-      return driver::open_datagram_frames(
-          {.local_path = config.where,
-           .remote_path = config.peer,
-           .mac = config.mac.value_or(mac_of(config.addresses.front().ip)),
-           .mtu_bytes = config.mtu_bytes.value_or(emulator::kRoceMtuBytesDefault)});
-    case RoceWire::packet:
-      return driver::open_packet_frames(config.where);
-    case RoceWire::dpdk:
-    case RoceWire::verbs:  // has none, and never comes here
-      break;
+  std::vector<std::unique_ptr<FrameSource>> queues;
+  if (config.wire == RoceWire::dpdk) {
+    auto opened = driver::open_dpdk_port(eal, dpdk_options(config));
+    if (!opened) {
+      return opened.error();
+    }
+    std::ranges::move(*opened, std::back_inserter(queues));
+    return queues;
   }
-  auto queues = driver::open_dpdk_port(eal, dpdk_options(config));
-  if (!queues) {
-    return queues.error();
+  auto opened = config.wire == RoceWire::packet
+                    ? driver::open_packet_frames(config.where)
+                    : driver::open_datagram_frames(datagram_options(config));
+  if (!opened) {
+    return opened.error();
   }
-  return std::unique_ptr<FrameSource>(std::move(queues->front()));
+  queues.push_back(std::move(*opened));
+  return queues;
 }
 
 Result<std::uint32_t> mtu_on(const RocePortConfig& config, const FrameSource& wire) {

@@ -28,9 +28,9 @@ namespace godbox::app {
 [[nodiscard]] Result<std::shared_ptr<driver::Eal>> start_dpdk(
     const std::vector<emulator::RocePortConfig>& ports, bool huge_pages, std::string_view option);
 
-// Not of verbs, which has no wire of frames. Errors: those of the wire, config_invalid for an
-// address that is this machine's own.
-[[nodiscard]] Result<std::unique_ptr<FrameSource>> open_wire(
+// Its queues, at least one. Not of verbs, which has no wire of frames. Errors: those of the wire,
+// config_invalid for an address that is this machine's own.
+[[nodiscard]] Result<std::vector<std::unique_ptr<FrameSource>>> open_wire(
     const emulator::RocePortConfig& config, const std::shared_ptr<driver::Eal>& eal);
 
 // Of the Ethernet, as it is written or else the wire's. Errors: out_of_range (more than the wire

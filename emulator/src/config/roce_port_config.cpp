@@ -14,8 +14,8 @@ namespace godbox::emulator {
 namespace {
 
 constexpr std::string_view kForm =
-    "ADDRESS[/BITS],...[,mtu=BYTES][,port=NUMBER][,mac=MAC][,name=TEXT]@WIRE, with the wire "
-    "dgram:SOCKET,PEER-SOCKET or packet:INTERFACE or dpdk:DEVICE or verbs:RDMA-DEVICE";
+    "ADDRESS[/BITS],...[,mtu=BYTES][,port=NUMBER][,mac=MAC][,queues=NUMBER][,name=TEXT]@WIRE, with "
+    "the wire dgram:SOCKET,PEER-SOCKET or packet:INTERFACE or dpdk:DEVICE or verbs:RDMA-DEVICE";
 constexpr std::size_t kNameCharsMax = 64;
 
 // What is wrong with one of them.
@@ -114,7 +114,8 @@ Result<void> parse_option(std::string_view text, RocePortConfig& port) {
   std::string_view value = text;
   const std::string_view key = take_until(value, '=');
   const bool is_again = (key == "mtu" && port.mtu_bytes) || (key == "port" && port.eth_port) ||
-                        (key == "mac" && port.mac) || (key == "name" && !port.name.empty());
+                        (key == "mac" && port.mac) || (key == "queues" && port.queues) ||
+                        (key == "name" && !port.name.empty());
   if (is_again) {
     return wrong("option", text, "each option once");
   }
@@ -131,6 +132,12 @@ Result<void> parse_option(std::string_view text, RocePortConfig& port) {
     port.mac = parse_mac(value);
     return port.mac ? Result<void>() : wrong("mac", value, "a host's, like 02:00:00:00:00:01");
   }
+  if (key == "queues") {
+    port.queues = parse_number<std::uint16_t>(value);
+    return port.queues && *port.queues >= 1 && *port.queues <= kRocePortQueuesMax
+               ? Result<void>()
+               : wrong("queues", value, fmt::format("1 to {}", kRocePortQueuesMax));
+  }
   if (key == "name") {
     port.name = value;
     const bool is_fit = !value.empty() && value.size() <= kNameCharsMax &&
@@ -138,7 +145,7 @@ Result<void> parse_option(std::string_view text, RocePortConfig& port) {
     return is_fit ? Result<void>()
                   : wrong("name", value, fmt::format("1 to {} ASCII characters", kNameCharsMax));
   }
-  return wrong("option", key, "mtu, port, mac, name");
+  return wrong("option", key, "mtu, port, mac, queues, name");
 }
 
 Result<void> parse_wire(std::string_view text, RocePortConfig& port) {
@@ -185,6 +192,12 @@ Result<void> check_mtu(const RocePortConfig& port) {
                       fmt::format("{} to {} bytes on such a wire", kRoceMtuBytesMin, most));
 }
 
+Result<void> check_queues(const RocePortConfig& port) {
+  const bool fits = port.queues.value_or(1) == 1 || port.wire == RoceWire::dpdk;
+  return fits ? Result<void>()
+              : wrong("queues", std::to_string(*port.queues), "one on such a wire; dpdk has more");
+}
+
 Result<RocePortConfig> parse(std::string_view text) {
   RocePortConfig port;
   port.text = text;
@@ -218,6 +231,7 @@ Result<RocePortConfig> parse(std::string_view text) {
   }
   Result<void> fitting = parse_wire(wire, port);
   fitting = fitting ? check_mtu(port) : fitting;
+  fitting = fitting ? check_queues(port) : fitting;
   return fitting ? Result<RocePortConfig>(std::move(port)) : fitting.error();
 }
 
@@ -282,9 +296,10 @@ Result<std::vector<RocePortConfig>> parse_roce_wires(const std::vector<std::stri
     return named_here(failed, wires.error());
   }
   for (const RocePortConfig& wire : *wires) {
-    if (wire.eth_port || !wire.name.empty()) {
-      return named_here(
-          wire.text, wrong("option", wire.eth_port ? "port" : "name", "mtu and mac of a client"));
+    if (wire.eth_port || wire.queues || !wire.name.empty()) {
+      const std::string_view option_there =
+          wire.eth_port ? "port" : (wire.queues ? "queues" : "name");
+      return named_here(wire.text, wrong("option", option_there, "mtu and mac of a client"));
     }
     if (wire.wire == RoceWire::verbs) {
       return named_here(wire.text, wrong("wire", "verbs",

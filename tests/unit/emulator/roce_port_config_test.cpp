@@ -53,6 +53,9 @@ TEST_CASE("a RoCE port is read from one text", "[unit][roce]") {
   const RocePortConfig dpdk = parsed("10.0.2.2@dpdk:net_vhost0,iface=/run/p0");
   CHECK(dpdk.wire == RoceWire::dpdk);
   CHECK(dpdk.where == "net_vhost0,iface=/run/p0");
+  CHECK(!dpdk.queues);
+  CHECK(parsed("10.0.2.2,queues=16@dpdk:net_vhost0,iface=/run/p0,queues=16").queues == 16);
+  CHECK(parsed("10.0.2.2,queues=1@packet:eth1").queues == 1);
   CHECK(parsed("10.0.2.2@dpdk:0000:3b:00.0").where == "0000:3b:00.0");
   const RocePortConfig verbs = parsed("10.0.2.2/24,port=1@verbs:mlx5_0");
   CHECK(verbs.wire == RoceWire::verbs);
@@ -124,6 +127,13 @@ TEST_CASE("what is wrong with a RoCE port is named", "[unit][roce]") {
       {"10.0.2.2,mac=02:00:00:00:00:01@packet:a", "the interface's"},
       {"10.0.2.2,mac=02:00:00:00:00:01@verbs:rxe0", "the device's"},
       {"10.0.2.2,mtu=4200@verbs:rxe0", "the device's"},
+      {"10.0.2.2,queues=2,queues=2@dpdk:a", "each option once"},
+      {"10.0.2.2,queues=0@dpdk:a", "1 to 16"},
+      {"10.0.2.2,queues=17@dpdk:a", "1 to 16"},
+      {"10.0.2.2,queues=two@dpdk:a", "queues \"two\""},
+      {"10.0.2.2,queues=2@packet:a", "dpdk has more"},
+      {"10.0.2.2,queues=2@dgram:/run/a,/run/b", "dpdk has more"},
+      {"10.0.2.2,queues=2@verbs:rxe0", "dpdk has more"},
       {"10.0.2.2@verbs:", "verbs:RDMA-DEVICE"},
       {"10.0.2.2,name=@packet:a", "name"},
       {"10.0.2.2,color=red@packet:a", "\"color\""},

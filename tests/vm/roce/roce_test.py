@@ -7,7 +7,8 @@ there with its key. tshark, where there is one, looks at each frame.
 
 usage: roce_test.py GODBOX [POOL_CLIENT] [--vhost] [--frames FILE]
 Without POOL_CLIENT nothing is tested (exit status 77). --vhost: the frames go by DPDK's net_vhost
-(and past tshark). Copies the frames to FILE (pcap).
+(and past tshark), by two queues, which the box serves by a thread each: the guest's processors say
+which one a frame takes. Copies the frames to FILE (pcap).
 """
 
 import argparse
@@ -32,6 +33,7 @@ from raw_client import RawSession, Vector  # noqa: E402
 BOX, BOX_MAC = "10.0.2.2", "02:00:00:00:00:02"
 MTU = 4200  # room for packets of 4096 bytes
 REGION_BYTES = 192 << 10
+VHOST_QUEUES = 2
 BOOT_LIMIT_S = 200
 COMMAND_LIMIT_S = 120
 PORTS = ("control", "stdin", "stdout", "stderr")
@@ -42,10 +44,11 @@ def image_folder():
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "godbox", "guest")
 
 
-def why_not():
+def why_not(*programs):
+    """Why nothing can be tested, with what is needed beside these programs; empty: it can."""
     if not os.path.exists(os.path.join(image_folder(), "version")):
         return f"no guest image in {image_folder()}; scripts/guest-image makes it"
-    for program in ("qemu-system-x86_64", "rdma", "modprobe"):
+    for program in ("qemu-system-x86_64", "rdma", "modprobe", *programs):
         if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
             return f"{program} is missing; scripts/setup installs it"
     return ""
@@ -151,15 +154,17 @@ class Box:
         self.to_guest, self.to_box = relay or (self.there, self.here)
         self.frames = os.path.join(folder, "frames.pcap")
         self.is_vhost = is_vhost
-        wire = f"dpdk:net_vhost0,iface={self.here}" if is_vhost else \
-            f"dgram:{self.here},{self.to_guest}"
+        several = f"queues={VHOST_QUEUES}"
+        wire = f"mtu={MTU},{several}@dpdk:net_vhost0,iface={self.here},{several}" if is_vhost else \
+            f"mtu={MTU}@dgram:{self.here},{self.to_guest}"
         control, config = (os.path.join(folder, name) for name in ("box.control", "box.toml"))
         with open(config, "w", encoding="ascii") as file:
             file.write('session_timeout = "1h"\n')  # nothing is heard of it while the guest boots
         self.process = subprocess.Popen(
             [program, "serve", "--json", "--preset", "laptop", "--tcp-port-base", "0",
              "--config", config, "--backing-limit", "256MiB", "--control-socket", control,
-             "--roce", f"{BOX}/24,mac={BOX_MAC},mtu={MTU}@{wire}"],
+             "--threads", str(VHOST_QUEUES),
+             "--roce", f"{BOX}/24,mac={BOX_MAC},{wire}"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=die_with_parent)
         ready = self.process.stdout.readline()
@@ -180,8 +185,10 @@ class Box:
         if self.is_vhost:
             return ["-object", "memory-backend-memfd,id=ram,size=512M,share=on",
                     "-numa", "node,memdev=ram", "-chardev", f"socket,id=net0,path={self.here}",
-                    "-netdev", "vhost-user,id=net0,chardev=net0",
-                    "-device", f"virtio-net-pci,netdev=net0,host_mtu={MTU},romfile="]
+                    "-smp", str(VHOST_QUEUES),
+                    "-netdev", f"vhost-user,id=net0,chardev=net0,queues={VHOST_QUEUES}",
+                    "-device", f"virtio-net-pci,netdev=net0,host_mtu={MTU},romfile=,mq=on,"
+                    f"vectors={2 * VHOST_QUEUES + 2}"]
         return ["-netdev", f"dgram,id=net0,local.type=unix,local.path={self.there},"
                 f"remote.type=unix,remote.path={self.to_box}",
                 "-device", f"virtio-net-pci,netdev=net0,host_mtu={MTU},romfile=",
@@ -249,6 +256,37 @@ def check_counts(counted, moved_bytes):
         assert counted[wrong] == 0, (wrong, counted)
 
 
+def queues(guest, client, box):
+    """Connections of each of the guest's processors: half of their queue pairs belong to the queue
+    that their frames do not come to. Then the guest has one queue alone, and nobody reads what goes
+    out by the other: whichever a connection would belong to, it comes up."""
+    def connect(processor):
+        guest.check(f"taskset -c {processor} {client} {BOX} {' '.join(box.numbers)}")
+
+    connections = 0
+    while connections < 4 or (box.counted()["frames_given"] == 0 and connections < 20):
+        connect(connections % VHOST_QUEUES)
+        connections += 1
+    print("both queues:", flush=True)
+    show_queues(box)
+    assert box.counted()["frames_given"] > 0, box.counted()
+    guest.check("ethtool -L eth0 combined 1")
+    while box.counted()["frames_unsent"] == 0 and connections < 40:
+        connect(connections % VHOST_QUEUES)
+        connections += 1
+    print("one queue:", flush=True)
+    show_queues(box)
+    counted = box.counted()
+    assert counted["frames_unsent"] > 0 and counted["dropped_queue"] == 0, counted
+    assert counted["bytes_written"] == (1 + connections) * box.extent_bytes, counted
+
+
+def show_queues(box):
+    print({name: value for name, value in box.counted().items() if name in (
+        "frames_received", "frames_given", "frames_unsent", "dropped_queue",
+        "connections_requested", "connections_established")}, flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -257,7 +295,7 @@ def main():
     parser.add_argument("--frames")
     options = parser.parse_args()
     client = options.client and os.path.abspath(options.client)
-    reason = why_not() if client else (
+    reason = why_not(*(["ethtool"] if options.vhost else [])) if client else (
         "built without librdmacm-dev, so there is no client; scripts/setup installs it")
     if reason:
         print(f"SKIPPED: {reason}")
@@ -277,6 +315,8 @@ def main():
             pings(guest)
             pool(guest, client, box.numbers)
             check_counts(box.counted(), box.extent_bytes)
+            if options.vhost:
+                queues(guest, client, box)
         finally:
             if guest is not None:
                 guest.end()

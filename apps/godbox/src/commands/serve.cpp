@@ -83,6 +83,7 @@ boost::json::array roce_ports(BoxServer& server) {
                                         {"wire", json_text(port.wire)},
                                         {"mac", emulator::to_string(port.mac)},
                                         {"mtu_bytes", port.mtu_bytes},
+                                        {"queues", port.queues},
                                         {"addresses", std::move(addresses)}});
   }
   return ports;

@@ -202,9 +202,10 @@ RoceConnections::Connection* RoceConnections::find(roce::QueuePairNumber number)
 
 ConnectionId RoceConnections::draw_id() {
   for (int i = 0; i < kDrawsMax; ++i) {
-    const std::uint32_t drawn = port_.random.next_u32();
-    if (drawn != 0 && !connections_.contains(drawn)) {
-      return ConnectionId(drawn);
+    const std::uint64_t nearby = port_.number_from(port_.random.next_u32());
+    const auto number = static_cast<std::uint32_t>(nearby);
+    if (number != 0 && number == nearby && !connections_.contains(number)) {
+      return ConnectionId(number);
     }
   }
   assertion_failed("the random source yields new numbers", __FILE__, __LINE__);

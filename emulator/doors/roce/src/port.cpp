@@ -34,6 +34,7 @@ RocePort::Impl::Impl(RoceDoor::State* of_door, RocePortOptions port_options, Ran
       context(PortPool(of_door, options.eth_port)) {
   GODBOX_ASSERT(!options.addresses.empty() && options.addresses.size() <= kRoceAddressesMax);
   GODBOX_ASSERT(options.queue_pairs_max <= kRoceQueuePairsMax);
+  GODBOX_ASSERT(options.queues == nullptr || options.queue < options.queues->count());
 }
 
 RocePort::Impl::~Impl() {
@@ -53,8 +54,9 @@ Result<RocePort::LocalQueuePair> RocePort::Impl::allot() {
   }
   for (int i = 0; i < kDrawsMax; ++i) {
     const std::uint64_t drawn = random.next_u64();
-    const auto number = static_cast<Number>(drawn & kNumberMask);
-    const bool is_free = number >= kFirstNumber && number != kMulticastNumber &&
+    const std::uint64_t nearby = number_from(static_cast<std::uint32_t>(drawn & kNumberMask));
+    const auto number = static_cast<Number>(nearby);
+    const bool is_free = nearby >= kFirstNumber && nearby < kMulticastNumber &&
                          !pairs.contains(number) && !departed.contains(number) &&
                          !allotted.contains(number) &&
                          !connections.has_number(roce::QueuePairNumber(number));
@@ -83,6 +85,9 @@ Errc RocePort::Impl::connect(QueuePairOptions pair_options, TimePoint now) {
   pair_options.path.source = options.mac;
   allotted.erase(number);
   pairs.emplace(number, std::make_unique<RoceQueuePair>(context, pair_options));
+  if (options.queues != nullptr) {
+    options.queues->set_open(number, true);
+  }
   context.counters.queue_pairs_open.set(pairs.size());
   next_sweep = std::max(next_sweep, now);
   return Errc::ok;
@@ -96,6 +101,9 @@ void RocePort::Impl::destroy(roce::QueuePairNumber number) {
   }
   std::unique_ptr<RoceQueuePair> pair = std::move(found->second);
   pairs.erase(found);
+  if (options.queues != nullptr) {
+    options.queues->set_open(number.value(), false);
+  }
   context.counters.queue_pairs_open.set(pairs.size());
   pair->break_off();
   connections.on_destroyed(number);
@@ -174,6 +182,9 @@ RocePort::RocePort(RocePortOptions options, RandomSource& random)
 RocePort::~RocePort() = default;
 
 void RocePort::on_frame(ConstSpan frame, TimePoint now) { impl_->on_frame(frame, now); }
+std::size_t RocePort::take_given(std::size_t frames_max, TimePoint now) {
+  return impl_->take_given(frames_max, now);
+}
 bool RocePort::next_frame(OutFrame& out, TimePoint now) { return impl_->next_frame(out, now); }
 std::size_t RocePort::copy_frame(const OutFrame& frame, MutableSpan out) {
   return impl_->copy_frame(frame, out);

@@ -77,9 +77,13 @@ bool RocePort::Impl::is_silent(TimePoint now) const {
 }
 
 void RocePort::Impl::on_frame(ConstSpan bytes, TimePoint now) {
+  context.counters.frames_received.add();
+  context.counters.bytes_received.add(bytes.size());
+  take_in(bytes, options.queues != nullptr, now);
+}
+
+void RocePort::Impl::take_in(ConstSpan bytes, bool may_be_anothers, TimePoint now) {
   RocePortCounters& counters = context.counters;
-  counters.frames_received.add();
-  counters.bytes_received.add(bytes.size());
   if (is_silent(now)) {
     counters.dropped_port_fault.add();
     return;
@@ -87,7 +91,7 @@ void RocePort::Impl::on_frame(ConstSpan bytes, TimePoint now) {
   roce::Frame frame;
   switch (roce::decode_frame(bytes, frame)) {
     case roce::FrameKind::roce:
-      on_roce(frame, now);
+      on_roce(bytes, frame, may_be_anothers, now);
       break;
     case roce::FrameKind::other:
       on_link(bytes, now);
@@ -100,7 +104,8 @@ void RocePort::Impl::on_frame(ConstSpan bytes, TimePoint now) {
   }
 }
 
-void RocePort::Impl::on_roce(const roce::Frame& frame, TimePoint now) {
+void RocePort::Impl::on_roce(ConstSpan bytes, const roce::Frame& frame, bool may_be_anothers,
+                             TimePoint now) {
   roce::Packet in;
   RoceQueuePair* pair = nullptr;
   bool is_management = false;
@@ -110,6 +115,9 @@ void RocePort::Impl::on_roce(const roce::Frame& frame, TimePoint now) {
   } else if (roce::decode_packet(frame.packet, in) != roce::Malformed::no) {
     reason = &context.counters.dropped_malformed;
   } else {
+    if (may_be_anothers && was_given_away(bytes, frame, in, now)) {
+      return;
+    }
     is_management = in.destination_qp.value() == roce::kGsiQueuePair;
     pair = is_management ? nullptr : find(in.destination_qp);
     reason = is_management ? management_objection(in) : objection(frame, in, pair);

@@ -23,7 +23,8 @@ struct RocePort::Impl {
 
   // --- Frames in (port_frames.cpp) ---
   void on_frame(ConstSpan frame, TimePoint now);
-  void on_roce(const roce::Frame& frame, TimePoint now);
+  void take_in(ConstSpan bytes, bool may_be_anothers, TimePoint now);
+  void on_roce(ConstSpan bytes, const roce::Frame& frame, bool may_be_anothers, TimePoint now);
   [[nodiscard]] bool is_ours(const roce::FrameHeader& header) const;
   [[nodiscard]] bool is_own_address(const roce::Gid& address) const;
   [[nodiscard]] bool is_silent(TimePoint now) const;
@@ -32,6 +33,24 @@ struct RocePort::Impl {
                                        const RoceQueuePair* pair);
 
   [[nodiscard]] RoceCounter* management_objection(const roce::Packet& packet);
+
+  // --- Of several queues (port_queues.cpp) ---
+  std::size_t take_given(std::size_t frames_max, TimePoint now);
+  // True: the frame was another queue's, and is nothing more of this one.
+  [[nodiscard]] bool was_given_away(ConstSpan bytes, const roce::Frame& frame,
+                                    const roce::Packet& packet, TimePoint now);
+  // Of a packet of connection management; nothing: whoever it came to sees to it.
+  [[nodiscard]] std::optional<std::size_t> owner_of(const roce::Frame& frame,
+                                                    const roce::CmMad& mad) const;
+  // True for a REJ that names nothing of this end's, so that all queues have to look whose it is.
+  [[nodiscard]] bool is_for_all(const roce::CmMad& mad) const;
+  [[nodiscard]] bool was_management_given_away(ConstSpan bytes, const roce::Frame& frame,
+                                               const roce::Packet& packet, TimePoint now);
+  void give(std::size_t to, ConstSpan bytes);
+  // A number of this queue's, as drawn or near it.
+  [[nodiscard]] std::uint64_t number_from(std::uint32_t drawn) const {
+    return options.queues != nullptr ? options.queues->number_of(options.queue, drawn) : drawn;
+  }
 
   // --- The link and connection management (port_control.cpp) ---
   void on_link(ConstSpan bytes, TimePoint now);
@@ -77,6 +96,9 @@ struct RocePort::Impl {
   TimePoint next_sweep{};
   RingQueue<std::vector<std::byte>> control_frames;
   RateLimit link_limit{kRoceLinkBurstMax, kRoceLinkPeriod};
+  // Messages of connection management for one other queue, and for all of them.
+  RateLimit given_mads_limit{kRoceReqBurstMax, kRoceReqPeriod};
+  RateLimit for_all_limit{kRoceStrangerBurstMax, kRoceStrangerPeriod};
   RoceConnections connections{*this};
   OutPacket packet;  // scratch
 };

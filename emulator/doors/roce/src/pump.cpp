@@ -16,7 +16,6 @@
 namespace godbox::emulator {
 namespace {
 
-constexpr std::size_t kEthernetAndTagBytes = 18;
 constexpr std::size_t kSmallFrameBytes = 64;
 // The longest sleep: whoever sets the clock of a machine back loses no more.
 constexpr Duration kSleepMax = std::chrono::seconds(1);
@@ -31,6 +30,8 @@ struct RocePump::Impl {
     OutFrame frame;
     bool is_held = false;
     bool is_blocked = false;
+    bool is_known_stalled = false;
+    bool waits_for_room = false;  // of other queues
     TimePoint blocked_since = kNever;
 
     [[nodiscard]] bool is_stalled(TimePoint now) const {
@@ -51,6 +52,10 @@ struct RocePump::Impl {
       lines.push_back(std::make_unique<Line>());
       lines.back()->port = line.port;
       lines.back()->frames = line.frames;
+      if (const RocePortOptions& of_port = line.port->options(); of_port.queues != nullptr) {
+        of_port.queues->set_wake(of_port.queue, [this] { wake(); });
+        of_port.queues->set_stalled(of_port.queue, false);
+      }
     }
     waits.reserve(lines.size() + 1);
   }
@@ -58,6 +63,9 @@ struct RocePump::Impl {
     for (const auto& line : lines) {
       if (line->is_held) {
         line->port->release(line->frame.token);
+      }
+      if (const RocePortOptions& of = line->port->options(); of.queues != nullptr) {
+        of.queues->set_wake(of.queue, {});
       }
     }
     close(descriptor);
@@ -71,6 +79,9 @@ struct RocePump::Impl {
   bool send_frame(Line& line, TimePoint now);
   bool round();
   void sleep();
+  // Whether nobody has given frames to one of the lines' queues; from now on who does wakes.
+  [[nodiscard]] bool begin_sleep();
+  void end_sleep();
   void wake() const {
     const std::uint64_t one = 1;
     static_cast<void>(write(descriptor, &one, sizeof(one)) == sizeof(one));
@@ -85,18 +96,26 @@ struct RocePump::Impl {
   std::atomic<bool> is_stopped{false};
 };
 
+// Frames that other queues have no room for wait in the device.
 bool RocePump::Impl::receive(Line& line, TimePoint now) {
-  const std::size_t count = line.frames->receive(received);
+  const RocePortOptions& of = line.port->options();
+  const std::size_t frames_max = of.queues == nullptr
+                                     ? received.size()
+                                     : std::min(received.size(), of.queues->room_for(of.queue));
+  line.waits_for_room = frames_max == 0;
+  const std::size_t count =
+      line.waits_for_room ? 0 : line.frames->receive(std::span(received).first(frames_max));
   for (std::size_t i = 0; i < count; ++i) {
     if (i + 1 < count) {
       prefetch_for_read(received[i + 1]);
     }
     line.port->on_frame(received[i], now);
   }
+  const std::size_t given = line.port->take_given(kRocePumpBurst, now);
   if (line.port->next_deadline() <= now) {
     line.port->on_timer(now);
   }
-  return count > 0;
+  return count + given > 0;
 }
 
 // A frame shows memory, which nobody gets while it waits. So a wire that takes nothing for long
@@ -104,7 +123,7 @@ bool RocePump::Impl::receive(Line& line, TimePoint now) {
 bool RocePump::Impl::send_frame(Line& line, TimePoint now) {
   const std::size_t bytes = line.frame.size_bytes();
   bool is_sent = false;
-  if (bytes <= line.frames->mtu_bytes() + kEthernetAndTagBytes) {
+  if (bytes <= line.frames->mtu_bytes() + kRoceEthernetBytesMax) {
     const MutableSpan room = line.room(bytes, now);
     if (room.empty() && !line.is_stalled(now)) {
       return false;
@@ -136,6 +155,12 @@ bool RocePump::Impl::send(Line& line, TimePoint now) {
     // Frames that wait in the source go when it is asked again.
     line.is_blocked = line.is_held || line.room(kSmallFrameBytes, now).empty();
   }
+  if (const bool is_stalled = line.is_stalled(now); is_stalled != line.is_known_stalled) {
+    line.is_known_stalled = is_stalled;
+    if (const RocePortOptions& of = line.port->options(); of.queues != nullptr) {
+      of.queues->set_stalled(of.queue, is_stalled);
+    }
+  }
   return sent > 0;
 }
 
@@ -152,6 +177,23 @@ bool RocePump::Impl::round() {
   return is_busy;
 }
 
+bool RocePump::Impl::begin_sleep() {
+  bool may_sleep = true;
+  for (const auto& line : lines) {
+    const RocePortOptions& of = line->port->options();
+    may_sleep = (of.queues == nullptr || of.queues->begin_sleep(of.queue)) && may_sleep;
+  }
+  return may_sleep;
+}
+
+void RocePump::Impl::end_sleep() {
+  for (const auto& line : lines) {
+    if (const RocePortOptions& of = line->port->options(); of.queues != nullptr) {
+      of.queues->end_sleep(of.queue);
+    }
+  }
+}
+
 void RocePump::Impl::sleep() {
   waits.clear();
   waits.push_back({.fd = descriptor, .events = POLLIN, .revents = 0});
@@ -160,20 +202,23 @@ void RocePump::Impl::sleep() {
   for (const auto& line : lines) {
     until = std::min(until, line->port->next_deadline());
     const int of_source = line->frames->wait_descriptor();
-    if (of_source < 0 || (line->is_blocked && !line->is_stalled(now))) {
+    if (of_source < 0 || line->waits_for_room || (line->is_blocked && !line->is_stalled(now))) {
       until = std::min(until, now + kRocePumpInterval);
     } else if (line->is_blocked) {
       until = std::min(until, now + kRocePumpStalledInterval);
     }
-    if (of_source >= 0) {
+    if (of_source >= 0 && !line->waits_for_room) {
       waits.push_back({.fd = of_source, .events = POLLIN, .revents = 0});
     }
   }
   const Duration wait = std::max(until - now, Duration(0));
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(wait);
   const timespec limit{.tv_sec = seconds.count(), .tv_nsec = (wait - seconds).count()};
-  // What it says does not matter: the next round asks everybody.
-  static_cast<void>(ppoll(waits.data(), waits.size(), &limit, nullptr));
+  if (begin_sleep()) {
+    // What it says does not matter: the next round asks everybody.
+    static_cast<void>(ppoll(waits.data(), waits.size(), &limit, nullptr));
+  }
+  end_sleep();
   std::uint64_t woken = 0;
   static_cast<void>(read(descriptor, &woken, sizeof(woken)) == sizeof(woken));
 }

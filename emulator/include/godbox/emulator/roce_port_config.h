@@ -9,10 +9,10 @@
 //   10.0.2.2/24@verbs:mlx5_0                      an RDMA device that has the address
 // Options: mtu=BYTES (of the Ethernet; packet: the interface's, else 1500), port=NUMBER (the
 // Ethernet port; else the first that none of the others has), mac=02:00:00:00:00:01 (not for
-// packet; for verbs neither), name=TEXT (for people; else the wire's). An address without "/BITS"
-// is a network of its own. Thread-safety: pure functions, plain values. Units: bytes. Errors:
-// config_invalid with the text and what is allowed. Source: docs/cli.md; IBTA volume 1, annex A17,
-// for addresses as GIDs.
+// packet; for verbs neither), queues=NUMBER (of a device of DPDK that has so many; else one),
+// name=TEXT (for people; else the wire's). An address without "/BITS" is a network of its own.
+// Thread-safety: pure functions, plain values. Units: bytes. Errors: config_invalid with the text
+// and what is allowed. Source: docs/cli.md; IBTA volume 1, annex A17, for addresses as GIDs.
 #pragma once
 
 #include <godbox/result.h>
@@ -34,6 +34,7 @@ inline constexpr std::uint32_t kRoceMtuBytesMin = 352;
 inline constexpr std::uint32_t kRoceMtuBytesMax = 9600;
 inline constexpr std::uint32_t kRoceDatagramMtuBytesMax = 9198;
 inline constexpr std::uint32_t kRoceMtuBytesDefault = 1500;
+inline constexpr std::uint16_t kRocePortQueuesMax = 16;
 
 using godbox::RoceAddress;
 
@@ -47,6 +48,7 @@ struct RocePortConfig {
   std::optional<std::uint32_t> mtu_bytes{};  // kRoceMtuBytesMin to what the kind of wire takes
   std::optional<MacAddress> mac{};           // a host's
   std::string name{};                        // may be empty
+  std::optional<std::uint16_t> queues{};     // 1 to kRocePortQueuesMax; dpdk alone has several
   RoceWire wire = RoceWire::datagram;
   std::string where{};  // the box's socket, the interface or the device; verbs: may be empty
   std::string peer{};   // the other socket
@@ -55,8 +57,8 @@ struct RocePortConfig {
 // `texts` in their order, each with an Ethernet port of its own of the box's `eth_ports`.
 [[nodiscard]] Result<std::vector<RocePortConfig>> parse_roce_ports(
     const std::vector<std::string>& texts, std::uint32_t eth_ports);
-// Of a client, which has no Ethernet ports that are counted, nor people who look at them: port= and
-// name= are refused, and so is verbs. Errors name `option`.
+// Of a client, which has no Ethernet ports that are counted, nor people who look at them, and one
+// thread: port=, name= and queues= are refused, and so is verbs. Errors name `option`.
 [[nodiscard]] Result<std::vector<RocePortConfig>> parse_roce_wires(
     const std::vector<std::string>& texts, std::string_view option);
 
@@ -68,6 +70,7 @@ struct RocePortEntry {
   std::vector<RoceAddress> addresses;
   std::string name;  // for people
   std::string wire;  // what its frames go through
+  std::uint16_t queues = 1;
   bool is_verbs = false;
   // Name and value of each of its counters (docs/status.md); called from any thread.
   std::function<std::vector<std::pair<std::string_view, std::uint64_t>>()> counters;

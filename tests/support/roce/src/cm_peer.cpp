@@ -40,18 +40,24 @@ roce::CmReq CmPeer::pool_req(const emulator::SessionInfo& session) {
   return of;
 }
 
-void CmPeer::send(const roce::CmMessage& message, std::uint64_t transaction_id) {
+Bytes CmPeer::frame_of(const roce::CmMessage& message, std::uint64_t transaction_id) const {
   std::array<std::byte, roce::kMadBytes> payload{};
   roce::encode_mad({transaction_id, message}, payload);
-  send_packet({.opcode = roce::Opcode::ud_send_only,
-               .destination_qp = roce::QueuePairNumber(roce::kGsiQueuePair),
-               .q_key = roce::kGsiQKey,
-               .source_qp = roce::QueuePairNumber(roce::kGsiQueuePair)},
-              payload);
+  return roce_frame(header_,
+                    {.opcode = roce::Opcode::ud_send_only,
+                     .destination_qp = roce::QueuePairNumber(roce::kGsiQueuePair),
+                     .q_key = roce::kGsiQKey,
+                     .source_qp = roce::QueuePairNumber(roce::kGsiQueuePair)},
+                    payload);
+}
+
+void CmPeer::send(const roce::CmMessage& message, std::uint64_t transaction_id) {
+  end_.on_frame(frame_of(message, transaction_id));
+  pump();
 }
 
 void CmPeer::send_packet(roce::Packet packet, ConstSpan payload) {
-  end_.port().on_frame(roce_frame(header_, packet, payload), end_.now());
+  end_.on_frame(roce_frame(header_, packet, payload));
   pump();
 }
 

@@ -6,6 +6,11 @@
 #include <algorithm>
 
 namespace godbox::test {
+namespace {
+
+constexpr std::size_t kGivenMax = emulator::kRoceGivenFramesMax * emulator::kRoceQueuesMax;
+
+}  // namespace
 
 RoceEnd::RoceEnd(const RoceEndOptions& options)
     : box_(options.box),
@@ -15,6 +20,7 @@ RoceEnd::RoceEnd(const RoceEndOptions& options)
                   : emulator::make_free_timing()),
       faults_(box_.box().config().eth_ports()),
       door_(box_.service(), *timing_, faults_),
+      nic_(options.seed + 1000),
       session_(open_session("tenant")) {
   emulator::RocePortOptions port;
   port.mac = options.mac;
@@ -22,8 +28,14 @@ RoceEnd::RoceEnd(const RoceEndOptions& options)
   port.ethernet_mtu_bytes = options.ethernet_mtu_bytes;
   port.queue_pairs_max = options.queue_pairs_max;
   RandomSource& numbers = options.numbers != nullptr ? *options.numbers : random_;
-  port_ = options.has_pool ? std::make_unique<emulator::RocePort>(door_, port, numbers)
-                           : std::make_unique<emulator::RocePort>(port, numbers);
+  if (options.queues > 1) {
+    queues_ = std::make_unique<emulator::RoceQueues>(options.queues, port.ethernet_mtu_bytes);
+  }
+  port.queues = queues_.get();
+  for (; port.queue < options.queues; ++port.queue) {
+    ports_.push_back(options.has_pool ? std::make_unique<emulator::RocePort>(door_, port, numbers)
+                                      : std::make_unique<emulator::RocePort>(port, numbers));
+  }
 }
 
 emulator::SessionInfo RoceEnd::open_session(std::string_view tenant) {
@@ -85,16 +97,26 @@ emulator::QueuePairOptions RoceEnd::pair_options(const emulator::SessionInfo& se
   options.allows_read = true;
   options.allows_write = true;
   options.allows_atomic = true;
-  options.path.source_ip = port_->options().addresses.front();
+  options.path.source_ip = port().options().addresses.front();
   return options;
 }
 
 Bytes RoceEnd::take_frame() {
-  if (!port_->next_frame(frame_, now())) {
-    return {};
+  for (const auto& port : ports_) {
+    port->take_given(kGivenMax, now());
+    if (Bytes bytes; take_frame(*port, bytes)) {
+      return bytes;
+    }
   }
-  Bytes bytes(frame_.size_bytes());
-  bytes.resize(port_->copy_frame(frame_, bytes));
+  return {};
+}
+
+bool RoceEnd::take_frame(emulator::RocePort& port, Bytes& bytes) {
+  if (!port.next_frame(frame_, now())) {
+    return false;
+  }
+  bytes.resize(frame_.size_bytes());
+  bytes.resize(port.copy_frame(frame_, bytes));
   if (!bytes.empty()) {
     Bytes direct(frame_.header().begin(), frame_.header().end());
     for (const ConstSpan piece : frame_.payload.spans()) {
@@ -105,24 +127,44 @@ Bytes RoceEnd::take_frame() {
     direct.insert(direct.end(), trailer.begin(),
                   trailer.begin() + static_cast<std::ptrdiff_t>(trailer_bytes));
     GODBOX_ASSERT(direct == bytes);
-    port_->count_sent(frame_);
+    port.count_sent(frame_);
   } else {
-    port_->count_unsent();
+    port.count_unsent();
   }
-  port_->release(frame_.token);
-  return bytes;
+  port.release(frame_.token);
+  return true;
+}
+
+void RoceEnd::on_frame(ConstSpan frame) {
+  ports_[ports_.size() == 1 ? 0 : nic_.below(ports_.size())]->on_frame(frame, now());
+}
+
+TimePoint RoceEnd::next_deadline() const {
+  TimePoint next = kNever;
+  for (const auto& port : ports_) {
+    next = std::min(next, port->next_deadline());
+  }
+  return next;
+}
+
+void RoceEnd::on_timer() {
+  for (const auto& port : ports_) {
+    if (port->next_deadline() <= now()) {
+      port->on_timer(now());
+    }
+  }
 }
 
 void RoceEnd::advance(Duration by, const std::function<void()>& pump) {
   const TimePoint until = now() + by;
   for (;;) {
     pump();
-    const TimePoint next = std::max(port_->next_deadline(), now());
+    const TimePoint next = std::max(next_deadline(), now());
     if (next > until) {
       break;
     }
     box_.clock().set(next);
-    port_->on_timer(next);
+    on_timer();
   }
   box_.clock().set(until);
 }

@@ -69,7 +69,7 @@ void RocePeer::send(Packet packet, ConstSpan payload) {
 }
 
 void RocePeer::send_frame(ConstSpan frame) {
-  end_.port().on_frame(frame, end_.now());
+  end_.on_frame(frame);
   pump();
 }
 

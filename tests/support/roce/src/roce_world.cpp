@@ -113,7 +113,7 @@ bool RoceWorld::run_until(const std::function<bool()>& done, Duration limit) {
       return true;
     }
     const TimePoint next = std::min({arrivals_.empty() ? kNever : arrivals_.top().at,
-                                     client_.port().next_deadline(), box_.port().next_deadline()});
+                                     client_.next_deadline(), box_.next_deadline()});
     if (next > until) {
       set_time(until);
       return false;
@@ -122,12 +122,10 @@ bool RoceWorld::run_until(const std::function<bool()>& done, Duration limit) {
     while (!arrivals_.empty() && arrivals_.top().at <= now_) {
       const Arrival arrival = arrivals_.top();
       arrivals_.pop();
-      (arrival.to_client ? client_ : box_).port().on_frame(arrival.frame, now_);
+      (arrival.to_client ? client_ : box_).on_frame(arrival.frame);
     }
     for (RoceEnd* const end : {&client_, &box_}) {
-      if (end->port().next_deadline() <= now_) {
-        end->port().on_timer(now_);
-      }
+      end->on_timer();
     }
   }
 }

@@ -25,6 +25,9 @@ class CmPeer {
   // The same for the pool's service, with the proof of a session.
   [[nodiscard]] roce::CmReq pool_req(const emulator::SessionInfo& session);
   void send(const roce::CmMessage& message, std::uint64_t transaction_id = kTransaction);
+  // The frame that send() sends.
+  [[nodiscard]] Bytes frame_of(const roce::CmMessage& message,
+                               std::uint64_t transaction_id = kTransaction) const;
   // A request over a queue pair of the port.
   void send_packet(roce::Packet packet, ConstSpan payload = {});
   [[nodiscard]] roce::FrameHeader& header() { return header_; }

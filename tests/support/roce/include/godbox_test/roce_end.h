@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A small box with one RoCE port, driven by hand in virtual time: its pool, a session that has
-// memory there, and the port as a pump sees it.
+// memory there, and the port as a pump sees it. The port may have several queues; which of them a
+// frame comes to is for the seed to say.
 // Thread-safety: none. Ownership: owns all of it. Units: bytes. Errors: asserts when it cannot be
 // made.
 #pragma once
@@ -28,6 +29,7 @@ struct RoceEndOptions {
   std::uint64_t seed = 1;
   RandomSource* numbers = nullptr;  // of queue pairs; nullptr: of the seed
   bool has_pool = true;             // the port, which refuses all accesses else
+  std::size_t queues = 1;
 };
 
 // Memory of the pool as a verbs client sees it.
@@ -46,7 +48,8 @@ class RoceEnd {
 
   [[nodiscard]] TestBox& box() { return box_; }
   [[nodiscard]] emulator::PoolService& service() { return box_.service(); }
-  [[nodiscard]] emulator::RocePort& port() { return *port_; }
+  [[nodiscard]] emulator::RocePort& port(std::size_t queue = 0) { return *ports_[queue]; }
+  [[nodiscard]] std::size_t queues() const { return ports_.size(); }
   [[nodiscard]] emulator::RoceDoor& door() { return door_; }
   [[nodiscard]] emulator::PortFaults& faults() { return faults_; }
   [[nodiscard]] const emulator::SessionInfo& session() const { return session_; }
@@ -76,16 +79,24 @@ class RoceEnd {
   // The next frame as it goes over the wire, by a copy or, every other time, from where it lies:
   // both have to be the same. Empty: there is none now.
   [[nodiscard]] Bytes take_frame();
+  // --- The port with all of its queues, as pumps drive them. ---
+  void on_frame(ConstSpan frame);
+  [[nodiscard]] TimePoint next_deadline() const;
+  void on_timer();
   // Time passes, and the port does what is due; `pump` takes its frames before and between.
   void advance(Duration by, const std::function<void()>& pump);
 
  private:
+  [[nodiscard]] bool take_frame(emulator::RocePort& port, Bytes& bytes);
+
   TestBox box_;
   SeededRandom random_;
   std::unique_ptr<emulator::TimingModel> timing_;
   emulator::PortFaults faults_;
   emulator::RoceDoor door_;
-  std::unique_ptr<emulator::RocePort> port_;
+  std::unique_ptr<emulator::RoceQueues> queues_;  // null: it has one
+  std::vector<std::unique_ptr<emulator::RocePort>> ports_;
+  SeededRandom nic_;  // which queue a frame comes to
   emulator::SessionInfo session_;
   emulator::OutFrame frame_;
 };

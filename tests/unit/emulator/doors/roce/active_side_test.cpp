@@ -20,6 +20,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using test::Bytes;
 using test::RemoteMemory;
+using test::RoceEnd;
 using test::RoceWorld;
 using Kind = ConnectionEvent::Kind;
 
@@ -41,7 +42,8 @@ struct Connecting {
   std::map<CmAttribute, int> sent;  // by either end, lost ones included
   std::map<CmAttribute, int> lost;  // so many of each are lost first
 
-  explicit Connecting(std::uint32_t box_mtu_bytes = 4200) : world({}, box_options(box_mtu_bytes)) {
+  explicit Connecting(std::uint32_t box_mtu_bytes = 4200, std::size_t box_queues = 1)
+      : world({}, box_options(box_mtu_bytes, box_queues)) {
     const RocePortOptions& box = world.box().port().options();
     attempt.destination = box.addresses.front();
     attempt.next_hop = box.mac;
@@ -53,9 +55,10 @@ struct Connecting {
       return attribute && ++sent[*attribute] <= lost[*attribute];
     };
   }
-  static test::RoceEndOptions box_options(std::uint32_t mtu_bytes) {
+  static test::RoceEndOptions box_options(std::uint32_t mtu_bytes, std::size_t queues) {
     test::RoceEndOptions options;
     options.ethernet_mtu_bytes = mtu_bytes;
+    options.queues = queues;
     return options;
   }
   void say_hello(const wire::SessionSecret& secret) {
@@ -111,10 +114,12 @@ struct Connecting {
   // No connection and no queue pair is left at either end.
   void check_nothing_left() {
     world.run_for(seconds(60));
-    for (RocePort* const port : {&client(), &box()}) {
-      CHECK(port->usage().connections == 0);
-      CHECK(port->usage().queue_pairs == 0);
-      CHECK(port->next_deadline() == kNever);
+    for (RoceEnd* const end : {&world.client(), &world.box()}) {
+      for (std::size_t queue = 0; queue < end->queues(); ++queue) {
+        CHECK(end->port(queue).usage().connections == 0);
+        CHECK(end->port(queue).usage().queue_pairs == 0);
+        CHECK(end->port(queue).next_deadline() == kNever);
+      }
     }
   }
 };
@@ -367,8 +372,9 @@ TEST_CASE("a port asks for no connection that it cannot have", "[unit][roce]") {
 
 TEST_CASE("connections are made over a link that loses, doubles and delays", "[unit][roce]") {
   const std::uint64_t seed = GENERATE(1U, 2U, 3U, 4U, 5U);
-  INFO("seed=" << seed);
-  Connecting test;
+  const std::size_t queues = GENERATE(1U, 2U, 3U, 16U);
+  INFO("seed=" << seed << " queues=" << queues);
+  Connecting test(4200, queues);
   test.world.set_link(
       {.lost = 0.1, .doubled = 0.1, .damaged = 0.02, .jitter = milliseconds(3), .seed = seed});
   for (int i = 0; i < 8; ++i) {

@@ -4,6 +4,7 @@
 // few frames at a time, so that frames have to wait for room.
 #include "responder_fixture.h"
 #include <godbox/emulator/roce/pump.h>
+#include <godbox_test/cm_peer.h>
 
 #include <atomic>
 #include <chrono>
@@ -78,7 +79,8 @@ class MemoryFrames final : public FrameSource {
 
 // Two ends with a wire of `frames_max` frames each way, and a queue pair between them.
 struct Wired {
-  explicit Wired(std::size_t frames_max) {
+  explicit Wired(std::size_t frames_max, std::size_t box_queues = 1)
+      : box(box_options(box_queues)) {
     to_box.frames_max = frames_max;
     to_client.frames_max = frames_max;
     const auto client_pair = client.port().allot_queue_pair();
@@ -107,6 +109,11 @@ struct Wired {
     options.mac = {2, 0, 0, 0, 0, 1};
     options.addresses = {roce::Gid::of_ipv4({10, 0, 0, 1})};
     options.seed = 78;
+    return options;
+  }
+  static RoceEndOptions box_options(std::size_t queues) {
+    RoceEndOptions options;
+    options.queues = queues;
     return options;
   }
   [[nodiscard]] SendRequest request(SendOp op, const MutableSpan& piece) const {
@@ -304,6 +311,149 @@ TEST_CASE("pumps run on threads of their own until they are stopped", "[unit][ro
   CHECK(step == 3);
   CHECK(back == wired.content);
   client.run();  // returns at once
+}
+
+// One wire for two queues: whichever thread looks first has the frame, and half of them belong to
+// the other one.
+TEST_CASE("pumps of one port's queues hand each other's frames over", "[unit][roce]") {
+  Wired wired(1000, 2);
+  MemoryFrames other_frames(wired.to_box, wired.to_client, wired.box.port().options().mac);
+  const RoceLine other_line{&wired.box.port(1), &other_frames};
+  const SteadyClock clock;
+  Bytes back(wired.content.size());
+  const MutableSpan from(wired.content), to(back);
+  std::atomic<int> step{0}, failed{0};
+  RocePump client({&wired.client_line, 1}, clock, [&](TimePoint) {
+    if (step > 0) {
+      const auto completed = wired.client.port().take_completed(wired.number);
+      if (!completed) {
+        return false;
+      }
+      failed += completed->status == WorkStatus::ok ? 0 : 1;
+    }
+    if (step < 20) {
+      static_cast<void>(wired.client.port().post_send(
+          wired.number,
+          step % 2 == 0 ? wired.request(SendOp::write, from) : wired.request(SendOp::read, to)));
+    }
+    return ++step < 21;
+  });
+  RocePump box({&wired.box_line, 1}, clock), other({&other_line, 1}, clock);
+  std::vector<std::thread> threads;
+  for (RocePump* const pump : {&box, &other, &client}) {
+    threads.emplace_back([pump] { pump->run(); });
+  }
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (step < 21 && std::chrono::steady_clock::now() < limit) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  for (RocePump* const pump : {&box, &other, &client}) {
+    pump->stop();
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  CHECK(step == 21);
+  CHECK(failed == 0);
+  CHECK(back == wired.content);
+  const RocePortCounters& of_other = wired.box.port(1).counters();
+  CHECK(wired.box.port(0).counters().frames_received.get() > 0);
+  CHECK(of_other.frames_given.get() > 0);
+  CHECK(of_other.reads.get() + of_other.writes.get() == 0);  // the queue pair is queue 0's
+}
+
+// Queue 0 has nothing to do and waits on a descriptor that nobody writes to: without being woken it
+// would look once in a second.
+TEST_CASE("a pump that sleeps is woken by frames that its queue is given", "[unit][roce]") {
+  constexpr int kTimes = 10;
+  Channel nothing, out;
+  out.frames_max = 1000;
+  RoceEnd box(Wired::box_options(2));
+  MemoryFrames frames(nothing, out, box.port().options().mac);
+  frames.descriptor = eventfd(0, EFD_NONBLOCK);
+  const RoceLine line{&box.port(0), &frames};
+  const SteadyClock clock;
+  RocePump pump({&line, 1}, clock);
+  std::thread thread([&] { pump.run(); });
+  test::CmPeer peer(box);
+  // Of no connection: it is answered by the queue whose the number would be.
+  const Bytes frame = peer.frame_of(
+      roce::CmDreq{.local_comm_id = roce::CommId(7), .remote_comm_id = roce::CommId(8)});
+  const auto begin = std::chrono::steady_clock::now();
+  const auto limit = begin + std::chrono::seconds(30);
+  for (std::uint64_t i = 1; i <= kTimes; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    box.port(1).on_frame(frame, clock.now());
+    while (box.port(0).counters().frames_sent.get() < i &&
+           std::chrono::steady_clock::now() < limit) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  const auto took = std::chrono::steady_clock::now() - begin;
+  pump.stop();
+  thread.join();
+  close(frames.descriptor);
+  CHECK(box.port(0).counters().frames_sent.get() == kTimes);
+  CHECK(took < kTimes * std::chrono::milliseconds(500));
+}
+
+TEST_CASE("a queue whose wire takes nothing gets no new connections until it does",
+          "[unit][roce]") {
+  Channel nothing, out;
+  RoceEnd box(Wired::box_options(2));
+  MemoryFrames frames(nothing, out, box.port().options().mac);
+  const RoceLine line{&box.port(0), &frames};
+  ManualClock& clock = box.box().clock();
+  RocePump pump({&line, 1}, clock);
+  test::CmPeer peer(box);
+  // So many clients come by queue 1: how many of them queue 0 has.
+  const auto come = [&](int clients) {
+    const std::size_t before = box.port(0).usage().connections;
+    for (int i = 0; i < clients; ++i) {
+      box.port(1).on_frame(peer.frame_of(peer.pool_req(box.session())), clock.now());
+      pump.round();
+    }
+    return box.port(0).usage().connections - before;
+  };
+  const std::size_t at_first = come(40);
+  CHECK((at_first > 5 && at_first < 35));
+  clock.advance(kRoceHeldMax);
+  while (pump.round()) {
+  }
+  CHECK(box.port(0).counters().frames_unsent.get() > 0);
+  CHECK(come(40) == 0);
+  out.frames_max = 1000;
+  pump.round();
+  const std::size_t at_last = come(40);
+  CHECK((at_last > 5 && at_last < 35));
+}
+
+TEST_CASE("what another queue has no room for waits in the device", "[unit][roce]") {
+  Channel in, out;
+  out.frames_max = 1000;
+  RoceEnd box(Wired::box_options(2));
+  MemoryFrames frames(in, out, box.port().options().mac);
+  const RoceLine line{&box.port(1), &frames};
+  RocePump pump({&line, 1}, box.box().clock());
+  test::CmPeer peer(box);
+  constexpr std::size_t kFrames = 3 * kRoceGivenFramesMax;
+  for (std::size_t i = 0; i < kFrames; ++i) {
+    in.frames.push_back(peer.frame_of(
+        roce::CmDreq{.local_comm_id = roce::CommId(7), .remote_comm_id = roce::CommId(8)}));
+  }
+  while (pump.round()) {
+  }
+  CHECK(in.frames.size() == kFrames - kRoceGivenFramesMax);
+  std::size_t taken = box.port(0).take_given(10, box.now());
+  pump.round();
+  CHECK(taken == 10);
+  CHECK(in.frames.size() == kFrames - kRoceGivenFramesMax - 10);
+  for (std::size_t now = 1; now > 0; taken += now) {
+    pump.round();
+    now = box.port(0).take_given(1000, box.now());
+  }
+  CHECK(taken == kFrames);
+  CHECK(box.port(1).counters().dropped_queue.get() == 0);
 }
 
 }  // namespace godbox::emulator

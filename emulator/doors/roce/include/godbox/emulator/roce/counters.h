@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a RoCE port counts. Each frame that comes in is counted once: as taken, or under the reason
-// for which it was dropped without a word.
+// for which it was dropped without a word. Of a port with several queues each counts for itself:
+// the one that a frame came to its arrival, the one that it was given to what became of it. A REJ
+// that names nothing of this end's is given to all of them, and each says what became of it there.
 // Thread-safety: atomics; written by the port's thread, read by any. Units: in each name.
 #pragma once
 
@@ -32,6 +34,8 @@ struct RocePortCounters {
   RoceCounter frames_sent, bytes_sent;
   RoceCounter frames_unsent;  // no room on the wire for too long, or its memory had lost bytes
 
+  RoceCounter frames_given;  // received here, and given to another queue, which they belong to
+
   // Dropped without a word.
   RoceCounter dropped_port_fault;  // the port is dead or silent on purpose
   RoceCounter dropped_not_ours;    // other MAC or IP address
@@ -45,6 +49,7 @@ struct RocePortCounters {
   RoceCounter dropped_sequence;      // behind a NAK, or a duplicate that nobody remembers
   RoceCounter dropped_response;      // a response to nothing that was asked
   RoceCounter dropped_limit;         // beyond a limit of connection management or the link
+  RoceCounter dropped_queue;         // another queue's, which has no room
 
   // The link and connection management.
   RoceCounter link_answers;     // to ARP, neighbour solicitations and echoes

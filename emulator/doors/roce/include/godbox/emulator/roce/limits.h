@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Every bound of the RoCE door, in one place: what strangers may send is counted against these, and
-// nothing of a port grows beyond them. Thread-safety: constants. Units: in each name.
+// nothing of a port grows beyond them; where it has several queues, nothing of one of these.
+// Thread-safety: constants. Units: in each name.
 #pragma once
 
 #include <godbox/emulator/pool_service.h>
@@ -37,6 +38,7 @@ inline constexpr std::uint32_t kRoceAckEveryPackets = 32;
 static_assert(kRoceAckEveryPackets < kRoceUnackedPacketsMax);
 
 // --- A frame ---
+inline constexpr std::size_t kRoceEthernetBytesMax = 14 + 4;  // before the MTU: header and a tag
 // Pieces of DRAM channel memory that the payload of one packet lies in.
 inline constexpr std::size_t kRocePayloadSpansMax = roce::kPathMtuBytesMax / kFineStripBytes + 1;
 static_assert(kRocePayloadSpansMax >= kRoceLocalPiecesMax);

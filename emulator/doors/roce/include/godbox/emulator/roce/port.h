@@ -20,6 +20,7 @@
 #include <godbox/emulator/roce/counters.h>
 #include <godbox/emulator/roce/out_frame.h>
 #include <godbox/emulator/roce/queue_pair.h>
+#include <godbox/emulator/roce/queues.h>
 #include <godbox/emulator/roce/work.h>
 #include <godbox/emulator/timing.h>
 #include <godbox/random_source.h>
@@ -51,6 +52,9 @@ struct RocePortOptions {
   std::vector<roce::Gid> addresses;  // 1 to kRoceAddressesMax
   std::uint32_t ethernet_mtu_bytes = 1500;
   std::uint32_t queue_pairs_max = kRoceQueuePairsMax;
+  // Of an Ethernet port with several: what they share, and which of them this one is.
+  RoceQueues* queues = nullptr;
+  std::size_t queue = 0;
 };
 
 class RocePort {
@@ -66,6 +70,9 @@ class RocePort {
 
   // --- Frames. ---
   void on_frame(ConstSpan frame, TimePoint now);
+  // Of a port with several queues: takes frames of this one that came to others, at most
+  // `frames_max` of them; how many. A pump asks each round.
+  std::size_t take_given(std::size_t frames_max, TimePoint now);
   // The next frame; false: there is none now. A frame with a token shows memory until the token is
   // released.
   [[nodiscard]] bool next_frame(OutFrame& out, TimePoint now);

@@ -28,6 +28,7 @@ inline constexpr Duration kRocePumpStalledInterval = std::chrono::milliseconds(1
 // Frames of one port in one round, in each direction.
 inline constexpr std::size_t kRocePumpBurst = 64;
 
+// A port, or one queue of a port that has several: its others may be another pump's.
 struct RoceLine {
   RocePort* port = nullptr;
   FrameSource* frames = nullptr;
