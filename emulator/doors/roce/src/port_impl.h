@@ -23,6 +23,7 @@ struct RocePort::Impl {
 
   // --- Frames in (port_frames.cpp) ---
   void on_frame(ConstSpan frame, TimePoint now);
+  // `may_be_anothers`: it has not been looked at whose of several queues the frame is.
   void take_in(ConstSpan bytes, bool may_be_anothers, TimePoint now);
   void on_roce(ConstSpan bytes, const roce::Frame& frame, bool may_be_anothers, TimePoint now);
   [[nodiscard]] bool is_ours(const roce::FrameHeader& header) const;

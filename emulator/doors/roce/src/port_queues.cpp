@@ -70,8 +70,7 @@ bool RocePort::Impl::was_given_away(ConstSpan bytes, const roce::Frame& frame,
                                     const roce::Packet& in, TimePoint now) {
   const std::uint32_t number = in.destination_qp.value();
   if (number == roce::kGsiQueuePair) {
-    return management_objection(in) == nullptr && has_right_icrc(frame) &&
-           was_management_given_away(bytes, frame, in, now);
+    return management_objection(in) == nullptr && was_management_given_away(bytes, frame, in, now);
   }
   const std::size_t owner = options.queues->owner_of(number);
   if (owner == options.queue || !options.queues->is_open(number)) {
@@ -86,7 +85,7 @@ bool RocePort::Impl::was_management_given_away(ConstSpan bytes, const roce::Fram
   const std::optional<roce::CmMad> mad = roce::decode_mad(in.payload);
   const bool for_all = mad && is_for_all(*mad);
   const std::size_t owner = mad ? owner_of(frame, *mad).value_or(options.queue) : options.queue;
-  if (owner == options.queue && !for_all) {
+  if ((owner == options.queue && !for_all) || !has_right_icrc(frame)) {
     return false;
   }
   if (!(for_all ? for_all_limit : given_mads_limit).take(now)) {

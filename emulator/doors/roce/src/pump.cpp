@@ -27,10 +27,11 @@ struct RocePump::Impl {
   struct Line {
     RocePort* port = nullptr;
     FrameSource* frames = nullptr;
+    RoceQueues* queues = nullptr;  // null: the port has one
+    std::size_t queue = 0;
     OutFrame frame;
     bool is_held = false;
     bool is_blocked = false;
-    bool is_known_stalled = false;
     bool waits_for_room = false;  // of other queues
     TimePoint blocked_since = kNever;
 
@@ -52,9 +53,11 @@ struct RocePump::Impl {
       lines.push_back(std::make_unique<Line>());
       lines.back()->port = line.port;
       lines.back()->frames = line.frames;
-      if (const RocePortOptions& of_port = line.port->options(); of_port.queues != nullptr) {
-        of_port.queues->set_wake(of_port.queue, [this] { wake(); });
-        of_port.queues->set_stalled(of_port.queue, false);
+      lines.back()->queues = line.port->options().queues;
+      lines.back()->queue = line.port->options().queue;
+      if (RoceQueues* const queues = lines.back()->queues; queues != nullptr) {
+        queues->set_wake(lines.back()->queue, [this] { wake(); });
+        queues->set_stalled(lines.back()->queue, false);
       }
     }
     waits.reserve(lines.size() + 1);
@@ -64,8 +67,8 @@ struct RocePump::Impl {
       if (line->is_held) {
         line->port->release(line->frame.token);
       }
-      if (const RocePortOptions& of = line->port->options(); of.queues != nullptr) {
-        of.queues->set_wake(of.queue, {});
+      if (line->queues != nullptr) {
+        line->queues->set_wake(line->queue, {});
       }
     }
     close(descriptor);
@@ -98,10 +101,9 @@ struct RocePump::Impl {
 
 // Frames that other queues have no room for wait in the device.
 bool RocePump::Impl::receive(Line& line, TimePoint now) {
-  const RocePortOptions& of = line.port->options();
-  const std::size_t frames_max = of.queues == nullptr
+  const std::size_t frames_max = line.queues == nullptr
                                      ? received.size()
-                                     : std::min(received.size(), of.queues->room_for(of.queue));
+                                     : std::min(received.size(), line.queues->room_for(line.queue));
   line.waits_for_room = frames_max == 0;
   const std::size_t count =
       line.waits_for_room ? 0 : line.frames->receive(std::span(received).first(frames_max));
@@ -155,11 +157,8 @@ bool RocePump::Impl::send(Line& line, TimePoint now) {
     // Frames that wait in the source go when it is asked again.
     line.is_blocked = line.is_held || line.room(kSmallFrameBytes, now).empty();
   }
-  if (const bool is_stalled = line.is_stalled(now); is_stalled != line.is_known_stalled) {
-    line.is_known_stalled = is_stalled;
-    if (const RocePortOptions& of = line.port->options(); of.queues != nullptr) {
-      of.queues->set_stalled(of.queue, is_stalled);
-    }
+  if (line.queues != nullptr) {
+    line.queues->set_stalled(line.queue, line.is_stalled(now));
   }
   return sent > 0;
 }
@@ -180,16 +179,15 @@ bool RocePump::Impl::round() {
 bool RocePump::Impl::begin_sleep() {
   bool may_sleep = true;
   for (const auto& line : lines) {
-    const RocePortOptions& of = line->port->options();
-    may_sleep = (of.queues == nullptr || of.queues->begin_sleep(of.queue)) && may_sleep;
+    may_sleep = (line->queues == nullptr || line->queues->begin_sleep(line->queue)) && may_sleep;
   }
   return may_sleep;
 }
 
 void RocePump::Impl::end_sleep() {
   for (const auto& line : lines) {
-    if (const RocePortOptions& of = line->port->options(); of.queues != nullptr) {
-      of.queues->end_sleep(of.queue);
+    if (line->queues != nullptr) {
+      line->queues->end_sleep(line->queue);
     }
   }
 }

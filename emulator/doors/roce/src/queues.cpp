@@ -108,7 +108,11 @@ std::size_t RoceQueues::queue_for(std::uint32_t hash, std::size_t came_by) const
 }
 
 void RoceQueues::set_stalled(std::size_t queue, bool is_stalled) {
-  queues_[queue]->is_stalled.store(is_stalled, std::memory_order_relaxed);
+  // A pump says so each round: a store would take the line from those that give frames.
+  std::atomic<bool>& known = queues_[queue]->is_stalled;
+  if (known.load(std::memory_order_relaxed) != is_stalled) {
+    known.store(is_stalled, std::memory_order_relaxed);
+  }
 }
 
 bool RoceQueues::give(std::size_t from, std::size_t to, ConstSpan frame) {

@@ -79,8 +79,7 @@ class MemoryFrames final : public FrameSource {
 
 // Two ends with a wire of `frames_max` frames each way, and a queue pair between them.
 struct Wired {
-  explicit Wired(std::size_t frames_max, std::size_t box_queues = 1)
-      : box(box_options(box_queues)) {
+  explicit Wired(std::size_t frames_max, std::size_t box_queues = 1) : box(queued(box_queues)) {
     to_box.frames_max = frames_max;
     to_client.frames_max = frames_max;
     const auto client_pair = client.port().allot_queue_pair();
@@ -109,11 +108,6 @@ struct Wired {
     options.mac = {2, 0, 0, 0, 0, 1};
     options.addresses = {roce::Gid::of_ipv4({10, 0, 0, 1})};
     options.seed = 78;
-    return options;
-  }
-  static RoceEndOptions box_options(std::size_t queues) {
-    RoceEndOptions options;
-    options.queues = queues;
     return options;
   }
   [[nodiscard]] SendRequest request(SendOp op, const MutableSpan& piece) const {
@@ -368,7 +362,7 @@ TEST_CASE("a pump that sleeps is woken by frames that its queue is given", "[uni
   constexpr int kTimes = 10;
   Channel nothing, out;
   out.frames_max = 1000;
-  RoceEnd box(Wired::box_options(2));
+  RoceEnd box(queued(2));
   MemoryFrames frames(nothing, out, box.port().options().mac);
   frames.descriptor = eventfd(0, EFD_NONBLOCK);
   const RoceLine line{&box.port(0), &frames};
@@ -400,7 +394,7 @@ TEST_CASE("a pump that sleeps is woken by frames that its queue is given", "[uni
 TEST_CASE("a queue whose wire takes nothing gets no new connections until it does",
           "[unit][roce]") {
   Channel nothing, out;
-  RoceEnd box(Wired::box_options(2));
+  RoceEnd box(queued(2));
   MemoryFrames frames(nothing, out, box.port().options().mac);
   const RoceLine line{&box.port(0), &frames};
   ManualClock& clock = box.box().clock();
@@ -431,7 +425,7 @@ TEST_CASE("a queue whose wire takes nothing gets no new connections until it doe
 TEST_CASE("what another queue has no room for waits in the device", "[unit][roce]") {
   Channel in, out;
   out.frames_max = 1000;
-  RoceEnd box(Wired::box_options(2));
+  RoceEnd box(queued(2));
   MemoryFrames frames(in, out, box.port().options().mac);
   const RoceLine line{&box.port(1), &frames};
   RocePump pump({&line, 1}, box.box().clock());

@@ -40,13 +40,6 @@ std::uint64_t number_in(ConstSpan frame) {
   return number;
 }
 
-test::RoceEndOptions queued(std::size_t queues, std::uint64_t seed = 1) {
-  test::RoceEndOptions options;
-  options.queues = queues;
-  options.seed = seed;
-  return options;
-}
-
 std::uint64_t sum(RoceEnd& end, RoceCounter RocePortCounters::*counter) {
   std::uint64_t total = 0;
   for (std::size_t queue = 0; queue < end.queues(); ++queue) {

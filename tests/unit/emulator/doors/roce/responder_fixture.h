@@ -48,6 +48,14 @@ inline Bytes pattern(std::size_t size_bytes, std::uint64_t seed = 7) {
   return test::pattern_bytes(size_bytes, seed);
 }
 
+// An end with a port of several queues.
+inline test::RoceEndOptions queued(std::size_t queues, std::uint64_t seed = 1) {
+  test::RoceEndOptions options;
+  options.queues = queues;
+  options.seed = seed;
+  return options;
+}
+
 inline QueuePairOptions with_mtu(RoceEnd& end, roce::PathMtu mtu) {
   QueuePairOptions options = end.pair_options();
   options.path_mtu = mtu;
