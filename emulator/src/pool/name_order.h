@@ -58,7 +58,8 @@ class NameOrder {
 
   // That in which the name is or would be; there is one.
   template <class AnyChunks>
-  [[nodiscard]] static auto find(AnyChunks& chunks, std::string_view name) {
+  [[nodiscard]] static auto find(AnyChunks& chunks, std::string_view name)
+      -> decltype(chunks.upper_bound(name)) {
     const auto behind = chunks.upper_bound(name);
     return behind == chunks.begin() ? behind : std::prev(behind);
   }
