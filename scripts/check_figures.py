@@ -10,6 +10,7 @@ conversation trace is no part of this repository: --trace FILE plays it too.
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -291,7 +292,19 @@ HITS = ["--index-only", "--pool-blocks", POOLS]
 WHOLE = ["--requests", str(WHOLE_REQUESTS), "--pool-size", "8GiB", "--block-size", "160MiB"]
 WHOLE_QUICK = ("--requests", "20", "--pool-size", "256MiB", "--block-size", "2MiB")
 BLOCKS = "1MiB,4MiB,20MiB"
-COLD = ["--working-set", "1100MiB"]  # above 1 GiB, and above four L3 caches of 260 MiB
+
+
+def cold_working_set() -> str:
+    """Above 1 GiB, and above four L3 caches, which the program takes for cold, where the machine
+    has eight times that. Rows say whether they were hot or cold."""
+    cache = subprocess.run(["getconf", "LEVEL3_CACHE_SIZE"], stdout=subprocess.PIPE,
+                           text=True).stdout.strip()
+    caches_mib = 4 * int(cache) >> 20 if cache.isdigit() else 0  # "undefined": not known
+    memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return f"{max(1100, caches_mib + 64 if 8 * caches_mib < memory_mib else 0)}MiB"
+
+
+COLD = ["--working-set", cold_working_set()]
 SMALL = ("--quick", "--working-set", "64MiB")
 GROUPS = {
     "local": Group(["--transport", "local", "--sizes", BLOCKS, "--crc", "both", *COLD],
