@@ -59,7 +59,7 @@ class Fuzzed {
 
  private:
   void on_frame_with_icrc(ConstSpan bytes) {
-    constexpr std::size_t kLeastBytes = 14 + 40 + 8 + 12;  // for icrc_begin(), with IPv6
+    constexpr std::size_t kLeastBytes = 18 + 60 + 8 + 12;  // for icrc_begin(): tag, IPv4 options
     if (bytes.size() < kLeastBytes) {
       return;
     }
@@ -146,6 +146,7 @@ class Fuzzed {
   static test::RoceEndOptions end_options() {
     test::RoceEndOptions options;
     options.box.super_nics = 1;
+    options.box.dram_channel_size = SizeBytes(1U << 20U);  // zeroed for every input
     options.addresses.push_back(roce::Gid{{0xFD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}});
     options.queue_pairs_max = 64;
     return options;
