@@ -3,7 +3,7 @@
 // Feeds a RoCE port, with a queue pair that is connected, a session of the pool and a program that
 // listens and accepts: a sequence of steps, each an operation, a size of two bytes (big-endian) and
 // so many bytes:
-//   0  a frame as it is               1  a frame, to which the right ICRC is added
+//   0  a frame as it is               1  a frame, to which its ICRC is added
 //   2  a message to queue pair 1      3  a packet to the connected queue pair, from its BTH on
 //   4  time: the size in milliseconds, no bytes
 //   5  the session's proof is put into the private data of a REQ, which is then sent as 2
@@ -58,16 +58,18 @@ class Fuzzed {
   }
 
  private:
+  // Where its last four bytes are an ICRC's, they are the right one.
   void on_frame_with_icrc(ConstSpan bytes) {
-    constexpr std::size_t kLeastBytes = 18 + 60 + 8 + 12;  // for icrc_begin(): tag, IPv4 options
-    if (bytes.size() < kLeastBytes) {
-      return;
-    }
     Bytes frame(bytes.begin(), bytes.end());
-    std::array<std::byte, roce::kIcrcBytes> icrc{};
-    const bool is_tagged = frame[12] == std::byte{0x81};
-    roce::store_icrc(roce::icrc_begin(ConstSpan(frame).subspan(is_tagged ? 18 : 14)), icrc);
-    frame.insert(frame.end(), icrc.begin(), icrc.end());
+    frame.resize(frame.size() + roce::kIcrcBytes);
+    roce::Frame decoded;
+    if (roce::decode_frame(frame, decoded) == roce::FrameKind::roce) {
+      const ConstSpan covered(decoded.headers.data(),
+                              decoded.headers.size() + decoded.packet.size());
+      const auto at = covered.data() + covered.size() - frame.data();
+      roce::store_icrc(roce::icrc_begin(covered),
+                       std::span(frame).subspan(static_cast<std::size_t>(at)).first<4>());
+    }
     end_.port().on_frame(frame, end_.now());
   }
   void on_message(ConstSpan bytes) {
