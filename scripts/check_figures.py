@@ -18,6 +18,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "perf/compare"))
+
+from l3_cache import COLD_CACHES, l3_cache_bytes  # noqa: E402
+
 LOCAL_EFFICIENCY_MIN = {True: 0.80, False: 0.90}  # with and without CRC
 TCP_EFFICIENCY_MIN = 0.85
 PORTS = 9
@@ -64,7 +69,6 @@ MEMCACHED_TIMES_GOAL = 1.5
 UCX_TIMES_MIN = {1 << 20: 3.0}
 ROCE_OF_MEMCPY_MIN = 0.6  # goal 0.8
 ROCE_SMALL_BYTES, ROCE_SMALL_PER_SECOND_MIN = 64, 1e6
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass
@@ -285,6 +289,7 @@ class Group:
     rows: int  # that the options give: a row that is not there has not been measured
     quick: tuple[str, ...] = ("--quick",)
     command: str = "bench"  # of the program, or one of other_command()
+    is_cold: bool = False  # of a working set that the caches have no room for
 
 
 POOLS = "1000,5000,10000,30000,50000,unbounded"
@@ -292,25 +297,12 @@ HITS = ["--index-only", "--pool-blocks", POOLS]
 WHOLE = ["--requests", str(WHOLE_REQUESTS), "--pool-size", "8GiB", "--block-size", "160MiB"]
 WHOLE_QUICK = ("--requests", "20", "--pool-size", "256MiB", "--block-size", "2MiB")
 BLOCKS = "1MiB,4MiB,20MiB"
-
-
-def cold_working_set() -> str:
-    """Above 1 GiB, and above four L3 caches, which the program takes for cold, where the machine
-    has eight times that. Rows say whether they were hot or cold."""
-    cache = subprocess.run(["getconf", "LEVEL3_CACHE_SIZE"], stdout=subprocess.PIPE,
-                           text=True).stdout.strip()
-    caches_mib = 4 * int(cache) >> 20 if cache.isdigit() else 0  # "undefined": not known
-    memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    return f"{max(1100, caches_mib + 64 if 8 * caches_mib < memory_mib else 0)}MiB"
-
-
-COLD = ["--working-set", cold_working_set()]
 SMALL = ("--quick", "--working-set", "64MiB")
 GROUPS = {
-    "local": Group(["--transport", "local", "--sizes", BLOCKS, "--crc", "both", *COLD],
-                   judge_local, rows=3 * 2 * 2, quick=SMALL),
-    "tcp": Group(["--transport", "tcp", "--sizes", BLOCKS, "--ports", f"1,2,4,{PORTS}",
-                  *COLD], judge_tcp, rows=3 * 4 * 2, quick=SMALL),
+    "local": Group(["--transport", "local", "--sizes", BLOCKS, "--crc", "both"],
+                   judge_local, rows=3 * 2 * 2, quick=SMALL, is_cold=True),
+    "tcp": Group(["--transport", "tcp", "--sizes", BLOCKS, "--ports", f"1,2,4,{PORTS}"],
+                 judge_tcp, rows=3 * 4 * 2, quick=SMALL, is_cold=True),
     "lookup": Group(["--workload", "lookup", "--objects", "10000,10000000"], judge_lookup,
                     rows=2 * 3, quick=("--quick", "--objects", "2000,10000")),
     "balance": Group(["--transport", "tcp", "--sizes", BLOCKS, "--op", "write", "--repeats", "1",
@@ -350,7 +342,7 @@ GROUPS = {
     "handover": Group([], judge_handover, rows=3, quick=("--small",), command="handover"),
     # Three of Godbox and three peers; then remote memory hot, UCX, and cold.
     "compare": Group(["--sizes", "64KiB,512KiB,1MiB,4MiB", "--peers",
-                      "redis,redis-benchmark,memcached,ucx", *COLD],
+                      "redis,redis-benchmark,memcached,ucx"],
                      judge_peers, rows=4 * 2 * 6 + 3, quick=("--quick",), command="compare"),
     "roce": Group([], judge_roce, rows=3, quick=("--small",), command="roce"),
 }
@@ -376,9 +368,20 @@ def groups_of(trace: Path | None) -> dict[str, Group]:
                                  quick=WHOLE_QUICK, command="replay")}
 
 
+def cold_working_set() -> list[str]:
+    """Above 1 GiB, and above what counts as cold, where the machine has eight times that; rows say
+    what they were."""
+    cold_mib = (COLD_CACHES * (l3_cache_bytes() or 0) >> 20) + 64  # blocks do not fill it whole
+    memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    if 8 * cold_mib > memory_mib:
+        cold_mib = 0
+    return ["--working-set", f"{max(1100, cold_mib)}MiB"]
+
+
 def measure(program: str, group: Group, quick: bool) -> Rows:
     """The rows of one run. Raises ValueError for too few rows, or wrong bytes."""
-    options = merge(group.options, group.quick) if quick else group.options
+    options = [*group.options, *(cold_working_set() if group.is_cold else [])]
+    options = merge(options, group.quick) if quick else options
     command = other_command(group.command, program) or [program, group.command]
     result = subprocess.run([*command, "--json", *options], stdout=subprocess.PIPE, text=True,
                             timeout=GROUP_SECONDS_MAX)

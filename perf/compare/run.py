@@ -28,6 +28,7 @@ sys.dont_write_bytecode = True
 
 from contenders import (  # noqa: E402
     Case, Contender, LoopClient, Sample, Setting, Ucx, median, run_redis_benchmark)
+from l3_cache import l3_cache_bytes, temperature_of  # noqa: E402
 from stores import (  # noqa: E402
     Godbox, Memcached, Missing, Network, Processors, RespStore, Server, enter_own_network)
 
@@ -39,7 +40,6 @@ CALIBRATION_PASSES = 2
 EXIT_SKIPPED = 4  # as a test whose every case was skipped
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 IN_FLIGHT_BYTES_MAX = 64 * MIB
-COLD_CACHES = 4  # a working set of so many L3 caches is cold
 UCX_SIZE = MIB
 UCX_HOT_BYTES = 8 * MIB
 UCX_PASS_BYTES = GIB
@@ -370,28 +370,6 @@ def row_of(case: Case, contender: Contender, godbox: Contender | None) -> dict:
 
 def rounded(value):
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def l3_cache_bytes() -> int | None:
-    """Of the first processor; as the C library knows it where the kernel does not say."""
-    try:
-        text = Path("/sys/devices/system/cpu/cpu0/cache/index3/size").read_text().strip()
-        return int(text[:-1]) * {"K": KIB, "M": MIB}[text[-1]]
-    except (OSError, ValueError, KeyError, IndexError):
-        pass
-    try:
-        text = subprocess.run(["getconf", "LEVEL3_CACHE_SIZE"], stdout=subprocess.PIPE, text=True,
-                              check=True).stdout
-        return int(text) or None
-    except (OSError, ValueError, subprocess.CalledProcessError):
-        return None
-
-
-def temperature_of(working_set_bytes: int) -> str | None:
-    cache = l3_cache_bytes()
-    if not cache:
-        return None
-    return "cold" if working_set_bytes >= COLD_CACHES * cache else "hot"
 
 
 def machine() -> dict:
