@@ -22,10 +22,18 @@ AccessWindows::~AccessWindows() {
 }
 
 WindowId AccessWindows::open(roce::QueuePairNumber owner) {
+  return in_use() - own_in_use_ < kRoceWindowsMax ? take(owner, false) : kNoWindow;
+}
+
+WindowId AccessWindows::open_own(roce::QueuePairNumber owner, WindowId last) {
+  const bool is_used =
+      last != kNoWindow && windows_[last.value()]->is_own && windows_[last.value()]->owner == owner;
+  // There can be more than queue pairs only for frames of some that are gone.
+  return !is_used && own_in_use_ < kRoceQueuePairsMax ? take(owner, true) : kNoWindow;
+}
+
+WindowId AccessWindows::take(roce::QueuePairNumber owner, bool is_own) {
   if (free_.empty()) {
-    if (windows_.size() == kRoceWindowsMax) {
-      return kNoWindow;
-    }
     free_.emplace_back(static_cast<std::uint32_t>(windows_.size()));
     windows_.push_back(std::make_unique<Window>());
   }
@@ -34,6 +42,8 @@ WindowId AccessWindows::open(roce::QueuePairNumber owner) {
   Window& window = *windows_[id.value()];
   window.owner = owner;
   window.is_open = true;
+  window.is_own = is_own;
+  own_in_use_ += is_own ? 1U : 0U;
   return id;
 }
 
@@ -71,6 +81,8 @@ void AccessWindows::end_if_unused(WindowId id) {
   if (!window.ticket.pinned.empty()) {
     pool_.end_access(window.ticket);
   }
+  own_in_use_ -= window.is_own ? 1U : 0U;
+  window.is_own = false;
   free_.push_back(id);
 }
 

@@ -373,12 +373,14 @@ RoceResponder::Verdict RoceResponder::copy_in(ConstSpan payload, TimePoint now) 
 RoceResponder::Verdict RoceResponder::execute_read(const Packet& packet, TimePoint now) {
   const VirtualRange range = range_of(packet, packet.length_bytes);
   // A READ of nothing has no key to check (C9-88). A short one is pinned at once, which checks it;
-  // of a long one the first window is pinned when its turn comes.
-  const bool is_short = range.length_bytes <= kRoceWindowBytes;
+  // of a long one the first window is pinned when its turn comes, and so is a short one for which
+  // there is no window now.
+  const bool is_short = range.length_bytes > 0 && range.length_bytes <= kRoceWindowBytes;
+  const bool is_first = pending_count_ == 0;
   WindowId window = kNoWindow;
   Errc status = Errc::ok;
-  if (range.length_bytes > 0 && is_short) {
-    window = context_.windows.open(options_.number);
+  if (is_short) {
+    window = take_window(is_first);
   }
   if (window != kNoWindow) {
     status = context_.pool.begin_access(by_, WorkOp::read, range, context_.windows.ticket(window));
@@ -401,6 +403,12 @@ RoceResponder::Verdict RoceResponder::execute_read(const Packet& packet, TimePoi
   added.window_left = window == kNoWindow ? 0 : range.length_bytes;
   if (window != kNoWindow) {
     added.ready = context_.pool.admit(WorkOp::read, context_.windows.ticket(window), now);
+  } else if (is_short) {
+    count_exhausted(added);
+  }
+  if (window != kNoWindow && !is_first) {
+    added.pinned_until = now + kRoceReadPinMax;
+    reads_pinned_until_ = std::min(reads_pinned_until_, added.pinned_until);
   }
   expected_ = added.last + 1;
   return Verdict::ok;
@@ -486,7 +494,7 @@ void RoceResponder::on_duplicate(const Packet& packet, TimePoint /*now*/) {
     if (is_known) {
       found->next = found->first;
       found->msn = msn_;
-      set_pending(*found, static_cast<std::size_t>(found - resources_.data()));
+      set_pending(*found);
     }
   }
   if (!is_known) {
@@ -508,12 +516,14 @@ bool RoceResponder::repeat_read(Resource& resource, const Packet& packet) {
     return false;
   }
   close_window(resource);
+  unpin_behind(resource);
   resource.left = wanted;
   resource.next = packet.psn;
   resource.is_begun = false;
   resource.ready = TimePoint();
+  resource.is_timed = false;
   resource.msn = msn_;
-  set_pending(resource, static_cast<std::size_t>(&resource - resources_.data()));
+  set_pending(resource);
   return true;
 }
 

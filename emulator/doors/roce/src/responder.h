@@ -22,6 +22,7 @@
 #include <godbox/roce/packet.h>
 #include <godbox/roce/pool_hello.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -41,7 +42,9 @@ class RoceResponder {
   [[nodiscard]] bool next(OutPacket& out, TimePoint now);
   // When next() has something, as far as is known now.
   [[nodiscard]] TimePoint output_ready() const;
-  [[nodiscard]] TimePoint next_deadline() const { return write_.pinned_until; }
+  [[nodiscard]] TimePoint next_deadline() const {
+    return std::min(write_.pinned_until, reads_pinned_until_);
+  }
   void on_timer(TimePoint now);
 
   // Errors: queue_full, lane_closed (broken off), invalid_argument (too many pieces).
@@ -87,6 +90,9 @@ class RoceResponder {
     std::size_t span_index = 0;     // where in it
     std::size_t span_inside = 0;
     TimePoint ready{};
+    bool is_timed = false;            // `ready` holds for the next window as well
+    bool is_counted = false;          // found no window
+    TimePoint pinned_until = kNever;  // if its turn has not come by then
   };
   // A WRITE whose packets are coming in.
   struct Write {
@@ -140,11 +146,18 @@ class RoceResponder {
   [[nodiscard]] Resource* find_resource(roce::Psn psn);
   [[nodiscard]] const Resource* find_pending() const;
   [[nodiscard]] Resource* first_pending();  // there is one
-  void set_pending(Resource& resource, std::size_t index);
+  [[nodiscard]] std::size_t place_of(const Resource& resource) const;
+  void set_pending(Resource& resource);
   void stop_pending(Resource& resource);
   void stop_all();
+  // `is_first`: of what is to be answered.
+  [[nodiscard]] WindowId take_window(bool is_first);
   [[nodiscard]] Verdict open_window(Resource& resource, TimePoint now);
   void close_window(Resource& resource);
+  void unpin(Resource& resource);
+  void unpin_behind(const Resource& resource);
+  void unpin_waiting(TimePoint now);
+  void count_exhausted(Resource& resource);
 
   [[nodiscard]] Head head() const;
   [[nodiscard]] bool send_response(Resource& resource, OutPacket& out, TimePoint now);
@@ -177,6 +190,8 @@ class RoceResponder {
   std::size_t resources_count_ = 0;
   std::size_t pending_from_ = 0;  // none before it is pending
   std::size_t pending_count_ = 0;
+  WindowId own_window_ = kNoWindow;        // the last one that was this queue pair's own
+  TimePoint reads_pinned_until_ = kNever;  // none of those that wait has to be let go before
 
   Write write_;
   RingQueue<Receive> receives_;

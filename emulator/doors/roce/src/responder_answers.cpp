@@ -86,10 +86,14 @@ RoceResponder::Resource* RoceResponder::first_pending() {
   return &resource(pending_from_);
 }
 
-// `index`: in the array, not in the ring.
-void RoceResponder::set_pending(Resource& of, std::size_t index) {
-  const std::size_t in_ring = (index + resources_.size() - resources_begin_) % resources_.size();
-  pending_from_ = std::min(pending_from_, in_ring);
+// In the ring, not in the array.
+std::size_t RoceResponder::place_of(const Resource& of) const {
+  const auto index = static_cast<std::size_t>(&of - resources_.data());
+  return (index + resources_.size() - resources_begin_) % resources_.size();
+}
+
+void RoceResponder::set_pending(Resource& of) {
+  pending_from_ = std::min(pending_from_, place_of(of));
   pending_count_ += of.is_pending ? 0U : 1U;
   of.is_pending = true;
 }
@@ -114,10 +118,60 @@ void RoceResponder::close_window(Resource& of) {
   of.window_left = 0;
 }
 
+// It has a window again when its turn comes; when its bytes would be there has been said already.
+void RoceResponder::unpin(Resource& of) {
+  if (of.window != kNoWindow) {
+    of.is_timed = of.window_left == of.left.length_bytes;
+    close_window(of);
+  }
+}
+
+// Whoever asks for a READ again goes back to it, and asks for all that came behind as well. One of
+// these may have the queue pair's own window, for which that READ would wait.
+void RoceResponder::unpin_behind(const Resource& of) {
+  for (std::size_t i = place_of(of) + 1; i < resources_count_; ++i) {
+    unpin(resource(i));
+  }
+}
+
+// A peer may have the first one go on for as long as it likes, with READs behind it that keep
+// memory from its owner, and windows from others. The first one itself ends with its frames.
+void RoceResponder::unpin_waiting(TimePoint now) {
+  reads_pinned_until_ = kNever;
+  bool is_first = true;
+  for (std::size_t i = pending_from_; i < resources_count_; ++i) {
+    Resource& of = resource(i);
+    if (!is_first && of.window != kNoWindow && of.pinned_until <= now) {
+      context_.counters.pins_expired.add();
+      unpin(of);
+    } else if (!is_first && of.window != kNoWindow) {
+      reads_pinned_until_ = std::min(reads_pinned_until_, of.pinned_until);
+    }
+    is_first = is_first && !of.is_pending;
+  }
+}
+
+void RoceResponder::count_exhausted(Resource& of) {
+  context_.counters.windows_exhausted.add(of.is_counted ? 0 : 1);
+  of.is_counted = true;
+}
+
+// The first one waits for nobody: those that it would wait for may wait for it.
+WindowId RoceResponder::take_window(bool is_first) {
+  const WindowId shared = context_.windows.open(options_.number);
+  if (shared != kNoWindow || !is_first) {
+    return shared;
+  }
+  const WindowId own = context_.windows.open_own(options_.number, own_window_);
+  own_window_ = own != kNoWindow ? own : own_window_;
+  return own;
+}
+
+// Of the first.
 RoceResponder::Verdict RoceResponder::open_window(Resource& of, TimePoint now) {
-  of.window = context_.windows.open(options_.number);
+  of.window = take_window(true);
   if (of.window == kNoWindow) {
-    context_.counters.windows_exhausted.add();
+    count_exhausted(of);
     return Verdict::not_ready;
   }
   VirtualRange range = of.left;
@@ -131,7 +185,8 @@ RoceResponder::Verdict RoceResponder::open_window(Resource& of, TimePoint now) {
   of.window_left = range.length_bytes;
   of.span_index = 0;
   of.span_inside = 0;
-  of.ready = context_.pool.admit(WorkOp::read, ticket, now);
+  of.ready = of.is_timed ? of.ready : context_.pool.admit(WorkOp::read, ticket, now);
+  of.is_timed = false;
   return Verdict::ok;
 }
 
@@ -338,6 +393,9 @@ void RoceResponder::on_timer(TimePoint now) {
   if (write_.pinned_until <= now) {
     context_.counters.pins_expired.add();
     close_write();
+  }
+  if (reads_pinned_until_ <= now) {
+    unpin_waiting(now);
   }
 }
 

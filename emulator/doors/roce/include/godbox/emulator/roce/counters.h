@@ -67,7 +67,8 @@ struct RocePortCounters {
   RoceCounter acks;
   RoceCounter naks_sequence, naks_invalid, naks_access, naks_operational, naks_not_ready;
   RoceCounter naks_withheld;  // by the rate limit
-  RoceCounter pins_expired;   // of WRITEs that stalled
+  RoceCounter pins_expired;   // of WRITEs that stalled, and of READs that waited for others
+  // READs, each once, for which too much was pinned when they came, or when their turn came.
   RoceCounter windows_exhausted;
 
   // Requester.

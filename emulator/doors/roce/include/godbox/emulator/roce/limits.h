@@ -23,6 +23,9 @@ inline constexpr std::uint32_t kRoceWindowBytes = 128U << 10U;
 static_assert(kRoceWindowBytes % roce::kPathMtuBytesMax == 0);
 // A WRITE of which no packet comes for so long keeps no memory pinned; it goes on if one comes.
 inline constexpr Duration kRoceWritePinMax = std::chrono::milliseconds(200);
+// A READ that has waited so long for those before it keeps no memory pinned; what it is to read is
+// pinned again when its turn comes.
+inline constexpr Duration kRoceReadPinMax = std::chrono::milliseconds(200);
 // How long a frame may wait for room on its wire, with the memory that it shows pinned.
 inline constexpr Duration kRoceHeldMax = std::chrono::milliseconds(200);
 // NAKs that a queue pair may send at once, and how long it takes until it may send one more.
@@ -56,7 +59,9 @@ inline constexpr Duration kRoceLinkPeriod = std::chrono::microseconds(100);
 // How often a port looks for sessions that ended, and says of those that it heard of that they
 // live.
 inline constexpr Duration kRoceSweepPeriod = std::chrono::milliseconds(50);
-// Pieces of pool memory that frames under way, and READs that are being answered, keep pinned.
+// Pieces of pool memory that frames under way, and READs that wait or are being answered, keep
+// pinned. When all are taken, each queue pair has one more of its own, for the READ whose turn it
+// is: no peer can keep another's READs from being answered.
 inline constexpr std::size_t kRoceWindowsMax = 4096;
 // Frames of a queue pair before another has its turn.
 inline constexpr std::uint32_t kRoceFramesPerTurn = 16;
