@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Makes the golden frames of RoCEv2, tests/vectors/roce/*.hex, and a session of requests with the
-answers that a responder has no choice about, tests/vectors/roce/session/*.hex.
+answers that a responder has no choice about, tests/vectors/roce/session/*.hex. Also those saved
+inputs of the fuzz target roce_fuzz that are sessions, tests/fuzz/corpus/roce_fuzz/, of the steps
+that tests/support/roce/include/godbox_test/roce_steps.h tells of.
 
 Written from IBTA volume 1 (chapter 9, annex A17) with struct and zlib: it shares no code with
 Godbox. Its ICRC reproduces that of a frame captured from a ConnectX-4 Lx (CNP below). Run it without arguments
@@ -18,6 +20,7 @@ import sys
 import zlib
 
 OUT = pathlib.Path(__file__).resolve().parent / "roce"
+SEEDS = OUT.parent.parent / "fuzz" / "corpus" / "roce_fuzz"
 HOST, BOX = "10.0.0.1", "10.0.0.2"
 HOST6 = bytes.fromhex("fd000000000000000000000000000001")
 BOX6 = bytes.fromhex("fd000000000000000000000000000002")
@@ -229,6 +232,167 @@ def session() -> dict[str, bytes]:
     return {f"session/{i:02}_{name}": data for i, (name, data) in enumerate(frames)}
 
 
+class Steps:
+    """A saved input: roce_steps.h says what each step is. Key and base stand for the memory's."""
+
+    KEY, BASE, MEMORY_BYTES = 0x1234, 1 << 36, 192 << 10
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def add(self, operation: int, size: int, data: bytes = b"") -> None:
+        self.data += struct.pack(">BH", operation, size) + data
+
+    def wait(self, milliseconds: int) -> None:
+        self.add(4, milliseconds)
+
+    def receive(self, size: int) -> None:
+        self.add(6, size)
+
+    def ask(self, op: int, size: int, immediate: int | None = None) -> None:
+        data = struct.pack(">BH", op, size)
+        data += b"" if immediate is None else struct.pack(">I", immediate)
+        self.add(7, len(data), data)
+
+    def fill_wire(self, is_full: bool) -> None:
+        self.add(8, int(is_full))
+
+    def packet(self, opcode: int, psn: int, headers: bytes = b"", payload: bytes = b"") -> None:
+        pad = -len(payload) % 4
+        data = bth(opcode, 0x11, psn, pad=pad, ack=True) + headers + payload + bytes(pad)
+        self.add(3, len(data), data)
+
+    def at(self, offset: int, length: int) -> bytes:
+        return reth(self.BASE + offset, self.KEY, length)
+
+    def read(self, psn: int, offset: int, length: int) -> None:
+        self.packet(0x0C, psn, self.at(offset, length))
+
+    def write(self, psn: int, offset: int, payload: bytes) -> None:
+        self.packet(0x0A, psn, self.at(offset, len(payload)), payload)
+
+    def atomic(self, opcode: int, psn: int, offset: int, swap: int, compare: int = 0) -> None:
+        place = struct.pack(">QI", self.BASE + offset, self.KEY)
+        self.packet(opcode, psn, place + struct.pack(">QQ", swap, compare))
+
+
+def saved_reads() -> Steps:
+    """One of several windows, one of nothing, the rest of the first one again; one over the end."""
+    steps = Steps()
+    steps.read(0x100, 5, 150_000)  # 586 packets
+    steps.read(0x34A, 0, 0)
+    steps.read(0x100 + 400, 5 + 400 * 256, 150_000 - 400 * 256)
+    steps.read(0x34B, steps.MEMORY_BYTES - 4, 8)
+    return steps
+
+
+def saved_writes() -> Steps:
+    """Of three packets and its last one again, with immediate data, one that stalls, one over the
+    end."""
+    steps = Steps()
+    full = bytes(range(256))
+    steps.receive(64)
+    steps.receive(64)
+    steps.packet(0x06, 0x100, steps.at(1000, 600), full)
+    steps.packet(0x07, 0x101, payload=full)
+    steps.packet(0x08, 0x102, payload=full[:88])
+    steps.packet(0x08, 0x102, payload=full[:88])
+    steps.packet(0x0B, 0x103, steps.at(4096, 4) + struct.pack(">I", 42), b"ABCD")
+    steps.packet(0x06, 0x104, steps.at(8192, 300), full)
+    steps.packet(0x09, 0x105, struct.pack(">I", 43), full[:44])
+    steps.packet(0x06, 0x106, steps.at(131_000, 400), full)
+    steps.wait(300)
+    steps.packet(0x08, 0x107, payload=full[:144])
+    steps.write(0x108, steps.MEMORY_BYTES - 4, full[:8])
+    return steps
+
+
+def saved_atomics() -> Steps:
+    """Each of them, and again; one that is on no word."""
+    steps = Steps()
+    for _ in range(2):
+        steps.atomic(0x14, 0x100, 64, 41)
+    for _ in range(2):
+        steps.atomic(0x13, 0x101, 64, 7, 41)
+    for _ in range(2):
+        steps.packet(0x1D, 0x102, steps.at(72, 8), b"12345678")
+    steps.atomic(0x14, 0x103, 65, 1)
+    return steps
+
+
+def saved_sends() -> Steps:
+    """Before there is memory for one; of one packet, with immediate data, of three; the first
+    again; one that is too long."""
+    steps = Steps()
+    full = bytes(range(256))
+    steps.packet(0x04, 0x100, payload=full[:13])
+    for size in (64, 64, 700, 16):
+        steps.receive(size)
+    steps.packet(0x04, 0x100, payload=full[:13])
+    steps.packet(0x05, 0x101, struct.pack(">I", 1), full[:64])
+    steps.packet(0x00, 0x102, payload=full)
+    steps.packet(0x01, 0x103, payload=full)
+    steps.packet(0x03, 0x104, struct.pack(">I", 2), full[:88])
+    steps.packet(0x04, 0x100, payload=full[:13])
+    steps.packet(0x04, 0x105, payload=full[:17])
+    return steps
+
+
+def saved_held() -> Steps:
+    """Nothing leaves until all has come, some of it twice."""
+    steps = Steps()
+    steps.fill_wire(True)
+    steps.read(0x100, 0, 700)  # 3 packets
+    steps.write(0x103, 100, b"ABCD")
+    steps.atomic(0x14, 0x104, 64, 1)
+    steps.read(0x101, 256, 444)
+    steps.atomic(0x14, 0x104, 64, 1)
+    steps.read(0x105, 140_000, 1000)
+    steps.fill_wire(False)
+    return steps
+
+
+def saved_asked() -> Steps:
+    """What this end asks for, and the answers: of a READ with one missing first, of a WRITE, of a
+    SEND that nothing waited for, and of what changes a word."""
+    steps = Steps()
+    full = bytes(range(256))
+    send, read, write, compare_swap, fetch_add, atomic_write = range(6)
+    steps.ask(read, 600)
+    steps.packet(0x0D, 0x100, aeth(0x1F, 1), full)
+    steps.packet(0x0F, 0x102, aeth(0x1F, 1), full[:88])
+    steps.packet(0x0D, 0x101, aeth(0x1F, 1), full)
+    steps.packet(0x0F, 0x102, aeth(0x1F, 1), full[:88])
+    steps.ask(write, 300, immediate=7)
+    steps.packet(0x11, 0x104, aeth(0x1F, 2))
+    steps.ask(fetch_add, 8)
+    steps.packet(0x12, 0x105, aeth(0x1F, 3) + struct.pack(">Q", 41))
+    steps.ask(send, 10)
+    steps.packet(0x11, 0x106, aeth(0x21, 3))
+    steps.wait(1)
+    steps.packet(0x11, 0x106, aeth(0x1F, 4))
+    steps.ask(atomic_write, 8)
+    steps.packet(0x10, 0x107, aeth(0x1F, 5))
+    steps.ask(compare_swap, 8)
+    steps.packet(0x11, 0x108, aeth(0x60, 5))
+    steps.packet(0x12, 0x108, aeth(0x1F, 6) + struct.pack(">Q", 40))
+    steps.ask(send, 8)
+    steps.wait(1000)
+    steps.packet(0x11, 0x109, aeth(0x1F, 7))
+    return steps
+
+
+def seeds() -> dict[str, bytes]:
+    golden = Steps()
+    before, behind = 14 + 20 + 8, 4  # headers up to UDP's, and the ICRC
+    for name, data in session().items():
+        if name.endswith("_request"):
+            golden.add(3, len(data) - before - behind, data[before:-behind])
+    return {"session": golden.data, "reads": saved_reads().data, "writes": saved_writes().data,
+            "atomics": saved_atomics().data, "sends": saved_sends().data,
+            "held": saved_held().data, "asked": saved_asked().data}
+
+
 def text_of(name: str, data: bytes) -> str:
     lines = [f"# SPDX-License-Identifier: Apache-2.0\n# {name}: {len(data)} bytes"]
     for at in range(0, len(data), 16):
@@ -244,16 +408,20 @@ def main() -> int:
     (OUT / "session").mkdir(parents=True, exist_ok=True)
     there = {str(path.relative_to(OUT)): path.read_text() for path in OUT.rglob("*.hex")}
     if check:
-        wrong = sorted(name for name in made.keys() | there.keys()
+        wrong = sorted(OUT / name for name in made.keys() | there.keys()
                        if made.get(name) != there.get(name))
-        for name in wrong:
-            print(f"{OUT / name}: differs from what the script makes")
-        print(f"{len(made)} frames, {len(wrong)} wrong")
+        wrong += sorted(SEEDS / name for name, data in seeds().items()
+                        if not (SEEDS / name).exists() or (SEEDS / name).read_bytes() != data)
+        for path in wrong:
+            print(f"{path}: differs from what the script makes")
+        print(f"{len(made)} frames and {len(seeds())} saved inputs, {len(wrong)} wrong")
         return 1 if wrong else 0
     for name in there.keys() - made.keys():
         (OUT / name).unlink()
     for name, text in made.items():
         (OUT / name).write_text(text)
+    for name, data in seeds().items():
+        (SEEDS / name).write_bytes(data)
     return 0
 
 

@@ -228,6 +228,24 @@ TEST_CASE("fatal NAKs complete the request that they are for", "[unit][roce]") {
   }
 }
 
+// InfiniBand gives them no meaning. Linux's rxe ends, too; other drivers ignore them.
+TEST_CASE("a syndrome that is reserved ends the request as an operational error", "[unit][roce]") {
+  for (const int syndrome : {0x40, 0x5F, 0x64, 0x65, 0x7F}) {
+    CAPTURE(syndrome);
+    Alone alone;
+    Bytes bytes(300);
+    REQUIRE(alone.post(SendOp::write, bytes) == Errc::ok);
+    REQUIRE(alone.post(SendOp::write, bytes) == Errc::ok);
+    REQUIRE(alone.post(SendOp::write, bytes) == Errc::ok);
+    CHECK(alone.take_psns().size() == 6);
+    alone.answer(102, static_cast<std::uint8_t>(syndrome));
+    CHECK(alone.done() == WorkStatus::ok);
+    CHECK(alone.done() == WorkStatus::remote_operational);
+    CHECK(alone.done() == WorkStatus::flushed);
+    CHECK(alone.requester->is_broken());
+  }
+}
+
 TEST_CASE("a peer that ends says which request it refused, whatever answers were lost",
           "[unit][roce]") {
   Alone alone;
@@ -361,6 +379,97 @@ TEST_CASE("responses that fit nothing change nothing", "[unit][roce]") {
   CHECK(word[0] == std::byte{7});
 }
 
+TEST_CASE("immediate data goes with the last packet of a message", "[unit][roce]") {
+  struct Case {
+    SendOp op;
+    std::size_t bytes;
+    std::vector<Opcode> opcodes;
+  };
+  using enum Opcode;
+  const std::array<Case, 6> cases{{
+      {SendOp::send, 0, {send_only_immediate}},
+      {SendOp::send, 256, {send_only_immediate}},
+      {SendOp::send, 600, {send_first, send_middle, send_last_immediate}},
+      {SendOp::write, 0, {write_only_immediate}},
+      {SendOp::write, 256, {write_only_immediate}},
+      {SendOp::write, 600, {write_first, write_middle, write_last_immediate}},
+  }};
+  for (const Case& each : cases) {
+    Alone alone;
+    Bytes bytes(each.bytes);
+    const std::array<MutableSpan, 1> local{bytes};
+    REQUIRE(alone.requester->post(
+                {.op = each.op, .local = local, .immediate = 0xCAFE'F00D, .is_solicited = true}) ==
+            Errc::ok);
+    std::vector<Opcode> opcodes;
+    while (const std::optional<Packet> packet = alone.take()) {
+      opcodes.push_back(packet->opcode);
+      const bool is_last = opcodes.size() == each.opcodes.size();
+      CHECK(packet->immediate == (is_last ? 0xCAFE'F00D : 0));
+      CHECK(packet->is_solicited == is_last);
+      CHECK(packet->wants_ack == is_last);
+    }
+    CHECK(opcodes == each.opcodes);
+    alone.answer(100 + static_cast<std::uint32_t>(opcodes.size()) - 1);
+    CHECK(alone.done() == WorkStatus::ok);
+  }
+}
+
+TEST_CASE("a COMPARE SWAP carries both words, and keeps what was there", "[unit][roce]") {
+  Alone alone;
+  std::uint64_t word = 0;
+  const MutableSpan bytes = std::as_writable_bytes(std::span(&word, 1));
+  REQUIRE(alone.requester->post({.op = SendOp::compare_swap,
+                                 .local = {&bytes, 1},
+                                 .remote_address = 4096,
+                                 .key = RKey(9),
+                                 .swap_or_add = 7,
+                                 .compare = 40}) == Errc::ok);
+  const std::optional<Packet> packet = alone.take();
+  REQUIRE(packet.has_value());
+  CHECK(packet->opcode == Opcode::compare_swap);
+  CHECK(packet->address == 4096);
+  CHECK(packet->r_key == RKey(9));
+  CHECK(packet->swap_or_add == 7);
+  CHECK(packet->compare == 40);
+  CHECK(packet->wants_ack);
+  CHECK(alone.out.payload.size_bytes() == 0);
+  const Packet response{.opcode = Opcode::atomic_acknowledge, .psn = Psn(100), .original = 41};
+  alone.requester->on_response(response, alone.now);
+  CHECK(alone.done() == WorkStatus::ok);
+  CHECK(word == 41);
+}
+
+TEST_CASE("an ATOMIC WRITE carries its word, and is done with a response of its own",
+          "[unit][roce]") {
+  Alone alone;
+  Bytes word = test::pattern_bytes(8, 5);
+  const Bytes content = word;
+  REQUIRE(alone.post(SendOp::atomic_write, word) == Errc::ok);
+  const std::optional<Packet> packet = alone.take();
+  REQUIRE(packet.has_value());
+  CHECK(packet->opcode == Opcode::atomic_write);
+  CHECK(packet->address == 4096);
+  CHECK(packet->length_bytes == 8);
+  CHECK(packet->wants_ack);
+  REQUIRE(alone.out.payload.spans().size() == 1);
+  CHECK(std::ranges::equal(alone.out.payload.spans()[0], content));
+  SECTION("which has no payload") {
+    alone.answer_read(100, Opcode::read_response_only, content);
+    CHECK_FALSE(alone.done().has_value());
+    alone.answer_read(100, Opcode::read_response_only, {});
+    CHECK(alone.done() == WorkStatus::ok);
+  }
+  SECTION("an acknowledgement is none: it is asked for again") {
+    alone.answer(100);
+    CHECK_FALSE(alone.done().has_value());
+    CHECK(alone.take_psns() == std::vector<std::uint32_t>{100});
+    alone.answer_read(100, Opcode::read_response_only, {});
+    CHECK(alone.done() == WorkStatus::ok);
+  }
+  CHECK(word == content);
+}
+
 TEST_CASE("a request does not complete while a frame shows its memory", "[unit][roce]") {
   Alone alone;
   Bytes bytes(8);
@@ -431,6 +540,55 @@ TEST_CASE("both ends read, write and send at the same time", "[unit][roce]") {
   Bytes expected(65536);
   std::ranges::copy(mine, expected.begin());
   CHECK(world.box().bytes_of(of_box) == expected);
+}
+
+TEST_CASE("immediate data, COMPARE SWAP and ATOMIC WRITE are done once over a link that loses",
+          "[unit][roce]") {
+  RoceWorld world({.lost = 0.1, .doubled = 0.1, .seed = 6});
+  const RemoteMemory memory = world.box().allocate(4096);
+  const auto pair = world.connect(world.client().pair_options(), world.box().pair_options());
+  Bytes room(3000), out = test::pattern_bytes(3000, 8), word(8);
+  const std::array<MutableSpan, 1> room_in{room}, out_of{out}, word_of{word};
+  Bytes expected(4096);
+  for (std::uint32_t i = 0; i < 40; ++i) {
+    RocePort& box = world.box().port();
+    const SendOp op = i % 2 == 0 ? SendOp::send : SendOp::write;
+    REQUIRE(box.post_receive(pair.box, {WorkId(i), room_in}) == Errc::ok);
+    REQUIRE(world.run(pair, {.id = WorkId(i),
+                             .op = op,
+                             .local = out_of,
+                             .remote_address = memory.address(),
+                             .key = memory.key,
+                             .immediate = i}) == WorkStatus::ok);
+    const std::optional<ReceiveCompletion> received = box.take_received(pair.box);
+    REQUIRE(received.has_value());
+    CHECK(received->id == WorkId(i));
+    CHECK(received->immediate == i);
+    CHECK(received->is_write == (op == SendOp::write));
+    CHECK(received->length_bytes == 3000);
+  }
+  CHECK(room == out);
+  std::ranges::copy(out, expected.begin());
+  for (std::uint64_t i = 0; i < 40; ++i) {
+    const std::uint64_t before = i;
+    std::memcpy(word.data(), &before, 8);
+    std::memcpy(expected.data() + 8, &before, 8);
+    SendRequest request{.op = SendOp::atomic_write,
+                        .local = word_of,
+                        .remote_address = memory.address() + 8,
+                        .key = memory.key};
+    REQUIRE(world.run(pair, request) == WorkStatus::ok);
+    REQUIRE(world.box().bytes_of(memory) == expected);
+    request.op = SendOp::compare_swap;
+    request.compare = before;
+    request.swap_or_add = before + 1000;
+    REQUIRE(world.run(pair, request) == WorkStatus::ok);
+    std::memcpy(expected.data() + 8, &request.swap_or_add, 8);
+    REQUIRE(world.box().bytes_of(memory) == expected);
+    CHECK(std::memcmp(word.data(), &before, 8) == 0);
+  }
+  CHECK(world.box().port().counters().atomics.get() == 80);
+  CHECK(world.client().port().counters().retransmits.get() > 0);
 }
 
 TEST_CASE("a dead port ends requests after their retries", "[unit][roce]") {
