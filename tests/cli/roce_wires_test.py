@@ -6,6 +6,8 @@ import ctypes
 import functools
 import os
 import signal
+import socket
+import struct
 import subprocess
 import unittest
 
@@ -15,6 +17,9 @@ from program import FAILURE, SMALL_BOX, USAGE, ProgramTest
 CLONE_NEWNET = 0x40000000
 PR_CAPBSET_DROP = 24
 CAPABILITIES = 41
+SOL_PACKET, PACKET_AUXDATA = 263, 8
+ETH_P_ALL = 3
+ARP, VLAN = 0x0806, 0x8100
 MTU = 4200
 BOX_END, HERE_END = "gbbox", "gbhere"
 SMALL = ["--workload", "page", "--sizes", "64KiB", "--working-set", "2MiB", "--repeats", "1",
@@ -53,6 +58,25 @@ class OwnNetwork:
         failed = self.set_network(self.before, CLONE_NEWNET)
         os.close(self.before)
         assert not failed, "the network of before is gone"
+
+
+def asked_in_vlan(vlan, address):
+    """Who has the address? The tag of the answer (None: it has none), and its ARP."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as wire:
+        wire.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        wire.bind((HERE_END, ETH_P_ALL))
+        wire.settimeout(10)
+        own = wire.getsockname()[4]
+        request = struct.pack(">HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, own,
+                              socket.inet_aton("10.0.7.9"), bytes(6), socket.inet_aton(address))
+        wire.send(b"\xff" * 6 + own + struct.pack(">HHH", VLAN, vlan, ARP) + request)
+        while True:
+            frame, (aside, *_), _, (_, _, way, *_) = wire.recvmsg(2000, 1000)
+            if way != socket.PACKET_OUTGOING and frame[12:14] == struct.pack(">H", ARP):
+                # struct tpacket_auxdata; the kernel takes the tag out, and tells it here.
+                status, _, _, _, _, control, kind = struct.unpack("=3I4H", aside[2])
+                valid = 1 << 4 | 1 << 6  # TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID
+                return (kind, control) if status & valid == valid else None, frame[14:42]
 
 
 def without_rights():
@@ -107,6 +131,15 @@ class RoceWiresTest(ProgramTest):
     def test_an_interface_of_the_kernel(self):
         with OwnNetwork(), self.server("--roce", f"10.0.7.2/24@packet:{BOX_END}") as box:
             self.check_bench(box, f"10.0.7.9/24@packet:{HERE_END}")
+
+    def test_a_host_in_a_vlan_is_answered_there(self):
+        with OwnNetwork(), self.server("--roce", f"10.0.7.2/24@packet:{BOX_END}") as box:
+            vlan = 3 << 13 | 5  # priority 3
+            tag, arp = asked_in_vlan(vlan, "10.0.7.2")
+            self.assertEqual(tag, (VLAN, vlan))
+            answer, sender = arp[6:8], arp[8:14]
+            self.assertEqual((answer, arp[14:18]), (b"\0\2", socket.inet_aton("10.0.7.2")))
+            self.assertEqual(sender.hex(":"), box.ready["roce_ports"][0]["mac"])
 
     @needs_dpdk
     def test_an_interface_of_the_kernel_through_dpdk(self):

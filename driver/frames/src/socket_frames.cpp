@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <system_error>
 #include <vector>
 
@@ -30,6 +31,7 @@ namespace {
 
 constexpr std::size_t kHeaderBytes = 14;
 constexpr std::size_t kTagBytes = 4;
+constexpr std::size_t kTagAt = 12;        // behind both MAC addresses
 constexpr std::size_t kReceivedMax = 64;  // frames of one receive()
 // Asked of the kernel for each direction; it may give less.
 constexpr int kSocketBufferBytes = 4 << 20;
@@ -44,6 +46,36 @@ class Count {
   std::atomic<std::uint64_t> value_{0};
 };
 
+// Room for what the kernel says about a frame of a packet socket.
+struct AsideRoom {
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(tpacket_auxdata))> bytes{};
+};
+
+using Tag = std::array<std::byte, kTagBytes>;
+
+// The tag of a VLAN that the kernel has taken out of a frame; nothing: it has left the frame whole.
+std::optional<Tag> tag_beside(msghdr& message) {
+  for (cmsghdr* each = CMSG_FIRSTHDR(&message); each != nullptr;
+       each = CMSG_NXTHDR(&message, each)) {
+    tpacket_auxdata aside{};
+    if (each->cmsg_level != SOL_PACKET || each->cmsg_type != PACKET_AUXDATA ||
+        each->cmsg_len < CMSG_LEN(sizeof(aside))) {
+      continue;
+    }
+    std::memcpy(&aside, CMSG_DATA(each), sizeof(aside));
+    if ((aside.tp_status & TP_STATUS_VLAN_VALID) == 0) {
+      return std::nullopt;
+    }
+    // Where the kernel does not say which kind of tag it was, it is the usual one.
+    const bool has_kind = (aside.tp_status & TP_STATUS_VLAN_TPID_VALID) != 0;
+    const unsigned kind = has_kind ? aside.tp_vlan_tpid : unsigned{ETH_P_8021Q};
+    const unsigned control = aside.tp_vlan_tci;
+    return Tag{std::byte(kind >> 8U), std::byte(kind & 0xFFU), std::byte(control >> 8U),
+               std::byte(control & 0xFFU)};
+  }
+  return std::nullopt;
+}
+
 Error system_error(Errc code, std::string_view what) {
   return {code, fmt::format("{}: {}", what, std::generic_category().message(errno))};
 }
@@ -57,6 +89,7 @@ struct Parts {
   socklen_t remote_bytes = 0;  // 0: the socket needs no address
   MacAddress mac{};
   std::uint32_t mtu_bytes = 0;
+  bool has_tags_beside = false;  // the kernel takes tags of VLANs out, and tells them
 };
 
 class SocketFrames final : public FrameSource {
@@ -64,12 +97,18 @@ class SocketFrames final : public FrameSource {
   explicit SocketFrames(Parts parts)
       : parts_(std::move(parts)),
         frame_bytes_max_(parts_.mtu_bytes + kHeaderBytes + kTagBytes),
-        received_(kReceivedMax * frame_bytes_max_),
+        received_(kReceivedMax * (kTagBytes + frame_bytes_max_)),
         to_send_(kSocketFramesMax * frame_bytes_max_) {
     for (std::size_t i = 0; i < kReceivedMax; ++i) {
-      in_pieces_[i] = {received_.data() + i * frame_bytes_max_, frame_bytes_max_};
+      // The room in front is for a tag: to put it back, only the addresses before it are moved.
+      in_pieces_[i] = {received_.data() + i * (kTagBytes + frame_bytes_max_) + kTagBytes,
+                       frame_bytes_max_};
       in_[i].msg_hdr.msg_iov = &in_pieces_[i];
       in_[i].msg_hdr.msg_iovlen = 1;
+      if (parts_.has_tags_beside) {
+        in_[i].msg_hdr.msg_control = asides_[i].bytes.data();
+        in_[i].msg_hdr.msg_controllen = asides_[i].bytes.size();
+      }
     }
     for (std::size_t i = 0; i < kSocketFramesMax; ++i) {
       out_pieces_[i].iov_base = to_send_.data() + i * frame_bytes_max_;
@@ -103,11 +142,14 @@ class SocketFrames final : public FrameSource {
   [[nodiscard]] FrameCounters counters() const override;
 
  private:
+  [[nodiscard]] ConstSpan take(std::size_t i);
+
   Parts parts_;
   const std::size_t frame_bytes_max_;
   std::vector<std::byte> received_, to_send_;
   std::array<iovec, kReceivedMax> in_pieces_{};
   std::array<mmsghdr, kReceivedMax> in_{};
+  std::array<AsideRoom, kReceivedMax> asides_{};
   std::array<iovec, kSocketFramesMax> out_pieces_{};
   std::array<mmsghdr, kSocketFramesMax> out_{};
   std::size_t out_begin_ = 0;   // [begin, end) are committed and not sent
@@ -116,6 +158,29 @@ class SocketFrames final : public FrameSource {
   std::size_t room_bytes_ = 0;  // of the frame that is being written; 0: none
   Count received_frames_, received_bytes_, sent_frames_, sent_bytes_, receive_drops_, send_drops_;
 };
+
+// The message in the i-th place as the frame that was on the wire; empty: it is none, or too long.
+// The place is ready for the next one.
+ConstSpan SocketFrames::take(std::size_t i) {
+  msghdr& message = in_[i].msg_hdr;
+  std::optional<Tag> tag;
+  if (parts_.has_tags_beside) {
+    tag = tag_beside(message);
+    message.msg_controllen = asides_[i].bytes.size();  // the kernel has left what it used
+  }
+  if ((message.msg_flags & MSG_TRUNC) != 0 || in_[i].msg_len < kHeaderBytes) {
+    return {};
+  }
+  auto* begin = static_cast<std::byte*>(in_pieces_[i].iov_base);
+  std::size_t size_bytes = in_[i].msg_len;
+  if (tag) {
+    begin -= kTagBytes;
+    size_bytes += kTagBytes;
+    std::memmove(begin, begin + kTagBytes, kTagAt);
+    std::memcpy(begin + kTagAt, tag->data(), kTagBytes);
+  }
+  return size_bytes <= frame_bytes_max_ ? ConstSpan(begin, size_bytes) : ConstSpan();
+}
 
 std::size_t SocketFrames::receive(std::span<ConstSpan> frames) {
   const std::size_t wanted = std::min(frames.size(), kReceivedMax);
@@ -129,13 +194,13 @@ std::size_t SocketFrames::receive(std::span<ConstSpan> frames) {
       break;
     }
     for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
-      const bool is_whole = (in_[i].msg_hdr.msg_flags & MSG_TRUNC) == 0;
-      if (!is_whole || in_[i].msg_len < kHeaderBytes) {
+      const ConstSpan frame = take(i);
+      if (frame.empty()) {
         receive_drops_.add(1);
         continue;
       }
-      frames[count] = ConstSpan(received_).subspan(i * frame_bytes_max_, in_[i].msg_len);
-      received_bytes_.add(frames[count++].size());
+      frames[count++] = frame;
+      received_bytes_.add(frame.size());
     }
   }
   received_frames_.add(count);
@@ -216,7 +281,8 @@ Result<void> bind_datagram(int descriptor, const sockaddr_un& address) {
   return status == 0 ? Result<void>() : system_error(Errc::io_error, address.sun_path);
 }
 
-// Fills in MAC address and MTU of the interface, and listens to all of its frames.
+// Fills in MAC address and MTU of the interface, and listens to all of its frames, whose tags the
+// kernel then tells.
 Result<void> bind_packet(Parts& parts, const std::string& interface) {
   ifreq request{};
   if (interface.empty() || interface.size() >= sizeof(request.ifr_name)) {
@@ -240,7 +306,9 @@ Result<void> bind_packet(Parts& parts, const std::string& interface) {
   address.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
   const bool is_bound =
       setsockopt(parts.descriptor, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof(yes)) == 0 &&
+      setsockopt(parts.descriptor, SOL_PACKET, PACKET_AUXDATA, &yes, sizeof(yes)) == 0 &&
       bind(parts.descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  parts.has_tags_beside = true;
   return is_bound ? Result<void>() : system_error(Errc::io_error, interface);
 }
 

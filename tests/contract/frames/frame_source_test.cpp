@@ -8,10 +8,16 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
+#include <span>
 #include <thread>
+#include <vector>
 
 #include <sched.h>
 #include <sys/stat.h>
@@ -77,7 +83,6 @@ class PacketWorld final : public FrameSourceWorld {
   [[nodiscard]] FrameSource& far() override { return *far_; }
   // The kernel loses what its buffer has no room for, and tells only of some.
   [[nodiscard]] bool counts_every_loss() const override { return false; }
-  [[nodiscard]] bool carries_tags() const override { return false; }
 
  private:
   std::unique_ptr<FrameSource> near_, far_;
@@ -97,6 +102,13 @@ std::string enter_own_network() {
   return status == 0 ? "" : "needs veth pairs, and ip of iproute2";
 }
 
+void need_own_network() {
+  static const std::string why_not = enter_own_network();
+  if (!why_not.empty()) {
+    SKIP(why_not);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("datagram sockets keep the contract of frame sources", "[contract]") {
@@ -108,11 +120,71 @@ TEST_CASE("datagram sockets with jumbo frames keep it too", "[contract]") {
 }
 
 TEST_CASE("packet sockets keep the contract of frame sources", "[contract]") {
-  static const std::string why_not = enter_own_network();
-  if (!why_not.empty()) {
-    SKIP(why_not);
-  }
+  need_own_network();
   check_contract(frame_source_contract(), [] { return std::make_unique<PacketWorld>(); });
+}
+
+// A frame with these bytes behind the addresses: tags, if any, and an ether type.
+std::vector<std::byte> frame_with(FrameSource& from, FrameSource& to, std::uint32_t number,
+                                  std::size_t size_bytes, std::initializer_list<int> behind) {
+  constexpr std::size_t kBothAddresses = 12;
+  std::vector<std::byte> frame(size_bytes);
+  write_test_frame(frame, to.mac(), from.mac(), number);
+  std::ranges::transform(behind, frame.begin() + kBothAddresses,
+                         [](int value) { return static_cast<std::byte>(value); });
+  return frame;
+}
+
+// All of them at once.
+void send(FrameSource& from, std::span<const std::vector<std::byte>> frames) {
+  for (const std::vector<std::byte>& frame : frames) {
+    const MutableSpan room = from.room_to_send(frame.size());
+    REQUIRE(room.size() == frame.size());
+    std::ranges::copy(frame, room.begin());
+    from.commit();
+  }
+  from.flush();
+}
+
+// These come, as they were sent and in this order.
+void expect(FrameSource& to, std::span<const std::vector<std::byte>> sent) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  std::array<ConstSpan, 16> frames;
+  for (std::size_t next = 0; next < sent.size();) {
+    REQUIRE(std::chrono::steady_clock::now() < limit);
+    const std::size_t count = to.receive(frames);
+    for (std::size_t i = 0; i < count; ++i, ++next) {
+      CAPTURE(next);
+      REQUIRE(next < sent.size());
+      CHECK(std::ranges::equal(frames[i], sent[next]));
+    }
+    std::this_thread::yield();
+  }
+}
+
+TEST_CASE("a packet socket hands over each frame with the tags that it came with", "[contract]") {
+  need_own_network();
+  PacketWorld world;
+  FrameSource& near = world.near();
+  FrameSource& far = world.far();
+  // Neighbours that have a tag and none: what was told of one frame may not come with the next.
+  std::vector<std::vector<std::byte>> frames = {
+      frame_with(near, far, 0, 60, {0x88, 0xb5}),
+      frame_with(near, far, 1, 1518, {0x81, 0x00, 0x60, 0x05, 0x88, 0xb5}),  // VLAN 5, priority 3
+      frame_with(near, far, 2, 1514, {0x88, 0xb5}),
+      frame_with(near, far, 3, 64, {0x81, 0x00, 0x00, 0x00, 0x88, 0xb5}),  // a tag of zeros
+      frame_with(near, far, 4, 64, {0x81, 0x00, 0xff, 0xff, 0x88, 0xb5}),
+      frame_with(near, far, 5, 100, {0x88, 0xa8, 0x00, 0x07, 0x88, 0xb5}),  // a provider's
+      frame_with(near, far, 6, 100, {0x88, 0xa8, 0x00, 0x07, 0x81, 0x00, 0x00, 0x05, 0x88, 0xb5}),
+      frame_with(near, far, 7, 100, {0x88, 0xb5})};
+  for (int round = 0; round < 2; ++round) {
+    send(near, frames);
+    expect(far, frames);
+    // The second round finds other frames in each place.
+    std::ranges::reverse(frames);
+  }
+  CHECK(far.counters().received_bytes == near.counters().sent_bytes);
+  CHECK(far.counters().receive_drops == 0);
 }
 
 TEST_CASE("a packet socket without the right to it says which right that is", "[contract]") {

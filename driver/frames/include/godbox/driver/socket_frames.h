@@ -35,9 +35,9 @@ struct DatagramFramesOptions {
 [[nodiscard]] Result<std::unique_ptr<FrameSource>> open_datagram_frames(
     const DatagramFramesOptions& options);
 
-// All frames of the interface but those that this machine sends itself; tags of VLANs that the
-// kernel has taken out are not put back. MAC address and MTU are the interface's. Its own addresses
-// are the kernel's to answer for: the port needs others.
+// All frames of the interface but those that this machine sends itself. The kernel takes tags of
+// VLANs out of them; each is put back where it was. MAC address and MTU are the interface's. The
+// addresses it has are the kernel's to answer for: the port needs others.
 // Errors: not_found (no such interface, or it is no Ethernet), permission_denied, io_error.
 [[nodiscard]] Result<std::unique_ptr<FrameSource>> open_packet_frames(const std::string& interface);
 
