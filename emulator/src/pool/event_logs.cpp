@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pool/event_logs.h"
 
+#include "model/seeded_random.h"
+
 #include <algorithm>
 
 namespace godbox::emulator {
 namespace {
 
-// Of a log's positions; the bits above are its generation.
-constexpr unsigned kSequenceBits = 40;
+// Of a log's first position these bits are zero: however long it gets, no position wraps, and all
+// fit a signed number too.
+constexpr unsigned kBaseBitsUnused = 2;
 // An encoded event without its name (docs/wire-protocol.md, section 8.11).
 constexpr std::size_t kEventBytes = 20;
 
@@ -37,10 +40,18 @@ void EventLogs::open(std::uint32_t tenant, TimePoint now) {
     logs_[tenant] = std::make_unique<Log>();
     ++open_logs_;
     log = logs_[tenant].get();
-    log->base = ++generation_ << kSequenceBits;
+    log->base = next_base();
     log->last = log->base;
   }
   log->asked = now;
+}
+
+// Where a log's positions begin is as good as random, by the box's life and the logs before in it:
+// those of two logs meet as rarely as two epochs do. No more random bits are drawn, as positions
+// are no secret.
+std::uint64_t EventLogs::next_base() {
+  const std::uint64_t life = model::splitmix64(epoch_.value());
+  return (model::splitmix64(life + ++logs_begun_) >> kBaseBitsUnused) + 1;  // 0 asks for one
 }
 
 void EventLogs::drop_oldest() {
@@ -53,20 +64,17 @@ void EventLogs::drop_oldest() {
   drop(oldest);
 }
 
-Errc EventLogs::read(std::uint32_t tenant, const wire::EventsRequest& request,
+void EventLogs::read(std::uint32_t tenant, const wire::EventsRequest& request,
                      wire::EventsReply& reply) const {
   const Log& log = *find(tenant);
   reply.next = log.last;
   if (request.after == 0) {
-    return Errc::ok;
-  }
-  if (request.after > log.last) {
-    return Errc::invalid_argument;
+    return;
   }
   const std::uint64_t oldest = log.events.empty() ? log.last + 1 : log.events.front().sequence;
-  // Of a former log it is known only that there was one.
-  const std::uint64_t behind = std::max(request.after, log.base);
-  reply.lost = oldest - 1 - std::min(behind, oldest - 1) + (request.after < log.base ? 1 : 0);
+  const bool is_of_this = request.after >= log.base && request.after <= log.last;
+  const std::uint64_t behind = is_of_this ? request.after : log.base;
+  reply.lost = oldest - 1 - std::min(behind, oldest - 1) + (is_of_this ? 0 : 1);
   std::size_t bytes = 0;
   const std::uint64_t first = std::max(behind + 1, oldest);
   for (std::size_t i = first - oldest; i < log.events.size(); ++i) {
@@ -82,7 +90,6 @@ Errc EventLogs::read(std::uint32_t tenant, const wire::EventsRequest& request,
     }
     reply.events.push_back(event);
   }
-  return Errc::ok;
 }
 
 void EventLogs::forget(TimePoint now) {

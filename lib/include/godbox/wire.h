@@ -304,14 +304,16 @@ struct Event {
   bool operator==(const Event&) const = default;
 };
 struct EventsRequest {
-  std::uint64_t after = 0;  // 0: begins with what happens from now on
+  std::uint64_t after = 0;  // a `next`; 0: begins with what happens from now on
   std::uint32_t kinds = 0;  // a bit per EventKind; those of others are left out
   std::uint32_t events_max = 1000;
   std::uint32_t wait_ms = 0;  // answered when there are any, or after so long
 };
 struct EventsReply {
   std::uint64_t next = 0;  // `after` of the next request
-  std::uint64_t lost = 0;  // events after `after`, of any kind, that were forgotten meanwhile
+  // Events after `after`, of any kind, that were forgotten meanwhile: at least so many. Never 0
+  // where `after` was given by a former life of the box.
+  std::uint64_t lost = 0;
   std::vector<Event> events;
 };
 

@@ -262,9 +262,10 @@ class PoolService {
   };
   [[nodiscard]] WaitOutcome wait(SessionId session, const wire::WaitRequest& request,
                                  const Waiter& waiter, wire::LookupReply& reply);
-  // What has happened to the tenant's objects since a position, or waits until something does.
-  // Errors: invalid_argument (a position that was never given, no kinds, no events),
-  // limit_exceeded, session_lost.
+  // What has happened to the tenant's objects since a position, or waits until something does. A
+  // position that is none of this life of the box, or that it has forgotten, is answered with
+  // `lost` and all that is known. Errors: invalid_argument (no kinds, no events), limit_exceeded,
+  // session_lost.
   [[nodiscard]] WaitOutcome events(SessionId session, const wire::EventsRequest& request,
                                    const Waiter& waiter, wire::EventsReply& reply);
   // The target waits no more with this token; it may have been woken before.

@@ -223,7 +223,8 @@ class Client {
   // limit_exceeded for a hard pin beyond what may be held (docs/wire-protocol.md, section 8.9).
   void submit_retain(std::span<const wire::RetainItem> items, OnStatuses on_done);
   // Events of the tenant's objects behind request.after, or, after 0, the position to begin with;
-  // waits for request.wait_ms if there are none. Errors: invalid_argument, limit_exceeded.
+  // waits for request.wait_ms if there are none. A position may be kept for longer than the box
+  // lives: `lost` is not 0 where some were missed. Errors: invalid_argument, limit_exceeded.
   void submit_events(const wire::EventsRequest& request, OnEvents on_done);
 
   [[nodiscard]] std::vector<Errc> put(std::span<const PutItem> items,

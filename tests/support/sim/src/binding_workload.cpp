@@ -96,11 +96,11 @@ void submit_retain(World& world, Actor& actor) {
 void submit_events(World& world, Actor& actor) {
   const auto operation = world.begin_operation(actor, "events");
   const std::uint64_t life = world.observer.life();
-  if (actor.subscription.life != life || world.dice.one_in(16)) {
-    actor.subscription = {0, life};
+  if (world.dice.one_in(16)) {
+    actor.position = 0;
   }
   wire::EventsRequest request;
-  request.after = actor.subscription.after;
+  request.after = actor.position;
   request.kinds = (1U << wire::kEventKinds) - 1;
   if (world.dice.one_in(3)) {
     request.kinds = static_cast<std::uint32_t>(world.dice.between(1, request.kinds));
@@ -127,6 +127,7 @@ void submit_events(World& world, Actor& actor) {
           }
           return;
         }
+        actor.position = reply->next;
         if (!world.observer.is_there() || world.observer.life() != life) {
           return;
         }
@@ -135,7 +136,6 @@ void submit_events(World& world, Actor& actor) {
         }
         world.observer.look();
         world.observer.check_reply(actor.tenant, request, last, *reply);
-        actor.subscription = {reply->next, life};
       });
 }
 

@@ -13,8 +13,6 @@ constexpr std::uint32_t kAllKinds = (1U << wire::kEventKinds) - 1;
 constexpr std::size_t kEventsOfAFrame = 1000;        // at least, whatever their names
 constexpr std::string_view kStormPrefix = "storm/";  // names that no model knows
 
-std::uint32_t bit_of(wire::EventKind kind) { return 1U << static_cast<unsigned>(kind); }
-
 bool is_binding(wire::EventKind kind) {
   return kind == wire::EventKind::put || kind == wire::EventKind::rebind;
 }
@@ -27,6 +25,7 @@ void Observer::begin() {
   for (std::size_t i = 0; i < tenants_.size(); ++i) {
     tenants_[i].session = world_.box.service().open_session(fmt::format("tenant-{}", i))->id;
     begin_history(i);
+    tenants_[i].is_whole = true;  // nobody has asked before
   }
 }
 
@@ -50,6 +49,7 @@ void Observer::begin_history(std::size_t number) {
     world_.fail("the observer cannot begin");
   }
   tenant.first = position.next;
+  tenant.is_whole = false;
   tenant.history.clear();
   tenant.names.clear();
   for (const wire::ListEntry& entry : listed.entries) {
@@ -194,46 +194,72 @@ void Observer::compare(std::size_t number) {
   }
 }
 
-void Observer::check_reply(std::size_t tenant_number, const wire::EventsRequest& request,
-                           std::uint64_t last_at_begin, const wire::EventsReply& reply) {
-  const Tenant& tenant = tenants_[tenant_number];
-  if (reply.next > tenant.last() || (reply.next < last_at_begin && request.after == 0)) {
-    return world_.fail("a subscriber was given a position that is none");
-  }
-  if (request.after == 0) {
-    return;
+bool Observer::check_extent(const Tenant& tenant, const wire::EventsRequest& request,
+                            std::uint64_t last_at_begin, const wire::EventsReply& reply) {
+  const bool is_behind_begin = tenant.knows(last_at_begin) && reply.next < last_at_begin;
+  if (!tenant.knows(reply.next) || (is_behind_begin && request.after == 0)) {
+    world_.fail("a subscriber was given a position that is none");
+    return false;
   }
   // Of very many events a reply has as many as its frame holds.
   const std::size_t enough = std::min<std::size_t>(request.events_max, kEventsOfAFrame);
-  if (reply.events.size() > request.events_max ||
-      (reply.events.size() < enough && reply.next < last_at_begin)) {
-    return world_.fail("a subscriber was not told all that it may be told");
+  if (request.after != 0 && (reply.events.size() > request.events_max ||
+                             (reply.events.size() < enough && is_behind_begin))) {
+    world_.fail("a subscriber was not told all that it may be told");
+    return false;
   }
-  // Of what lies before the observer's own time it is known only that it was lost.
-  const bool is_known = request.after >= tenant.first;
-  const auto is_wanted = [&](std::uint64_t behind) {
-    return (request.kinds & bit_of(tenant.history[behind - tenant.first].kind)) != 0;
-  };
+  return true;
+}
+
+std::optional<std::uint64_t> Observer::begin_of(const Tenant& tenant,
+                                                const wire::EventsRequest& request,
+                                                const wire::EventsReply& reply) {
   std::uint64_t from = reply.next;
   if (!reply.events.empty()) {
     from = std::max(tenant.first, reply.events.front().sequence - 1);
   }
-  if (is_known) {
-    // A request that has nothing to tell waits behind what it has passed over, and counts from
-    // there what is lost meanwhile.
-    std::uint64_t passed = request.after;
-    while (reply.lost > 0 && passed < reply.next && !is_wanted(passed)) {
-      ++passed;
+  if (!tenant.knows(request.after)) {
+    if (reply.lost == 0) {
+      return std::nullopt;
     }
-    from = reply.lost > 0 ? std::min(from, passed + reply.lost) : request.after;
+    if (tenant.is_whole) {
+      // The position is of a former life: one event of then counts as lost, and of this life those
+      // that the box has forgotten. No other may be missing.
+      world_.saw("positions of a former life");
+      from = tenant.first + reply.lost - 1;
+    }
+    // Of what lies before the observer's own time it is known only that it was lost.
+    return from;
   }
-  if ((!is_known && reply.lost == 0) || from > reply.next ||
-      (is_known && from < request.after + reply.lost)) {
+  // A request that has nothing to tell waits behind what it has passed over, and counts from there
+  // what is lost meanwhile.
+  std::uint64_t passed = request.after;
+  while (reply.lost > 0 && passed < reply.next && !tenant.has_of(request.kinds, passed)) {
+    ++passed;
+  }
+  from = reply.lost > 0 ? std::min(from, passed + reply.lost) : request.after;
+  if (from < request.after + reply.lost) {
+    return std::nullopt;
+  }
+  return from;
+}
+
+void Observer::check_reply(std::size_t tenant_number, const wire::EventsRequest& request,
+                           std::uint64_t last_at_begin, const wire::EventsReply& reply) {
+  const Tenant& tenant = tenants_[tenant_number];
+  if (world_.has_jumped && !tenant.knows(reply.next)) {
+    return;  // its log was forgotten while it was on its way
+  }
+  if (!check_extent(tenant, request, last_at_begin, reply) || request.after == 0) {
+    return;
+  }
+  const std::optional<std::uint64_t> from = begin_of(tenant, request, reply);
+  if (!from || *from > reply.next) {
     return world_.fail("a subscriber was not told what it has missed");
   }
   std::vector<wire::Event> expected;
-  for (std::uint64_t at = from; at < reply.next; ++at) {
-    if (is_wanted(at)) {
+  for (std::uint64_t at = *from; at < reply.next; ++at) {
+    if (tenant.has_of(request.kinds, at)) {
       expected.push_back(tenant.history[at - tenant.first]);
     }
   }

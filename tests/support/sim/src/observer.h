@@ -12,18 +12,13 @@
 #include <godbox/wire.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace godbox::sim {
 
 class World;
-
-// A position of a subscriber's, which is good for one life of the box.
-struct Subscription {
-  std::uint64_t after = 0;
-  std::uint64_t life = 0;
-};
 
 class Observer {
  public:
@@ -57,14 +52,31 @@ class Observer {
   struct Tenant {
     SessionId session;
     std::uint64_t first = 0;  // position before history[0]
+    bool is_whole = false;    // the log began there
     std::vector<wire::Event> history;
     std::map<std::string, Bound> names;
     [[nodiscard]] std::uint64_t last() const { return first + history.size(); }
+    // Else it is of a log that is gone.
+    [[nodiscard]] bool knows(std::uint64_t position) const {
+      return position >= first && position <= last();
+    }
+    // The event behind a position, which is not the last one, is of these kinds.
+    [[nodiscard]] bool has_of(std::uint32_t kinds, std::uint64_t position) const {
+      return ((kinds >> static_cast<unsigned>(history[position - first].kind)) & 1U) != 0;
+    }
   };
 
   void read(std::size_t number);
   void begin_history(std::size_t number);
   void follow(std::size_t number, const wire::Event& event);
+  // False: to a position that is none, or with too few events.
+  [[nodiscard]] bool check_extent(const Tenant& tenant, const wire::EventsRequest& request,
+                                  std::uint64_t last_at_begin, const wire::EventsReply& reply);
+  // Behind which position those begin that a reply tells of: nothing where it does not say what was
+  // missed.
+  [[nodiscard]] std::optional<std::uint64_t> begin_of(const Tenant& tenant,
+                                                      const wire::EventsRequest& request,
+                                                      const wire::EventsReply& reply);
   void check_order_of_eviction(std::size_t number, const wire::Event& event);
   void compare(std::size_t number);
 

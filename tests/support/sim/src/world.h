@@ -65,7 +65,7 @@ struct Actor {
   std::size_t in_flight = 0;
   std::vector<std::shared_ptr<LiveRegion>> regions;
   std::vector<std::shared_ptr<HeldLookup>> lookups;
-  Subscription subscription;
+  std::uint64_t position = 0;  // behind which it asks for events, in whichever life of the box
   std::vector<striping::LayeredPut> half_open;
 };
 
