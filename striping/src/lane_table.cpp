@@ -76,6 +76,7 @@ bool LaneTable::refresh(TimePoint now) {
     lanes_.emplace_back();
     lanes_.back().reopen_delay = options_.reopen_delay_min;
   }
+  waited_for_.reserve(lanes_.size());
   up_count_ = 0;
   bool reopened = false;
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
@@ -100,27 +101,33 @@ bool LaneTable::refresh(TimePoint now) {
   return reopened;
 }
 
-// The next lane of each Ethernet port that has one unopened; not while others are on their way.
+// The next lane of each Ethernet port that has one unopened, unless another of its lanes has not
+// come up yet.
 bool LaneTable::open_more() {
   wants_more_ = false;
-  std::vector<EthPortId> served;
-  for (std::size_t i = 0; i < lanes_.size(); ++i) {
-    Lane& lane = lanes_[i];
-    if (lane.status.state == LaneState::connecting) {
-      return false;
+  waited_for_.clear();
+  for (const Lane& lane : lanes_) {
+    const LaneState state = lane.status.state;
+    if ((state == LaneState::connecting || state == LaneState::down) &&
+        !is_waited_for(lane.status.eth_port)) {
+      waited_for_.push_back(lane.status.eth_port);
     }
   }
+  bool any = false;
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
     Lane& lane = lanes_[i];
-    const EthPortId port = lane.status.eth_port;
-    if (lane.status.state == LaneState::unopened &&
-        std::find(served.begin(), served.end(), port) == served.end()) {
-      served.push_back(port);
+    if (lane.status.state == LaneState::unopened && !is_waited_for(lane.status.eth_port)) {
+      waited_for_.push_back(lane.status.eth_port);
       transport_.reopen(lane_id(i));
       lane.status = transport_.lane_status(lane_id(i));
+      any = true;
     }
   }
-  return !served.empty();
+  return any;
+}
+
+bool LaneTable::is_waited_for(EthPortId port) const {
+  return std::find(waited_for_.begin(), waited_for_.end(), port) != waited_for_.end();
 }
 
 bool LaneTable::tend_down_lane(LaneId id, Lane& lane, TimePoint now) {

@@ -16,7 +16,9 @@
 // Background (godbox/traffic_class.h) may be held to a share of each lane, so that what is to come
 // finds it short; one request is always allowed.
 // Lanes that are unopened are opened when those that are open have more to do than to cover the
-// delay between two requests: one more to each Ethernet port at a time.
+// delay between two requests: one more to each Ethernet port at a time. A port where one is on its
+// way, or down, gets no more until that is up; so one that never answers costs the others nothing,
+// and is not asked for more than it has been.
 // Thread-safety: the transport's thread. Units: bytes, seconds where a double.
 #pragma once
 
@@ -187,6 +189,7 @@ class LaneTable {
   void select_group(std::optional<SuperNicId> super_nic);
   [[nodiscard]] double finish_limit(std::uint64_t bytes, std::uint64_t queued_bytes, TimePoint now);
   bool open_more();
+  [[nodiscard]] bool is_waited_for(EthPortId port) const;
   bool tend_down_lane(LaneId id, Lane& lane, TimePoint now);
   [[nodiscard]] double best_measured() const;
   void judge(Lane& lane, TimePoint now);
@@ -196,9 +199,10 @@ class LaneTable {
   Options options_;
   std::vector<Lane> lanes_;
   std::size_t up_count_ = 0;
-  Duration away_{};          // all in all
-  bool wants_more_ = false;  // unopened lanes would have something to do
-  std::size_t turn_ = 0;     // lanes equally loaded take turns
+  Duration away_{};                    // all in all
+  bool wants_more_ = false;            // unopened lanes would have something to do
+  std::vector<EthPortId> waited_for_;  // of the open_more() under way; room for a port per lane
+  std::size_t turn_ = 0;               // lanes equally loaded take turns
 };
 
 }  // namespace godbox::striping

@@ -107,6 +107,30 @@ TEST_CASE("in every form all doors have the same bytes", "[contract]") {
   }
 }
 
+// Puts an object and gets it many times at once: more than one lane to each port has room for.
+void keep_lanes_busy(striping::Client& client, const std::string& name) {
+  check_put_and_get(client, name, 1'000'000);
+  std::vector<std::byte> copy(1'000'000);
+  const LocalSegment in{copy.data(), copy.size()};
+  const striping::GetItem get{name, {&in, 1}};
+  for (int i = 0; i < 8; ++i) {
+    client.submit_get({&get, 1}, [](std::span<const Errc>) {});
+  }
+  while (client.operations_in_flight() > 0) {
+    client.progress(kNever);
+  }
+}
+
+// The lanes that are up to ports other than this one.
+std::size_t lanes_up_beside(striping::Client& client, EthPortId port) {
+  std::size_t lanes = 0;
+  for (std::size_t i = 0; i < client.transport().lane_count(); ++i) {
+    const LaneStatus status = client.transport().lane_status(LaneId(static_cast<LaneId::rep>(i)));
+    lanes += status.state == LaneState::up && status.eth_port != port ? 1U : 0U;
+  }
+  return lanes;
+}
+
 TEST_CASE("lanes beyond the first of each port are opened when those are busy", "[contract]") {
   const ServedFolder folder;
   const auto server = serve(small_box(folder.socket()));
@@ -118,20 +142,28 @@ TEST_CASE("lanes beyond the first of each port are opened when those are busy", 
   check_put_and_get(connection->client(), "small", 4096);
   CHECK(connections_open(server->box()) == ports);
   for (int i = 0; i < 200 && connections_open(server->box()) < 3 * ports; ++i) {
-    check_put_and_get(connection->client(), std::to_string(i), 1'000'000);
-    std::vector<std::byte> copy(1'000'000);
-    const LocalSegment in{copy.data(), copy.size()};
-    const std::string name = std::to_string(i);
-    const striping::GetItem get{name, {&in, 1}};
-    for (int j = 0; j < 8; ++j) {
-      connection->client().submit_get({&get, 1}, [](std::span<const Errc>) {});
-    }
-    while (connection->client().operations_in_flight() > 0) {
-      connection->client().progress(kNever);
-    }
+    keep_lanes_busy(connection->client(), std::to_string(i));
   }
   CHECK(connections_open(server->box()) >= 3 * ports);
   CHECK(connections_open(server->box()) <= 16 * ports);
+}
+
+TEST_CASE("a port that never answers keeps no other port from getting more lanes", "[contract]") {
+  const ServedFolder folder;
+  const auto server = serve(small_box(folder.socket()));
+  const EthPortId silent(1);
+  REQUIRE(server->box().set_port_fault(silent, *emulator::parse_port_fault("silent")).has_value());
+  ConnectOptions options;
+  options.lanes_per_eth_port = 16;
+  options.lane_reply_timeout = std::chrono::seconds(20);  // all the time it is on its way
+  const auto connection = connected("unix:" + folder.socket(), options);
+  const std::size_t healthy = server->box().config().eth_ports() - 1;
+  CHECK(lanes_up_beside(connection->client(), silent) == healthy);
+  for (int i = 0; i < 100 && lanes_up_beside(connection->client(), silent) < 3 * healthy; ++i) {
+    keep_lanes_busy(connection->client(), std::to_string(i));
+  }
+  CHECK(lanes_up_beside(connection->client(), silent) >= 3 * healthy);
+  CHECK(server->box().eth_port_door(silent).counters().connections_open.load() <= 1);
 }
 
 TEST_CASE("a port that dies costs no byte, and carries bytes again soon after it is back",

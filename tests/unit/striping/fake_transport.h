@@ -25,6 +25,7 @@ class FakeTransport final : public Transport {
     Duration delay = std::chrono::microseconds(50);
     bool stalled = false;  // takes requests and never ends them
     bool reopen_works = true;
+    LaneState reopens_to = LaneState::up;  // connecting: nobody answers
     int reopens = 0;
     std::uint64_t bytes_done = 0;
     std::uint32_t requests_max_seen = 0;
@@ -95,7 +96,7 @@ class FakeTransport final : public Transport {
     lane.reopens += 1;
     reopen_times.push_back(clock_.now());
     if (lane.reopen_works) {
-      lane.status.state = LaneState::up;
+      lane.status.state = lane.reopens_to;
       lane.stalled = false;
       lane.busy_until = clock_.now();
     }
