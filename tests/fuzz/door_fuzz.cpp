@@ -6,8 +6,9 @@
 //
 // An input is a list of records: one byte of kind (low 3 bits) and peer (next 2 bits), then what
 // the kind takes, below. Three clients are connected: a lane and a control connection of one
-// session, and one that has said nothing yet. Another tenant's regions lie before and behind the
-// session's own.
+// session, and one that has said nothing yet, and may take the session over. Another tenant's
+// regions lie before and behind the session's own.
+// Seeds of every operation are made by tests/vectors/make_wire_vectors.py.
 #include <godbox/assert.h>
 #include <godbox/crc32c.h>
 #include <godbox_test/door_peer.h>
@@ -30,6 +31,9 @@ constexpr std::uint64_t kOwnBytes = 60000;
 constexpr std::uint64_t kVictimBytes = 30000;
 constexpr std::size_t kWindowBytes = sizeof(std::uint64_t);
 constexpr std::size_t kShownBytesMax = 65536;  // of a payload, looked through for other's bytes
+constexpr std::size_t kHelloKindOffset = 4;
+constexpr std::uint8_t kTakeover = 128;  // a grant's kind
+constexpr std::string_view kTenant = "fuzz";
 
 enum class Record : std::uint8_t { raw, frame, data, time, output, chunks, grant, close };
 
@@ -75,6 +79,8 @@ class Scene {
   void send_data(DoorPeer& peer, Input& input);
   [[nodiscard]] RemoteSegment segment(Input& input);
   void ask_for_grant(Input& input);
+  void take_over(std::uint32_t attempt);
+  void put_position(MutableSpan events) const;
   void take_frames();
   // All DRAM channels, with the first grant blanked: what a lane alone cannot change.
   [[nodiscard]] Bytes memory_without_own();
@@ -88,7 +94,8 @@ class Scene {
   SessionId victim_;
   std::vector<Grant> grants_;  // what the session was ever granted
   std::vector<Grant> victims_;
-  bool is_lane_alone_ = true;  // nobody else was heard
+  std::uint64_t position_ = UINT64_MAX;  // of events, the last one that was given
+  bool is_lane_alone_ = true;            // nobody else was heard
 };
 
 // The other tenant's bytes, the same in every run, and every run of kWindowBytes in them.
@@ -135,7 +142,7 @@ Scene::Scene()
       control_(box_.box().control_door(), box_.clock()),
       lane_(box_.eth_port(), box_.clock()),
       stranger_(box_.eth_port(), box_.clock()),
-      session_(control_.open_control("fuzz")) {
+      session_(control_.open_control(kTenant)) {
   victim_ = box_.service().open_session("victim")->id;
   victims_.push_back(allocate_for_victim());
   const test::PeerFrame frame =
@@ -209,6 +216,16 @@ void Scene::play_record(Input& input) {
   }
 }
 
+// The largest position stands for the last one that was given: no input could guess it, and only
+// behind that one a request waits.
+void Scene::put_position(MutableSpan events) const {
+  constexpr std::uint64_t kLastGiven = UINT64_MAX;
+  if (events.size() >= sizeof(kLastGiven) &&
+      std::memcmp(events.data(), &kLastGiven, sizeof(kLastGiven)) == 0) {
+    std::memcpy(events.data(), &position_, sizeof(position_));
+  }
+}
+
 // A frame whose CRCs are right and whose rest is the input's.
 void Scene::send_frame(DoorPeer& peer, Input& input) {
   std::array<std::byte, wire::kHeaderBytes> header{};
@@ -218,13 +235,20 @@ void Scene::send_frame(DoorPeer& peer, Input& input) {
   wire::encode_header(plain, header);
   const std::uint8_t op = input.u8();
   const std::uint8_t oddity = input.u8();
-  const ConstSpan body = input.bytes(input.u16());
+  const ConstSpan taken = input.bytes(input.u16());
+  Bytes body(taken.begin(), taken.end());
+  if (op == static_cast<std::uint8_t>(wire::Op::events)) {
+    put_position(body);
+  }
   const std::uint32_t body_crc = body.empty() ? 0 : crc32c(body);
   const auto body_bytes = static_cast<std::uint32_t>(body.size());
   header[4] = std::byte{op};
   std::memcpy(&header[24], &body_bytes, sizeof(body_bytes));
   std::memcpy(&header[36], &body_crc, sizeof(body_crc));
-  if (op == static_cast<std::uint8_t>(wire::Op::hello)) {
+  const bool is_resume =
+      body.size() > kHelloKindOffset &&
+      body[kHelloKindOffset] == static_cast<std::byte>(wire::ConnectionKind::resume);
+  if (op == static_cast<std::uint8_t>(wire::Op::hello) && !is_resume) {
     std::memset(&header[16], 0, 8);
   }
   // Any one field may be anything.
@@ -274,10 +298,28 @@ RemoteSegment Scene::segment(Input& input) {
   return result;
 }
 
-// Asks for space by a good request and remembers what was granted.
+// As a client does whose control connection is dead: no input could guess the secret.
+void Scene::take_over(std::uint32_t attempt) {
+  wire::HelloRequest hello;
+  hello.kind = wire::ConnectionKind::resume;
+  hello.session = session_.session;
+  hello.secret = session_.secret;
+  hello.tenant = kTenant;
+  hello.attempt = attempt;
+  wire::Header header;
+  header.op = wire::Op::hello;
+  header.epoch = session_.epoch;
+  stranger_.send_frame(header, wire::encode(hello));
+}
+
+// Asks for space by a good request, or for the session, and remembers what space was granted.
 void Scene::ask_for_grant(Input& input) {
   const std::uint8_t kind = input.u8();
   const SizeBytes size(std::uint64_t{input.u16()} + 1);
+  if ((kind & kTakeover) != 0) {
+    take_over(static_cast<std::uint32_t>(size.count()));
+    return;
+  }
   if (control_.is_closed()) {
     return;
   }
@@ -305,6 +347,8 @@ void Scene::take_frames() {
       for (const wire::ReserveAnswer& answer : reply.answers) {
         grants_.push_back({answer.write_key, answer.extents});
       }
+    } else if (frame->header.op == wire::Op::events) {
+      position_ = wire::decode<wire::EventsReply>(frame->body)->next;
     }
   }
   while (const std::optional<test::PeerFrame> frame = lane_.take_frame()) {

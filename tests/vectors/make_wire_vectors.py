@@ -7,7 +7,8 @@ codec and one here do not agree. Run it without arguments after the document cha
 to compare what it makes with what is checked in.
 
 A .hex file holds the bytes of one frame as two-digit hexadecimal numbers; "#" begins a comment, line
-breaks and spaces mean nothing. The same frames are the seeds of tests/fuzz/wire_fuzz.cpp.
+breaks and spaces mean nothing. The same frames are the seeds of tests/fuzz/wire_fuzz.cpp, and the
+requests among them those of tests/fuzz/door_fuzz.cpp (vector_*), beside a few scenes.
 """
 
 import argparse
@@ -16,7 +17,9 @@ import struct
 import sys
 
 OUT = pathlib.Path(__file__).resolve().parent / "wire"
-SEEDS = OUT.parent.parent / "fuzz" / "corpus" / "wire_fuzz"
+CORPUS = OUT.parent.parent / "fuzz" / "corpus"
+SEEDS = CORPUS / "wire_fuzz"
+DOOR_SEEDS = CORPUS / "door_fuzz"
 HEADER_BYTES = 64
 
 
@@ -394,6 +397,75 @@ def seeds_of(name: str, data: bytes) -> dict[str, bytes]:
     return seeds
 
 
+# The clients of tests/fuzz/door_fuzz.cpp, and the records that its inputs are lists of.
+LANE, CONTROL, STRANGER = range(3)
+
+
+def door_frame(peer: int, op: int, body: bytes) -> bytes:
+    return struct.pack("<BBBH", 1 | peer << 3, op, 0, len(body)) + body
+
+
+def door_time(peer: int, milliseconds: int) -> bytes:
+    return struct.pack("<BH", 3 | peer << 3, milliseconds)
+
+
+def door_takeover(attempt: int) -> bytes:
+    return struct.pack("<BBH", 6 | CONTROL << 3, 128, attempt - 1)
+
+
+def door_close(peer: int) -> bytes:
+    return struct.pack("<B", 7 | peer << 3)
+
+
+def door_seed(name: str, data: bytes) -> dict[str, bytes]:
+    """A request from the client that sends such ones."""
+    op, flags = data[4], data[5]
+    if flags & 1:
+        return {}
+    body_bytes = struct.unpack_from("<I", data, 24)[0]
+    body = data[HEADER_BYTES : HEADER_BYTES + body_bytes]
+    peers = {OPS["hello"]: STRANGER, OPS["read"]: LANE, OPS["write"]: LANE}
+    return {f"vector_{name}": door_frame(peers.get(op, CONTROL), op, body)}
+
+
+def door_scenes() -> dict[str, bytes]:
+    """What takes several requests: waits, lanes that are given up, a session that goes on."""
+    waiting = Vector().u32(3, "layer").u32(5000, "lease_ms").u32(250, "wait_ms").u32(1, "count")
+    waiting.text("kv/0", "name")
+    begin = Vector().u64(0, "after").u32(0x3F, "kinds").u32(10, "events_max").u32(0, "wait_ms")
+    # The fuzz target puts the last position that it was given in the place of this one.
+    behind = Vector().u64x(0xFFFFFFFFFFFFFFFF, "after").u32(0x3F, "kinds")
+    behind.u32(10, "events_max").u32(250, "wait_ms")
+    lanes = Vector().u32(3, "count").u32(1, "lane_token").u32(2, "lane_token").u32(3, "lane_token")
+    retain = Vector().u32(1, "count").u8(1, "pin: soft").reserved(3)
+    retain.u32(10, "soft_ttl_ms").u32(20, "hard_ttl_ms").text("kv/0", "name")
+
+    def ask(peer: int, op: str, body: Vector) -> bytes:
+        return door_frame(peer, OPS[op], body.bytes())
+
+    none = Vector()
+    wait = ask(CONTROL, "wait", waiting)
+    events = ask(CONTROL, "events", begin) + ask(CONTROL, "events", behind)
+    cut_short = door_frame(CONTROL, OPS["wait"], waiting.bytes()[:-1])
+    return {
+        "waits_time_out": wait + events + door_time(CONTROL, 1000) + events,
+        "waits_beyond_limit": 6 * wait + 6 * events + door_time(CONTROL, 1000),
+        "waits_hang_up": wait + events + door_close(CONTROL) + door_time(LANE, 1000),
+        "waits_then_none": wait + events + cut_short + door_time(LANE, 1000),
+        "fence_on_lane": ask(LANE, "fence", lanes) + ask(CONTROL, "fence", lanes)
+        + ask(LANE, "ping", none) + door_time(LANE, 1000),
+        "taken_over": wait + events + door_takeover(1) + ask(STRANGER, "ping", none)
+        + ask(STRANGER, "wait", waiting) + ask(STRANGER, "events", begin)
+        + ask(STRANGER, "usage", none) + ask(CONTROL, "ping", none) + door_time(STRANGER, 3000),
+        "taken_over_late": door_close(CONTROL) + door_time(LANE, 1500) + door_takeover(3)
+        + ask(STRANGER, "retain", retain) + ask(STRANGER, "fence", lanes)
+        + door_time(STRANGER, 5000),
+        "taken_over_too_late": door_close(CONTROL) + door_time(LANE, 2500) + door_takeover(1)
+        + ask(STRANGER, "usage", none),
+        "taken_over_twice": door_takeover(2) + door_takeover(1) + ask(STRANGER, "ping", none),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
@@ -407,6 +479,10 @@ def main() -> int:
             files[OUT / f"{name}.hex"] = ("\n".join(lines) + "\n").encode()
             for seed, content in seeds_of(name, vector.bytes()).items():
                 files[SEEDS / seed] = content
+            for seed, content in door_seed(name, vector.bytes()).items():
+                files[DOOR_SEEDS / seed] = content
+    for seed, content in door_scenes().items():
+        files[DOOR_SEEDS / seed] = content
     wrong = [path for path in OUT.glob("*.hex") if path not in files]
     for path, content in files.items():
         if not check:
