@@ -104,6 +104,21 @@ std::chrono::milliseconds at_tick(double seconds, double tick_s) {
       static_cast<std::int64_t>(std::floor(seconds / tick_s) * tick_s * 1000));
 }
 
+// A made-up trace's requests come in an order that chats and documents give, at times that nothing
+// but chance gives: theirs alone would come in bunches that the published traces do not have.
+// `place(share)`: where in the trace [0, 1) that share of its requests has come.
+template <class Place>
+void set_times(Trace& trace, Random& random, double seconds, double tick_s, Place&& place) {
+  std::vector<double> shares(trace.size());
+  for (double& share : shares) {
+    share = random.uniform();
+  }
+  std::sort(shares.begin(), shares.end());
+  for (std::size_t i = 0; i < trace.size(); ++i) {
+    trace[i].at = at_tick(seconds * place(shares[i]), tick_s);
+  }
+}
+
 constexpr Quantile kOutputTokens[] = {{0, 1},       {0.05, 10},  {0.1, 24},  {0.25, 156},
                                       {0.5, 350},   {0.75, 472}, {0.9, 597}, {0.95, 698},
                                       {0.99, 1120}, {1, 2000}};
@@ -114,9 +129,10 @@ constexpr double kSeconds = 3537;
 constexpr double kTick = 3;  // the published times are that coarse
 constexpr std::size_t kRequests = 12031;
 constexpr std::size_t kFirstTurns = 7373;
-constexpr double kRise = 0.36;       // more requests at the end than at the begin
-constexpr double kFollowed = 0.423;  // of all turns
-constexpr double kRewritten = 0.13;  // of the turns that follow: somewhere in the prompt
+constexpr double kRise = 0.36;        // more first turns at the end than at the begin
+constexpr double kRiseOfAll = 0.315;  // so that 5,606 requests come in the first half
+constexpr double kFollowed = 0.423;   // of all turns
+constexpr double kRewritten = 0.13;   // of the turns that follow: somewhere in the prompt
 constexpr std::size_t kBlocksMax = 247;
 constexpr Quantile kFirstTokens[] = {{0, 890},        {0.1, 905},   {0.25, 1400},  {0.5, 5400},
                                      {0.75, 12700},   {0.9, 23800}, {0.95, 35500}, {0.99, 82000},
@@ -139,6 +155,13 @@ struct Later {
   }
 };
 
+// The inverse of the share of requests up to a time, with a density that rises evenly, from begin
+// to end by `rise` of what it begins with.
+double place_of(double share, double rise) {
+  const double half = rise / 2;
+  return (std::sqrt(1 + 4 * half * (1 + half) * share) - 1) / (2 * half);
+}
+
 class Generator {
  public:
   explicit Generator(std::uint64_t seed)
@@ -152,23 +175,21 @@ class Generator {
 
   Trace run() {
     for (const double length : random_.spread(kFirstTurns)) {
-      // The inverse of the share of requests up to a time, with a density that rises evenly.
-      const double half = kRise / 2;
-      const double at = (std::sqrt(1 + 4 * half * (1 + half) * random_.uniform()) - 1) / (2 * half);
-      turns_.push({kSeconds * at, order_++, length, {}});
+      turns_.push({kSeconds * place_of(random_.uniform(), kRise), order_++, length, {}});
     }
     while (!turns_.empty() && trace_.size() < kRequests) {
       const Turn turn = turns_.top();
       turns_.pop();
       play(turn);
     }
+    set_times(trace_, random_, kSeconds, kTick,
+              [](double share) { return place_of(share, kRiseOfAll); });
     return std::move(trace_);
   }
 
  private:
   void play(const Turn& turn) {
     TraceRequest request;
-    request.at = at_tick(turn.at_s, kTick);
     if (turn.before.empty()) {
       request.input_tokens = static_cast<std::uint32_t>(value_at(kFirstTokens, turn.length));
       request.blocks = system_prompt_;
@@ -251,6 +272,7 @@ class Generator {
     }
     std::stable_sort(trace_.begin(), trace_.end(),
                      [](const auto& a, const auto& b) { return a.at < b.at; });
+    set_times(trace_, random_, kSeconds, 0.001, [](double share) { return share; });
     return std::move(trace_);
   }
 

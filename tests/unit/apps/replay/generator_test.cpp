@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 namespace godbox::app {
 namespace {
@@ -79,6 +80,45 @@ std::vector<double> hit_runs(const Trace& trace) {
   return runs;
 }
 
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+// Of a Poisson process's counts 1; of what comes evenly near 0.
+double variance_by_mean(const std::vector<double>& counts) {
+  const double middle = mean(counts);
+  double squares = 0;
+  for (const double count : counts) {
+    squares += (count - middle) * (count - middle);
+  }
+  return squares / static_cast<double>(counts.size()) / middle;
+}
+
+// Requests at each of the times at which there are any.
+std::vector<double> counts_by_time(const Trace& trace) {
+  std::map<std::chrono::milliseconds, double> counts;
+  for (const TraceRequest& request : trace) {
+    counts[request.at] += 1;
+  }
+  std::vector<double> values;
+  for (const auto& [at, count] : counts) {
+    values.push_back(count);
+  }
+  return values;
+}
+
+// Of whole spans of so many seconds.
+std::vector<double> counts_by(std::chrono::seconds span, const Trace& trace) {
+  std::vector<double> counts(static_cast<std::size_t>(trace.back().at / span));
+  for (const TraceRequest& request : trace) {
+    const auto at = static_cast<std::size_t>(request.at / span);
+    if (at < counts.size()) {
+      counts[at] += 1;
+    }
+  }
+  return counts;
+}
+
 }  // namespace
 
 TEST_CASE("a made-up trace has the hit shares of the published one", "[unit]") {
@@ -139,6 +179,55 @@ TEST_CASE("a made-up trace has the requests of the published one", "[unit]") {
     CHECK(std::is_sorted(trace.begin(), trace.end(),
                          [](const auto& a, const auto& b) { return a.at < b.at; }));
   }
+}
+
+// Published: 12,031 requests at 1,180 times 3 s apart, whose counts vary as 1.10 times their mean;
+// 28 at one time, and 23 at most at all others. That one is no Poisson process's, and not made up.
+// 5,606 come in the first half; over minutes, counts vary as 2.85 times their mean.
+TEST_CASE("the requests of a made-up conversation come as coarse and uneven as published",
+          "[unit]") {
+  double fullest = 0;
+  double of_minutes = 0;
+  constexpr int kSeeds = 4;
+  for (int seed = 1; seed <= kSeeds; ++seed) {
+    INFO("seed " << seed);
+    const Trace trace = generate_trace(TraceKind::conversation, static_cast<std::uint64_t>(seed));
+    const std::vector<double> counts = counts_by_time(trace);
+    CHECK_THAT(static_cast<double>(counts.size()), WithinRel(1180.0, 0.005));
+    CHECK_THAT(variance_by_mean(counts), WithinAbs(1.1, 0.15));
+    const auto first_half =
+        std::count_if(trace.begin(), trace.end(), [](const TraceRequest& request) {
+          return request.at < std::chrono::milliseconds(1768500);
+        });
+    CHECK_THAT(static_cast<double>(first_half), WithinRel(5606.0, 0.03));
+    of_minutes += variance_by_mean(counts_by(std::chrono::seconds(60), trace));
+    fullest += *std::max_element(counts.begin(), counts.end());
+    CHECK(std::all_of(trace.begin(), trace.end(),
+                      [](const TraceRequest& request) { return request.at.count() % 3000 == 0; }));
+  }
+  CHECK_THAT(fullest / kSeeds, WithinRel(23.0, 0.1));
+  CHECK_THAT(of_minutes / kSeeds, WithinAbs(2.85, 0.9));
+}
+
+// Published: Poisson, 3.9 a second.
+TEST_CASE("the requests of a made-up synthetic trace come as a Poisson process's", "[unit]") {
+  constexpr int kSeeds = 4;
+  double of_half_minutes = 0;
+  for (int seed = 1; seed <= kSeeds; ++seed) {
+    INFO("seed " << seed);
+    const Trace trace = generate_trace(TraceKind::synthetic, static_cast<std::uint64_t>(seed));
+    const std::vector<double> counts = counts_by(std::chrono::seconds(1), trace);
+    CHECK_THAT(mean(counts), WithinRel(3.9, 0.02));
+    CHECK_THAT(variance_by_mean(counts), WithinAbs(1.0, 0.2));
+    of_half_minutes += variance_by_mean(counts_by(std::chrono::seconds(30), trace));
+    std::vector<double> gaps;
+    for (std::size_t i = 1; i < trace.size(); ++i) {
+      gaps.push_back(static_cast<double>((trace[i].at - trace[i - 1].at).count()));
+    }
+    // Exponential: as far spread as they are long.
+    CHECK_THAT(variance_by_mean(gaps) / mean(gaps), WithinAbs(1.0, 0.15));
+  }
+  CHECK_THAT(of_half_minutes / kSeeds, WithinAbs(1.0, 0.4));
 }
 
 TEST_CASE("a seed gives one trace, another seed another", "[unit]") {
