@@ -139,8 +139,32 @@ class BenchSuiteTest(BenchRowsTest):
         self.compare(b, a, status=OK)
         document = json.loads(self.compare(a, b, "--json", status=WORSE).stdout)
         self.assertEqual((document["schema"], document["worse"]), ("godbox-compare-1", 1))
-        self.assertEqual([row["verdict"] for row in document["rows"]], ["worse", "same"])
+        self.assertEqual([(row["figure"], row["verdict"], row["threshold"])
+                          for row in document["rows"]],
+                         [("gb_per_s_median", "worse", 0.1), ("p99_us", "same", 0.5),
+                          ("gb_per_s_median", "same", 0.1), ("p99_us", "same", 0.5)])
         self.assertAlmostEqual(document["rows"][0]["ratio"], 0.85, places=3)
+        # A tail alone fails where it takes more than twice as long.
+        for factor, status in ((1.9, OK), (2.1, WORSE)):
+            b = json.loads(json.dumps(a))
+            b["rows"][0]["p99_us"] *= factor
+            self.compare(a, b, status=status)
+        document = json.loads(self.compare(a, b, "--json", status=WORSE).stdout)
+        self.assertEqual((document["worse"], document["beside"]["worse"]), (0, 1))
+
+    def test_boxes_of_other_settings_are_other_subjects(self):
+        paced = [*SMALL, "--mode", "paced", "--time-scale", "5000", "--op", "read"]
+        a = self.run_json(*paced)
+        b = self.run_json(*paced, "--set", "link.lanes=4", "--port-rate", "50GB/s")
+        row, = b["rows"]
+        self.assertEqual((row["device_settings"], row["port_rate_gbit_per_s"]),
+                         (["link.lanes=4"], 400))
+        for field in ("device_settings", "port_rate_gbit_per_s"):
+            self.assertIsNone(a["rows"][0][field])
+        ended = self.compare(a, b, status=WORSE)
+        self.assertIn(b"1 of A's are not in B", ended.stderr)
+        self.assertIn(b"link.lanes=4", ended.stdout)
+        self.compare(b, b, status=OK)
 
     def test_a_row_that_is_gone_or_stalled_is_no_pass(self):
         row = {"workload": "block", "kind": "real", "gb_per_s_median": 2.0}

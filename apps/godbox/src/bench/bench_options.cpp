@@ -390,6 +390,9 @@ Result<void> apply_timing(const BenchOptions& options, BenchPlan& plan) {
   }
   plan.device_settings = preset->device_settings;
   plan.eth_port_rate = preset->eth_port_rate;
+  if (options.port_rate) {
+    plan.given_port_rate = preset->eth_port_rate;
+  }
   if (plan.mode == emulator::TimingMode::paced) {
     const Result<emulator::PacedRates> rates = emulator::modelled_rates(*preset);
     if (!rates) {

@@ -137,7 +137,8 @@ struct BenchPlan {
   // paced: the preset's, but for --set and --port-rate.
   std::vector<std::string> device_settings;
   Rate eth_port_rate = emulator::BoxConfig().eth_port_rate;
-  emulator::PacedRates rates;  // by these
+  std::optional<Rate> given_port_rate;  // --port-rate
+  emulator::PacedRates rates;           // by these
   std::uint32_t repeats = 9;
   std::uint32_t depth = 0;
   std::uint32_t batch = 1;

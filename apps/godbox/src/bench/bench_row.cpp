@@ -43,6 +43,17 @@ boost::json::value figures_or_null(const std::vector<double>& values) {
   return list;
 }
 
+boost::json::value texts_or_null(const std::vector<std::string>& texts) {
+  if (texts.empty()) {
+    return nullptr;
+  }
+  boost::json::array list;
+  for (const std::string& text : texts) {
+    list.emplace_back(json_text(text));
+  }
+  return list;
+}
+
 // [per cent, us] pairs: the distribution as a reader of a plot needs it.
 boost::json::value latency_curve(const std::vector<double>& latencies_us) {
   if (latencies_us.size() < kCurveLatenciesMin) {
@@ -89,6 +100,9 @@ void add_subject(const BenchRow& row, boost::json::object& object) {
   object["server_threads"] = row.server_threads;
   object["time_scale"] = figure(row.time_scale);
   object["seed"] = row.seed;
+  object["device_settings"] = texts_or_null(row.device_settings);
+  object["port_rate_gbit_per_s"] =
+      or_null(row.port_rate.has_value(), row.port_rate.value_or(Rate()).bytes_per_second() * 8e-9);
 }
 
 void add_rates(const BenchRow& row, boost::json::object& object) {

@@ -28,6 +28,9 @@ struct BenchRow {
   std::uint32_t copy_threads = 1;
   std::uint32_t server_threads = 1;  // that the box really has
   std::uint64_t seed = 0;
+  // A paced box in this process: where it is another than its preset.
+  std::vector<std::string> device_settings;
+  std::optional<Rate> port_rate;
 
   std::vector<double> gb_per_s;          // one per repeat
   std::vector<double> ceiling_gb_per_s;  // one per repeat, measured just before it

@@ -109,6 +109,8 @@ BenchRow row_for(const Environment& environment, const BenchCase& subject, const
   row.copy_threads = plan.copy_threads;
   row.server_threads = rig.server_threads();
   row.seed = plan.seed;
+  row.device_settings = plan.device_settings;
+  row.port_rate = plan.given_port_rate;
   return row;
 }
 

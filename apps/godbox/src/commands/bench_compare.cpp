@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -42,6 +43,7 @@ boost::json::object to_json(const ComparedRow& row) {
           {"ratio", has_a && has_b ? figure(row.ratio, 4) : boost::json::value(nullptr)},
           {"spread_a", figure(row.spread_a, 3)},
           {"spread_b", figure(row.spread_b, 3)},
+          {"threshold", rounded(row.threshold, 4)},
           {"verdict", to_string(row.verdict)}};
 }
 
@@ -51,6 +53,10 @@ void print_document(const Comparison& comparison, const ResultDocument& a, const
   for (const ComparedRow& row : comparison.rows) {
     rows.push_back(to_json(row));
   }
+  boost::json::object beside{{"worse", comparison.count_beside(Verdict::worse)},
+                             {"better", comparison.count_beside(Verdict::better)},
+                             {"only_in_a", comparison.count_beside(Verdict::only_in_a)},
+                             {"only_in_b", comparison.count_beside(Verdict::only_in_b)}};
   print_json(stdout,
              boost::json::object{{"schema", kSchema},
                                  {"a", {{"file", command.a}, {"commit", a.text("commit")}}},
@@ -60,30 +66,60 @@ void print_document(const Comparison& comparison, const ResultDocument& a, const
                                  {"better", comparison.count(Verdict::better)},
                                  {"only_in_a", comparison.count(Verdict::only_in_a)},
                                  {"only_in_b", comparison.count(Verdict::only_in_b)},
+                                 {"beside", std::move(beside)},
                                  {"rows", std::move(rows)}},
              false);
 }
 
 std::string value_text(double value, const ComparedRow& row) {
-  return row.figure == "p50_us" ? format_duration(value * 1e-6) : format_rate(value);
+  if (row.figure.ends_with("_us")) {
+    return format_duration(value * 1e-6);
+  }
+  if (row.figure.ends_with("_s_max")) {
+    return format_duration(value);
+  }
+  const bool is_rate = row.figure.find("gb_per_s") != std::string::npos;
+  return is_rate ? format_rate(value) : fmt::format("{:.3f}", value);
 }
 
 void print_table(const Comparison& comparison) {
   using enum Table::Align;
   Table table({{"subject", left},
+               {"figure", left},
                {"A", right},
                {"B", right},
                {"ratio", right},
                {"spread", right},
                {"verdict", left}});
   for (const ComparedRow& row : comparison.rows) {
-    table.add({row.subject, row.verdict == Verdict::only_in_b ? "-" : value_text(row.a, row),
+    table.add({row.subject, row.figure,
+               row.verdict == Verdict::only_in_b ? "-" : value_text(row.a, row),
                row.verdict == Verdict::only_in_a ? "-" : value_text(row.b, row),
                is_in_both(row) ? fmt::format("{:.3f}", row.ratio) : "-",
                fmt::format("{:.3f} {:.3f}", row.spread_a, row.spread_b),
                std::string(to_string(row.verdict))});
   }
   fmt::print("{}", table.render());
+}
+
+std::size_t count_in_both(const Comparison& comparison, bool is_beside) {
+  return static_cast<std::size_t>(std::count_if(
+      comparison.rows.begin(), comparison.rows.end(),
+      [&](const ComparedRow& row) { return is_in_both(row) && row.is_beside == is_beside; }));
+}
+
+// "1 of 2 rows are worse by more than 10 %, 0 of 3 other figures by more than their thresholds".
+std::string summary_of(const Comparison& comparison, const CompareCommand& command) {
+  std::string summary =
+      fmt::format("{} of {} rows are worse by more than {:g} %", comparison.count(Verdict::worse),
+                  count_in_both(comparison, false), command.threshold_percent);
+  if (const std::size_t beside = count_in_both(comparison, true); beside > 0) {
+    summary += fmt::format(", {} of {} other figures by more than their thresholds",
+                           comparison.count_beside(Verdict::worse), beside);
+  }
+  const std::size_t gone =
+      comparison.count(Verdict::only_in_a) + comparison.count_beside(Verdict::only_in_a);
+  return gone == 0 ? summary : fmt::format("{}; {} of A's are not in B", summary, gone);
 }
 
 ExitCode run_compare(const CompareCommand& command) {
@@ -98,23 +134,21 @@ ExitCode run_compare(const CompareCommand& command) {
     return fail("bench compare", comparison.error());
   }
   command.json ? print_document(*comparison, *a, *b, command) : print_table(*comparison);
-  const std::size_t worse = comparison->count(Verdict::worse);
-  const std::size_t gone = comparison->count(Verdict::only_in_a);
-  const std::size_t compared =
-      worse + comparison->count(Verdict::better) + comparison->count(Verdict::same);
-  if (compared == 0 && gone == 0) {
+  const std::size_t worse =
+      comparison->count(Verdict::worse) + comparison->count_beside(Verdict::worse);
+  const std::size_t gone =
+      comparison->count(Verdict::only_in_a) + comparison->count_beside(Verdict::only_in_a);
+  if (count_in_both(*comparison, false) == 0 && gone == 0) {
     return fail("bench compare",
                 Error(Errc::invalid_argument,
                       fmt::format("{} and {} have no row of one subject", command.a, command.b)));
   }
-  const std::string summary = fmt::format(
-      "bench compare: {} of {} rows are worse by more than {:g} %{}", worse, compared,
-      command.threshold_percent, gone == 0 ? "" : fmt::format("; {} of A's are not in B", gone));
+  const std::string summary = summary_of(*comparison, command);
   if (worse > 0 || gone > 0) {
-    spdlog::error("{}", summary);
+    spdlog::error("bench compare: {}", summary);
     return ExitCode::worse;
   }
-  spdlog::info("{}", summary);
+  spdlog::info("bench compare: {}", summary);
   return ExitCode::ok;
 }
 
@@ -138,7 +172,9 @@ void add_bench_compare(CLI::App& bench, Action& chosen) {
   compare->footer(
       "Compared are the medians of the repeats: rates (of emulated rows times their time scale), "
       "or\n"
-      "p50_us where a row has no rate. Both runs should be of one machine, and alternate.");
+      "p50_us where a row has no rate. Beside them: p99_us, layer_0_us, Jain's fairness, the\n"
+      "foreground alone and the time of recovery, which may be worse by one to five thresholds\n"
+      "(docs/bench.md). Both runs should be of one machine, and alternate.");
   compare->callback([command, &chosen] { chosen = [command] { return run_compare(*command); }; });
 }
 

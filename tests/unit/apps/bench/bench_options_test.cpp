@@ -88,6 +88,21 @@ TEST_CASE("a paced plan leaves the local transport out, which the box cannot pac
   CHECK_THAT(plan.error().detail, ContainsSubstring("--transport"));
 }
 
+TEST_CASE("a paced plan keeps what was set of its box, and what was not", "[unit]") {
+  BenchOptions options;
+  options.workloads = "scaling";
+  options.mode = "paced";
+  const BenchPlan preset = make_plan(options).value();
+  CHECK(preset.device_settings.empty());
+  CHECK_FALSE(preset.given_port_rate.has_value());
+  options.settings = {"link.lanes=16"};
+  options.port_rate = "100Gbit/s";
+  const BenchPlan plan = make_plan(options).value();
+  CHECK(plan.device_settings == options.settings);
+  CHECK(plan.given_port_rate == Rate(12.5e9));
+  CHECK(plan.eth_port_rate == Rate(12.5e9));
+}
+
 TEST_CASE("a box elsewhere is measured over all of its ports, as its address or --transport says",
           "[unit]") {
   BenchOptions options;

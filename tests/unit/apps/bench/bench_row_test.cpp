@@ -110,6 +110,19 @@ TEST_CASE("an emulated row says so and gives the box's own speed", "[unit]") {
   CHECK(json.at("unscaled_gb_per_s").as_double() == 800);
 }
 
+TEST_CASE("an emulated row tells how its box differs from the preset", "[unit]") {
+  BenchRow row = measured_row();
+  for (const char* field : {"device_settings", "port_rate_gbit_per_s"}) {
+    CHECK(to_json(row).at(field).is_null());
+  }
+  row.device_settings = {"link.lanes=16", "dram.standard=\"DDR4\""};
+  row.port_rate = Rate(12.5e9);
+  const boost::json::object json = to_json(row);
+  CHECK(json.at("device_settings") ==
+        boost::json::array{"link.lanes=16", "dram.standard=\"DDR4\""});
+  CHECK(json.at("port_rate_gbit_per_s").as_double() == 100);
+}
+
 TEST_CASE("a row without rates has nulls, not zeros", "[unit]") {
   BenchRow row;
   row.latencies_us = {5};

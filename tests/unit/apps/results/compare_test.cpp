@@ -38,6 +38,13 @@ std::string lookup(double p50_us) {
                      p50_us);
 }
 
+// One row with the fields that a case is about.
+std::string row_with(std::string_view fields) {
+  return fmt::format(R"({{"workload": "block", "transport": "tcp", "op": "read", "mode": "free",
+      "kind": "real", {}}})",
+                     fields);
+}
+
 std::string paced(double gb_per_s, double time_scale) {
   return fmt::format(R"({{"workload": "scaling", "transport": "tcp", "op": "read", "mode": "paced",
       "kind": "emulated", "working_set_bytes": {}, "gb_per_s_median": {}, "gb_per_s_mad": 0,
@@ -103,6 +110,87 @@ TEST_CASE("rows of other subjects are never compared", "[unit]") {
   CHECK(result.count(Verdict::worse) == 0);
 }
 
+TEST_CASE("each field that names a subject keeps rows of other ones apart", "[unit]") {
+  const auto base = row_with(R"("gb_per_s_median": 1)");
+  for (const char* field :
+       {R"("requests": 200)", R"("trace": "synthetic")", R"("traffic": "2:1")",
+        R"("part": "slow-channel")", R"("path_asked": "direct")", R"("pool_memory": "hugetlbfs")",
+        R"("device_settings": ["link.lanes=16"])", R"("port_rate_gbit_per_s": 100)"}) {
+    INFO(field);
+    const auto other = row_with(fmt::format(R"({}, "gb_per_s_median": 1)", field));
+    const auto result = compared({base}, {other});
+    CHECK(result.count(Verdict::only_in_a) == 1);
+    CHECK(result.count(Verdict::only_in_b) == 1);
+    CHECK(compared({other}, {other}).count(Verdict::same) == 1);
+  }
+  // What was not set is null, and documents from before these fields have none of them.
+  const auto unset =
+      row_with(R"("device_settings": null, "port_rate_gbit_per_s": null, "gb_per_s_median": 1)");
+  CHECK(compared({base}, {unset}).count(Verdict::same) == 1);
+}
+
+TEST_CASE("figures beside a row's first are compared by thresholds of their own", "[unit]") {
+  struct Case {
+    std::string_view figure;
+    double within, beyond;  // of 1 before, with a threshold of 10 %
+    double threshold;
+  };
+  for (const Case& one :
+       {Case{"p99_us", 1.9, 2.1, 0.5}, Case{"alone_p99_us", 1.9, 2.1, 0.5},
+        Case{"recovery_s_max", 1.9, 2.1, 0.5}, Case{"layer_0_us", 1.4, 1.5, 0.3},
+        Case{"alone_gb_per_s_median", 0.71, 0.69, 0.3}, Case{"jain_median", 0.91, 0.89, 0.1}}) {
+    const auto row = [&](double value) {
+      return row_with(fmt::format(R"("gb_per_s_median": 2, "{}": {})", one.figure, value));
+    };
+    INFO(one.figure);
+    const auto within = compared({row(1)}, {row(one.within)});
+    REQUIRE(within.rows.size() == 2);
+    CHECK(within.rows[0].figure == "gb_per_s_median");
+    CHECK_THAT(within.rows[0].threshold, WithinAbs(0.1, 1e-9));
+    CHECK(within.rows[1].figure == one.figure);
+    CHECK_THAT(within.rows[1].threshold, WithinAbs(one.threshold, 1e-9));
+    CHECK(within.rows[1].subject == within.rows[0].subject);
+    CHECK(within.count_beside(Verdict::same) == 1);
+    const auto beyond = compared({row(1)}, {row(one.beyond)});
+    CHECK(beyond.count_beside(Verdict::worse) == 1);
+    CHECK(beyond.count(Verdict::worse) == 0);
+    CHECK(beyond.count(Verdict::same) == 1);
+    CHECK(compared({row(1)}, {row(1 / one.beyond)}).count_beside(Verdict::better) == 1);
+  }
+}
+
+TEST_CASE("a figure beside that only one document has is named, and one of 0 is refused",
+          "[unit]") {
+  const auto with = row_with(R"("gb_per_s_median": 2, "p99_us": 7)");
+  const auto without = row_with(R"("gb_per_s_median": 2, "p99_us": null)");
+  CHECK(compared({with}, {without}).count_beside(Verdict::only_in_a) == 1);
+  CHECK(compared({without}, {with}).count_beside(Verdict::only_in_b) == 1);
+  CHECK(compared({without}, {with}).count(Verdict::same) == 1);
+  const auto gone = compared({with}, {});
+  CHECK(gone.count(Verdict::only_in_a) == 1);  // the row, and not each of its figures
+  CHECK(gone.count_beside(Verdict::only_in_a) == 0);
+  const auto result = try_compare({with}, {row_with(R"("gb_per_s_median": 2, "p99_us": 0)")});
+  REQUIRE_FALSE(result.has_value());
+  CHECK_THAT(result.error().detail, ContainsSubstring("p99_us is 0"));
+}
+
+TEST_CASE("latencies of emulated rows are those of the box, whatever their time scale", "[unit]") {
+  const auto row = [](double p50_us, double p99_us, double recovery_s, double time_scale) {
+    return fmt::format(R"({{"workload": "paced", "kind": "emulated", "p50_us": {}, "p99_us": {},
+        "recovery_s_max": {}, "time_scale": {}}})",
+                       p50_us, p99_us, recovery_s, time_scale);
+  };
+  const auto result = compared({row(400, 900, 0.2, 100)}, {row(1200, 2700, 0.2, 300)});
+  REQUIRE(result.rows.size() == 3);
+  for (const ComparedRow& one : result.rows) {
+    INFO(one.figure);
+    CHECK_THAT(one.ratio, WithinAbs(1, 1e-9));
+  }
+  CHECK_THAT(result.rows[0].a, WithinAbs(4, 1e-9));
+  CHECK_THAT(result.rows[1].b, WithinAbs(9, 1e-9));
+  CHECK_THAT(result.rows[2].b, WithinAbs(0.2, 1e-9));  // the port's own time, which nothing scales
+}
+
 TEST_CASE("rows of one subject are compared in their order", "[unit]") {
   const auto result = compared({block(1), block(2)}, {block(1), block(1)});
   REQUIRE(result.rows.size() == 2);
@@ -111,11 +199,7 @@ TEST_CASE("rows of one subject are compared in their order", "[unit]") {
 }
 
 TEST_CASE("a row whose figure is none, or is worth nothing, is refused by its name", "[unit]") {
-  const auto row = [](std::string_view fields) {
-    return fmt::format(R"({{"workload": "block", "transport": "tcp", "op": "read", "mode": "free",
-        "kind": "real", {}}})",
-                       fields);
-  };
+  const auto& row = row_with;
   struct Case {
     std::string after;
     std::string_view why;
