@@ -43,6 +43,11 @@ class _Names(Structure):
     _fields_ = [("data", POINTER(c_char_p)), ("sizes", POINTER(c_size_t)), ("count", c_size_t)]
 
 
+class _Retention(Structure):
+    _fields_ = [("size", c_size_t), ("pin", c_int32), ("soft_ttl_ms", c_uint32),
+                ("hard_ttl_ms", c_uint32)]
+
+
 class _Tensor(Structure):
     _fields_ = [("data", c_void_p), ("size_bytes", c_uint64)]
 
@@ -71,6 +76,8 @@ class _TransferOptions(Structure):
                 ("any_order", c_int32), ("follow_stream", POINTER(c_void_p))]
 
 
+_PINS = {None: 0, "soft": 1, "hard": 2}
+
 _FUNCTIONS = {
     "version": (c_char_p, []),
     "status_name": (c_char_p, [c_int32]),
@@ -86,6 +93,7 @@ _FUNCTIONS = {
                       POINTER(c_int32)]),
     "lookup_prefix": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_size_t)]),
     "wait": (c_int32, [c_void_p, POINTER(_Names), c_uint32, c_uint64, POINTER(c_int32)]),
+    "retain": (c_int32, [c_void_p, POINTER(_Names), POINTER(_Retention), POINTER(c_int32)]),
     "remove": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_int32)]),
     "kv_open": (c_int32, [c_void_p, POINTER(_KvCache), POINTER(c_void_p)]),
     "kv_close": (None, [c_void_p]),
@@ -238,6 +246,18 @@ class Pool:
     def wait(self, names, layer=0, timeout_ms=FOREVER_MS):
         """Until that layer of each object is written, or 10 minutes; a status for each name."""
         return _wait(_lib.wait, self._handle, names, layer, timeout_ms)
+
+    def retain(self, names, pin=None, soft_ttl_ms=0, hard_ttl_ms=0):
+        """How long these objects are kept from now on: pin None, "soft" (evicted after all that
+        have none) or "hard" (never); a soft TTL's end makes them the first to be evicted, a hard
+        one's removes them. A status for each name."""
+        if pin not in _PINS:
+            raise ValueError(f"pin: {pin!r}; allowed are None, 'soft', 'hard'")
+        names = _NameList(names)
+        statuses = (c_int32 * names.count)()
+        retention = _Retention(sizeof(_Retention), _PINS[pin], soft_ttl_ms, hard_ttl_ms)
+        _check(_lib.retain(self._handle, byref(names.value), byref(retention), statuses))
+        return list(statuses)
 
     def remove(self, names):
         names = _NameList(names)

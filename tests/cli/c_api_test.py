@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 import unittest
 from pathlib import Path
 
@@ -96,6 +97,21 @@ class CApiTest(ProgramTest):
                          [godbox.OK, godbox.INVALID_ARGUMENT, godbox.NOT_FOUND])
         self.assertEqual(pool.remove(["object/1", "none"]), [godbox.OK, godbox.NOT_FOUND])
         self.assertEqual(pool.lookup_prefix(data), 0)
+
+    def test_how_long_objects_are_kept_is_said_by_their_retention(self):
+        pool = self.connected()
+        pool.put({f"kept/{i}": bytes(4096) for i in range(3)})
+        self.assertEqual(pool.retain(["kept/0", "kept/none"], pin="hard"),
+                         [godbox.OK, godbox.NOT_FOUND])
+        self.assertEqual(pool.retain(["kept/1"], hard_ttl_ms=50), [godbox.OK])
+        self.assertEqual(pool.retain(["kept/2"], pin="soft", soft_ttl_ms=50), [godbox.OK])
+        until = time.monotonic() + 20
+        while pool.lookup_prefix(["kept/1"]) and time.monotonic() < until:
+            time.sleep(0.05)
+        self.assertEqual([pool.lookup_prefix([f"kept/{i}"]) for i in range(3)], [1, 0, 1])
+        self.assertEqual(pool.retain(["kept/0"]), [godbox.OK])
+        with self.assertRaises(ValueError):
+            pool.retain(["kept/0"], pin="firm")
 
     def test_a_kv_cache_is_stored_and_loaded_between_layouts_and_devices(self):
         layouts = [("vllm-flash-attn", "PBTHD"), ("vllm-flashinfer", "BPTHD"),

@@ -52,6 +52,19 @@ Result<PoolCore::Opened> open_pool(const std::string& address, const godbox_opti
   return opened;
 }
 
+Result<wire::Retention> retention_of(const godbox_retention* retention) {
+  const Result<godbox_retention> given = options_of(retention);
+  if (!given) {
+    return given.error();
+  }
+  if (given->pin < GODBOX_PIN_NONE || given->pin > GODBOX_PIN_HARD) {
+    return refused("pin: " + std::to_string(given->pin) + " is not one of 0, 1, 2");
+  }
+  return wire::Retention{.pin = static_cast<wire::Pin>(given->pin),
+                         .soft_ttl_ms = given->soft_ttl_ms,
+                         .hard_ttl_ms = given->hard_ttl_ms};
+}
+
 using Statuses = std::vector<Errc>;
 
 template <class Submit>
@@ -309,6 +322,29 @@ godbox_status godbox_wait(godbox_pool* pool, const godbox_names* names, uint32_t
       return views.error();
     }
     return wait_for_names(*pool->core, *views, layer, timeout_ms, statuses);
+  });
+}
+
+godbox_status godbox_retain(godbox_pool* pool, const godbox_names* names,
+                            const godbox_retention* retention, godbox_status* statuses) {
+  return guarded([&]() -> Result<void> {
+    if (pool == nullptr || retention == nullptr || statuses == nullptr) {
+      return refused("pool, retention or statuses: NULL");
+    }
+    const auto views = names_of(names);
+    if (!views) {
+      return views.error();
+    }
+    const Result<godbox::wire::Retention> wanted = retention_of(retention);
+    if (!wanted) {
+      return wanted.error();
+    }
+    std::vector<godbox::wire::RetainItem> items;
+    for (const std::string_view name : *views) {
+      items.push_back({name, *wanted});
+    }
+    return answer_statuses(
+        *pool, statuses, [&](auto on_done) { pool->core->client().submit_retain(items, on_done); });
   });
 }
 

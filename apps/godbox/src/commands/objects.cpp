@@ -18,6 +18,8 @@
 
 #include <array>
 #include <chrono>
+#include <cmath>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,12 +38,17 @@ struct ObjectOptions {
   std::string name;
   std::string file = "-";
   std::vector<std::string> names;
+  std::string pin = "none";  // put
+  double soft_ttl_s = 0;
+  double ttl_s = 0;
   bool json = false;
 };
 
 constexpr std::string_view kPutFooter = R"(Examples:
   godbox put block/0 kv.bin          a file
   tar c dir | godbox put backup -    standard input
+  godbox put system/0 kv.bin --pin hard   never evicted
+  godbox put chat/0 kv.bin --ttl 3600     gone after an hour, or when its room is needed
   godbox put block/0 kv.bin --connect verbs:127.0.0.1:7400    over RDMA
   godbox put block/0 kv.bin --connect roce:127.0.0.1:7400 --wire 10.0.2.9/24@dgram:/tmp/a,/tmp/b
 Objects never change: putting a name that is there ends with exit code 5.)";
@@ -113,9 +120,36 @@ Result<SizeBytes> memory_of(const BoxChoice& box) {
   return session ? Result<SizeBytes>((*session)->client().box().backing_limit) : session.error();
 }
 
+Result<wire::Retention> retention_of(const ObjectOptions& options) {
+  constexpr double kSecondsMax = std::numeric_limits<std::uint32_t>::max() / 1000;
+  wire::Retention retention;
+  retention.pin = options.pin == "hard"   ? wire::Pin::hard
+                  : options.pin == "soft" ? wire::Pin::soft
+                                          : wire::Pin::none;
+  struct Ttl {
+    std::string_view option;
+    double seconds;
+    std::uint32_t* ms;
+  };
+  for (const Ttl& ttl : {Ttl{"--soft-ttl", options.soft_ttl_s, &retention.soft_ttl_ms},
+                         Ttl{"--ttl", options.ttl_s, &retention.hard_ttl_ms}}) {
+    if (!(ttl.seconds == 0 || (ttl.seconds >= 0.001 && ttl.seconds <= kSecondsMax))) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("{} {}: allowed is 0 (no end), and 0.001 to {:.0f} seconds",
+                               ttl.option, ttl.seconds, kSecondsMax));
+    }
+    *ttl.ms = static_cast<std::uint32_t>(std::lround(ttl.seconds * 1000));
+  }
+  return retention;
+}
+
 ExitCode run_put(const ObjectOptions& options) {
   if (const Result<void> checked = check_name(options.name); !checked) {
     return fail("put", checked.error());
+  }
+  const Result<wire::Retention> retention = retention_of(options);
+  if (!retention) {
+    return fail("put", retention.error());
   }
   // In a session of its own: reading may take longer than one that is not heard of lasts.
   const Result<SizeBytes> limit = memory_of(options.box);
@@ -131,7 +165,8 @@ ExitCode run_put(const ObjectOptions& options) {
     return fail("put", session.error());
   }
   const LocalSegment data{bytes->data(), bytes->size()};
-  const striping::PutItem item{options.name, std::span(&data, 1), SizeBytes()};
+  const striping::PutItem item{
+      .name = options.name, .data = std::span(&data, 1), .retention = *retention};
   const auto begin = std::chrono::steady_clock::now();
   std::optional<Errc> status;
   (*session)->client().submit_put(
@@ -287,6 +322,14 @@ void add_object_commands(CLI::App& program, Action& chosen) {
   put_command.add_option("NAME", put->name, "The object's name")->required();
   put_command.add_option("FILE", put->file, "Where its bytes are; - for standard input")
       ->required();
+  put_command
+      .add_option("--pin", put->pin,
+                  "none; soft: evicted after all that have none; hard: never evicted")
+      ->check(CLI::IsMember({"none", "soft", "hard"}))
+      ->capture_default_str();
+  put_command.add_option("--ttl", put->ttl_s, "Seconds after which it is gone (default: no end)");
+  put_command.add_option("--soft-ttl", put->soft_ttl_s,
+                         "Seconds after which it is the first to be evicted (default: no end)");
 
   const auto get = std::make_shared<ObjectOptions>();
   CLI::App& get_command =

@@ -122,6 +122,24 @@ GODBOX_API godbox_status godbox_lookup_prefix(godbox_pool* pool, const godbox_na
 // GODBOX_NOT_FOUND or GODBOX_DEADLINE_EXCEEDED (less than that is there), GODBOX_INVALID_ARGUMENT.
 GODBOX_API godbox_status godbox_wait(godbox_pool* pool, const godbox_names* names, uint32_t layer,
                                      uint64_t timeout_ms, godbox_status* statuses);
+// How long objects are kept, instead of what was said before. A soft pin has an object evicted
+// after all that have none, a hard one never (it counts against the tenant's quota as held). Once a
+// soft TTL is over the object is the first to be evicted, once a hard one is it is gone. TTLs count
+// from this call; 0: no end.
+typedef enum godbox_pin {
+  GODBOX_PIN_NONE = 0,
+  GODBOX_PIN_SOFT = 1,
+  GODBOX_PIN_HARD = 2
+} godbox_pin;
+typedef struct godbox_retention {
+  size_t size;
+  int32_t pin;  // a godbox_pin
+  uint32_t soft_ttl_ms;
+  uint32_t hard_ttl_ms;
+} godbox_retention;
+// A status for each name: GODBOX_OK, GODBOX_NOT_FOUND, GODBOX_QUOTA_EXCEEDED.
+GODBOX_API godbox_status godbox_retain(godbox_pool* pool, const godbox_names* names,
+                                       const godbox_retention* retention, godbox_status* statuses);
 GODBOX_API godbox_status godbox_remove(godbox_pool* pool, const godbox_names* names,
                                        godbox_status* statuses);
 
