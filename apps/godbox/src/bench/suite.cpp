@@ -144,10 +144,7 @@ const std::vector<Step>& full_steps() {
        .mode = "paced",
        .repeats = 3,
        .timeline = true},
-      {.what = "paced, all on one channel",
-       .workload = "one-channel",
-       .mode = "paced",
-       .repeats = 3},
+      {.what = "paced, one channel", .workload = "one-channel", .mode = "paced", .repeats = 3},
       {.what = "a session", .workload = "session", .transports = "both"},
       {.what = "pieces scattered",
        .workload = "scatter",
@@ -170,6 +167,11 @@ const std::vector<Step>& full_steps() {
        .mode = "paced",
        .repeats = 3,
        .working_set = "256MiB"},
+      {.what = "beside the model, and with a DRAM channel of 18 slow",
+       .workload = "paced",
+       .channels = "18",
+       .mode = "paced",
+       .repeats = 1},
       {.what = "foreground beside write-back and prefetch", .workload = "mixed"},
       {.what = "sizes that nothing divides", .workload = "odd-sizes"},
       {.what = "lookup_prefix of 1,000 names", .workload = "lookup", .objects = "10000,1000000"},
@@ -197,6 +199,8 @@ std::vector<std::string_view> words_of(const BenchOptions& options) {
   add(options.working_set.has_value(), "--working-set");
   add(options.mode != none.mode, "--mode");
   add(options.time_scale.has_value(), "--time-scale");
+  add(!options.settings.empty(), "--set");
+  add(options.port_rate.has_value(), "--port-rate");
   add(options.repeats.has_value(), "--repeats");
   add(options.depth.has_value(), "--depth");
   add(options.batch.has_value(), "--batch");

@@ -56,6 +56,26 @@ TEST_CASE("a suite has W1 to W9 and W11, or says why not", "[unit]") {
   }
 }
 
+TEST_CASE("a suite takes no other device than a preset's", "[unit]") {
+  BenchOptions options;
+  options.suite = "full";
+  options.settings = {"link.lanes=16"};
+  CHECK_THAT(make_suite(options).error().detail, ContainsSubstring("--set: a suite chooses"));
+  options.settings.clear();
+  options.port_rate = "100Gbit/s";
+  CHECK_THAT(make_suite(options).error().detail, ContainsSubstring("--port-rate: a suite chooses"));
+}
+
+TEST_CASE("the full suite has a DRAM channel that is slow", "[unit]") {
+  const Suite suite = suite_of("full");
+  const auto found = std::find_if(suite.steps.begin(), suite.steps.end(),
+                                  [](const SuiteStep& step) { return step.id == "twin"; });
+  REQUIRE(found != suite.steps.end());
+  const auto plan = make_plan(found->options);
+  REQUIRE(plan.has_value());
+  CHECK(plan->cases.front().dram_channels == 18);
+}
+
 TEST_CASE("a suite of a box elsewhere has its pages and blocks, and says what it leaves out",
           "[unit]") {
   BenchOptions options;
