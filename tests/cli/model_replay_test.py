@@ -105,8 +105,30 @@ class ModelReplayTest(ProgramTest):
                              count or sum(row["requests"] for row in rows))
             for row in rows:
                 self.assertTrue(0 < row["p50_s"] <= row["p99_s"] <= row["p999_s"], row)
+        # What is claimed, as the documents have it: 22 times is 21 more, 525 % more is 5.25.
+        self.assertEqual([(row["who"], row["what"], row["published_change"])
+                          for row in document["published"]],
+                         [("UCM", "first token", -0.9), ("UCM", "throughput", 21),
+                          ("UCM, measured", "first token", -0.58),
+                          ("Mooncake", "throughput", 5.25), ("Mooncake", "throughput", 0.75),
+                          ("offload to SSDs", "first token", -0.66)])
         for row in document["published"]:
             self.assertTrue(row["assumes"] and row["source"] and row["modelled_for"], row)
+        figures = document["figures"]
+        for row in document["published"]:
+            if row["modelled_for"].startswith("this trace"):
+                modelled = (-figures["first_token_saved_share"] if row["what"] == "first token"
+                            else figures["throughput_factor"] - 1)
+                self.assertAlmostEqual(row["modelled_change"], modelled, places=5)
+        # The same figures as of the stages themselves.
+        for name, stage in (("dram", "DRAM channel"), ("link", "CXL link"),
+                            ("path", "SuperNIC path"), ("port", "Ethernet port"),
+                            ("nic", "host NIC"), ("pcie", "host PCIe")):
+            busiest = max(row["busy_share"] for row in document["stages"] if row["name"] == stage)
+            self.assertAlmostEqual(figures[f"{name}_busy_share"], busiest, places=6)
+        channels = document["channel_bytes"]
+        self.assertAlmostEqual(figures["channel_bytes_max_over_mean"],
+                               max(channels) * len(channels) / sum(channels), places=5)
 
     def test_stripes_in_step_are_within_2_percent_of_strip_by_strip(self):
         # On a box that is the bound, and on one that is not.

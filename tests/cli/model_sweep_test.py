@@ -68,6 +68,28 @@ class ModelSweepTest(ProgramTest):
         self.assertAlmostEqual(flat["16"] / flat["12"], 1, delta=0.02)
         self.assertGreater(flat["1"] / flat["2"], 1.9)
 
+    def test_a_pool_has_a_knee_by_its_size_with_units(self):
+        # 60 blocks of 160 MiB in each of two chats: 18.75 GiB are enough for all.
+        document = self.sweep(self.trace(), "--hosts", "2", "--vary",
+                              "pool-size=5GiB,10GiB,15GiB,20GiB,40GiB,80GiB,160GiB", "--figure",
+                              "hit_share")
+        (knee,) = document["knees"]
+        self.assertEqual((knee["figure"], knee["parameter"]), ("hit_share", "pool-size"))
+        self.assertIn(knee["at"], ("10GiB", "15GiB", "20GiB"))
+
+    def test_words_can_be_varied_too(self):
+        document = self.sweep(self.trace(), "--hosts", "2", "--vary", "preset=emfasys18,acf1",
+                              "--vary", "model=llama-3.1-70b,llama-3.1-8b", "--figure",
+                              "port_busy_share,link_busy_share")
+        points = {(point["values"]["preset"], point["values"]["model"]): point
+                  for point in document["points"]}
+        self.assertEqual(len(points), 4)
+        for (preset, model), point in points.items():
+            alone = self.run_json("model", "replay", self.trace(), "--hosts", "2", "--preset",
+                                  preset, "--model", model)
+            self.assertEqual(point["figures"], alone["figures"])
+            self.assertEqual(point["box"], alone["box"])
+
     def test_a_straight_line_has_no_knee(self):
         document = self.sweep("--generate", "multi-turn", "--requests", "50", "--hosts", "64",
                               "--vary", "speed=0.1,0.2,0.3,0.4,0.5", "--figure",
@@ -113,6 +135,10 @@ class ModelSweepTest(ProgramTest):
             self.assert_fails(["model", "sweep", "--generate", "multi-turn", *options], USAGE, says)
 
         refused("--vary is required")
+        refused("rack.boxes: allowed are keys of a box", "--vary", "rack.boxes=1..8")
+        refused("--set network.spines: allowed are keys of a box", "--vary", "hosts=1", "--set",
+                "network.spines=2")
+        refused("there is none of that name", "--vary", "preset=emfasys18,acf2")
         refused("allowed is PARAMETER=VALUES", "--vary", "super-nics")
         refused("parameter \"colour\": allowed are super-nics,", "--vary", "colour=1")
         refused("super-nics = \"many\": allowed is a number", "--vary", "super-nics=many")

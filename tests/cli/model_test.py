@@ -64,6 +64,58 @@ class ModelTest(ProgramTest):
         document = self.run_json("model", "explain", "--hosts", "1")
         self.assertEqual(document["rows"][0]["bottleneck"], "host NIC")
 
+    def test_explain_draws_where_the_time_goes(self):
+        options = ("model", "explain", "--preset", "emfasys18", "--size", "20MiB")
+        text = self.run_program(*options).stdout.decode()
+        (row,) = self.run_json(*options)["rows"]
+        way, busy = text.split("the first byte, stage by stage")[1].split("busy, of all the time")
+        width = 50
+        at = 0
+        for stage in row["stages"]:
+            with self.subTest(stage=stage["name"]):
+                line = next(line for line in way.splitlines() if stage["name"] in line)
+                drawn = line.split(" ns", 1)[1]
+                share = stage["latency_ns"] / row["first_byte_ns"]
+                self.assertAlmostEqual(drawn.count("#"), share * width, delta=1)
+                if drawn.count("#"):  # each begins where the one before ends
+                    begin = len(drawn) - len(drawn.lstrip()) - (len(drawn.rstrip()) and 2)
+                    self.assertAlmostEqual(begin, at * width, delta=1)
+                at += share
+                line = next(line for line in busy.splitlines() if stage["name"] in line)
+                self.assertAlmostEqual(line.count("#"), stage["utilisation"] * width, delta=1)
+
+    def test_ports_that_a_smaller_box_lacks_leave_it_out(self):
+        rows = self.table("--ports", "8")
+        self.assertTrue(rows)
+        self.assertEqual({row["eth_ports"] for row in rows}, {8})
+        # Four ports of each of emfasys18's SuperNICs, two channels of each.
+        self.assertEqual([row["dram_channels"] for row in rows if row["preset"] == "emfasys18"],
+                         [9, 18])
+        text = self.run_program("model", "time-table", "--ports", "8").stdout.decode()
+        self.assertIn("left out: ", text)
+        self.assertIn("fewer than 8 ports", text)
+
+    def test_keys_and_ports_can_be_replaced(self):
+        options = ["--preset", "emfasys18", "--channels", "18", "--ports", "1"]
+        (one,) = self.table(*options)
+        (slower,) = self.table(*options, "--port-gbit", "400")
+        self.assertAlmostEqual(slower["raw_seconds"] / one["raw_seconds"], 2, places=6)
+        options = ["--preset", "emfasys18", "--channels", "18"]
+        wide = self.table(*options, "--set", "link.lanes=16")[-1]
+        self.assertEqual(wide["bottleneck"], "DRAM channel")
+        few = self.table(*options, "--set", "link.data_credits=4")[-1]
+        self.assertEqual(few["bottleneck"], "CXL link")
+        self.assertGreater(few["seconds"], 2 * self.table(*options)[-1]["seconds"])
+
+    def test_a_report_is_one_page(self):
+        for command in ("time-table", "explain"):
+            page = self.folder / f"{command}.html"
+            self.run_program("model", command, "--report", page)
+            text = page.read_text()
+            self.assertIn("Every figure is modelled", text)
+            self.assertNotIn("http", text.replace("http://www.w3.org", ""))
+            self.assert_fails(["model", command, "--report", self.folder], USAGE, "--report")
+
     def test_a_device_file_can_be_taken_changed_and_used(self):
         text = self.run_program("model", "device", "emfasys").stdout.decode()
         mine = self.folder / "mine.toml"
@@ -104,6 +156,10 @@ class ModelTest(ProgramTest):
                          "eth_ports = 5: allowed is 1 to 4")
         self.check_usage(["explain", "--mtu", "1500"], "allowed with roce are 256")
         self.check_usage(["explain", "--size", "much"], "--size")
+        self.check_usage(["explain", "--port-gbit", "1601"],
+                         "--port-gbit 1601: allowed is 1 to 1600")
+        self.check_usage(["explain", "--set", "rack.boxes=2"], "allowed are keys of a box")
+        self.check_usage(["time-table", "--set", "link.lane=2"], "link.lane")
         self.check_usage(["device", "cray"], "allowed: emfasys, vistara")
         self.check_usage(["curve", "--read-share", "0"], "load.read_share = 0")
         self.check_usage(["curve", "--read-share", "2"], "load.read_share = 2: allowed is 0 to 1")

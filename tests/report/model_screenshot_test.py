@@ -8,7 +8,10 @@ import unittest
 from browser import BROWSER, PROGRAM, PlotTest
 
 RUN_SECONDS_MAX = 60
-REPLAY_PLOTS = {"model-bytes", "model-balance", "model-times", "model-busy"}
+REPLAY_PLOTS = {"model-bytes", "model-balance", "model-times", "model-busy", "model-bottlenecks"}
+TABLE_PLOTS = {"time-table-emfasys18", "time-table-emfasys28", "time-table-acf1",
+               "time-table-laptop"}
+EXPLAIN_PLOTS = {"explain-first-byte", "explain-busy"}
 SWEEP_PLOTS = {"sweep-load_p99_s-super-nics", "sweep-load_p99_s-pool-size",
                "sweep-hit_share-super-nics", "sweep-hit_share-pool-size"}
 RACK_PLOTS = {"rack-bytes", "rack-boxes", "rack-times", "rack-slow", "rack-busy", "rack-switches"}
@@ -21,6 +24,13 @@ class ModelScreenshotTest(PlotTest):
         subprocess.run([PROGRAM, "model", command, "--report", str(page), "--json", *options],
                        check=True, stdout=subprocess.DEVNULL, timeout=RUN_SECONDS_MAX)
         return page
+
+    def test_every_plot_of_single_transfers_is_drawn(self):
+        for command, plots in (("time-table", TABLE_PLOTS), ("explain", EXPLAIN_PLOTS)):
+            page = self.report(command)
+            self.check_every_plot_is_drawn(page, plots)
+            self.check_an_empty_plot_would_be_seen(page)
+            self.assertIn("Every figure is modelled", page.read_text())
 
     def test_every_plot_of_a_replay_is_drawn(self):
         page = self.report("replay", "--generate", "conversation", "--requests", "1000")

@@ -2,6 +2,7 @@
 #include <godbox/emulator/box_config.h>
 #include <godbox/emulator/channel_fault.h>
 #include <godbox/emulator/channel_groups.h>
+#include <godbox/emulator/model/box_model.h>
 #include <godbox/emulator/port_fault.h>
 #include <godbox/emulator/roce_port_config.h>
 #include <godbox/striping/slab_layout.h>
@@ -278,8 +279,10 @@ Result<void> check_timing(const BoxConfig& config) {
                  fmt::format("a number above 0, at most {}", kTimeScaleMax));
   }
   const double eth_port_rate = config.eth_port_rate.bytes_per_second();
-  if (!(std::isfinite(eth_port_rate) && eth_port_rate > 0)) {
-    return wrong("eth_port_rate", eth_port_rate, "more than 0 bytes per second");
+  if (!(eth_port_rate > 0 && eth_port_rate <= model::kEthPortRateMax.bytes_per_second())) {
+    return wrong("eth_port_rate", eth_port_rate,
+                 fmt::format("more than 0 bytes per second, at most {} (1.6 Tb/s)",
+                             model::kEthPortRateMax.bytes_per_second()));
   }
   if (!std::isfinite(eth_port_rate / config.time_scale)) {
     return wrong("time_scale", config.time_scale,

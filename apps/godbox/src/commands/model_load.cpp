@@ -116,8 +116,14 @@ Result<void> write_if_asked(const BoxOptions& options, const auto& result) {
                                 : write_report(render_report(result), options.report);
 }
 
+// Of one box, as a replay and a sweep are.
+Result<void> prepare_box(const BoxOptions& options, DeviceChoice& device) {
+  const Result<void> prepared = prepare(options, device);
+  return prepared ? check_box_settings(device) : prepared;
+}
+
 ExitCode run_replay(LoadOptions options) {
-  if (const Result<void> prepared = prepare(options, options.choice.device); !prepared) {
+  if (const Result<void> prepared = prepare_box(options, options.choice.device); !prepared) {
     return fail("model replay", prepared.error());
   }
   const Result<LoadResult> result = model_one(options.choice);
@@ -134,7 +140,7 @@ ExitCode run_replay(LoadOptions options) {
 }
 
 Result<SweepChoice> sweep_choice(LoadOptions options) {
-  if (const Result<void> prepared = prepare(options, options.choice.device); !prepared) {
+  if (const Result<void> prepared = prepare_box(options, options.choice.device); !prepared) {
     return prepared.error();
   }
   SweepChoice choice{

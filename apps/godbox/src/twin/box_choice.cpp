@@ -3,9 +3,30 @@
 
 #include <godbox/emulator/modelled_rates.h>
 
+#include <fmt/format.h>
+
 namespace godbox::app {
 
 namespace model = emulator::model;
+
+Result<void> check_box_key(std::string_view key) {
+  if (key.starts_with("rack.") || key.starts_with("network.")) {
+    return Error(Errc::config_invalid,
+                 fmt::format("{}: allowed are keys of a box and its hosts; racks are what godbox "
+                             "model rack is about",
+                             key));
+  }
+  return {};
+}
+
+Result<void> check_box_settings(const DeviceChoice& choice) {
+  for (const model::DeviceSetting& setting : choice.settings) {
+    if (const Result<void> valid = check_box_key(setting.key); !valid) {
+      return Error(valid.error().code, "--set " + valid.error().detail);
+    }
+  }
+  return {};
+}
 
 Result<model::RackSpec> read_rack(const DeviceChoice& choice) {
   const Result<std::string> text = model::read_device_text(choice.device);

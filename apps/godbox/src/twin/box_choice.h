@@ -20,6 +20,10 @@ struct DeviceChoice {
   std::vector<emulator::model::DeviceSetting> settings;
 };
 
+// Keys of [rack] and [network] change nothing of a box by itself: they are refused where nothing
+// else is asked about.
+[[nodiscard]] Result<void> check_box_key(std::string_view key);
+[[nodiscard]] Result<void> check_box_settings(const DeviceChoice& choice);
 [[nodiscard]] Result<emulator::model::BoxModel> read_device(const DeviceChoice& choice);
 // The sections [rack] and [network] of the same file.
 [[nodiscard]] Result<emulator::model::RackSpec> read_rack(const DeviceChoice& choice);

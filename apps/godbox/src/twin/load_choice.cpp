@@ -46,17 +46,33 @@ Result<SizeBytes> one_size(std::string_view option, const std::string& text) {
   return sizes->front();
 }
 
-constexpr std::array<std::string_view, 11> kParameters = {"super-nics",
-                                                          "channels-per-super-nic",
-                                                          "ports-per-super-nic",
-                                                          "port-gbit",
-                                                          "pool-size",
-                                                          "strip",
-                                                          "hosts",
-                                                          "nics",
-                                                          "gpus",
-                                                          "gpu-teraflops",
-                                                          "speed"};
+// Those whose values are words.
+struct Word {
+  std::string_view name;
+  std::string LoadChoice::*field;
+};
+constexpr std::array<Word, 5> kWords = {{{"preset", &LoadChoice::preset},
+                                         {"pool-size", &LoadChoice::pool_size},
+                                         {"strip", &LoadChoice::strip},
+                                         {"model", &LoadChoice::model},
+                                         {"dtype", &LoadChoice::dtype}}};
+
+// Those whose values are numbers.
+struct Numeric {
+  std::string_view name;
+  void (*set)(LoadChoice&, double);
+};
+constexpr std::array<Numeric, 9> kNumbers = {
+    {{"super-nics", [](LoadChoice& c, double number) { c.super_nics = number; }},
+     {"channels-per-super-nic",
+      [](LoadChoice& c, double number) { c.channels_per_super_nic = number; }},
+     {"ports-per-super-nic", [](LoadChoice& c, double number) { c.ports_per_super_nic = number; }},
+     {"port-gbit", [](LoadChoice& c, double number) { c.port_gbit_per_s = number; }},
+     {"hosts", [](LoadChoice& c, double number) { c.hosts = number; }},
+     {"nics", [](LoadChoice& c, double number) { c.nics = number; }},
+     {"gpus", [](LoadChoice& c, double number) { c.gpus = number; }},
+     {"gpu-teraflops", [](LoadChoice& c, double number) { c.gpu_teraflops = number; }},
+     {"speed", [](LoadChoice& c, double number) { c.speed = number; }}}};
 
 // Of 512 tokens, of all ranks.
 Result<SizeBytes> block_bytes(const LoadChoice& choice) {
@@ -74,13 +90,13 @@ Result<SizeBytes> block_bytes(const LoadChoice& choice) {
 }
 
 Result<void> check(const LoadChoice& choice) {
-  // 1.6 Tb/s is the fastest that IEEE 802.3 works on (802.3dj); a GPU of 2024 has 2.5 petaflops
-  // in 16 bits, and the least that is of use some.
+  // A GPU of 2024 has 2.5 petaflops in 16 bits, and the least that is of use some.
+  constexpr double kPortGbitMax = model::kEthPortRateMax.bytes_per_second() * 8e-9;
   for (const Number& number :
        {Number{"super-nics", choice.super_nics.value_or(1), 1, 64, true},
         Number{"channels-per-super-nic", choice.channels_per_super_nic.value_or(1), 1, 64, true},
         Number{"ports-per-super-nic", choice.ports_per_super_nic.value_or(1), 1, 64, true},
-        Number{"port-gbit", choice.port_gbit_per_s.value_or(1), 1, 1600},
+        Number{"port-gbit", choice.port_gbit_per_s.value_or(1), 1, kPortGbitMax},
         Number{"hosts", choice.hosts, 0, model::kHostsMax, true},
         Number{"nics", choice.nics, 1, model::kNicsPerHostMax, true},
         Number{"gpus", choice.gpus, 1, 1024, true},
@@ -138,52 +154,48 @@ Result<Box> box_of(const LoadChoice& choice) {
 
 }  // namespace
 
-std::span<const std::string_view> load_parameters() { return kParameters; }
+std::vector<std::string_view> load_parameters() {
+  std::vector<std::string_view> names;
+  for (const Numeric& number : kNumbers) {
+    names.push_back(number.name);
+  }
+  for (const Word& word : kWords) {
+    names.push_back(word.name);
+  }
+  return names;
+}
 
 Result<void> set_parameter(LoadChoice& choice, std::string_view name, std::string_view value) {
-  if (name == "pool-size") {
-    choice.pool_size = value;
-    return {};
-  }
-  if (name == "strip") {
-    choice.strip = value;
-    return {};
-  }
   if (name.find('.') != std::string_view::npos) {
+    if (const Result<void> valid = check_box_key(name); !valid) {
+      return valid;
+    }
     std::erase_if(choice.device.settings,
                   [name](const model::DeviceSetting& set) { return set.key == name; });
     choice.device.settings.push_back({std::string(name), std::string(value)});
     return {};
   }
-  const std::optional<double> number = decimal_number(value);
-  if (!number) {
-    return invalid(fmt::format("{} = \"{}\": allowed is a number", name, value));
+  for (const Word& word : kWords) {
+    if (word.name == name) {
+      choice.*word.field = value;
+      return {};
+    }
   }
-  if (name == "super-nics") {
-    choice.super_nics = *number;
-  } else if (name == "channels-per-super-nic") {
-    choice.channels_per_super_nic = *number;
-  } else if (name == "ports-per-super-nic") {
-    choice.ports_per_super_nic = *number;
-  } else if (name == "port-gbit") {
-    choice.port_gbit_per_s = *number;
-  } else if (name == "hosts") {
-    choice.hosts = *number;
-  } else if (name == "nics") {
-    choice.nics = *number;
-  } else if (name == "gpus") {
-    choice.gpus = *number;
-  } else if (name == "gpu-teraflops") {
-    choice.gpu_teraflops = *number;
-  } else if (name == "speed") {
-    choice.speed = *number;
-  } else {
-    return invalid(
-        fmt::format("parameter \"{}\": allowed are {}, and keys of a parameter file "
-                    "such as link.lanes",
-                    name, fmt::join(kParameters, ", ")));
+  for (const Numeric& one : kNumbers) {
+    if (one.name != name) {
+      continue;
+    }
+    const std::optional<double> number = decimal_number(value);
+    if (!number) {
+      return invalid(fmt::format("{} = \"{}\": allowed is a number", name, value));
+    }
+    one.set(choice, *number);
+    return {};
   }
-  return {};
+  return invalid(
+      fmt::format("parameter \"{}\": allowed are {}, and keys of a parameter file such "
+                  "as link.lanes",
+                  name, fmt::join(load_parameters(), ", ")));
 }
 
 std::optional<Deadline> deadline_of(const LoadChoice& choice) {

@@ -10,9 +10,9 @@
 #include "twin/load_model.h"
 
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace godbox::app {
 
@@ -42,8 +42,8 @@ struct LoadChoice {
 // smaller block is modelled strip by strip.
 inline constexpr std::uint64_t kInStepStripesMin = 16;
 
-// What of a choice has a number that can be swept, beside the keys of a parameter file.
-[[nodiscard]] std::span<const std::string_view> load_parameters();
+// What of a choice can be swept, beside the keys of a parameter file.
+[[nodiscard]] std::vector<std::string_view> load_parameters();
 // A parameter of load_parameters(), or "link.lanes" and the other keys of a parameter file.
 [[nodiscard]] Result<void> set_parameter(LoadChoice& choice, std::string_view name,
                                          std::string_view value);

@@ -465,6 +465,50 @@ std::vector<Busy> busy_parts(const LoadFigures& figures) {
   return parts;
 }
 
+namespace {
+
+// Of a stage's busier direction; none where the box has no such stage.
+std::optional<double> busy_share(const LoadFigures& figures, std::string_view stage) {
+  std::optional<double> busiest;
+  for (const model::StageLoad& one : figures.box.stages) {
+    if (one.name == stage && figures.seconds > 0) {
+      busiest = std::max(busiest.value_or(0), one.busy_s / one.count / figures.seconds);
+    }
+  }
+  return busiest;
+}
+
+std::optional<double> most_over_mean(const std::vector<std::uint64_t>& bytes) {
+  const double all = std::accumulate(bytes.begin(), bytes.end(), 0.0);
+  return all > 0
+             ? std::optional(static_cast<double>(*std::max_element(bytes.begin(), bytes.end())) *
+                             static_cast<double>(bytes.size()) / all)
+             : std::nullopt;
+}
+
+void add_stage_figures(const LoadFigures& figures, std::vector<NamedFigure>& named) {
+  struct Stage {
+    std::string_view figure;
+    std::string_view name;
+  };
+  for (const Stage& stage :
+       {Stage{"dram_busy_share", "DRAM channel"}, Stage{"link_busy_share", "CXL link"},
+        Stage{"path_busy_share", "SuperNIC path"}, Stage{"port_busy_share", "Ethernet port"},
+        Stage{"nic_busy_share", "host NIC"}, Stage{"pcie_busy_share", "host PCIe"}}) {
+    named.push_back({stage.figure, "", busy_share(figures, stage.name)});
+  }
+  const bool has_time = figures.seconds > 0 && figures.hosts > 0;
+  named.push_back({"gpu_busy_share", "",
+                   has_time ? std::optional(figures.compute_s / figures.hosts / figures.seconds)
+                            : std::nullopt});
+  named.push_back({"channel_bytes_max_over_mean", "", most_over_mean(figures.box.channel_bytes)});
+  named.push_back({"port_read_max_over_mean", "", most_over_mean(figures.box.port_bytes_read)});
+  named.push_back(
+      {"port_written_max_over_mean", "", most_over_mean(figures.box.port_bytes_written)});
+}
+
+}  // namespace
+
 std::vector<NamedFigure> named_figures(const LoadFigures& figures) {
   const auto most = [](const std::vector<std::uint64_t>& seconds) {
     return seconds.empty() ? 0.0
@@ -506,6 +550,7 @@ std::vector<NamedFigure> named_figures(const LoadFigures& figures) {
       {"put_p999_s", "s", place(figures.put_s, 99.9)},
       {"seconds", "s", figures.seconds},
   };
+  add_stage_figures(figures, named);
   return named;
 }
 

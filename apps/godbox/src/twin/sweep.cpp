@@ -93,6 +93,16 @@ auto size_of(const SweepPoint& point) {
       point.spec.pool_blocks, point.hosts);
 }
 
+// Where a value lies on its axis: a number, or a size with its unit.
+std::optional<double> place_of(const std::string& text) {
+  if (const std::optional<double> number = decimal_number(text)) {
+    return number;
+  }
+  const Result<std::vector<SizeBytes>> sizes = parse_sizes("", text);
+  return sizes && sizes->size() == 1 ? std::optional(static_cast<double>(sizes->front().count()))
+                                     : std::nullopt;
+}
+
 std::vector<Knee> find_knees(const SweepResult& result) {
   std::vector<Knee> knees;
   for (const std::string& figure : result.figures) {
@@ -101,7 +111,7 @@ std::vector<Knee> find_knees(const SweepResult& result) {
       std::map<std::vector<std::string>, std::vector<std::pair<double, std::size_t>>> lines;
       for (std::size_t i = 0; i < result.points.size(); ++i) {
         std::vector<std::string> others = result.points[i].values;
-        const std::optional<double> x = decimal_number(others[parameter]);
+        const std::optional<double> x = place_of(others[parameter]);
         others.erase(others.begin() + static_cast<std::ptrdiff_t>(parameter));
         if (x) {
           lines[others].emplace_back(*x, i);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/cxl/flit_packer.h"
+#include "model/cxl/link_direction.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace godbox::emulator::model {
 namespace {
@@ -31,6 +34,30 @@ double lines_per_flit(const CxlLinkSpec& spec, CxlDirection direction, double re
   return static_cast<double>(done) / kFlits;
 }
 
+// Messages per nanosecond of one direction whose receiver frees each buffer at once; of a mix of
+// lines each has one message in either direction.
+double lines_per_ns(const CxlLinkSpec& spec, CxlDirection direction, double read_share) {
+  constexpr std::uint32_t kLines = 20'000;
+  LinkDirection link(spec, direction);
+  const bool reads_have_data = direction == CxlDirection::s2m;
+  double reads_due = 0;
+  for (std::uint32_t i = 0; i < kLines; ++i) {
+    reads_due += read_share;
+    const bool is_read = reads_due >= 1;
+    reads_due -= is_read ? 1 : 0;
+    link.push(is_read == reads_have_data, i, 0);
+  }
+  double last_ns = 0;
+  for (std::uint32_t done = 0; done < kLines;) {
+    link.send([&](std::uint32_t, bool has_data, double at_ns) {
+      link.give_credit(has_data, at_ns + link.credit_return_ns());
+      last_ns = at_ns;
+      ++done;
+    });
+  }
+  return kLines / last_ns;
+}
+
 }  // namespace
 
 Result<void> validate(const CxlLinkSpec& spec) {
@@ -56,8 +83,9 @@ Result<void> validate(const CxlLinkSpec& spec) {
        {Credit{"request_credits", spec.request_credits},
         Credit{"write_credits", spec.write_credits}, Credit{"data_credits", spec.data_credits},
         Credit{"completion_credits", spec.completion_credits}}) {
-    if (credit.value < 1 || credit.value > 4096) {
-      return invalid(fmt::format("link.{} = {}: allowed is 1 to 4096", credit.key, credit.value));
+    if (credit.value < 1 || credit.value > kLinkCreditsMax) {
+      return invalid(fmt::format("link.{} = {}: allowed is 1 to {}", credit.key, credit.value,
+                                 kLinkCreditsMax));
     }
   }
   return {};
@@ -79,6 +107,19 @@ Result<CxlLinkCeiling> cxl_link_ceiling(const CxlLinkSpec& spec, double read_sha
   result.bound = m2s < s2m ? CxlDirection::m2s : CxlDirection::s2m;
   result.data = Rate(std::min(m2s, s2m) * 64 * 1e9 / spec.flit_ns());
   return result;
+}
+
+Result<CxlLinkRate> cxl_link_rate(const CxlLinkSpec& spec, double read_share) {
+  constexpr double kCutOff = 0.99;  // what the ends of a run of lines may cost
+  const Result<CxlLinkCeiling> ceiling = cxl_link_ceiling(spec, read_share);
+  if (!ceiling) {
+    return ceiling.error();
+  }
+  const double per_ns = std::min(lines_per_ns(spec, CxlDirection::m2s, read_share),
+                                 lines_per_ns(spec, CxlDirection::s2m, read_share));
+  const Rate data(per_ns * 64 * 1e9);
+  const bool waits = data.bytes_per_second() < kCutOff * ceiling->data.bytes_per_second();
+  return CxlLinkRate{waits ? data : ceiling->data, waits};
 }
 
 }  // namespace godbox::emulator::model

@@ -81,8 +81,9 @@ std::vector<StageFigures> stages_of(const BoxModel& model, const BoxShape& shape
                   device.dram.name, percent(refresh_loss(t))));
   add("CXL link", channels, device.link.after_encoding(), rates.link,
       device.controller_ns + 2 * device.link.crossing_ns + 3 * device.link.flit_ns(),
-      fmt::format("PCIe {} x{}, {}-byte flits; controller, crossings and three flits",
-                  to_string(device.link.generation), device.link.lanes, device.link.flit_bytes));
+      fmt::format("PCIe {} x{}, {}-byte flits{}; controller, crossings and three flits",
+                  to_string(device.link.generation), device.link.lanes, device.link.flit_bytes,
+                  rates.link_waits_for_credits ? ", waits for credits" : ""));
   if (model.super_nic.path > Rate()) {
     add("SuperNIC path", super_nics, model.super_nic.path, model.super_nic.path,
         model.super_nic.latency_ns, "between links and ports, one direction");
@@ -193,13 +194,14 @@ Result<ChannelRates> channel_rates(const BoxModel& model, bool is_write, SizeByt
   if (!dram) {
     return dram.error();
   }
-  const auto link = cxl_link_ceiling(model.device.link, read_share);
+  const auto link = cxl_link_rate(model.device.link, read_share);
   if (!link) {
     return link.error();
   }
   return ChannelRates{.is_write = is_write,
                       .dram = times(dram->delivered, model.device.dram_channels),
-                      .link = link->data};
+                      .link = link->data,
+                      .link_waits_for_credits = link->waits_for_credits};
 }
 
 Result<TransferFigures> time_transfer(const BoxModel& model, const BoxShape& shape,

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <variant>
 
@@ -36,8 +37,8 @@ struct Words {
 struct Key {
   std::string_view path;
   std::variant<std::uint32_t*, double*, bool*, std::string*, Words> target;
-  double low = 0;
-  double high = 0;
+  double low = std::numeric_limits<double>::lowest();
+  double high = std::numeric_limits<double>::max();
 };
 
 template <std::size_t N>
@@ -45,10 +46,11 @@ std::vector<std::string_view> list(const std::array<std::string_view, N>& names)
   return {names.begin(), names.end()};
 }
 
-// Ranges that physics sets are checked by validate(); these keep a number within its type.
+// What must be right together is checked by validate(), as is any number with a fraction; the ends
+// of whole numbers stand here, so that one outside of its type is answered with them too.
 std::vector<Key> box_keys_of(Values& values) {
-  constexpr double kCountMax = 1 << 20;
-  constexpr double kNsMax = 1e6;
+  constexpr double kRateMax = 9200;  // JESD79-5: the fastest DDR5
+  constexpr double kCyclesMax = 1000;
   Type3Spec& device = values.model.device;
   CxlLinkSpec& link = device.link;
   EthernetSpec& ethernet = values.model.ethernet;
@@ -58,18 +60,18 @@ std::vector<Key> box_keys_of(Values& values) {
       {"dram.standard",
        Words{list(kDramStandardNames),
              [](Values& v, std::size_t i) { v.dimm.standard = static_cast<DramStandard>(i); }}},
-      {"dram.rate_mt_per_s", &values.dimm.megatransfers_per_s, 0, kCountMax},
-      {"dram.density_gbit", &values.dimm.density_gbit, 0, kCountMax},
-      {"dram.device_bits", &values.dimm.device_bits, 0, kCountMax},
+      {"dram.rate_mt_per_s", &values.dimm.megatransfers_per_s, 1600, kRateMax},
+      {"dram.density_gbit", &values.dimm.density_gbit, 2, 32},
+      {"dram.device_bits", &values.dimm.device_bits, 4, 16},
       {"dram.ranks_per_dimm", &values.dimm.ranks_per_dimm, 1, kRanksMax},
-      {"dram.dimms_per_channel", &values.dimm.dimms_per_channel, 1, kRanksMax},
-      {"dram.cl", &values.dimm.cl, 0, kCountMax},
-      {"dram.rcd", &values.dimm.rcd, 0, kCountMax},
-      {"dram.rp", &values.dimm.rp, 0, kCountMax},
-      {"dram.channels", &device.dram_channels, 0, kCountMax},
-      {"dram.interleave_bytes", &values.interleave_bytes, 0, kCountMax},
-      {"dram.read_queue", &values.read_queue, 0, kCountMax},
-      {"dram.write_queue", &values.write_queue, 0, kCountMax},
+      {"dram.dimms_per_channel", &values.dimm.dimms_per_channel, 1, kDimmsPerChannelMax},
+      {"dram.cl", &values.dimm.cl, 0, kCyclesMax},
+      {"dram.rcd", &values.dimm.rcd, 0, kCyclesMax},
+      {"dram.rp", &values.dimm.rp, 0, kCyclesMax},
+      {"dram.channels", &device.dram_channels, 1, 16},
+      {"dram.interleave_bytes", &values.interleave_bytes, 64, 16384},
+      {"dram.read_queue", &values.read_queue, 1, kQueueEntriesMax},
+      {"dram.write_queue", &values.write_queue, 1, kQueueEntriesMax},
       {"dram.row_policy",
        Words{list(kRowPolicyNames),
              [](Values& v, std::size_t i) { v.row_policy = static_cast<RowPolicy>(i); }}},
@@ -77,41 +79,40 @@ std::vector<Key> box_keys_of(Values& values) {
                                 [](Values& v, std::size_t i) {
                                   v.model.device.link.generation = static_cast<PcieGeneration>(i);
                                 }}},
-      {"link.lanes", &link.lanes, 0, kCountMax},
-      {"link.flit_bytes", &link.flit_bytes, 0, kCountMax},
+      {"link.lanes", &link.lanes, 4, 16},
+      {"link.flit_bytes", &link.flit_bytes, 68, 256},
       {"link.shares_data_headers", &link.shares_data_headers},
-      {"link.crossing_ns", &link.crossing_ns, -kNsMax, kNsMax},
-      {"link.request_credits", &link.request_credits, 0, kCountMax},
-      {"link.write_credits", &link.write_credits, 0, kCountMax},
-      {"link.data_credits", &link.data_credits, 0, kCountMax},
-      {"link.completion_credits", &link.completion_credits, 0, kCountMax},
-      {"controller.round_trip_ns", &device.controller_ns, -kNsMax, kNsMax},
-      {"super_nic.path_gbit_per_s", &values.path_gbit_per_s, -kNsMax, kNsMax},
-      {"super_nic.latency_ns", &values.model.super_nic.latency_ns, -kNsMax, kNsMax},
+      {"link.crossing_ns", &link.crossing_ns},
+      {"link.request_credits", &link.request_credits, 1, kLinkCreditsMax},
+      {"link.write_credits", &link.write_credits, 1, kLinkCreditsMax},
+      {"link.data_credits", &link.data_credits, 1, kLinkCreditsMax},
+      {"link.completion_credits", &link.completion_credits, 1, kLinkCreditsMax},
+      {"controller.round_trip_ns", &device.controller_ns},
+      {"super_nic.path_gbit_per_s", &values.path_gbit_per_s},
+      {"super_nic.latency_ns", &values.model.super_nic.latency_ns},
       {"ethernet.protocol", Words{list(kWireProtocolNames),
                                   [](Values& v, std::size_t i) {
                                     v.model.ethernet.protocol = static_cast<WireProtocol>(i);
                                   }}},
-      {"ethernet.mtu_bytes", &ethernet.mtu_bytes, 0, kCountMax},
+      {"ethernet.mtu_bytes", &ethernet.mtu_bytes, 256, 9216},
       {"ethernet.message_bytes", &values.message_bytes, 1, 2147483648.0},
-      {"ethernet.propagation_ns", &ethernet.propagation_ns, -kNsMax, kNsMax},
-      {"ethernet.switch_hops", &ethernet.switch_hops, 0, kCountMax},
-      {"ethernet.switch_hop_ns", &ethernet.switch_hop_ns, -kNsMax, kNsMax},
-      {"host.round_trip_ns", &device.host_ns, -kNsMax, kNsMax},
+      {"ethernet.propagation_ns", &ethernet.propagation_ns},
+      {"ethernet.switch_hops", &ethernet.switch_hops, 0, 16},
+      {"ethernet.switch_hop_ns", &ethernet.switch_hop_ns},
+      {"host.round_trip_ns", &device.host_ns},
       {"host.pcie_generation", Words{list(kPcieGenerationNames),
                                      [](Values& v, std::size_t i) {
                                        v.model.host_pcie.generation =
                                            static_cast<PcieGeneration>(i);
                                      }}},
-      {"host.pcie_lanes", &pcie.lanes, 0, kCountMax},
-      {"host.pcie_max_payload_bytes", &pcie.max_payload_bytes, 0, kCountMax},
-      {"host.pcie_latency_ns", &pcie.latency_ns, -kNsMax, kNsMax},
+      {"host.pcie_lanes", &pcie.lanes, 4, 16},
+      {"host.pcie_max_payload_bytes", &pcie.max_payload_bytes, 128, 4096},
+      {"host.pcie_latency_ns", &pcie.latency_ns},
   };
 }
 
 std::vector<Key> keys_of(Values& values) {
   constexpr double kCountMax = 1 << 20;
-  constexpr double kMsMax = 1e6;
   RackSpec& rack = values.rack;
   std::vector<Key> keys = box_keys_of(values);
   for (const Key& key : std::vector<Key>{
@@ -122,9 +123,9 @@ std::vector<Key> keys_of(Values& values) {
            {"network.host_leaves", &rack.host_leaves, 0, kCountMax},
            {"network.leaves_per_host", &rack.leaves_per_host, 0, kCountMax},
            {"network.spines", &rack.spines, 0, kCountMax},
-           {"network.oversubscription", &rack.oversubscription, -kCountMax, kCountMax},
-           {"network.switch_tbit_per_s", &rack.switch_tbit_per_s, -kCountMax, kCountMax},
-           {"network.notice_ms", &rack.notice_ms, -kMsMax, kMsMax},
+           {"network.oversubscription", &rack.oversubscription},
+           {"network.switch_tbit_per_s", &rack.switch_tbit_per_s},
+           {"network.notice_ms", &rack.notice_ms},
        }) {
     keys.push_back(key);
   }
@@ -152,7 +153,9 @@ struct Setter {
   Refusal operator()(double* field) const {
     const std::optional<double> written = node.is_number() ? node.value<double>() : std::nullopt;
     if (!written || !(*written >= key.low && *written <= key.high)) {
-      return fmt::format("a number from {:.0f} to {:.0f}", key.low, key.high);
+      return key.low == Key{}.low
+                 ? "a number"
+                 : fmt::format("a number from {:.0f} to {:.0f}", key.low, key.high);
     }
     *field = *written;
     return {};

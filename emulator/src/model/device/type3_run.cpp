@@ -3,6 +3,7 @@
 #include "model/dram/address_decoder.h"
 #include "model/dram/line_source.h"
 #include "model/histogram.h"
+#include "model/number_check.h"
 #include <godbox/emulator/model/type3_run.h>
 
 #include <fmt/format.h>
@@ -335,25 +336,20 @@ Result<void> validate(const Type3Spec& spec) {
       return part;
     }
   }
-  struct Time {
-    std::string_view key;
-    double value;
-  };
-  for (const Time& time :
-       {Time{"host_ns", spec.host_ns}, Time{"controller_ns", spec.controller_ns}}) {
-    if (!(time.value >= 0 && time.value <= 10'000)) {
-      return Error(Errc::config_invalid,
-                   fmt::format("device.{} = {}: allowed is 0 to 10000", time.key, time.value));
+  // By the names that a parameter file has for them.
+  constexpr double kRoundTripMaxNs = 10'000;
+  for (const NumberCheck& number :
+       {NumberCheck{"host.round_trip_ns", spec.host_ns, 0, kRoundTripMaxNs},
+        NumberCheck{"controller.round_trip_ns", spec.controller_ns, 0, kRoundTripMaxNs},
+        NumberCheck{"dram.channels", static_cast<double>(spec.dram_channels), 1, 16}}) {
+    if (const Result<void> valid = check(number); !valid) {
+      return valid;
     }
-  }
-  if (spec.dram_channels < 1 || spec.dram_channels > 16) {
-    return Error(Errc::config_invalid,
-                 fmt::format("device.dram_channels = {}: allowed is 1 to 16", spec.dram_channels));
   }
   if (spec.interleave < kLine || !(spec.interleave % kLine).is_zero() ||
       spec.interleave > SizeBytes(16384)) {
     return Error(Errc::config_invalid,
-                 fmt::format("device.interleave = {} bytes: allowed are multiples of {} to 16384",
+                 fmt::format("dram.interleave_bytes = {}: allowed are multiples of {} to 16384",
                              spec.interleave.count(), kLine.count()));
   }
   return {};

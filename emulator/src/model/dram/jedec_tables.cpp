@@ -128,7 +128,8 @@ DramTimings ddr4_timings(const DimmLabel& label, const Clock& clock) {
   t.ccd_l = clock.cycles({5, 5});
   t.ccd_s_wr = t.ccd_s;
   t.ccd_l_wr = t.ccd_l;
-  t.rrd_s = is_x16 ? clock.cycles({5.3, 4}) : clock.cycles({rate >= 3200 ? 2.5 : 3.3, 4});
+  const double rrd_s_ns = rate >= 3200 ? 2.5 : rate >= 2933 ? 2.7 : rate >= 2666 ? 3.0 : 3.3;
+  t.rrd_s = clock.cycles({is_x16 ? 5.3 : rrd_s_ns, 4});
   t.rrd_l = is_x16 ? clock.cycles({6.4, 4}) : clock.cycles({4.9, 4});
   if (is_x16) {
     t.faw = clock.cycles({30, 28});
@@ -170,11 +171,44 @@ DramTimings ddr5_timings(const DimmLabel& label, const Clock& clock) {
   return t;
 }
 
+// JEDEC's bins have 12.5 to 17 ns; 8 ns is below what any array of DDR4 or DDR5 was sold with, and
+// 50 above, so that a number outside is of another unit or another rate.
+Result<void> check_array_times(const DramTimings& t, double cycle_ns) {
+  constexpr double kLeastNs = 8;
+  constexpr double kMostNs = 50;
+  struct Time {
+    std::string_view key;
+    std::uint32_t cycles;
+  };
+  for (const Time& time : {Time{"cl", t.cl}, Time{"rcd", t.rcd}, Time{"rp", t.rp}}) {
+    const double ns = time.cycles * cycle_ns;
+    if (!(ns >= kLeastNs && ns <= kMostNs)) {
+      return Error(Errc::config_invalid, fmt::format("{} = {}: {:.1f} ns; allowed is {} to {} ns",
+                                                     time.key, time.cycles, ns, kLeastNs, kMostNs));
+    }
+  }
+  return {};
+}
+
+Result<void> check_ranks(const DimmLabel& label) {
+  if (std::has_single_bit(label.ranks_per_dimm) && std::has_single_bit(label.dimms_per_channel) &&
+      label.ranks_per_dimm <= kRanksMax / label.dimms_per_channel) {
+    return {};
+  }
+  return Error(Errc::config_invalid,
+               fmt::format("ranks_per_dimm = {}, dimms_per_channel = {}: allowed are powers of "
+                           "two, {} ranks in all at most",
+                           label.ranks_per_dimm, label.dimms_per_channel, kRanksMax));
+}
+
 }  // namespace
 
 Result<DramSpec> jedec_dram(const DimmLabel& label) {
   if (label.device_bits != 4 && label.device_bits != 8 && label.device_bits != 16) {
     return not_in_table("device_bits", label.device_bits, "4, 8, 16");
+  }
+  if (const Result<void> ranks = check_ranks(label); !ranks) {
+    return ranks.error();
   }
   const Result<Bin> bin = find_bin(label);
   if (!bin) {
@@ -193,6 +227,9 @@ Result<DramSpec> jedec_dram(const DimmLabel& label) {
   t.cl = label.cl != 0 ? label.cl : bin->cl;
   t.rcd = label.rcd != 0 ? label.rcd : bin->rcd;
   t.rp = label.rp != 0 ? label.rp : bin->rp;
+  if (const Result<void> times = check_array_times(t, spec.organization.cycle_ns()); !times) {
+    return times.error();
+  }
   t.cwl = label.standard == DramStandard::ddr5 ? t.cl - 2 : bin->cwl;
   t.rc = t.ras + t.rp;
   t.rfc = clock.cycles({*rfc_ns, 0});

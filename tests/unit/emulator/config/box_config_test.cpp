@@ -387,6 +387,8 @@ TEST_CASE("relations between keys are checked and answered by name", "[unit][con
       {[](BoxConfig& c) { c.time_scale = 1e-300; },
        "time_scale = 1e-300: allowed is a number above 0, at most 1000000000, by which"},
       {[](BoxConfig& c) { c.eth_port_rate = Rate(-1); }, "eth_port_rate = -1: allowed is"},
+      {[](BoxConfig& c) { c.eth_port_rate = Rate(201e9); },
+       "eth_port_rate = 201000000000: allowed is more than 0 bytes per second, at most"},
       {[](BoxConfig& c) { c.server_threads = 257; }, "server_threads = 257: allowed is 0 to 256"},
   };
   for (const Mistake& mistake : mistakes) {

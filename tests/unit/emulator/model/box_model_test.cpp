@@ -149,8 +149,6 @@ TEST_CASE("stages of a channel agree with the detailed model", "[unit][model][bo
     for (const std::uint32_t lanes : {8U, 16U}) {
       BoxModel model = known("emfasys");
       model.device.link.lanes = lanes;
-      model.device.link.data_credits = 256;
-      model.device.link.write_credits = 256;
       const auto rates = channel_rates(model, is_write, 64_KiB);
       REQUIRE(rates.has_value());
       const auto detailed = run_type3(model.device, {.lines = 100'000,
@@ -166,6 +164,35 @@ TEST_CASE("stages of a channel agree with the detailed model", "[unit][model][bo
   }
 }
 
+TEST_CASE("a link whose credits are few bounds its channel", "[unit][model][box]") {
+  BoxModel model = known("emfasys");
+  const auto shipped = channel_rates(model, false, 64_KiB);
+  REQUIRE(shipped.has_value());
+  CHECK_FALSE(shipped->link_waits_for_credits);
+  // Eight lines, and back again over two crossings: 8 x 64 bytes in 2 x (12.5 + 2.16) ns.
+  model.device.link.data_credits = 8;
+  model.device.link.write_credits = 8;
+  for (const bool is_write : {false, true}) {
+    const auto few = channel_rates(model, is_write, 64_KiB);
+    REQUIRE(few.has_value());
+    INFO("write " << is_write);
+    CHECK(few->link_waits_for_credits);
+    CHECK(few->link.bytes_per_second() < 512 / 29.3 * 1e9);
+    CHECK(few->link.bytes_per_second() > 512 / 29.3 * 1e9 * 0.8);
+    const TransferFigures got = timed(model, kNine, {kHundredGb, 18, 36});
+    CHECK(got.stages[got.bottleneck].name == "CXL link");
+    CHECK(stage(got, "CXL link").why.find("waits for credits") != std::string::npos);
+  }
+  // The detailed device with the same credits, read.
+  const auto few = channel_rates(model, false, 64_KiB);
+  const auto detailed =
+      run_type3(model.device,
+                {.lines = 100'000, .read_share = 1.0, .run = 64_KiB, .streams = 4, .window = 512});
+  REQUIRE((few.has_value() && detailed.has_value()));
+  CHECK(detailed->delivered.bytes_per_second() ==
+        Approx(few->link.bytes_per_second()).epsilon(0.05));
+}
+
 TEST_CASE("known devices are what their files say", "[unit][model][box]") {
   const BoxModel emfasys = known("emfasys");
   CHECK(emfasys.device.dram.organization.peak().bytes_per_second() == Approx(44.8e9));
@@ -177,6 +204,13 @@ TEST_CASE("known devices are what their files say", "[unit][model][box]") {
   CHECK(vistara.device.dram.organization.ranks == 4);
   CHECK(vistara.device.dram_channels == 2);
   CHECK(vistara.device.host_ns == 124);
+  CHECK(vistara.device.controller_ns == 50);
+  CHECK(vistara.device.link.crossing_ns == 12.5);
+  CHECK(vistara.device.link.lanes == 8);
+  CHECK(vistara.device.link.flit_bytes == 68);
+  CHECK(vistara.device.interleave == 256_B);
+  CHECK(emfasys.device.controller_ns == 50);
+  CHECK(emfasys.device.link.crossing_ns == 12.5);
   CHECK_FALSE(device_text("emfasis").has_value());
 }
 
@@ -190,12 +224,21 @@ TEST_CASE("a parameter file that is wrong is refused with what is allowed", "[un
         Row{"[link]\ngeneration = \"gen6\"", "64 GT/s has no flits of 68 bytes"},
         Row{"[link]\ngeneration = \"gen7\"", "f:2: link.generation = 'gen7': allowed is \"gen5\""},
         Row{"[link]\nlane = 8", "f:2: link.lane = 8: unknown key; allowed are name, dram.standard"},
-        Row{"[link]\nlanes = -1", "f:2: link.lanes = -1: allowed is a whole number from 0"},
-        Row{"[link]\nlanes = 8.5", "link.lanes = 8.5: allowed is a whole number"},
+        Row{"[link]\nlanes = -1", "f:2: link.lanes = -1: allowed is a whole number from 4 to 16"},
+        Row{"[link]\nlanes = 8.5", "link.lanes = 8.5: allowed is a whole number from 4 to 16"},
         Row{"[link]\nshares_data_headers = 1", "shares_data_headers = 1: allowed is true or false"},
         Row{"[dram]\nrate_mt_per_s = 5000", "f: dram.rate_mt_per_s = 5000: not in JEDEC's table"},
-        Row{"[dram]\nread_queue = 0", "dram.read_queue = 0: allowed is 1 to 256"},
-        Row{"[controller]\nround_trip_ns = -3", "controller_ns = -3: allowed is 0 to 10000"},
+        Row{"[dram]\nread_queue = 0",
+            "dram.read_queue = 0: allowed is a whole number from 1 to 256"},
+        Row{"[controller]\nround_trip_ns = -3",
+            "f: controller.round_trip_ns = -3: allowed is 0 to 10000"},
+        Row{"[ethernet]\npropagation_ns = 2e6",
+            "propagation_ns = 2000000: allowed is 0 to 1000000"},
+        Row{"[host]\nround_trip_ns = -1", "f: host.round_trip_ns = -1: allowed is 0 to 10000"},
+        Row{"[dram]\ndimms_per_channel = 3",
+            "dimms_per_channel = 3: allowed is a whole number from"},
+        Row{"[dram]\ninterleave_bytes = 100", "f: dram.interleave_bytes = 100: allowed are"},
+        Row{"[dram]\ncl = 7", "f: dram.cl = 7: 2.9 ns; allowed is 8 to 50 ns"},
         Row{"[ethernet]\nmtu_bytes = 1500", "allowed with roce are 256, 512, 1024, 2048, 4096"},
         Row{"[ethernet]\nprotocol = \"tcp\"\nmtu_bytes = 100", "allowed with tcp is 576 to 9216"},
         Row{"[host]\npcie_max_payload_bytes = 300", "allowed are powers of two, 128 to 4096"},

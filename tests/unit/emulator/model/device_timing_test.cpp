@@ -57,6 +57,23 @@ TEST_CASE("fast and detailed latencies differ by 6 % at most", "[unit][model][fi
   fmt::print("fast against detailed: {:.1f} % at most\n", worst * 100);
 }
 
+TEST_CASE("fast and detailed agree on a link of 64 GT/s", "[unit][model][fidelity]") {
+  Type3Spec spec = known("emfasys");
+  spec.link.generation = PcieGeneration::gen6;
+  spec.link.flit_bytes = 256;
+  const DramLoad mix{.read_share = 0.67, .run = 256_B, .seed = 4};
+  const auto fast = timing(spec, mix, Fidelity::fast);
+  const auto detailed = timing(spec, mix, Fidelity::detailed);
+  for (const double load : {0.1, 0.5, 0.8}) {
+    const Rate offered(load * fast->most().bytes_per_second());
+    const auto fast_ns = fast->read_mean_ns(offered);
+    const auto detailed_ns = detailed->read_mean_ns(offered);
+    REQUIRE((fast_ns.has_value() && detailed_ns.has_value()));
+    INFO("load " << load << ": " << *fast_ns << " ns fast, " << *detailed_ns << " detailed");
+    CHECK(std::abs(*fast_ns / *detailed_ns - 1) <= 0.06);
+  }
+}
+
 TEST_CASE("a device delivers at most what its narrower side does", "[unit][model][fidelity]") {
   const Type3Spec spec = known("emfasys");
   const auto reads = timing(spec, {.run = 4_KiB, .streams = 4}, Fidelity::detailed);

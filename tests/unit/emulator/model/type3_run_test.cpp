@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A Type-3 device under load: laws that hold in every run, sums by hand, and Meta's Vistara.
+#include <godbox/emulator/model/device_file.h>
 #include <godbox/emulator/model/type3_run.h>
 
 #include <catch2/catch_approx.hpp>
@@ -91,6 +92,37 @@ TEST_CASE("a DDR5 channel behind eight lanes of Gen5 is bound by the link, behin
   CHECK(wide.delivered.bytes_per_second() > 1.4 * narrow.delivered.bytes_per_second());
 }
 
+// Rows of a channel that has more than its link, so that the link's flits are what is measured.
+TEST_CASE("flits of 256 bytes carry a device's lines at their ceiling", "[unit][model][type3]") {
+  for (const PcieGeneration generation : {PcieGeneration::gen5, PcieGeneration::gen6}) {
+    Type3Spec spec = ddr5_device();
+    spec.link.generation = generation;
+    spec.link.flit_bytes = 256;
+    spec.link.lanes = 4;
+    for (const double read_share : {1.0, 0.67}) {
+      const DramLoad load{
+          .lines = 200'000, .read_share = read_share, .run = 4_KiB, .streams = 16, .window = 256};
+      const Type3Figures got = figures(spec, load);
+      const double ceiling = cxl_link_ceiling(spec.link, read_share)->data.bytes_per_second();
+      INFO(to_string(generation) << ", read share " << read_share);
+      // The DRAM of a mix that comes at the rate of 64 GT/s is no longer the wider one.
+      if (generation == PcieGeneration::gen5 || read_share == 1) {
+        CHECK(got.delivered.bytes_per_second() == Approx(ceiling).epsilon(0.02));
+      } else {
+        CHECK(got.delivered.bytes_per_second() > 0.7 * ceiling);
+      }
+    }
+    // Idle: a request's flit, and the one or two that a line spans, each a beat to wait for.
+    spec.dram.timings.refi = 0;
+    const double flit_ns = spec.link.flit_ns();
+    const Type3Figures lone = figures(spec, {.lines = 5'000, .footprint = 8_KiB, .window = 1});
+    CHECK(lone.m2s_ns >= 5 + flit_ns * 0.999);
+    CHECK(lone.m2s_ns <= 5 + 2 * flit_ns);
+    CHECK(lone.s2m_ns >= 5 + flit_ns * 0.999);
+    CHECK(lone.s2m_ns <= 5 + 3 * flit_ns);
+  }
+}
+
 TEST_CASE("few lines in flight give a line each per round trip", "[unit][model][type3]") {
   const Type3Spec spec = ddr5_device();
   for (const std::uint32_t window : {1U, 2U, 4U}) {
@@ -150,44 +182,41 @@ TEST_CASE("a device or a load that cannot be is refused", "[unit][model][type3]"
   refuses(spec, {}, "load.window = 0");
   refuses(spec, {.footprint = 1_TiB, .window = 8}, "load.footprint");
   spec.host_ns = -1;
-  refuses(spec, load, "device.host_ns = -1: allowed is 0 to 10000");
+  refuses(spec, load, "host.round_trip_ns = -1: allowed is 0 to 10000");
   spec = ddr5_device();
   spec.dram_channels = 0;
-  refuses(spec, load, "device.dram_channels = 0: allowed is 1 to 16");
+  refuses(spec, load, "dram.channels = 0: allowed is 1 to 16");
   spec = ddr5_device();
   spec.interleave = 100_B;
-  refuses(spec, load, "device.interleave = 100");
+  refuses(spec, load, "dram.interleave_bytes = 100: allowed are multiples of 64");
   spec = ddr5_device();
   spec.link.lanes = 3;
   refuses(spec, load, "link.lanes = 3");
 }
 
-// Meta's Vistara (ISCA 2026): two devices on Gen5 x8, each two channels of DDR4-2400 with two DIMMs
-// of 32 GB, which are two ranks of x4 devices of 8 Gb. Nothing here is fitted to its measurements.
-// A port of CXL takes 25 ns there and back (Pond, ASPLOS 2023); the paper counts the PHY beside the
-// controller, so that the device's own port is beside the 50 ns of Table II.
-constexpr double kPortNs = 25;
-Type3Spec vistara(double host_ns) {
-  Type3Spec spec;
-  spec.host_ns = host_ns + kPortNs;
-  spec.controller_ns = 50;  // "ASIC idle latency", Table II
-  spec.link.crossing_ns = kPortNs / 2;
-  spec.dram = spec_of({DramStandard::ddr4, 2400, 8, 4, 2, 2});
-  spec.dram_channels = 2;
-  return spec;
+// Meta's Vistara (ISCA 2026), one of a server's two devices, as its parameter file has it. Nothing
+// there is fitted to its measurements.
+Type3Spec vistara() {
+  const Result<std::string> text = read_device_text("vistara");
+  REQUIRE(text.has_value());
+  const Result<BoxModel> model = parse_device(*text, "vistara");
+  REQUIRE(model.has_value());
+  return model->device;
 }
-// Its host's cores to their own memory: 130 ns, less 31 for DDR5-6400 with its rows closed (paper,
-// Table VI; JEDEC).
-Type3Spec vistara() { return vistara(99); }
 constexpr double kVistaraDevices = 2;
 
-void compare(const char* what, double predicted, double published, double tolerance) {
+void compare_within(const char* what, double predicted, double published, double error_min,
+                    double error_max) {
   const double error = predicted / published - 1;
   fmt::print("Vistara, {}: predicted {:.1f}, published {:.1f}, {:+.1f} %\n", what, predicted,
              published, error * 100);
   std::fflush(stdout);
   INFO(what);
-  CHECK(std::abs(error) <= tolerance);
+  CHECK(error >= error_min);
+  CHECK(error <= error_max);
+}
+void compare(const char* what, double predicted, double published, double tolerance) {
+  compare_within(what, predicted, published, -tolerance, tolerance);
 }
 
 double vistara_gb_per_s(const Type3Spec& spec, double read_share) {
@@ -216,7 +245,9 @@ TEST_CASE("Vistara's latencies are predicted within 5 %", "[unit][model][type3]"
                        .run = 256_B,
                        .offered = Rate(0.1 * local.organization.peak().bytes_per_second())});
   REQUIRE(at_ten.has_value());
-  Type3Spec spec = vistara(169 - at_ten->read_mean_ns);
+  constexpr double kPortNs = 25;  // of the processor, there and back, as in the file
+  Type3Spec spec = vistara();
+  spec.host_ns = 169 - at_ten->read_mean_ns + kPortNs;
   const double peak = spec.dram.organization.peak().bytes_per_second() * spec.dram_channels;
   struct Row {
     double share;
@@ -241,9 +272,9 @@ TEST_CASE("Vistara's latencies are predicted within 5 %", "[unit][model][type3]"
 TEST_CASE("Vistara's mixes stay where they are known to be", "[unit][model][type3]") {
   Type3Spec spec = vistara();
   spec.link.shares_data_headers = false;
-  compare("GB/s of three reads to a write", vistara_gb_per_s(spec, 0.75), 41, 0.65);
-  compare("GB/s of two reads to a write", vistara_gb_per_s(spec, 0.67), 42, 0.65);
-  compare("GB/s of a read to a write", vistara_gb_per_s(spec, 0.5), 42, 0.65);
+  compare_within("GB/s of three reads to a write", vistara_gb_per_s(spec, 0.75), 41, 0.50, 0.66);
+  compare_within("GB/s of two reads to a write", vistara_gb_per_s(spec, 0.67), 42, 0.50, 0.66);
+  compare_within("GB/s of a read to a write", vistara_gb_per_s(spec, 0.5), 42, 0.50, 0.66);
   // What no data sheet says: how many writes its controller gathers before it turns the bus.
   spec.dram.controller.write_queue = 4;
   CHECK(vistara_gb_per_s(spec, 0.67) < 42);

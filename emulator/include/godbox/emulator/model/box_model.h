@@ -55,6 +55,9 @@ struct BoxModel {
   HostPcieSpec host_pcie;
 };
 
+// The fastest port that IEEE 802.3 works on (802.3dj): 1.6 Tb/s.
+inline constexpr Rate kEthPortRateMax{200e9};
+
 // How many of each there are, and the ports' speed: what a preset says.
 struct BoxShape {
   std::uint32_t super_nics = 1;
@@ -75,6 +78,7 @@ struct ChannelRates {
   bool is_write = false;
   Rate dram;
   Rate link;
+  bool link_waits_for_credits = false;  // a buffer's round trip bounds it, not its flits
 };
 [[nodiscard]] Result<ChannelRates> channel_rates(const BoxModel& model, bool is_write,
                                                  SizeBytes strip);

@@ -28,6 +28,7 @@ inline constexpr std::array<std::string_view, 2> kDramStandardNames = {"DDR4", "
 
 // Limits of the model's tables.
 inline constexpr std::uint32_t kRanksMax = 8;
+inline constexpr std::uint32_t kDimmsPerChannelMax = 2;  // what hosts wire
 inline constexpr std::uint32_t kBanksPerRankMax = 32;
 inline constexpr std::uint32_t kBanksMax = kRanksMax * kBanksPerRankMax;
 inline constexpr std::uint32_t kQueueEntriesMax = 256;  // of one direction
@@ -114,7 +115,9 @@ struct AddressMapping {
 };
 
 struct DramController {
-  std::uint32_t read_queue = 64;  // entries, of each sub-channel
+  // Entries, of each sub-channel. Data sheets do not say them: 64 is chosen here (Ramulator 2's
+  // default is 32), and the marks below are Ramulator 2's defaults.
+  std::uint32_t read_queue = 64;
   std::uint32_t write_queue = 64;
   // Writes are served in batches: from the high mark (or with no read waiting) down to the low one.
   double write_high = 0.8;
@@ -122,7 +125,7 @@ struct DramController {
   SchedulerRule rule = SchedulerRule::row_hit_first;
   RowPolicy row_policy = RowPolicy::open;
   // row_hit_first: after so many hits in a row that keep another request of the bank waiting, that
-  // one is served. 0: never.
+  // one is served. 0: never. Chosen here: half a row of DDR5.
   std::uint32_t row_hits_max = 64;
   // All ranks refreshed at the same time, or one after the other over the interval.
   bool stagger_refresh = true;
