@@ -253,6 +253,9 @@ class Pool:
         one's removes them. A status for each name."""
         if pin not in _PINS:
             raise ValueError(f"pin: {pin!r}; allowed are None, 'soft', 'hard'")
+        for ttl_ms in (soft_ttl_ms, hard_ttl_ms):
+            if not 0 <= ttl_ms < 1 << 32:
+                raise ValueError(f"TTL: {ttl_ms} ms; allowed are 0 to 2**32 - 1")
         names = _NameList(names)
         statuses = (c_int32 * names.count)()
         retention = _Retention(sizeof(_Retention), _PINS[pin], soft_ttl_ms, hard_ttl_ms)

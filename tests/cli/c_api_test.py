@@ -112,6 +112,8 @@ class CApiTest(ProgramTest):
         self.assertEqual(pool.retain(["kept/0"]), [godbox.OK])
         with self.assertRaises(ValueError):
             pool.retain(["kept/0"], pin="firm")
+        with self.assertRaises(ValueError):
+            pool.retain(["kept/0"], hard_ttl_ms=-1)
 
     def test_a_kv_cache_is_stored_and_loaded_between_layouts_and_devices(self):
         layouts = [("vllm-flash-attn", "PBTHD"), ("vllm-flashinfer", "BPTHD"),

@@ -69,13 +69,13 @@ class ModelSweepTest(ProgramTest):
         self.assertGreater(flat["1"] / flat["2"], 1.9)
 
     def test_a_pool_has_a_knee_by_its_size_with_units(self):
-        # 60 blocks of 160 MiB in each of two chats: 18.75 GiB are enough for all.
+        # A turn finds 40 blocks of 160 MiB at most, in each of two chats: 12.5 GiB are enough.
         document = self.sweep(self.trace(), "--hosts", "2", "--vary",
                               "pool-size=5GiB,10GiB,15GiB,20GiB,40GiB,80GiB,160GiB", "--figure",
                               "hit_share")
         (knee,) = document["knees"]
         self.assertEqual((knee["figure"], knee["parameter"]), ("hit_share", "pool-size"))
-        self.assertIn(knee["at"], ("10GiB", "15GiB", "20GiB"))
+        self.assertIn(knee["at"], ("10GiB", "15GiB"))
 
     def test_words_can_be_varied_too(self):
         document = self.sweep(self.trace(), "--hosts", "2", "--vary", "preset=emfasys18,acf1",

@@ -91,6 +91,9 @@ class ModelTest(ProgramTest):
         # Four ports of each of emfasys18's SuperNICs, two channels of each.
         self.assertEqual([row["dram_channels"] for row in rows if row["preset"] == "emfasys18"],
                          [9, 18])
+        document = self.run_json("model", "time-table", "--ports", "8")
+        self.assertGreater(document["left_out"], 0)
+        self.assertEqual(self.run_json("model", "time-table")["left_out"], 0)
         text = self.run_program("model", "time-table", "--ports", "8").stdout.decode()
         self.assertIn("left out: ", text)
         self.assertIn("fewer than 8 ports", text)
@@ -114,7 +117,8 @@ class ModelTest(ProgramTest):
             text = page.read_text()
             self.assertIn("Every figure is modelled", text)
             self.assertNotIn("http", text.replace("http://www.w3.org", ""))
-            self.assert_fails(["model", command, "--report", self.folder], USAGE, "--report")
+            self.assert_fails(["model", command, "--report", self.folder], USAGE,
+                              "is a folder; give a file")
 
     def test_a_device_file_can_be_taken_changed_and_used(self):
         text = self.run_program("model", "device", "emfasys").stdout.decode()
@@ -152,7 +156,7 @@ class ModelTest(ProgramTest):
         self.check_usage(["time-table", "--preset", "acf1", "--channels", "28"],
                          "no preset of these has so many")
         self.check_usage(["time-table", "--channels", "0"], "--channels")
-        self.check_usage(["time-table", "--ports", "5", "--channels", "2"],
+        self.check_usage(["time-table", "--preset", "emfasys18", "--ports", "5", "--channels", "2"],
                          "eth_ports = 5: allowed is 1 to 4")
         self.check_usage(["explain", "--mtu", "1500"], "allowed with roce are 256")
         self.check_usage(["explain", "--size", "much"], "--size")

@@ -278,8 +278,8 @@ class FullBoxTest(ProgramTest):
     def test_what_is_pinned_stays_and_what_has_a_ttl_goes(self):
         with self.server("--backing-limit", "64MiB") as server:
             at = ["--connect", server.address]
-            part = bytes(20 << 20)
-            self.run_program("put", "pinned", "-", "--pin", "hard", *at, stdin=part)
+            part, pinned = bytes(20 << 20), bytes(12 << 20)  # a quarter at most may be pinned
+            self.run_program("put", "pinned", "-", "--pin", "hard", *at, stdin=pinned)
             self.run_program("put", "plain", "-", *at, stdin=part)
             self.run_program("put", "short", "-", "--ttl", "0.05", *at, stdin=bytes(1000))
             for i in range(3):
@@ -288,7 +288,7 @@ class FullBoxTest(ProgramTest):
             self.assertIn("pinned", names)
             self.assertNotIn("plain", names)
             self.assertNotIn("short", names)
-            self.assertEqual(self.run_program("get", "pinned", *at).stdout, part)
+            self.assertEqual(self.run_program("get", "pinned", *at).stdout, pinned)
         self.assert_fails(["put", "x", "-", "--pin", "firm"], USAGE, "--pin")
         self.assert_fails(["put", "x", "-", "--ttl", "-1"], USAGE, "--ttl -1: allowed is 0")
 

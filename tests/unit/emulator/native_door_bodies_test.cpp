@@ -450,11 +450,15 @@ TEST_CASE("the largest numbers are answered, and nothing comes of them", "[unit]
     REQUIRE(frame.has_value());
     CHECK(frame->header.request_id == header.request_id);
     if (operation.op == wire::Op::reserve) {
-      for (const auto& each : wire::decode<wire::ReserveReply>(frame->body)->answers) {
+      const auto reply = wire::decode<wire::ReserveReply>(frame->body);
+      REQUIRE(reply.has_value());
+      for (const wire::ReserveAnswer& each : reply->answers) {
         CHECK(each.status != Errc::ok);
       }
     } else if (operation.op == wire::Op::commit_layer) {
-      for (const Errc each : wire::decode<wire::StatusesReply>(frame->body)->statuses) {
+      const auto reply = wire::decode<wire::StatusesReply>(frame->body);
+      REQUIRE(reply.has_value());
+      for (const Errc each : reply->statuses) {
         CHECK(each != Errc::ok);
       }
     } else if (operation.op == wire::Op::allocate_region || operation.op == wire::Op::bind) {

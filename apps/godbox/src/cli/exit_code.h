@@ -16,7 +16,7 @@ enum class ExitCode : int {
   already_exists = 5,  // a name is in the pool already; nothing was changed
   no_room = 6,         // the pool, its memory or a limit of it is used up
   in_use = 7,          // another server has the port or the socket
-  worse = 8,           // bench compare: a row is worse by more than the threshold, or gone
+  worse = 8,           // bench compare: a figure is worse by more than its threshold, or gone
 };
 
 [[nodiscard]] ExitCode exit_code_for(Errc code);

@@ -44,6 +44,7 @@ boost::json::object to_json(const ComparedRow& row) {
           {"spread_a", figure(row.spread_a, 3)},
           {"spread_b", figure(row.spread_b, 3)},
           {"threshold", rounded(row.threshold, 4)},
+          {"beside", row.is_beside},
           {"verdict", to_string(row.verdict)}};
 }
 

@@ -132,7 +132,7 @@ AxisValues axis_values(const Varied& varied) {
   AxisValues axis;
   bool is_number = true;
   for (const std::string& text : varied.values) {
-    const std::optional<double> value = decimal_number(text);
+    const std::optional<double> value = place_of(text);
     is_number = is_number && value.has_value();
     axis.at.push_back(value.value_or(0));
   }
@@ -242,8 +242,7 @@ std::string render_report(const SweepResult& result) {
     parameters += fmt::format("{}{}", parameters.empty() ? "" : ", ", varied.parameter);
   }
   const std::string facts =
-      page::fact("trace", trace_text(choice)) +
-      page::fact("model", fmt::format("{} in {}", choice.model, choice.dtype)) +
+      page::fact("trace", trace_text(choice)) + page::fact("model", model_text(result)) +
       page::fact("varied", parameters) +
       page::fact("points", fmt::format("{}", result.points.size())) +
       page::fact("smallest box", result.targets.empty() ? "no target was given"

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <array>
 
 namespace godbox::app {
 namespace {
@@ -22,11 +22,9 @@ std::string_view words_of(PortSet set) {
     case PortSet::one_for_each_super_nic:
       return "a port of each SuperNIC";
     case PortSet::all:
-      return "all ports of these SuperNICs";
-    case PortSet::other:
       break;
   }
-  return "the ports asked for";
+  return "all ports of these SuperNICs";
 }
 
 double gb_per_s(const TransferRow& row, double seconds) {
@@ -35,8 +33,10 @@ double gb_per_s(const TransferRow& row, double seconds) {
 
 // Rates of one preset against DRAM channels, a line for each set of ports.
 std::string preset_figure(const TransferResult& result, const std::string& preset) {
-  std::map<PortSet, svg::Series> lines;
-  svg::Series raw{"all ports, raw rates alone", {}, true, 3};
+  const bool is_chosen = result.choice.ports != 0;
+  std::array<svg::Series, kPortSets.size()> lines;
+  svg::Series asked{fmt::format("{} ports", result.choice.ports), {}, false, 0};
+  svg::Series raw{"raw rates alone, of all of these ports", {}, true, 3};
   page::HtmlTable table{{"DRAM channels", "ports", "GB/s", "time", "bound by", "raw bound", "by"},
                         {}};
   for (const TransferRow& row : result.rows) {
@@ -44,10 +44,17 @@ std::string preset_figure(const TransferResult& result, const std::string& prese
       continue;
     }
     const model::TransferFigures& figures = row.figures;
-    const PortSet set = port_set_of(row);
     const auto x = static_cast<double>(row.transfer.dram_channels);
-    lines[set].points.push_back(plain(x, gb_per_s(row, figures.seconds)));
-    if (set == PortSet::all) {
+    const svg::Point point = plain(x, gb_per_s(row, figures.seconds));
+    for (const PortSet set : kPortSets) {
+      if (!is_chosen && is_of(row, set)) {
+        lines[static_cast<std::size_t>(set)].points.push_back(point);
+      }
+    }
+    if (is_chosen) {
+      asked.points.push_back(point);
+    }
+    if (is_chosen || is_of(row, PortSet::all)) {
       raw.points.push_back(plain(x, gb_per_s(row, figures.raw_seconds)));
     }
     table.rows.push_back(
@@ -60,14 +67,18 @@ std::string preset_figure(const TransferResult& result, const std::string& prese
   plot.label = fmt::format("Rate of {} against DRAM channels", preset);
   plot.x = {.title = "DRAM channels"};
   plot.y = {.title = "GB/s"};
-  for (auto& [set, line] : lines) {
+  for (const PortSet set : kPortSets) {
+    svg::Series& line = lines[static_cast<std::size_t>(set)];
     line.name = words_of(set);
     line.colour = static_cast<int>(set);
-    plot.series.push_back(std::move(line));
+    if (!is_chosen) {
+      plot.series.push_back(std::move(line));
+    }
   }
-  if (!raw.points.empty()) {
-    plot.series.push_back(std::move(raw));
+  if (is_chosen) {
+    plot.series.push_back(std::move(asked));
   }
+  plot.series.push_back(std::move(raw));
   return page::figure({fmt::format("time-table-{}", preset), preset,
                        "One transfer on an idle box, striped over these channels and ports.",
                        svg::render(plot), std::move(table)});
@@ -117,7 +128,9 @@ std::string facts_of(const TransferResult& result) {
                                             format_size(result.choice.size))) +
          page::fact("network", fmt::format("{} with MTU {}", model::to_string(ethernet.protocol),
                                            ethernet.mtu_bytes)) +
-         page::fact("device", result.device.device.name);
+         page::fact("device", result.device.device.name) +
+         (result.too_few_ports == 0 ? std::string()
+                                    : page::fact("left out", left_out_text(result)));
 }
 
 std::string explain_page(const TransferResult& result) {

@@ -322,6 +322,46 @@ class LoadRun {
   std::priority_queue<Computed, std::vector<Computed>, std::greater<>> computed_;
 };
 
+// Of a stage's busier direction; none where the box has no such stage.
+std::optional<double> busy_share(const LoadFigures& figures, std::string_view stage) {
+  std::optional<double> busiest;
+  for (const model::StageLoad& one : figures.box.stages) {
+    if (one.name == stage && figures.seconds > 0) {
+      busiest = std::max(busiest.value_or(0), one.busy_s / one.count / figures.seconds);
+    }
+  }
+  return busiest;
+}
+
+std::optional<double> most_over_mean(const std::vector<std::uint64_t>& bytes) {
+  const double all = std::accumulate(bytes.begin(), bytes.end(), 0.0);
+  return all > 0
+             ? std::optional(static_cast<double>(*std::max_element(bytes.begin(), bytes.end())) *
+                             static_cast<double>(bytes.size()) / all)
+             : std::nullopt;
+}
+
+void add_stage_figures(const LoadFigures& figures, std::vector<NamedFigure>& named) {
+  struct Stage {
+    std::string_view figure;
+    std::string_view name;
+  };
+  for (const Stage& stage :
+       {Stage{"dram_busy_share", "DRAM channel"}, Stage{"link_busy_share", "CXL link"},
+        Stage{"path_busy_share", "SuperNIC path"}, Stage{"port_busy_share", "Ethernet port"},
+        Stage{"nic_busy_share", "host NIC"}, Stage{"pcie_busy_share", "host PCIe"}}) {
+    named.push_back({stage.figure, "", busy_share(figures, stage.name)});
+  }
+  const bool has_time = figures.seconds > 0 && figures.hosts > 0;
+  named.push_back({"gpu_busy_share", "",
+                   has_time ? std::optional(figures.compute_s / figures.hosts / figures.seconds)
+                            : std::nullopt});
+  named.push_back({"channel_bytes_max_over_mean", "", most_over_mean(figures.box.channel_bytes)});
+  named.push_back({"port_read_max_over_mean", "", most_over_mean(figures.box.port_bytes_read)});
+  named.push_back(
+      {"port_written_max_over_mean", "", most_over_mean(figures.box.port_bytes_written)});
+}
+
 }  // namespace
 
 double LoadFigures::hit_share() const {
@@ -464,50 +504,6 @@ std::vector<Busy> busy_parts(const LoadFigures& figures) {
                    [](const Busy& a, const Busy& b) { return a.share > b.share; });
   return parts;
 }
-
-namespace {
-
-// Of a stage's busier direction; none where the box has no such stage.
-std::optional<double> busy_share(const LoadFigures& figures, std::string_view stage) {
-  std::optional<double> busiest;
-  for (const model::StageLoad& one : figures.box.stages) {
-    if (one.name == stage && figures.seconds > 0) {
-      busiest = std::max(busiest.value_or(0), one.busy_s / one.count / figures.seconds);
-    }
-  }
-  return busiest;
-}
-
-std::optional<double> most_over_mean(const std::vector<std::uint64_t>& bytes) {
-  const double all = std::accumulate(bytes.begin(), bytes.end(), 0.0);
-  return all > 0
-             ? std::optional(static_cast<double>(*std::max_element(bytes.begin(), bytes.end())) *
-                             static_cast<double>(bytes.size()) / all)
-             : std::nullopt;
-}
-
-void add_stage_figures(const LoadFigures& figures, std::vector<NamedFigure>& named) {
-  struct Stage {
-    std::string_view figure;
-    std::string_view name;
-  };
-  for (const Stage& stage :
-       {Stage{"dram_busy_share", "DRAM channel"}, Stage{"link_busy_share", "CXL link"},
-        Stage{"path_busy_share", "SuperNIC path"}, Stage{"port_busy_share", "Ethernet port"},
-        Stage{"nic_busy_share", "host NIC"}, Stage{"pcie_busy_share", "host PCIe"}}) {
-    named.push_back({stage.figure, "", busy_share(figures, stage.name)});
-  }
-  const bool has_time = figures.seconds > 0 && figures.hosts > 0;
-  named.push_back({"gpu_busy_share", "",
-                   has_time ? std::optional(figures.compute_s / figures.hosts / figures.seconds)
-                            : std::nullopt});
-  named.push_back({"channel_bytes_max_over_mean", "", most_over_mean(figures.box.channel_bytes)});
-  named.push_back({"port_read_max_over_mean", "", most_over_mean(figures.box.port_bytes_read)});
-  named.push_back(
-      {"port_written_max_over_mean", "", most_over_mean(figures.box.port_bytes_written)});
-}
-
-}  // namespace
 
 std::vector<NamedFigure> named_figures(const LoadFigures& figures) {
   const auto most = [](const std::vector<std::uint64_t>& seconds) {

@@ -93,16 +93,6 @@ auto size_of(const SweepPoint& point) {
       point.spec.pool_blocks, point.hosts);
 }
 
-// Where a value lies on its axis: a number, or a size with its unit.
-std::optional<double> place_of(const std::string& text) {
-  if (const std::optional<double> number = decimal_number(text)) {
-    return number;
-  }
-  const Result<std::vector<SizeBytes>> sizes = parse_sizes("", text);
-  return sizes && sizes->size() == 1 ? std::optional(static_cast<double>(sizes->front().count()))
-                                     : std::nullopt;
-}
-
 std::vector<Knee> find_knees(const SweepResult& result) {
   std::vector<Knee> knees;
   for (const std::string& figure : result.figures) {
@@ -161,6 +151,7 @@ Result<SweepPoint> run_point(const SweepChoice& choice, const std::vector<std::s
   }
   SweepPoint point;
   point.values = values;
+  point.choice = *one;
   point.spec = std::move(*spec);
   point.hosts = figures->hosts;
   point.figures = named_figures(*figures);
@@ -205,6 +196,15 @@ Result<Varied> parse_varied(std::string_view text) {
     }
   }
   return varied;
+}
+
+std::optional<double> place_of(const std::string& value) {
+  if (const std::optional<double> number = decimal_number(value)) {
+    return number;
+  }
+  const Result<std::vector<SizeBytes>> sizes = parse_sizes("", value);
+  return sizes && sizes->size() == 1 ? std::optional(static_cast<double>(sizes->front().count()))
+                                     : std::nullopt;
 }
 
 Result<void> check_figure(std::string_view name) {

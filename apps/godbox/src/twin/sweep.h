@@ -23,6 +23,8 @@ struct Varied {
 };
 // "super-nics=1..14", "link.lanes=4,8,16", "pool-size=1TiB,4TiB".
 [[nodiscard]] Result<Varied> parse_varied(std::string_view text);
+// Where a value lies on an axis: a number, or a size with its unit; none for a word.
+[[nodiscard]] std::optional<double> place_of(const std::string& value);
 
 struct Target {
   std::string figure;  // of named_figures()
@@ -35,6 +37,7 @@ struct Target {
 
 struct SweepPoint {
   std::vector<std::string> values;  // by parameter
+  LoadChoice choice;                // with these values
   LoadSpec spec;
   std::uint32_t hosts = 0;
   std::vector<NamedFigure> figures;

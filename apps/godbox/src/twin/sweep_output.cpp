@@ -30,13 +30,29 @@ boost::json::object point_json(const SweepResult& result, const SweepPoint& poin
     figures[one.name] = value_json(one);
   }
   return {{"values", values_json(result, point)},
-          {"box", box_json(result.choice, point.spec)},
+          {"box", box_json(point.choice, point.spec)},
           {"fidelity", fidelity(point.spec)},
           {"hosts", point.hosts},
           {"bound_by", point.bound_by},
           {"meets_targets",
            result.targets.empty() ? boost::json::value() : boost::json::value(point.meets)},
           {"figures", std::move(figures)}};
+}
+
+bool is_varied(const SweepResult& result, std::string_view parameter) {
+  return std::any_of(result.varied.begin(), result.varied.end(),
+                     [parameter](const Varied& one) { return one.parameter == parameter; });
+}
+
+// What all points have in common, or null.
+boost::json::value common_json(const SweepResult& result, std::string_view parameter,
+                               const std::string& value) {
+  return is_varied(result, parameter) ? boost::json::value() : boost::json::value(json_text(value));
+}
+
+std::string_view common_text(const SweepResult& result, std::string_view parameter,
+                             std::string_view value) {
+  return is_varied(result, parameter) ? "varied" : value;
 }
 
 std::string_view fidelity_text(const SweepResult& result) {
@@ -84,6 +100,11 @@ std::string point_text(const SweepResult& result, std::size_t point) {
   return text;
 }
 
+std::string model_text(const SweepResult& result) {
+  return fmt::format("{} in {}", common_text(result, "model", result.choice.model),
+                     common_text(result, "dtype", result.choice.dtype));
+}
+
 std::string figure_text(const NamedFigure& figure) {
   if (!figure.value) {
     return "-";
@@ -129,8 +150,8 @@ boost::json::object to_json(const SweepResult& result) {
           {"trace", json_text(result.choice.trace.generate.empty() ? result.choice.trace.path
                                                                    : result.choice.trace.generate)},
           {"seed", result.choice.trace.seed},
-          {"model", json_text(result.choice.model)},
-          {"dtype", json_text(result.choice.dtype)},
+          {"model", common_json(result, "model", result.choice.model)},
+          {"dtype", common_json(result, "dtype", result.choice.dtype)},
           {"points", std::move(points)},
           {"knees", std::move(knees)},
           {"targets", std::move(targets)},
@@ -140,8 +161,8 @@ boost::json::object to_json(const SweepResult& result) {
 }
 
 void print_sweep(const SweepResult& result) {
-  fmt::print("modelled, {}: {} in {}, preset {}\n\n", fidelity_text(result), result.choice.model,
-             result.choice.dtype, result.choice.preset);
+  fmt::print("modelled, {}: {}, preset {}\n\n", fidelity_text(result), model_text(result),
+             common_text(result, "preset", result.choice.preset));
   std::vector<Table::Column> columns;
   for (const Varied& varied : result.varied) {
     columns.push_back({varied.parameter, Table::Align::right});

@@ -14,6 +14,8 @@ namespace godbox::app {
 void print_sweep(const SweepResult& result);
 // "super-nics=3 port-gbit=400"
 [[nodiscard]] std::string point_text(const SweepResult& result, std::size_t point);
+// "llama-3.1-70b in bf16", or "varied" for what is.
+[[nodiscard]] std::string model_text(const SweepResult& result);
 // In the figure's unit: "1.2 s", "4.5 GB/s", "36.5 %".
 [[nodiscard]] std::string figure_text(const NamedFigure& figure);
 

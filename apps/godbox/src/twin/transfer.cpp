@@ -218,15 +218,17 @@ Result<TransferResult> explain_transfer(const TransferChoice& choice, const std:
   return result;
 }
 
-PortSet port_set_of(const TransferRow& row) {
+bool is_of(const TransferRow& row, PortSet set) {
   const std::uint32_t super_nics = super_nics_of(row.shape, row.transfer.dram_channels);
-  const std::uint32_t ports = row.transfer.eth_ports;
-  if (ports == super_nics * row.shape.eth_ports_per_super_nic) {
-    return PortSet::all;
+  switch (set) {
+    case PortSet::one:
+      return row.transfer.eth_ports == 1;
+    case PortSet::one_for_each_super_nic:
+      return row.transfer.eth_ports == super_nics;
+    case PortSet::all:
+      break;
   }
-  return ports == super_nics ? PortSet::one_for_each_super_nic
-         : ports == 1        ? PortSet::one
-                             : PortSet::other;
+  return row.transfer.eth_ports == super_nics * row.shape.eth_ports_per_super_nic;
 }
 
 boost::json::object to_json(const TransferResult& result) {
@@ -240,6 +242,7 @@ boost::json::object to_json(const TransferResult& result) {
           {"operation", result.choice.is_write ? "write" : "read"},
           {"protocol", model::to_string(result.device.ethernet.protocol)},
           {"mtu_bytes", result.device.ethernet.mtu_bytes},
+          {"left_out", result.too_few_ports},
           {"rows", std::move(rows)}};
 }
 
@@ -248,6 +251,11 @@ std::string transfer_text(const TransferResult& result) {
                      format_size(result.choice.size),
                      model::to_string(result.device.ethernet.protocol),
                      result.device.ethernet.mtu_bytes, result.device.device.name);
+}
+
+std::string left_out_text(const TransferResult& result) {
+  return fmt::format("{} boxes whose SuperNICs in use have fewer than {} ports",
+                     result.too_few_ports, result.choice.ports);
 }
 
 void print_time_table(const TransferResult& result) {
@@ -276,8 +284,7 @@ void print_time_table(const TransferResult& result) {
   }
   fmt::print("{}", table.render("  "));
   if (result.too_few_ports != 0) {
-    fmt::print("\n  left out: {} of these boxes, whose SuperNICs in use have fewer than {} ports\n",
-               result.too_few_ports, result.choice.ports);
+    fmt::print("\n  left out: {}\n", left_out_text(result));
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include <boost/json.hpp>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -52,11 +53,16 @@ struct TransferResult {
                                                       const std::string& preset,
                                                       std::uint32_t channels);
 
-// Which of all rows of a preset with so many channels have this many ports.
-enum class PortSet : std::uint8_t { one, one_for_each_super_nic, all, other };
-[[nodiscard]] PortSet port_set_of(const TransferRow& row);
+// Which ports of the SuperNICs in use a row takes, where time_table() chose them.
+enum class PortSet : std::uint8_t { one, one_for_each_super_nic, all };
+inline constexpr std::array<PortSet, 3> kPortSets{PortSet::one, PortSet::one_for_each_super_nic,
+                                                  PortSet::all};
+// A row may be several at once: of a box with one port, all three.
+[[nodiscard]] bool is_of(const TransferRow& row, PortSet set);
 
 [[nodiscard]] boost::json::object to_json(const TransferResult& result);
+// "3 boxes whose SuperNICs in use have fewer than 8 ports"
+[[nodiscard]] std::string left_out_text(const TransferResult& result);
 // Rows of figures.
 void print_time_table(const TransferResult& result);
 // Stages of the one row, and pictures of where the time goes.

@@ -55,7 +55,7 @@ enum {
   GODBOX_POOL_FULL = 402,
   GODBOX_BACKING_FULL = 403,
   GODBOX_QUOTA_EXCEEDED = 404,
-  GODBOX_LIMIT_EXCEEDED = 405,  // of the machine: memory, threads
+  GODBOX_LIMIT_EXCEEDED = 405,  // of the machine: memory, threads; of the box: what may be pinned
   GODBOX_DEVICE_MISSING = 504,
   GODBOX_DEVICE_LOST = 600,
   GODBOX_DEVICE_MEMORY_FULL = 601
@@ -137,7 +137,8 @@ typedef struct godbox_retention {
   uint32_t soft_ttl_ms;
   uint32_t hard_ttl_ms;
 } godbox_retention;
-// A status for each name: GODBOX_OK, GODBOX_NOT_FOUND, GODBOX_QUOTA_EXCEEDED.
+// A status for each name: GODBOX_OK, GODBOX_NOT_FOUND, GODBOX_QUOTA_EXCEEDED, and for a hard pin
+// beyond what may be held GODBOX_LIMIT_EXCEEDED.
 GODBOX_API godbox_status godbox_retain(godbox_pool* pool, const godbox_names* names,
                                        const godbox_retention* retention, godbox_status* statuses);
 GODBOX_API godbox_status godbox_remove(godbox_pool* pool, const godbox_names* names,

@@ -118,7 +118,8 @@ void RoceResponder::close_window(Resource& of) {
   of.window_left = 0;
 }
 
-// It has a window again when its turn comes; when its bytes would be there has been said already.
+// It has a window again when its turn comes. When its bytes would be there has been said already,
+// if the window had all that is left.
 void RoceResponder::unpin(Resource& of) {
   if (of.window != kNoWindow) {
     of.is_timed = of.window_left == of.left.length_bytes;
@@ -135,7 +136,8 @@ void RoceResponder::unpin_behind(const Resource& of) {
 }
 
 // A peer may have the first one go on for as long as it likes, with READs behind it that keep
-// memory from its owner, and windows from others. The first one itself ends with its frames.
+// memory from its owner, and windows from others. The first one itself ends with its frames, or
+// where nothing takes these, with its session.
 void RoceResponder::unpin_waiting(TimePoint now) {
   reads_pinned_until_ = kNever;
   bool is_first = true;

@@ -34,9 +34,10 @@ double lines_per_flit(const CxlLinkSpec& spec, CxlDirection direction, double re
   return static_cast<double>(done) / kFlits;
 }
 
-// Messages per nanosecond of one direction whose receiver frees each buffer at once; of a mix of
-// lines each has one message in either direction.
-double lines_per_ns(const CxlLinkSpec& spec, CxlDirection direction, double read_share) {
+// Messages per nanosecond of one direction whose receiver frees each buffer `hold_ns` after its
+// message; of a mix of lines each has one message in either direction.
+double lines_per_ns(const CxlLinkSpec& spec, CxlDirection direction, double read_share,
+                    double hold_ns) {
   constexpr std::uint32_t kLines = 20'000;
   LinkDirection link(spec, direction);
   const bool reads_have_data = direction == CxlDirection::s2m;
@@ -47,15 +48,17 @@ double lines_per_ns(const CxlLinkSpec& spec, CxlDirection direction, double read
     reads_due -= is_read ? 1 : 0;
     link.push(is_read == reads_have_data, i, 0);
   }
+  double first_ns = 0;
   double last_ns = 0;
   for (std::uint32_t done = 0; done < kLines;) {
     link.send([&](std::uint32_t, bool has_data, double at_ns) {
-      link.give_credit(has_data, at_ns + link.credit_return_ns());
+      link.give_credit(has_data, at_ns + hold_ns + link.credit_return_ns());
+      first_ns = done == 0 ? at_ns : first_ns;
       last_ns = at_ns;
       ++done;
     });
   }
-  return kLines / last_ns;
+  return (kLines - 1) / (last_ns - first_ns);
 }
 
 }  // namespace
@@ -109,14 +112,15 @@ Result<CxlLinkCeiling> cxl_link_ceiling(const CxlLinkSpec& spec, double read_sha
   return result;
 }
 
-Result<CxlLinkRate> cxl_link_rate(const CxlLinkSpec& spec, double read_share) {
+Result<CxlLinkRate> cxl_link_rate(const CxlLinkSpec& spec, double read_share,
+                                  double device_hold_ns) {
   constexpr double kCutOff = 0.99;  // what the ends of a run of lines may cost
   const Result<CxlLinkCeiling> ceiling = cxl_link_ceiling(spec, read_share);
   if (!ceiling) {
     return ceiling.error();
   }
-  const double per_ns = std::min(lines_per_ns(spec, CxlDirection::m2s, read_share),
-                                 lines_per_ns(spec, CxlDirection::s2m, read_share));
+  const double per_ns = std::min(lines_per_ns(spec, CxlDirection::m2s, read_share, device_hold_ns),
+                                 lines_per_ns(spec, CxlDirection::s2m, read_share, 0));
   const Rate data(per_ns * 64 * 1e9);
   const bool waits = data.bytes_per_second() < kCutOff * ceiling->data.bytes_per_second();
   return CxlLinkRate{waits ? data : ceiling->data, waits};

@@ -194,7 +194,8 @@ Result<ChannelRates> channel_rates(const BoxModel& model, bool is_write, SizeByt
   if (!dram) {
     return dram.error();
   }
-  const auto link = cxl_link_rate(model.device.link, read_share);
+  // The device's buffer is free once the memory controller has the message.
+  const auto link = cxl_link_rate(model.device.link, read_share, model.device.controller_ns / 2);
   if (!link) {
     return link.error();
   }

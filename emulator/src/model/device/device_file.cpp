@@ -39,6 +39,7 @@ struct Key {
   std::variant<std::uint32_t*, double*, bool*, std::string*, Words> target;
   double low = std::numeric_limits<double>::lowest();
   double high = std::numeric_limits<double>::max();
+  std::string_view listed{};  // what is allowed, where that is no range
 };
 
 template <std::size_t N>
@@ -49,8 +50,8 @@ std::vector<std::string_view> list(const std::array<std::string_view, N>& names)
 // What must be right together is checked by validate(), as is any number with a fraction; the ends
 // of whole numbers stand here, so that one outside of its type is answered with them too.
 std::vector<Key> box_keys_of(Values& values) {
-  constexpr double kRateMax = 9200;  // JESD79-5: the fastest DDR5
   constexpr double kCyclesMax = 1000;
+  constexpr double kTypeMax = std::numeric_limits<std::uint32_t>::max();
   Type3Spec& device = values.model.device;
   CxlLinkSpec& link = device.link;
   EthernetSpec& ethernet = values.model.ethernet;
@@ -60,9 +61,11 @@ std::vector<Key> box_keys_of(Values& values) {
       {"dram.standard",
        Words{list(kDramStandardNames),
              [](Values& v, std::size_t i) { v.dimm.standard = static_cast<DramStandard>(i); }}},
-      {"dram.rate_mt_per_s", &values.dimm.megatransfers_per_s, 1600, kRateMax},
-      {"dram.density_gbit", &values.dimm.density_gbit, 2, 32},
-      {"dram.device_bits", &values.dimm.device_bits, 4, 16},
+      {"dram.rate_mt_per_s", &values.dimm.megatransfers_per_s, 0, kTypeMax,
+       "2400, 2666, 2933, 3200 of DDR4, 4800, 5600, 6400 of DDR5"},
+      {"dram.density_gbit", &values.dimm.density_gbit, 0, kTypeMax,
+       "2, 4, 8, 16 of DDR4, 8, 16, 24, 32 of DDR5"},
+      {"dram.device_bits", &values.dimm.device_bits, 0, kTypeMax, "4, 8, 16"},
       {"dram.ranks_per_dimm", &values.dimm.ranks_per_dimm, 1, kRanksMax},
       {"dram.dimms_per_channel", &values.dimm.dimms_per_channel, 1, kDimmsPerChannelMax},
       {"dram.cl", &values.dimm.cl, 0, kCyclesMax},
@@ -79,8 +82,8 @@ std::vector<Key> box_keys_of(Values& values) {
                                 [](Values& v, std::size_t i) {
                                   v.model.device.link.generation = static_cast<PcieGeneration>(i);
                                 }}},
-      {"link.lanes", &link.lanes, 4, 16},
-      {"link.flit_bytes", &link.flit_bytes, 68, 256},
+      {"link.lanes", &link.lanes, 0, kTypeMax, "4, 8, 16"},
+      {"link.flit_bytes", &link.flit_bytes, 0, kTypeMax, "68, 256"},
       {"link.shares_data_headers", &link.shares_data_headers},
       {"link.crossing_ns", &link.crossing_ns},
       {"link.request_credits", &link.request_credits, 1, kLinkCreditsMax},
@@ -94,7 +97,8 @@ std::vector<Key> box_keys_of(Values& values) {
                                   [](Values& v, std::size_t i) {
                                     v.model.ethernet.protocol = static_cast<WireProtocol>(i);
                                   }}},
-      {"ethernet.mtu_bytes", &ethernet.mtu_bytes, 256, 9216},
+      {"ethernet.mtu_bytes", &ethernet.mtu_bytes, 0, kTypeMax,
+       "with roce 256, 512, 1024, 2048, 4096, with tcp 576 to 9216"},
       {"ethernet.message_bytes", &values.message_bytes, 1, 2147483648.0},
       {"ethernet.propagation_ns", &ethernet.propagation_ns},
       {"ethernet.switch_hops", &ethernet.switch_hops, 0, 16},
@@ -105,8 +109,9 @@ std::vector<Key> box_keys_of(Values& values) {
                                        v.model.host_pcie.generation =
                                            static_cast<PcieGeneration>(i);
                                      }}},
-      {"host.pcie_lanes", &pcie.lanes, 4, 16},
-      {"host.pcie_max_payload_bytes", &pcie.max_payload_bytes, 128, 4096},
+      {"host.pcie_lanes", &pcie.lanes, 0, kTypeMax, "4, 8, 16"},
+      {"host.pcie_max_payload_bytes", &pcie.max_payload_bytes, 0, kTypeMax,
+       "powers of two, 128 to 4096"},
       {"host.pcie_latency_ns", &pcie.latency_ns},
   };
 }
@@ -145,7 +150,9 @@ struct Setter {
     const auto* written = node.as_integer();
     if (written == nullptr || static_cast<double>(written->get()) < key.low ||
         static_cast<double>(written->get()) > key.high) {
-      return fmt::format("a whole number from {:.0f} to {:.0f}", key.low, key.high);
+      return key.listed.empty()
+                 ? fmt::format("a whole number from {:.0f} to {:.0f}", key.low, key.high)
+                 : std::string(key.listed);
     }
     *field = static_cast<std::uint32_t>(written->get());
     return {};

@@ -219,7 +219,7 @@ std::optional<std::uint64_t> Observer::begin_of(const Tenant& tenant,
     from = std::max(tenant.first, reply.events.front().sequence - 1);
   }
   if (!tenant.knows(request.after)) {
-    if (reply.lost == 0) {
+    if (reply.lost == 0 && (tenant.is_whole || !world_.has_jumped)) {
       return std::nullopt;
     }
     if (tenant.is_whole) {

@@ -96,9 +96,11 @@ TEST_CASE("what JEDEC does not have is refused", "[unit][model][dram]") {
   CHECK(complaint({DramStandard::ddr4, 2400, 8, 32}) ==
         "device_bits = 32: not in JEDEC's table; allowed: 4, 8, 16");
   CHECK(complaint({DramStandard::ddr5, 5600, 16, 8, 2, 8}) ==
-        "dram.ranks = 16: allowed is a power of two from 1 to 8");
+        "ranks_per_dimm = 2, dimms_per_channel = 8: allowed are powers of two, 8 ranks in all at "
+        "most");
   CHECK(complaint({DramStandard::ddr5, 5600, 16, 8, 1, 0}) ==
-        "dram.ranks = 0: allowed is a power of two from 1 to 8");
+        "ranks_per_dimm = 1, dimms_per_channel = 0: allowed are powers of two, 8 ranks in all at "
+        "most");
 }
 
 TEST_CASE("timings that contradict physics or each other are refused", "[unit][model][dram]") {

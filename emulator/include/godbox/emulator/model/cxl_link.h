@@ -80,8 +80,9 @@ struct CxlLinkRate {
   Rate data;  // at most the ceiling's
   bool waits_for_credits = false;
 };
-// The same with the credits that the link has, where each end frees a buffer as soon as a message
-// is in it: what a credit's round trip over the wire leaves.
-[[nodiscard]] Result<CxlLinkRate> cxl_link_rate(const CxlLinkSpec& spec, double read_share);
+// The same with the credits that the link has: what a credit's round trip over the wire leaves. The
+// host frees a buffer as soon as a message is in it, the device `device_hold_ns` later.
+[[nodiscard]] Result<CxlLinkRate> cxl_link_rate(const CxlLinkSpec& spec, double read_share,
+                                                double device_hold_ns);
 
 }  // namespace godbox::emulator::model

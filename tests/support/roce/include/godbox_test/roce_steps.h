@@ -9,8 +9,10 @@
 //   4  time: the size in milliseconds, no bytes
 //   5  the session's proof is put into the private data of a REQ, which is then sent as 2
 //   6  a receive request for memory of that size, no bytes
-//   7  this end asks: the SendOp, its memory's size in two bytes, and perhaps immediate data in
-//   four 8  the wire takes nothing from now on (an odd size), or does so again; no bytes
+//   7  this end asks: the SendOp, its memory's size in two bytes, perhaps immediate data in four
+//
+//   8  the wire takes nothing from now on (an odd size), or does so again; no bytes
+//
 // In packets of 3 the key 0x1234 stands for the memory's, and 2^36 for its address: those of a run
 // are not known when an input is saved. PSNs of both directions begin at 0x100; the path MTU is 256
 // bytes.
