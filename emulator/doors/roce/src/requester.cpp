@@ -408,6 +408,9 @@ void RoceRequester::on_atomic_response(const roce::Packet& packet, TimePoint now
 }
 
 void RoceRequester::copy_out(const Work& of, std::uint32_t offset, ConstSpan payload) {
+  if (payload.empty()) {
+    return;  // of a response that carries nothing there may be no bytes to point at
+  }
   std::size_t skip = offset;
   for (const MutableSpan piece : of.local) {
     if (skip >= piece.size()) {
