@@ -29,7 +29,7 @@ struct Ports {
       {.bytes_in_flight_target = 8U << 20U, .reopen_delay_min = 10ms, .reopen_delay_max = 400ms}};
 
   Ports() {
-    for (std::uint16_t i = 0; i < transport.lanes.size(); ++i) {
+    for (std::size_t i = 0; i < transport.lanes.size(); ++i) {
       LaneStatus& status = transport.lanes[i].status;
       status.eth_port = EthPortId(static_cast<std::uint16_t>(i % kPorts));
       status.state = i < kPorts ? LaneState::up : LaneState::unopened;
@@ -49,9 +49,10 @@ struct Ports {
   }
   // Each lane that is up is given so many requests, and then looked at.
   void post_each(std::uint32_t requests) {
-    for (std::uint16_t i = 0; i < transport.lanes.size(); ++i) {
-      for (std::uint32_t n = 0; table.is_up(LaneId(i)) && n < requests; ++n) {
-        table.on_posted(LaneId(i), 1, TrafficClass::foreground, clock.now());
+    for (std::size_t i = 0; i < transport.lanes.size(); ++i) {
+      const LaneId lane(static_cast<LaneId::rep>(i));
+      for (std::uint32_t n = 0; table.is_up(lane) && n < requests; ++n) {
+        table.on_posted(lane, 1, TrafficClass::foreground, clock.now());
       }
     }
     table.refresh(clock.now());

@@ -20,17 +20,6 @@ Result<striping::SlabLayout> layout_of(emulator::Box& box, SlabId slab) {
 
 }  // namespace
 
-double imbalance(std::span<const std::uint64_t> bytes_per_dram_channel) {
-  const auto total = static_cast<double>(std::accumulate(
-      bytes_per_dram_channel.begin(), bytes_per_dram_channel.end(), std::uint64_t{0}));
-  if (total == 0) {
-    return 0;
-  }
-  const std::uint64_t most =
-      *std::max_element(bytes_per_dram_channel.begin(), bytes_per_dram_channel.end());
-  return static_cast<double>(most) * static_cast<double>(bytes_per_dram_channel.size()) / total;
-}
-
 std::vector<std::uint64_t> counted_bytes(emulator::Box& box) {
   std::vector<std::uint64_t> bytes;
   const std::uint32_t channels = box.config().dram_channels();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How evenly bytes lie over a box's DRAM channels: max / mean of the bytes per channel, 1 is
-// perfect.
+// Where bytes lie on a box's DRAM channels; imbalance() (measure/statistics.h) says how evenly.
 #pragma once
 
 #include <godbox/emulator/box.h>
@@ -12,9 +11,6 @@
 #include <vector>
 
 namespace godbox::app {
-
-// 0 when there are no bytes at all.
-[[nodiscard]] double imbalance(std::span<const std::uint64_t> bytes_per_dram_channel);
 
 // Bytes read and written per DRAM channel since the box started, as the box counted them. The local
 // transport copies past the box, so it does not appear here.

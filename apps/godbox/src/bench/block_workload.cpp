@@ -11,6 +11,7 @@
 #include "bench/workloads.h"
 #include "box/model_rate.h"
 #include "cli/json.h"
+#include "measure/statistics.h"
 
 #include <fmt/format.h>
 

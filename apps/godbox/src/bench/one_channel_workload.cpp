@@ -5,6 +5,7 @@
 #include "bench/balance.h"
 #include "bench/workloads.h"
 #include "box/model_rate.h"
+#include "measure/statistics.h"
 #include <godbox/crc32c.h>
 
 #include <algorithm>

@@ -6,6 +6,7 @@
 #include "cli/progress.h"
 #include "measure/machine.h"
 #include "measure/pattern.h"
+#include "measure/statistics.h"
 #include <godbox/clock.h>
 #include <godbox/crc32c.h>
 #include <godbox/driver/machine_memory.h>

@@ -121,6 +121,17 @@ Result<std::vector<SizeBytes>> parse_sizes(std::string_view option, std::string_
   return sizes;
 }
 
+Result<SizeBytes> parse_one_size(std::string_view option, std::string_view text) {
+  const Result<std::vector<SizeBytes>> sizes = parse_sizes(option, text);
+  if (!sizes) {
+    return sizes.error();
+  }
+  if (sizes->size() != 1) {
+    return Error(Errc::invalid_argument, fmt::format("{}: \"{}\" is not one size", option, text));
+  }
+  return sizes->front();
+}
+
 Result<std::vector<std::string>> parse_words(std::string_view option, std::string_view text,
                                              const std::vector<std::string>& allowed,
                                              std::string_view all_word) {

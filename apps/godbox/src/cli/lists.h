@@ -35,6 +35,8 @@ inline constexpr std::size_t kCountsMax = 4096;
 // "1MiB,4MiB"; every size positive.
 [[nodiscard]] Result<std::vector<SizeBytes>> parse_sizes(std::string_view option,
                                                          std::string_view text);
+// One of them.
+[[nodiscard]] Result<SizeBytes> parse_one_size(std::string_view option, std::string_view text);
 // Each item one of `allowed`; `all_word` (if not empty) stands for all of them.
 [[nodiscard]] Result<std::vector<std::string>> parse_words(std::string_view option,
                                                            std::string_view text,

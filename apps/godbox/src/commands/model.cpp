@@ -3,13 +3,10 @@
 // model time-table, explain, curve, device: what a real box would do with a striped transfer, by
 // the timing model (docs/model.md). Every figure is modelled.
 #include "cli/format.h"
-#include "cli/json.h"
 #include "cli/lists.h"
-#include "cli/log.h"
 #include "cli/table.h"
 #include "commands/commands.h"
-#include "report/model_report.h"
-#include "report/report.h"
+#include "commands/model_output.h"
 #include "twin/transfer.h"
 #include <godbox/emulator/box_config.h>
 #include <godbox/emulator/model/device_timing.h>
@@ -30,17 +27,14 @@ namespace model = emulator::model;
 constexpr std::string_view kCurveSchema = "godbox-latency-curve-1";
 
 struct ModelOptions {
-  TransferChoice transfer;  // time-table and explain
-  std::vector<std::string> settings;
+  TransferChoice transfer;  // of curve its device alone
+  ModelOutput output;
   std::vector<std::string> presets;
   std::string preset = "emfasys18";
   std::string counts = "1,2,9,18,28";
   std::string size = "100000000000";
   std::uint32_t channels = 0;  // explain; 0: all
-  bool json = false;
-  std::string report;   // a file
-  DeviceChoice device;  // curve
-  double read_share = 1;
+  double read_share = 1;       // curve
   bool is_detailed = false;
 };
 
@@ -66,36 +60,15 @@ constexpr std::string_view kExplainFooter = R"(Examples:
   godbox model explain --preset acf1 --ports 8 --write --json
   godbox model explain --size 1MiB --set ethernet.switch_hops=3 --report where.html)";
 
-// What of the options is not the transfer's own yet, and whether a report can be written.
 Result<TransferChoice> prepare(const ModelOptions& options) {
-  const auto sizes = parse_sizes("--size", options.size);
-  if (!sizes) {
-    return sizes.error();
-  }
-  if (sizes->size() != 1) {
-    return Error(Errc::invalid_argument,
-                 fmt::format("--size: \"{}\" is not one size", options.size));
+  const Result<SizeBytes> size = parse_one_size("--size", options.size);
+  if (!size) {
+    return size.error();
   }
   TransferChoice choice = options.transfer;
-  choice.size = sizes->front();
-  for (const std::string& setting : options.settings) {
-    auto parsed = model::parse_setting(setting);
-    if (!parsed) {
-      return parsed.error();
-    }
-    choice.device.settings.push_back(std::move(*parsed));
-  }
-  if (!options.report.empty()) {
-    if (const Result<void> possible = check_report_path(options.report); !possible) {
-      return possible.error();
-    }
-  }
-  return choice;
-}
-
-Result<void> write_if_asked(const ModelOptions& options, const TransferResult& result) {
-  return options.report.empty() ? Result<void>()
-                                : write_report(render_report(result), options.report);
+  choice.size = *size;
+  const Result<void> prepared = prepare_box(options.output, choice.device);
+  return prepared ? Result<TransferChoice>(std::move(choice)) : prepared.error();
 }
 
 Result<TransferResult> model_table(const ModelOptions& options) {
@@ -118,13 +91,7 @@ ExitCode run_time_table(const ModelOptions& options) {
   if (!result) {
     return fail("model time-table", result.error());
   }
-  if (options.json) {
-    print_json(stdout, to_json(*result), false);
-  } else {
-    print_time_table(*result);
-  }
-  const Result<void> written = write_if_asked(options, *result);
-  return written ? ExitCode::ok : fail("model time-table", written.error());
+  return show("model time-table", options.output, *result, print_time_table);
 }
 
 ExitCode run_explain(const ModelOptions& options) {
@@ -134,13 +101,7 @@ ExitCode run_explain(const ModelOptions& options) {
   if (!result) {
     return fail("model explain", result.error());
   }
-  if (options.json) {
-    print_json(stdout, to_json(*result), false);
-  } else {
-    print_explained(*result);
-  }
-  const Result<void> written = write_if_asked(options, *result);
-  return written ? ExitCode::ok : fail("model explain", written.error());
+  return show("model explain", options.output, *result, print_explained);
 }
 
 struct CurvePoint {
@@ -151,7 +112,7 @@ struct CurvePoint {
 
 void print_curve(const ModelOptions& options, const model::BoxModel& device,
                  model::Fidelity fidelity, Rate most, const std::vector<CurvePoint>& points) {
-  if (options.json) {
+  if (options.output.json) {
     boost::json::array array;
     for (const CurvePoint& point : points) {
       array.push_back(boost::json::object{{"load", figure(point.load)},
@@ -183,7 +144,7 @@ void print_curve(const ModelOptions& options, const model::BoxModel& device,
 }
 
 ExitCode run_curve(const ModelOptions& options) {
-  const auto device = read_device(options.device);
+  const auto device = read_device(options.transfer.device);
   if (!device) {
     return fail("model curve", device.error());
   }
@@ -216,20 +177,17 @@ ExitCode run_device(const std::string& name) {
   return ExitCode::ok;
 }
 
-void add_device_option(CLI::App& command, DeviceChoice& device, bool& json) {
+void add_device_option(CLI::App& command, DeviceChoice& device) {
   command
       .add_option("--device", device.device, "A device that comes with godbox, or a parameter file")
       ->capture_default_str();
-  command.add_flag("--json", json, "Print JSON; docs/model.md has the fields");
 }
 
 void add_common(CLI::App& command, ModelOptions& options) {
   static const std::map<std::string, model::WireProtocol> kProtocols{
       {"roce", model::WireProtocol::roce}, {"tcp", model::WireProtocol::tcp}};
   TransferChoice& choice = options.transfer;
-  add_device_option(command, choice.device, options.json);
-  command.add_option("--set", options.settings, "A key of the parameter file: link.lanes=16")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_device_option(command, choice.device);
   command.add_option("--size", options.size, "Bytes of the transfer, such as 20MiB; 100 GB")
       ->capture_default_str();
   command.add_option("--ports", choice.ports, "Ethernet ports, of the SuperNICs in use");
@@ -241,7 +199,7 @@ void add_common(CLI::App& command, ModelOptions& options) {
       ->transform(CLI::CheckedTransformer(kProtocols));
   command.add_option("--mtu", choice.device.mtu_bytes, "Bytes: RoCE's path MTU, TCP's IP packets");
   command.add_flag("--write", choice.is_write, "Hosts write to the box; without it they read");
-  command.add_option("--report", options.report, "Write an HTML page with plots to this file");
+  add_model_output(command, options.output);
 }
 
 }  // namespace
@@ -276,7 +234,8 @@ void add_model(CLI::App& program, Action& chosen) {
 
   CLI::App* const curve = group->add_subcommand(
       "curve", "The latency of reads of one CXL device, by how much it is asked for");
-  add_device_option(*curve, options->device, options->json);
+  add_device_option(*curve, options->transfer.device);
+  curve->add_flag("--json", options->output.json, "Print JSON; docs/model.md has the fields");
   curve->add_option("--read-share", options->read_share, "Of the lines, above 0 to 1")
       ->capture_default_str();
   curve->add_flag("--detailed", options->is_detailed,

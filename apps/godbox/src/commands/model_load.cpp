@@ -2,11 +2,8 @@
 //
 // model replay, sweep, rack: what a box does with a trace of requests, which box it needs, and what
 // boxes of a rack do, by the timing model (docs/model.md).
-#include "cli/json.h"
-#include "cli/log.h"
 #include "commands/commands.h"
-#include "report/model_report.h"
-#include "report/report.h"
+#include "commands/model_output.h"
 #include "twin/load_output.h"
 #include "twin/rack_output.h"
 #include "twin/sweep_output.h"
@@ -45,34 +42,16 @@ constexpr std::string_view kRackFooter = R"(Examples:
 Blocks lie on boxes by rendezvous hashing. --lose: box:BOX, port:BOX.PORT, box-leaf:LEAF,
 host-leaf:LEAF, spine:SPINE. Boxes, hosts and switches are [rack] and [network] of --device.)";
 
-// What every load is asked of, and where it goes.
-struct BoxOptions {
-  std::vector<std::string> settings;
-  bool json = false;
-  std::string report;  // a file
-};
-
-struct LoadOptions : BoxOptions {
+struct LoadOptions : ModelOutput {
   LoadChoice choice;
   std::vector<std::string> varied;   // sweep
   std::vector<std::string> figures;  // sweep
   std::vector<std::string> targets;  // sweep
 };
 
-struct RackOptions : BoxOptions {
+struct RackOptions : ModelOutput {
   RackChoice choice;
 };
-
-Result<void> apply_settings(const BoxOptions& options, DeviceChoice& device) {
-  for (const std::string& setting : options.settings) {
-    Result<emulator::model::DeviceSetting> parsed = emulator::model::parse_setting(setting);
-    if (!parsed) {
-      return parsed.error();
-    }
-    device.settings.push_back(std::move(*parsed));
-  }
-  return {};
-}
 
 Result<LoadResult> model_one(const LoadChoice& choice) {
   const std::optional<Deadline> deadline = deadline_of(choice);
@@ -103,25 +82,6 @@ Result<LoadResult> model_one(const LoadChoice& choice) {
   return result;
 }
 
-// Before anything is run: whether a report can be written.
-Result<void> prepare(const BoxOptions& options, DeviceChoice& device) {
-  if (const Result<void> applied = apply_settings(options, device); !applied) {
-    return applied;
-  }
-  return options.report.empty() ? Result<void>() : check_report_path(options.report);
-}
-
-Result<void> write_if_asked(const BoxOptions& options, const auto& result) {
-  return options.report.empty() ? Result<void>()
-                                : write_report(render_report(result), options.report);
-}
-
-// Of one box, as a replay and a sweep are.
-Result<void> prepare_box(const BoxOptions& options, DeviceChoice& device) {
-  const Result<void> prepared = prepare(options, device);
-  return prepared ? check_box_settings(device) : prepared;
-}
-
 ExitCode run_replay(LoadOptions options) {
   if (const Result<void> prepared = prepare_box(options, options.choice.device); !prepared) {
     return fail("model replay", prepared.error());
@@ -130,13 +90,7 @@ ExitCode run_replay(LoadOptions options) {
   if (!result) {
     return fail("model replay", result.error());
   }
-  if (options.json) {
-    print_json(stdout, to_json(*result), false);
-  } else {
-    print_load(*result);
-  }
-  const Result<void> written = write_if_asked(options, *result);
-  return written ? ExitCode::ok : fail("model replay", written.error());
+  return show("model replay", options, *result, print_load);
 }
 
 Result<SweepChoice> sweep_choice(LoadOptions options) {
@@ -176,13 +130,7 @@ ExitCode run_sweep_command(const LoadOptions& options) {
   if (!result) {
     return fail("model sweep", result.error());
   }
-  if (options.json) {
-    print_json(stdout, to_json(*result), false);
-  } else {
-    print_sweep(*result);
-  }
-  const Result<void> written = write_if_asked(options, *result);
-  return written ? ExitCode::ok : fail("model sweep", written.error());
+  return show("model sweep", options, *result, print_sweep);
 }
 
 Result<RackResult> model_rack(const RackChoice& choice) {
@@ -221,24 +169,16 @@ ExitCode run_rack_command(RackOptions options) {
   if (!result) {
     return fail("model rack", result.error());
   }
-  if (options.json) {
-    print_json(stdout, to_json(*result), false);
-  } else {
-    print_rack(*result);
-  }
-  const Result<void> written = write_if_asked(options, *result);
-  return written ? ExitCode::ok : fail("model rack", written.error());
+  return show("model rack", options, *result, print_rack);
 }
 
 // The box, its hosts' hardware, the language model, and where the figures go.
-void add_box_options(CLI::App& command, LoadChoice& choice, BoxOptions& options) {
+void add_box_options(CLI::App& command, LoadChoice& choice, ModelOutput& output) {
   command.add_option("--model", choice.model, "The language model")->capture_default_str();
   command.add_option("--dtype", choice.dtype, "Of its KV cache")->capture_default_str();
   command.add_option("--preset", choice.preset, "The box")->capture_default_str();
   command.add_option("--device", choice.device.device, "A known device, or a parameter file")
       ->capture_default_str();
-  command.add_option("--set", options.settings, "A key of the parameter file: link.lanes=16")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--super-nics", choice.super_nics, "Instead of the preset's");
   command.add_option("--channels-per-super-nic", choice.channels_per_super_nic,
                      "DRAM channels, instead of the preset's");
@@ -253,8 +193,7 @@ void add_box_options(CLI::App& command, LoadChoice& choice, BoxOptions& options)
   command.add_option("--gpu-teraflops", choice.gpu_teraflops, "That a GPU computes at")
       ->capture_default_str();
   command.add_option("--limit", choice.limit_s, "Seconds that it may take; 0: no limit");
-  command.add_flag("--json", options.json, "One object with all figures (docs/model.md)");
-  command.add_option("--report", options.report, "Also an HTML file with plots");
+  add_model_output(command, output);
 }
 
 void add_load_options(CLI::App& command, LoadOptions& options) {

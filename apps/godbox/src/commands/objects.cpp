@@ -121,7 +121,7 @@ Result<SizeBytes> memory_of(const BoxChoice& box) {
 }
 
 Result<wire::Retention> retention_of(const ObjectOptions& options) {
-  constexpr double kSecondsMax = std::numeric_limits<std::uint32_t>::max() / 1000;
+  constexpr std::uint32_t kSecondsMax = std::numeric_limits<std::uint32_t>::max() / 1000;
   wire::Retention retention;
   retention.pin = options.pin == "hard"   ? wire::Pin::hard
                   : options.pin == "soft" ? wire::Pin::soft
@@ -135,8 +135,8 @@ Result<wire::Retention> retention_of(const ObjectOptions& options) {
                          Ttl{"--ttl", options.ttl_s, &retention.hard_ttl_ms}}) {
     if (!(ttl.seconds == 0 || (ttl.seconds >= 0.001 && ttl.seconds <= kSecondsMax))) {
       return Error(Errc::invalid_argument,
-                   fmt::format("{} {}: allowed is 0 (no end), and 0.001 to {:.0f} seconds",
-                               ttl.option, ttl.seconds, kSecondsMax));
+                   fmt::format("{} {}: allowed is 0 (no end), and 0.001 to {} seconds", ttl.option,
+                               ttl.seconds, kSecondsMax));
     }
     *ttl.ms = static_cast<std::uint32_t>(std::lround(ttl.seconds * 1000));
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 namespace godbox::app {
@@ -50,6 +51,16 @@ double percentile(std::span<const double> values, double percent) {
       std::ceil(percent / 100 * static_cast<double>(sorted.size()) * (1 - kRounding));
   const auto index = static_cast<std::size_t>(std::max(rank, 1.0)) - 1;
   return sorted[std::min(index, sorted.size() - 1)];
+}
+
+double imbalance(std::span<const std::uint64_t> bytes) {
+  const auto total =
+      static_cast<double>(std::accumulate(bytes.begin(), bytes.end(), std::uint64_t{0}));
+  if (total == 0) {
+    return 0;
+  }
+  const auto most = static_cast<double>(*std::max_element(bytes.begin(), bytes.end()));
+  return most * static_cast<double>(bytes.size()) / total;
 }
 
 }  // namespace godbox::app

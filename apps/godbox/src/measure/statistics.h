@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace godbox::app {
@@ -20,5 +21,7 @@ struct Summary {
 [[nodiscard]] Summary summarise(std::span<const double> values);
 // Nearest-rank percentile, `percent` in (0, 100]; 0 for no values.
 [[nodiscard]] double percentile(std::span<const double> values, double percent);
+// How much more than its share the busiest has: the most over the mean. 1: evenly; 0: nothing.
+[[nodiscard]] double imbalance(std::span<const std::uint64_t> bytes);
 
 }  // namespace godbox::app

@@ -3,6 +3,7 @@
 
 #include "bench/balance.h"
 #include "measure/pattern.h"
+#include "measure/statistics.h"
 #include <godbox/perf/mapped_buffer.h>
 
 #include <fmt/format.h>

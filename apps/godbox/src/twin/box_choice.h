@@ -20,6 +20,10 @@ struct DeviceChoice {
   std::vector<emulator::model::DeviceSetting> settings;
 };
 
+// What --port-gbit may be.
+inline constexpr double kPortGbitMin = 1;
+inline constexpr double kPortGbitMax = emulator::model::kEthPortRateMax.bytes_per_second() * 8e-9;
+
 // Keys of [rack] and [network] change nothing of a box by itself: they are refused where nothing
 // else is asked about.
 [[nodiscard]] Result<void> check_box_key(std::string_view key);

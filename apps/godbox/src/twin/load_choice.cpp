@@ -35,17 +35,6 @@ Result<void> check(const Number& number) {
   return {};
 }
 
-Result<SizeBytes> one_size(std::string_view option, const std::string& text) {
-  const Result<std::vector<SizeBytes>> sizes = parse_sizes(option, text);
-  if (!sizes) {
-    return sizes.error();
-  }
-  if (sizes->size() != 1) {
-    return Error(Errc::invalid_argument, fmt::format("{}: \"{}\" is not one size", option, text));
-  }
-  return sizes->front();
-}
-
 // Those whose values are words.
 struct Word {
   std::string_view name;
@@ -91,12 +80,11 @@ Result<SizeBytes> block_bytes(const LoadChoice& choice) {
 
 Result<void> check(const LoadChoice& choice) {
   // A GPU of 2024 has 2.5 petaflops in 16 bits, and the least that is of use some.
-  constexpr double kPortGbitMax = model::kEthPortRateMax.bytes_per_second() * 8e-9;
   for (const Number& number :
        {Number{"super-nics", choice.super_nics.value_or(1), 1, 64, true},
         Number{"channels-per-super-nic", choice.channels_per_super_nic.value_or(1), 1, 64, true},
         Number{"ports-per-super-nic", choice.ports_per_super_nic.value_or(1), 1, 64, true},
-        Number{"port-gbit", choice.port_gbit_per_s.value_or(1), 1, kPortGbitMax},
+        Number{"port-gbit", choice.port_gbit_per_s.value_or(1), kPortGbitMin, kPortGbitMax},
         Number{"hosts", choice.hosts, 0, model::kHostsMax, true},
         Number{"nics", choice.nics, 1, model::kNicsPerHostMax, true},
         Number{"gpus", choice.gpus, 1, 1024, true},
@@ -139,7 +127,7 @@ Result<Box> box_of(const LoadChoice& choice) {
   }
   box.capacity = config->dram_channel_size * channels;
   if (!choice.pool_size.empty()) {
-    const Result<SizeBytes> size = one_size("--pool-size", choice.pool_size);
+    const Result<SizeBytes> size = parse_one_size("--pool-size", choice.pool_size);
     if (!size) {
       return size.error();
     }
@@ -156,6 +144,7 @@ Result<Box> box_of(const LoadChoice& choice) {
 
 std::vector<std::string_view> load_parameters() {
   std::vector<std::string_view> names;
+  names.reserve(kNumbers.size() + kWords.size());
   for (const Numeric& number : kNumbers) {
     names.push_back(number.name);
   }
@@ -167,7 +156,7 @@ std::vector<std::string_view> load_parameters() {
 
 Result<void> set_parameter(LoadChoice& choice, std::string_view name, std::string_view value) {
   if (name.find('.') != std::string_view::npos) {
-    if (const Result<void> valid = check_box_key(name); !valid) {
+    if (Result<void> valid = check_box_key(name); !valid) {
       return valid;
     }
     std::erase_if(choice.device.settings,
@@ -214,7 +203,7 @@ Result<LoadSpec> load_spec(const LoadChoice& choice, const model::BoxRates* rate
   const Result<Box> box = box_of(choice);
   const Result<SizeBytes> block = block_bytes(choice);
   const Result<PrefillCost> prefill = prefill_cost(choice.model);
-  const Result<SizeBytes> strip = one_size("--strip", choice.strip);
+  const Result<SizeBytes> strip = parse_one_size("--strip", choice.strip);
   for (const Error& error :
        {box ? Error() : box.error(), block ? Error() : block.error(),
         prefill ? Error() : prefill.error(), strip ? Error() : strip.error()}) {

@@ -334,11 +334,8 @@ std::optional<double> busy_share(const LoadFigures& figures, std::string_view st
 }
 
 std::optional<double> most_over_mean(const std::vector<std::uint64_t>& bytes) {
-  const double all = std::accumulate(bytes.begin(), bytes.end(), 0.0);
-  return all > 0
-             ? std::optional(static_cast<double>(*std::max_element(bytes.begin(), bytes.end())) *
-                             static_cast<double>(bytes.size()) / all)
-             : std::nullopt;
+  const double times = imbalance(bytes);
+  return times > 0 ? std::optional(times) : std::nullopt;
 }
 
 void add_stage_figures(const LoadFigures& figures, std::vector<NamedFigure>& named) {

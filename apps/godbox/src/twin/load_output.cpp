@@ -102,10 +102,8 @@ boost::json::array bottlenecks_json(const LoadFigures& figures) {
 std::string balance_text(const std::vector<std::uint64_t>& bytes) {
   const double sum =
       static_cast<double>(std::accumulate(bytes.begin(), bytes.end(), std::uint64_t{0}));
-  const double mean = sum / static_cast<double>(bytes.size());
-  const double most = static_cast<double>(*std::max_element(bytes.begin(), bytes.end()));
-  return fmt::format("{:.3g} GB each, most {:.3f} times the mean", mean / 1e9,
-                     mean > 0 ? most / mean : 0);
+  return fmt::format("{:.3g} GB each, most {:.3f} times the mean",
+                     sum / static_cast<double>(bytes.size()) / 1e9, imbalance(bytes));
 }
 
 void print_published(const std::vector<PublishedRow>& rows) {

@@ -228,17 +228,13 @@ RackTimes times_of(const model::RackRunSpec& spec, const model::RackFigures& fig
 }
 
 double imbalance(const model::RackFigures& figures) {
-  double sum = 0;
-  double most = 0;
-  double count = 0;
+  std::vector<std::uint64_t> bytes;
   for (const model::RackBoxLoad& box : figures.boxes) {
     if (!box.is_lost) {
-      sum += static_cast<double>(bytes_of(box));
-      most = std::max(most, static_cast<double>(bytes_of(box)));
-      ++count;
+      bytes.push_back(bytes_of(box));
     }
   }
-  return sum > 0 ? most / (sum / count) : 0;
+  return imbalance(std::span<const std::uint64_t>(bytes));
 }
 
 std::string loss_text(const model::RackLoss& loss) {

@@ -202,9 +202,8 @@ std::optional<double> place_of(const std::string& value) {
   if (const std::optional<double> number = decimal_number(value)) {
     return number;
   }
-  const Result<std::vector<SizeBytes>> sizes = parse_sizes("", value);
-  return sizes && sizes->size() == 1 ? std::optional(static_cast<double>(sizes->front().count()))
-                                     : std::nullopt;
+  const Result<SizeBytes> size = parse_one_size("", value);
+  return size ? std::optional(static_cast<double>(size->count())) : std::nullopt;
 }
 
 Result<void> check_figure(std::string_view name) {

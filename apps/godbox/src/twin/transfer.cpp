@@ -19,16 +19,10 @@ namespace model = emulator::model;
 constexpr std::string_view kSchema = "godbox-time-table-1";
 constexpr SizeBytes kStrip{65536};  // what large objects are cut into
 constexpr std::size_t kPictureColumns = 50;
-constexpr double kPortGbitMin = 1;
-constexpr double kPortGbitMax = model::kEthPortRateMax.bytes_per_second() * 8e-9;
-
-std::uint32_t super_nics_of(const model::BoxShape& shape, std::uint32_t channels) {
-  return (channels + shape.dram_channels_per_super_nic - 1) / shape.dram_channels_per_super_nic;
-}
 
 // One Ethernet port, one of each SuperNIC, all of them.
 std::vector<std::uint32_t> port_sets(const model::BoxShape& shape, std::uint32_t channels) {
-  const std::uint32_t super_nics = super_nics_of(shape, channels);
+  const std::uint32_t super_nics = shape.super_nics_of(channels);
   std::vector<std::uint32_t> sets{1, super_nics, super_nics * shape.eth_ports_per_super_nic};
   sets.erase(std::unique(sets.begin(), sets.end()), sets.end());
   return sets;
@@ -44,9 +38,6 @@ Result<Prepared> prepare(const TransferChoice& choice) {
   if (!(gbit >= kPortGbitMin && gbit <= kPortGbitMax)) {
     return Error(Errc::config_invalid, fmt::format("--port-gbit {}: allowed is {} to {}", gbit,
                                                    kPortGbitMin, kPortGbitMax));
-  }
-  if (const Result<void> valid = check_box_settings(choice.device); !valid) {
-    return valid.error();
   }
   const auto device = read_device(choice.device);
   if (!device) {
@@ -95,7 +86,7 @@ Result<PresetRows> rows_of_preset(const TransferChoice& choice, const Prepared& 
       auto row = row_of(prepared, preset, *shape, {choice.size, channels, ports, choice.hosts});
       if (row) {
         result.rows.push_back(std::move(*row));
-      } else if (ports > super_nics_of(*shape, channels) * shape->eth_ports_per_super_nic) {
+      } else if (ports > shape->super_nics_of(channels) * shape->eth_ports_per_super_nic) {
         result.too_few = result.too_few_ports == 0 ? row.error() : result.too_few;
         ++result.too_few_ports;
       } else {
@@ -207,7 +198,7 @@ Result<TransferResult> explain_transfer(const TransferChoice& choice, const std:
   }
   if (transfer.eth_ports == 0) {
     transfer.eth_ports =
-        super_nics_of(*shape, transfer.dram_channels) * shape->eth_ports_per_super_nic;
+        shape->super_nics_of(transfer.dram_channels) * shape->eth_ports_per_super_nic;
   }
   auto row = row_of(*prepared, preset, *shape, transfer);
   if (!row) {
@@ -219,7 +210,7 @@ Result<TransferResult> explain_transfer(const TransferChoice& choice, const std:
 }
 
 bool is_of(const TransferRow& row, PortSet set) {
-  const std::uint32_t super_nics = super_nics_of(row.shape, row.transfer.dram_channels);
+  const std::uint32_t super_nics = row.shape.super_nics_of(row.transfer.dram_channels);
   switch (set) {
     case PortSet::one:
       return row.transfer.eth_ports == 1;

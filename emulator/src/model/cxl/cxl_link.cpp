@@ -11,21 +11,35 @@ namespace {
 
 Error invalid(std::string text) { return {Errc::config_invalid, std::move(text)}; }
 
+// Lines of an endless mix, spread evenly: which of their messages have data in one direction.
+class LineMix {
+ public:
+  LineMix(CxlDirection direction, double read_share)
+      : reads_have_data_(direction == CxlDirection::s2m), read_share_(read_share) {}
+  bool next_has_data() {
+    reads_due_ += read_share_;
+    const bool is_read = reads_due_ >= 1;
+    reads_due_ -= is_read ? 1 : 0;
+    return is_read == reads_have_data_;
+  }
+
+ private:
+  bool reads_have_data_;
+  double read_share_;
+  double reads_due_ = 0;
+};
+
 // Lines per flit of one direction, long enough that what is cut off at the ends is below 0.1 %.
 double lines_per_flit(const CxlLinkSpec& spec, CxlDirection direction, double read_share) {
   constexpr std::uint32_t kFlits = 8000;
   constexpr std::uint32_t kWarmUp = 200;
   constexpr std::size_t kBacklog = 64;
   FlitPacker packer(spec, direction);
-  const bool reads_have_data = direction == CxlDirection::s2m;
-  double reads_due = 0;
+  LineMix mix(direction, read_share);
   std::uint64_t done = 0;
   for (std::uint32_t i = 0; i < kFlits + kWarmUp; ++i) {
     while (packer.waiting() < kBacklog) {
-      reads_due += read_share;
-      const bool is_read = reads_due >= 1;
-      reads_due -= is_read ? 1 : 0;
-      packer.push(is_read == reads_have_data, 0);
+      packer.push(mix.next_has_data(), 0);
     }
     CxlCredits credits{kBacklog, kBacklog};
     const PackedFlit flit = packer.pack(credits);
@@ -40,13 +54,9 @@ double lines_per_ns(const CxlLinkSpec& spec, CxlDirection direction, double read
                     double hold_ns) {
   constexpr std::uint32_t kLines = 20'000;
   LinkDirection link(spec, direction);
-  const bool reads_have_data = direction == CxlDirection::s2m;
-  double reads_due = 0;
+  LineMix mix(direction, read_share);
   for (std::uint32_t i = 0; i < kLines; ++i) {
-    reads_due += read_share;
-    const bool is_read = reads_due >= 1;
-    reads_due -= is_read ? 1 : 0;
-    link.push(is_read == reads_have_data, i, 0);
+    link.push(mix.next_has_data(), i, 0);
   }
   double first_ns = 0;
   double last_ns = 0;

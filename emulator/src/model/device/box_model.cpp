@@ -61,8 +61,7 @@ std::vector<StageFigures> stages_of(const BoxModel& model, const BoxShape& shape
   const Type3Spec& device = model.device;
   const DramTimings& t = device.dram.timings;
   const std::uint32_t channels = transfer.dram_channels;
-  const std::uint32_t super_nics =
-      (channels + shape.dram_channels_per_super_nic - 1) / shape.dram_channels_per_super_nic;
+  const std::uint32_t super_nics = shape.super_nics_of(channels);
   const std::uint32_t hosts = transfer.hosts == 0 ? transfer.eth_ports : transfer.hosts;
   const double ethernet = ethernet_payload_share(model.ethernet, rates.is_write);
   const double pcie = pcie_payload_share(model.host_pcie, rates.is_write);
@@ -110,9 +109,7 @@ Result<void> check_transfer(const BoxShape& shape, const Transfer& transfer) {
     return invalid(
         fmt::format("dram_channels = {}: allowed is 1 to {}", transfer.dram_channels, channels));
   }
-  const std::uint32_t super_nics =
-      (transfer.dram_channels + shape.dram_channels_per_super_nic - 1) /
-      shape.dram_channels_per_super_nic;
+  const std::uint32_t super_nics = shape.super_nics_of(transfer.dram_channels);
   const std::uint32_t ports = super_nics * shape.eth_ports_per_super_nic;
   if (transfer.eth_ports < 1 || transfer.eth_ports > ports) {
     return invalid(

@@ -342,7 +342,7 @@ Result<void> validate(const Type3Spec& spec) {
        {NumberCheck{"host.round_trip_ns", spec.host_ns, 0, kRoundTripMaxNs},
         NumberCheck{"controller.round_trip_ns", spec.controller_ns, 0, kRoundTripMaxNs},
         NumberCheck{"dram.channels", static_cast<double>(spec.dram_channels), 1, 16}}) {
-    if (const Result<void> valid = check(number); !valid) {
+    if (Result<void> valid = check(number); !valid) {
       return valid;
     }
   }

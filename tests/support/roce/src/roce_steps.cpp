@@ -23,7 +23,7 @@ constexpr roce::Psn kFirstPsn{0x100};
 
 // One extent, of more than one window of the responder's; there is others' memory as well.
 constexpr std::uint32_t kDramChannels = 3;
-constexpr std::size_t kMemoryBytes = kDramChannels * emulator::kLargeStripBytes;
+constexpr std::size_t kMemoryBytes = std::size_t{kDramChannels} * emulator::kLargeStripBytes;
 constexpr std::size_t kGuardBytes = 16U << 10U;
 static_assert(kMemoryBytes > emulator::kRoceWindowBytes);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/bench_row.h"
 
-#include "bench/balance.h"
 #include "bench/workloads.h"
+#include "measure/statistics.h"
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -101,6 +101,7 @@ std::vector<double> counts_by_time(const Trace& trace) {
     counts[request.at] += 1;
   }
   std::vector<double> values;
+  values.reserve(counts.size());
   for (const auto& [at, count] : counts) {
     values.push_back(count);
   }

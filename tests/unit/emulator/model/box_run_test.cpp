@@ -334,7 +334,7 @@ TEST_CASE("a piece of a stripe in step takes what it takes alone", "[unit][model
 // The same lines in the detailed model, one channel that never waits for work: what its FIFO of
 // strips leaves out is how reads and writes disturb each other in the DRAM and share flits.
 TEST_CASE("a channel of the box delivers what the detailed model does", "[unit][model][box_run]") {
-  const BoxModel model = emfasys();
+  const BoxModel& model = emfasys();
   for (const double read_share : {1.0, 0.75, 0.5, 0.25, 0.0}) {
     BoxRunSpec wanted = spec({1, 1, 4, Rate(100e9)}, 1, 8);
     wanted.model = model;

@@ -64,6 +64,11 @@ struct BoxShape {
   std::uint32_t dram_channels_per_super_nic = 1;
   std::uint32_t eth_ports_per_super_nic = 1;
   Rate eth_port;
+
+  // Those that own the first so many DRAM channels.
+  [[nodiscard]] std::uint32_t super_nics_of(std::uint32_t dram_channels) const {
+    return (dram_channels + dram_channels_per_super_nic - 1) / dram_channels_per_super_nic;
+  }
 };
 
 // The part of the raw rate that is payload.
