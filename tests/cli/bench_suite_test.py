@@ -5,7 +5,7 @@ import json
 import unittest
 
 from bench_rows import SMALL, BenchRowsTest
-from program import FAILURE, OK, USAGE, WORSE
+from program import FAILURE, NO_ROOM, OK, USAGE, WORSE
 
 
 class BenchSuiteTest(BenchRowsTest):
@@ -67,6 +67,75 @@ class BenchSuiteTest(BenchRowsTest):
         self.assertEqual([row["shape"] for row in rows], ["objects", "region"] * 2)
         for row in rows:
             self.assertGreater(row["bytes_checked"], 10 << 20)
+
+    def test_sizes_grow_with_the_working_set(self):
+        small, large = (self.rows("--workload", "odd-sizes", "--transport", "local",
+                                  small=["bench", "--repeats", "1", "--working-set", size])
+                        for size in ("8MiB", "80MiB"))
+        self.assertEqual(small[0]["working_set_bytes"], (5 << 20) + 1)
+        self.assertEqual(large[0]["working_set_bytes"], (20 << 20) + 1)
+        self.assertEqual(large[0]["bytes_checked"] - small[0]["bytes_checked"],
+                         3 * ((8 << 20) + (20 << 20)))
+
+    def devices(self, size=64 << 20, count=3):
+        """Files that stand for devices dax, and the options that name them."""
+        files = [self.folder / f"dax{i}.0" for i in range(count)]
+        for file in files:
+            with open(file, "wb") as made:
+                made.truncate(size)
+        return files, [word for file in files for word in ("--dax-device", str(file))]
+
+    def test_a_box_has_devices_as_its_channels(self):
+        small = ["bench", "--target", "box-dax", "--working-set", "8MiB", "--repeats", "1"]
+        for workload, options in (("block", ["--sizes", "1MiB"]), ("page", ["--sizes", "4KiB"]),
+                                  ("remote-page", []), ("layers", ["--layers", "16"]),
+                                  ("scatter", ["--pieces", "200"]),
+                                  ("session", ["--sizes", "1MiB"]),
+                                  ("replay", ["--working-set", "64MiB"]), ("odd-sizes", []),
+                                  ("incast", ["--sizes", "1MiB"]), ("lookup", []),
+                                  ("mixed", ["--working-set", "64MiB"])):
+            with self.subTest(workload):
+                files, devices = self.devices()
+                rows = [row for row in self.rows("--workload", workload, *options, *devices,
+                                                 small=small)
+                        if row["kind"] == "real"]
+                self.assertEqual({row["target"] for row in rows}, {"box-dax"})
+                self.assertEqual({row["channels"] for row in rows}, {3})
+                if workload != "lookup":  # its objects have no bytes
+                    self.assertGreater(min(row["bytes_checked"] for row in rows), 0)
+                    # All of them have been written to, and none grew.
+                    for file in files:
+                        self.assertEqual(file.stat().st_size, 64 << 20)
+                        self.assertTrue(any(file.read_bytes()), file)
+
+    def test_a_box_over_devices_refuses_what_it_cannot_be(self):
+        _, devices = self.devices()
+        _, small = self.devices(1 << 20)
+        box = ["bench", "--target", "box-dax", *devices]
+        for options, word in (([*box, "--channels", "3"], b"--channels"),
+                              ([*box, "--connect", "tcp:127.0.0.1:7400"], b"--connect"),
+                              ([*box, "--workload", "scaling", "--mode", "paced"], b"scaling"),
+                              ([*box, "--numa-nodes", "1"], b"--numa-nodes"),
+                              ([*box, "--time-limit", "3"], b"--time-limit"),
+                              ([*box, "--dax-coherence", "none"], b"--dax-coherence"),
+                              (["bench", "--target", "box-dax", *small], b"1048576 bytes"),
+                              (["bench", "--dax-device", "/dev/dax0.0"], b"--dax-device")):
+            with self.subTest(options):
+                self.assertIn(word, self.run_program(*options, status=USAGE).stderr)
+        self.assert_fails(["bench", "--target", "box-dax", "--dax-device",
+                           str(self.folder / "none")], FAILURE, "none")
+        # Less room than the blocks need.
+        _, devices = self.devices(4 << 20)
+        box = ["bench", "--target", "box-dax", *devices, "--working-set", "64MiB"]
+        self.assert_fails(box, NO_ROOM, "backing_full")
+
+    def test_memory_that_other_hosts_use_goes_over_tcp(self):
+        _, devices = self.devices()
+        software = ["--target", "box-dax", *devices, "--dax-coherence", "software"]
+        rows = self.rows(*software)
+        self.assertEqual({row["transport"] for row in rows}, {"tcp"})
+        self.assert_fails(["bench", *software, "--transport", "local"], USAGE, "--transport",
+                          "map")
 
     def test_a_timeline_counts_what_the_row_moved(self):
         row, = self.rows("--transport", "tcp", "--op", "read", "--timeline")

@@ -3,6 +3,7 @@
 
 #include "bench/plan_checks.h"
 #include "bench/suite.h"
+#include "bench/target_options.h"
 #include "box/wire_option.h"
 #include "cli/lists.h"
 #include <godbox/connect.h>
@@ -415,12 +416,19 @@ Result<void> apply_timing(const BenchOptions& options, BenchPlan& plan) {
   return {};
 }
 
-// The local transport copies past the box, which therefore cannot pace it.
-Result<void> leave_local_out(Axes& axes) {
+// The local transport copies past the box, which therefore cannot pace it, nor flush what it
+// copied.
+Result<void> leave_local_out(const BenchPlan& plan, Axes& axes) {
+  const bool is_paced = plan.mode == emulator::TimingMode::paced;
+  if (!is_paced && !(plan.over_dax && plan.over_dax->coherence == Coherence::software)) {
+    return {};
+  }
   std::erase(axes.transports, "local");
   if (axes.transports.empty()) {
     return Error(Errc::invalid_argument,
-                 "--transport: \"local\" is not paced; choose tcp, or --mode free");
+                 is_paced ? "--transport: \"local\" is not paced; choose tcp, or --mode free"
+                          : "--transport: \"local\" is not for --dax-coherence software, because a "
+                            "box gives such memory to nobody to map; choose tcp");
   }
   return {};
 }
@@ -487,6 +495,15 @@ Result<BenchPlan> make_plan(const BenchOptions& options) {
   if (!axes) {
     return axes.error();
   }
+  BenchPlan plan;
+  if (options.target == kBoxDaxTarget) {
+    Result<BoxOverDax> over_dax = choose_box_over_dax(options, axes->workloads);
+    if (!over_dax) {
+      return over_dax.error();
+    }
+    axes->channels = {static_cast<std::uint32_t>(over_dax->devices.size())};
+    plan.over_dax = std::move(*over_dax);
+  }
   if (const Result<void> counted = check_case_count(*axes); !counted) {
     return counted.error();
   }
@@ -498,14 +515,11 @@ Result<BenchPlan> make_plan(const BenchOptions& options) {
   if (const Result<void> used = check_options_used(options, workloads); !used) {
     return used.error();
   }
-  BenchPlan plan;
   if (const Result<void> done = apply_timing(options, plan); !done) {
     return done.error();
   }
-  if (plan.mode == emulator::TimingMode::paced) {
-    if (const Result<void> done = leave_local_out(*axes); !done) {
-      return done.error();
-    }
+  if (const Result<void> done = leave_local_out(plan, *axes); !done) {
+    return done.error();
   }
   plan.hosts = options.hosts.value_or(8);
   plan.connect = options.connect.value_or("");
@@ -619,15 +633,15 @@ void add_device_options(CLI::App& command, BenchOptions& options) {
 void add_target_options(CLI::App& command, BenchOptions& options) {
   command
       .add_option("--target", options.target,
-                  "box: one in this process; dax, numa: this machine's devices dax or NUMA nodes, "
-                  "striped over without a box")
+                  "box: one in this process; box-dax: one over devices dax; dax, numa: devices dax "
+                  "or NUMA nodes, striped over without a box")
       ->capture_default_str();
   command.add_option("--dax-device", options.dax_devices,
-                     "dax: a device or file, one per channel in this order (default: all of "
-                     "/dev/dax*); its first bytes are overwritten");
+                     "dax, box-dax: a device or file, one per channel in this order (default: all "
+                     "of /dev/dax*); it is overwritten");
   command
       .add_option("--dax-coherence", options.dax_coherence,
-                  "dax: coherent, or software where other hosts use the same memory")
+                  "dax, box-dax: coherent, or software where other hosts use the same memory")
       ->default_str("coherent");
   command.add_option("--numa-nodes", options.numa_nodes, "numa: one per channel, like 1-18");
   command

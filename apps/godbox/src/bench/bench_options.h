@@ -68,7 +68,7 @@ struct BenchOptions {
   std::optional<std::uint32_t> hosts;     // 8
   std::optional<std::uint32_t> requests;  // 200
   std::string target = "box";
-  std::vector<std::string> dax_devices;      // --target dax: all of /dev/dax*
+  std::vector<std::string> dax_devices;      // --target dax, box-dax: all of /dev/dax*
   std::optional<std::string> dax_coherence;  // coherent
   std::optional<std::string> numa_nodes;
   std::optional<double> time_limit_s;
@@ -125,8 +125,17 @@ struct BenchCase {
   PacedScales paced{};
 };
 
+inline constexpr std::string_view kBoxDaxTarget = "box-dax";
+// Of that target: the devices that are the DRAM channels of the box in this process.
+struct BoxOverDax {
+  std::vector<std::string> devices;
+  Coherence coherence = Coherence::coherent;
+  SizeBytes dram_channel_size;  // what the smallest device has
+};
+
 struct BenchPlan {
   std::vector<BenchCase> cases;
+  std::optional<BoxOverDax> over_dax;
   std::string connect;             // where the box is served; empty: in this process
   std::vector<std::string> wires;  // roce: this end's Ethernet ports, as they are written
   std::vector<WorkOp> ops;

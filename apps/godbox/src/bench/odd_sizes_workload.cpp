@@ -21,24 +21,33 @@
 namespace godbox::app {
 namespace {
 
+constexpr std::uint64_t kib(std::uint64_t count) { return count << 10U; }
+constexpr std::uint64_t mib(std::uint64_t count) { return count << 20U; }
+
 // Pages and blocks of models of GQA and MLA, the strips, a whole stripe of 18 and of 28 channels.
-constexpr std::array<std::uint64_t, 12> kSizes{128,
-                                               4096,
-                                               18 << 10,
-                                               64 << 10,
-                                               72 << 10,
-                                               288 << 10,
-                                               1 << 20,
-                                               18 * (64 << 10),
-                                               28 * (64 << 10),
-                                               61 * 1152 * 16,
-                                               36 * (64 << 10),
-                                               5 << 20};
-constexpr std::uint64_t kRegionBytes = (std::uint64_t{8} << 20U) + 13;
+constexpr std::array<std::uint64_t, 12> kSizes{
+    128,    4096,         kib(18),      kib(64),        kib(72),      kib(288),
+    mib(1), 18 * kib(64), 28 * kib(64), 61 * 1152 * 16, 36 * kib(64), mib(5)};
+// Those of larger blocks, as far as four of them fit into the working set; 53.6 MiB is GLM-5's.
+constexpr std::array<std::uint64_t, 6> kLargeSizes{mib(8),     mib(20), mib(32),
+                                                   56'208'384, mib(80), mib(160)};
+constexpr std::uint64_t kLargeShare = 4;
+constexpr std::uint64_t kRegionBytes = mib(8) + 13;
 constexpr int kRegionOperations = 200;
 constexpr std::size_t kPiecesMax = 9;
 constexpr std::size_t kPieceBytesMax = 300000;
 constexpr std::size_t kSkewMax = 63;  // of memory, in bytes
+constexpr std::size_t kRegionMemoryBytes = kPiecesMax * kPieceBytesMax + kSkewMax;
+
+std::vector<std::uint64_t> sizes_for(SizeBytes working_set) {
+  std::vector<std::uint64_t> sizes(kSizes.begin(), kSizes.end());
+  for (const std::uint64_t size : kLargeSizes) {
+    if (size <= working_set.count() / kLargeShare) {
+      sizes.push_back(size);
+    }
+  }
+  return sizes;
+}
 
 struct Moved {
   std::uint64_t bytes = 0;
@@ -53,14 +62,15 @@ class OddSizesCase {
         subject_(subject),
         rig_(std::move(rig)),
         random_(environment.plan().seed),
-        source_(kLargest + kSkewMax),
-        target_(kLargest + kSkewMax) {}
+        sizes_(sizes_for(environment.plan().working_set)),
+        source_(largest() + kSkewMax),
+        target_(largest() + kSkewMax) {}
 
   Result<Rows> run() {
     Rows rows;
     for (const bool is_region : {false, true}) {
       BenchRow row = row_for(environment_, subject_, *rig_, WorkOp::read,
-                             SizeBytes(is_region ? kRegionBytes : kLargest));
+                             SizeBytes(is_region ? kRegionBytes : largest()));
       row.depth = 1;
       row.extra["shape"] = is_region ? "region" : "objects";
       for (std::uint32_t repeat = 0; repeat < environment_.plan().repeats; ++repeat) {
@@ -79,8 +89,7 @@ class OddSizesCase {
   }
 
  private:
-  static constexpr std::uint64_t kLargest = (5U << 20U) + 1;
-
+  std::uint64_t largest() const { return *std::max_element(sizes_.begin(), sizes_.end()) + 1; }
   std::uint64_t below(std::uint64_t count) { return random_() % count; }
 
   // Memory cut into pieces of any length.
@@ -115,7 +124,7 @@ class OddSizesCase {
   Result<Moved> object_pass(BenchRow& row, std::uint32_t repeat) {
     Moved moved;
     row.verification.crc32c = 0;
-    for (const std::uint64_t base : kSizes) {
+    for (const std::uint64_t base : sizes_) {
       for (const std::uint64_t size : {base - 1, base, base + 1}) {
         const std::string name = fmt::format("odd/{}/{}", repeat, size);
         if (const Errc status = one_object(moved, row, name, size); status != Errc::ok) {
@@ -136,8 +145,8 @@ class OddSizesCase {
     if (status != Errc::ok) {
       return status;
     }
-    spoil(target_);
     const MutableSpan to = somewhere(target_, size);
+    spoil(to);
     const std::vector<LocalSegment> into = cut(to);
     const striping::GetItem get{name, into};
     status = timed(moved, row, size, [&] { return rig_->client().get({&get, 1}).front(); });
@@ -205,8 +214,9 @@ class OddSizesCase {
 
   Errc write_somewhere(Moved& moved, BenchRow& row, const striping::Region& region,
                        std::vector<std::byte>& reference) {
-    const std::vector<striping::RegionPiece> pieces = draw_pieces(source_);
-    fill_pattern(source_, {environment_.plan().seed, random_()});
+    const MutableSpan memory = MutableSpan(source_).first(kRegionMemoryBytes);
+    const std::vector<striping::RegionPiece> pieces = draw_pieces(memory);
+    fill_pattern(memory, {environment_.plan().seed, random_()});
     for (const striping::RegionPiece& piece : pieces) {
       std::memcpy(reference.data() + piece.offset.count(), piece.local.data,
                   piece.local.size_bytes);
@@ -217,8 +227,9 @@ class OddSizesCase {
 
   Errc read_somewhere(Moved& moved, BenchRow& row, const striping::Region& region,
                       const std::vector<std::byte>& reference) {
-    const std::vector<striping::RegionPiece> pieces = draw_pieces(target_);
-    spoil(target_);
+    const MutableSpan memory = MutableSpan(target_).first(kRegionMemoryBytes);
+    const std::vector<striping::RegionPiece> pieces = draw_pieces(memory);
+    spoil(memory);
     const Errc status =
         timed(moved, row, bytes_of(pieces), [&] { return rig_->client().read(region, pieces); });
     for (const striping::RegionPiece& piece : pieces) {
@@ -237,6 +248,7 @@ class OddSizesCase {
   BenchCase subject_;
   std::unique_ptr<Rig> rig_;
   std::mt19937_64 random_;
+  std::vector<std::uint64_t> sizes_;
   std::vector<std::byte> source_;
   std::vector<std::byte> target_;
 };

@@ -114,20 +114,12 @@ Result<void> choose_channels(const BenchOptions& options, TargetPlan& plan) {
     plan.nodes = std::move(*nodes);
     return {};
   }
-  if (options.numa_nodes) {
-    return refused("--numa-nodes", *options.numa_nodes, options.target);
+  Result<DaxChannels> dax = choose_dax_channels(options);
+  if (!dax) {
+    return dax.error();
   }
-  const std::string coherence = options.dax_coherence.value_or("coherent");
-  if (coherence != "coherent" && coherence != "software") {
-    return Error(Errc::invalid_argument,
-                 fmt::format("--dax-coherence: \"{}\" is not allowed; allowed: coherent, software",
-                             coherence));
-  }
-  plan.coherence = coherence == "software" ? Coherence::software : Coherence::coherent;
-  plan.devices = options.dax_devices.empty() ? all_dax_devices() : options.dax_devices;
-  if (plan.devices.empty()) {
-    return Error(Errc::device_missing, "--target dax: this machine has no /dev/dax*");
-  }
+  plan.coherence = dax->coherence;
+  plan.devices = std::move(dax->devices);
   return {};
 }
 
@@ -207,21 +199,86 @@ std::string_view to_string(BenchTarget target) {
   return target == BenchTarget::dax ? "dax" : "numa";
 }
 
+Result<DaxChannels> choose_dax_channels(const BenchOptions& options) {
+  if (options.numa_nodes) {
+    return refused("--numa-nodes", *options.numa_nodes, options.target);
+  }
+  const std::string coherence = options.dax_coherence.value_or("coherent");
+  if (coherence != "coherent" && coherence != "software") {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--dax-coherence: \"{}\" is not allowed; allowed: coherent, software",
+                             coherence));
+  }
+  DaxChannels chosen{options.dax_devices.empty() ? all_dax_devices() : options.dax_devices,
+                     coherence == "software" ? Coherence::software : Coherence::coherent};
+  if (chosen.devices.empty()) {
+    return Error(Errc::device_missing,
+                 fmt::format("--target {}: this machine has no /dev/dax*", options.target));
+  }
+  return chosen;
+}
+
+Result<BoxOverDax> choose_box_over_dax(const BenchOptions& options,
+                                       std::span<const std::string> workloads) {
+  for (const auto& [option, given] :
+       {std::pair("--channels", options.channels), std::pair("--connect", options.connect)}) {
+    if (given) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("{}: \"{}\" is not for --target {}, whose box has this machine's "
+                               "devices as DRAM channels",
+                               option, *given, kBoxDaxTarget));
+    }
+  }
+  for (const std::string_view word : {"scaling", "paced"}) {
+    if (std::ranges::find(workloads, word) != workloads.end()) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--workload: \"{}\" is not for --target {}: it wants boxes of other "
+                               "numbers of DRAM channels",
+                               word, kBoxDaxTarget));
+    }
+  }
+  Result<DaxChannels> dax = choose_dax_channels(options);
+  if (!dax) {
+    return dax.error();
+  }
+  if (dax->devices.size() > striping::kSlabMembersMax) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--dax-device: {} devices; a box has at most {} DRAM channels",
+                             dax->devices.size(), striping::kSlabMembersMax));
+  }
+  std::uint64_t bytes = UINT64_MAX;
+  for (const std::string& path : dax->devices) {
+    const Result<SizeBytes> size = driver::MappedMemory::device_size(path);
+    if (!size) {
+      return size.error();
+    }
+    if (size->count() < kMappingUnit) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--dax-device: {} has {} bytes; a DRAM channel has {} or more", path,
+                               size->count(), kMappingUnit));
+    }
+    bytes = std::min(bytes, size->count() / kMappingUnit * kMappingUnit);
+  }
+  return BoxOverDax{std::move(dax->devices), dax->coherence, SizeBytes(bytes)};
+}
+
 Result<bool> is_target_bench(const BenchOptions& options) {
-  if (options.target != "box" && options.target != "dax" && options.target != "numa") {
-    return Error(
-        Errc::invalid_argument,
-        fmt::format("--target: \"{}\" is not allowed; allowed: box, dax, numa", options.target));
+  const bool is_box = options.target == "box" || options.target == kBoxDaxTarget;
+  if (!is_box && options.target != "dax" && options.target != "numa") {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--target: \"{}\" is not allowed; allowed: box, dax, numa, box-dax",
+                             options.target));
   }
-  const bool has_channels =
-      options.numa_nodes || options.dax_coherence || !options.dax_devices.empty();
-  if (options.target == "box" && (has_channels || options.time_limit_s)) {
-    return Error(
-        Errc::invalid_argument,
-        "--dax-device, --dax-coherence, --numa-nodes and --time-limit are for --target dax "
-        "and numa");
+  if (options.target == "box" &&
+      (options.numa_nodes || options.dax_coherence || !options.dax_devices.empty())) {
+    return Error(Errc::invalid_argument,
+                 "--dax-device and --dax-coherence are for --target dax and box-dax, --numa-nodes "
+                 "is for --target numa");
   }
-  return options.target != "box";
+  if (is_box && options.time_limit_s) {
+    return Error(Errc::invalid_argument, "--time-limit is for --target dax and numa");
+  }
+  return !is_box;
 }
 
 Result<TargetPlan> make_target_plan(const BenchOptions& options) {

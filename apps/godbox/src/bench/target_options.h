@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `godbox bench --target dax|numa`: which memory is measured, and how much of it. Nothing here
-// touches a device but to ask its size.
+// `godbox bench --target dax|numa|box-dax`: which memory is measured, and how much of it. Nothing
+// here touches a device but to ask its size.
 #pragma once
 
 #include "bench/bench_options.h"
 #include <godbox/memory_target.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,20 @@ struct TargetPlan {
   }
 };
 
-// Whether --target names memory of this machine rather than a box. Errors: invalid_argument.
+// Devices dax, or files that stand for them, as DRAM channels.
+struct DaxChannels {
+  std::vector<std::string> devices;
+  Coherence coherence = Coherence::coherent;
+};
+// Errors: invalid_argument (naming option and value), device_missing (no /dev/dax*).
+[[nodiscard]] Result<DaxChannels> choose_dax_channels(const BenchOptions& options);
+// Of --target box-dax, with channels as large as the smallest device. Errors: those of
+// choose_dax_channels() and of MappedMemory::device_size(); invalid_argument (an option or workload
+// that decides about the channels itself, too many devices, too small ones).
+[[nodiscard]] Result<BoxOverDax> choose_box_over_dax(const BenchOptions& options,
+                                                     std::span<const std::string> workloads);
+
+// Whether --target names memory of this machine without a box. Errors: invalid_argument.
 [[nodiscard]] Result<bool> is_target_bench(const BenchOptions& options);
 // Errors: invalid_argument (an option that does nothing for this target is refused; devices or
 // nodes too many, or given twice), device_missing (no /dev/dax*).

@@ -47,6 +47,12 @@ Result<emulator::BoxConfig> config_for(const BenchPlan& plan, const BenchCase& s
   config->eth_port_rate = plan.eth_port_rate;
   config->rates = plan.rates;
   config->time_scale = subject.time_scale;
+  if (plan.over_dax) {
+    config->memory = emulator::MemoryKind::device;
+    config->memory_devices = plan.over_dax->devices;
+    config->memory_coherence = plan.over_dax->coherence;
+    config->dram_channel_size = plan.over_dax->dram_channel_size;
+  }
   // A sweep over one resource must not be bounded by the other.
   for (emulator::StageRates* rates : {&config->rates->read, &config->rates->write}) {
     if (subject.sweep == Sweep::dram_channels) {
@@ -111,6 +117,9 @@ BenchRow row_for(const Environment& environment, const BenchCase& subject, const
   row.seed = plan.seed;
   row.device_settings = plan.device_settings;
   row.port_rate = plan.given_port_rate;
+  if (plan.over_dax) {
+    row.extra["target"] = kBoxDaxTarget;
+  }
   return row;
 }
 

@@ -15,6 +15,9 @@ std::string name_of(const ResultRow& row) {
   if (const auto size = row.number("size_bytes")) {
     name += " " + plain_size(*size);
   }
+  if (const std::string target = row.text("target"); !target.empty()) {
+    name += " over " + target;
+  }
   return name;
 }
 

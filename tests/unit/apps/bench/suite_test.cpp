@@ -2,11 +2,15 @@
 #include "bench/suite.h"
 
 #include "bench/target_options.h"
+#include <godbox_test/tmpfs_folder.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <string>
 
@@ -111,25 +115,48 @@ TEST_CASE("a suite of a box elsewhere has its pages and blocks, and says what it
 }
 
 TEST_CASE("a suite overwrites devices only where that is asked for", "[unit]") {
-  const auto is_dax = [](const SuiteStep& step) { return step.options.target == "dax"; };
+  const auto is_dax = [](const SuiteStep& step) { return step.options.target != "box"; };
   const Suite without = suite_of("quick");
   CHECK(std::none_of(without.steps.begin(), without.steps.end(), is_dax));
   BenchOptions options;
   options.suite = "quick";
   options.target = "dax";
-  options.dax_devices = {"/dev/dax0.0"};
+  const test::TmpfsFolder folder;
+  const std::string device = folder.path("dax0.0");
+  std::ofstream{device};  // stands for one
+  std::filesystem::resize_file(device, (64_MiB).count());
+  options.dax_devices = {device};
+  const auto kind = GENERATE(as<std::string>{}, "quick", "full");
+  options.suite = kind;
   const Suite with = make_suite(options).value();
-  std::set<std::string> over_dax;
+  std::set<std::string> memory_alone;
+  std::set<std::string> boxes;
   for (const SuiteStep& step : with.steps) {
-    if (is_dax(step)) {
-      over_dax.insert(step.id);
-      CHECK(step.options.dax_devices == options.dax_devices);
+    INFO(kind << ": " << step.what);
+    if (!is_dax(step)) {
+      continue;
+    }
+    CHECK(step.options.dax_devices == options.dax_devices);
+    if (step.options.target == "dax") {
+      memory_alone.insert(step.id);
       const auto plan = make_target_plan(step.options);
       REQUIRE(plan.has_value());
       CHECK(suite_id(to_string(plan->workload)) == step.id);
+      continue;
+    }
+    boxes.insert(step.id);
+    const auto plan = make_plan(step.options);
+    REQUIRE(plan.has_value());
+    REQUIRE(plan->over_dax.has_value());
+    CHECK(plan->over_dax->devices == options.dax_devices);
+    CHECK(plan->over_dax->dram_channel_size == 64_MiB);
+    for (const BenchCase& one : plan->cases) {
+      CHECK(one.dram_channels == 1);
+      CHECK(suite_id(to_string(one.workload)) == step.id);
     }
   }
-  CHECK(over_dax == std::set<std::string>{"W1", "W2", "W3"});
+  CHECK(memory_alone == std::set<std::string>{"W1", "W2", "W3"});
+  CHECK(boxes == std::set<std::string>{"W1", "W4", "W5", "W6", "W7", "W9", "W11"});
 }
 
 TEST_CASE("traces are replayed by both suites", "[unit]") {
