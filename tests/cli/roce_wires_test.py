@@ -141,6 +141,21 @@ class RoceWiresTest(ProgramTest):
             self.assertEqual((answer, arp[14:18]), (b"\0\2", socket.inet_aton("10.0.7.2")))
             self.assertEqual(sender.hex(":"), box.ready["roce_ports"][0]["mac"])
 
+    @unittest.skipUnless(os.access("/dev/net/tun", os.W_OK), "needs /dev/net/tun")
+    def test_the_far_end_of_a_tap_interface(self):
+        """The kernel's end is a host's, which a packet socket plays."""
+        for end in ("box", "here"):
+            wires = {"box": f"tap:{BOX_END}tap", "here": f"packet:{BOX_END}tap"}
+            with self.subTest(end), OwnNetwork():
+                if end == "here":  # the other way round
+                    subprocess.run(["ip", "tuntap", "add", f"{BOX_END}tap", "mode", "tap"],
+                                   check=True)
+                    subprocess.run(["ip", "link", "set", f"{BOX_END}tap", "mtu", "4200", "up"],
+                                   check=True)
+                    wires = {"box": wires["here"], "here": wires["box"]}
+                with self.server("--roce", f"10.0.7.2/24,mtu=4200@{wires['box']}") as box:
+                    self.check_bench(box, f"10.0.7.9/24@{wires['here']}")
+
     @needs_dpdk
     def test_an_interface_of_the_kernel_through_dpdk(self):
         with OwnNetwork(), self.server("--roce", f"10.0.7.2/24,mtu=1500@packet:{BOX_END}") as box:
@@ -159,9 +174,14 @@ class RoceWiresTest(ProgramTest):
             self.assertEqual((result.returncode, result.stdout), (status, ""), result.stderr)
 
     def test_a_right_that_is_missing_is_named_with_what_needs_none(self):
-        self.check_refused(
-            "10.0.7.2/24@packet:lo", FAILURE, "permission_denied", "CAP_NET_RAW",
-            "setcap cap_net_raw+ep", "dgram:SOCKET,PEER-SOCKET needs no right", rights=False)
+        for wire, right in (("packet:lo", "net_raw"), ("tap:gbtap", "net_admin")):
+            with self.subTest(wire):
+                if "tap" in wire and not os.access("/dev/net/tun", os.W_OK):
+                    continue
+                self.check_refused(
+                    f"10.0.7.2/24@{wire}", FAILURE, "permission_denied", f"CAP_{right.upper()}",
+                    f"setcap cap_{right}+ep", "dgram:SOCKET,PEER-SOCKET needs no right",
+                    rights=False)
 
     @needs_dpdk
     def test_so_are_the_rights_that_devices_of_dpdk_take(self):
@@ -180,7 +200,8 @@ class RoceWiresTest(ProgramTest):
         with OwnNetwork():
             subprocess.run(["ip", "address", "add", "10.0.7.2/24", "dev", BOX_END], check=True)
             for wire in (f"packet:{BOX_END}", f"dpdk:net_af_packet0,iface={BOX_END}",
-                         f"dpdk:net_af_xdp0,iface={BOX_END}", f"dpdk:net_pcap0,iface={BOX_END}",
+                         "tap:gbtap", f"dpdk:net_af_xdp0,iface={BOX_END}",
+                         f"dpdk:net_pcap0,iface={BOX_END}",
                          "dpdk:net_tap0,iface=gbtap"):
                 with self.subTest(wire):
                     self.check_refused(f"10.0.7.2/24@{wire}", USAGE, "10.0.7.2/24 is this host's "

@@ -4,6 +4,7 @@
 #include <godbox/driver/dpdk_kernel_devices.h>
 #include <godbox/driver/dpdk_port.h>
 #include <godbox/driver/socket_frames.h>
+#include <godbox/driver/tap_frames.h>
 #include <godbox/roce/parameters.h>
 
 #include <fmt/format.h>
@@ -81,6 +82,23 @@ driver::DatagramFramesOptions datagram_options(const RocePortConfig& config) {
           .mtu_bytes = config.mtu_bytes.value_or(emulator::kRoceMtuBytesDefault)};
 }
 
+driver::TapFramesOptions tap_options(const RocePortConfig& config) {
+  return {.interface = config.where,
+          .mac = config.mac.value_or(mac_of(config.addresses.front().ip)),
+          .mtu_bytes = config.mtu_bytes};
+}
+
+Result<std::unique_ptr<FrameSource>> open_frames(const RocePortConfig& config) {
+  switch (config.wire) {
+    case RoceWire::packet:
+      return driver::open_packet_frames(config.where);
+    case RoceWire::tap:
+      return driver::open_tap_frames(tap_options(config));
+    default:
+      return driver::open_datagram_frames(datagram_options(config));
+  }
+}
+
 // "0000:3b:00.0", with arguments or without, and not a driver's name.
 bool is_pci_address(const std::string& device) {
   return device.substr(0, device.find(',')).find(':') != std::string::npos;
@@ -88,7 +106,7 @@ bool is_pci_address(const std::string& device) {
 
 // The kernel hears the frames of such a wire too.
 bool is_shared_with_kernel(const RocePortConfig& config) {
-  return config.wire == RoceWire::packet ||
+  return config.wire == RoceWire::packet || config.wire == RoceWire::tap ||
          (config.wire == RoceWire::dpdk && driver::is_shared_with_kernel(config.where));
 }
 
@@ -177,9 +195,7 @@ Result<std::vector<std::unique_ptr<FrameSource>>> open_wire(
     std::ranges::move(*opened, std::back_inserter(queues));
     return queues;
   }
-  auto opened = config.wire == RoceWire::packet
-                    ? driver::open_packet_frames(config.where)
-                    : driver::open_datagram_frames(datagram_options(config));
+  auto opened = open_frames(config);
   if (!opened) {
     return opened.error();
   }

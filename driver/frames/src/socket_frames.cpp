@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "frame_count.h"
 #include <godbox/assert.h>
 #include <godbox/driver/kernel_rights.h>
 #include <godbox/driver/socket_frames.h>
@@ -8,7 +9,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -35,16 +35,6 @@ constexpr std::size_t kTagAt = 12;        // behind both MAC addresses
 constexpr std::size_t kReceivedMax = 64;  // frames of one receive()
 // Asked of the kernel for each direction; it may give less.
 constexpr int kSocketBufferBytes = 4 << 20;
-
-// A counter that one thread writes and any reads.
-class Count {
- public:
-  void add(std::uint64_t more) { value_.store(get() + more, std::memory_order_relaxed); }
-  [[nodiscard]] std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<std::uint64_t> value_{0};
-};
 
 // Room for what the kernel says about a frame of a packet socket.
 struct AsideRoom {
@@ -139,7 +129,7 @@ class SocketFrames final : public FrameSource {
   void flush() override;
 
   [[nodiscard]] int wait_descriptor() const override { return parts_.descriptor; }
-  [[nodiscard]] FrameCounters counters() const override;
+  [[nodiscard]] FrameCounters counters() const override { return counts_.counters(); }
 
  private:
   [[nodiscard]] ConstSpan take(std::size_t i);
@@ -156,7 +146,7 @@ class SocketFrames final : public FrameSource {
   std::size_t out_end_ = 0;     // at most kSocketFramesMax: the queue begins anew when it is empty
   bool is_blocked_ = false;     // the kernel took no more at the last flush()
   std::size_t room_bytes_ = 0;  // of the frame that is being written; 0: none
-  Count received_frames_, received_bytes_, sent_frames_, sent_bytes_, receive_drops_, send_drops_;
+  FrameCounts counts_;
 };
 
 // The message in the i-th place as the frame that was on the wire; empty: it is none, or too long.
@@ -196,14 +186,14 @@ std::size_t SocketFrames::receive(std::span<ConstSpan> frames) {
     for (std::size_t i = 0; i < static_cast<std::size_t>(got); ++i) {
       const ConstSpan frame = take(i);
       if (frame.empty()) {
-        receive_drops_.add(1);
+        counts_.receive_drops.add(1);
         continue;
       }
       frames[count++] = frame;
-      received_bytes_.add(frame.size());
+      counts_.received_bytes.add(frame.size());
     }
   }
-  received_frames_.add(count);
+  counts_.received_frames.add(count);
   return count;
 }
 
@@ -236,28 +226,19 @@ void SocketFrames::flush() {
                               static_cast<unsigned>(out_end_ - out_begin_), MSG_DONTWAIT);
     if (sent > 0) {
       for (int i = 0; i < sent; ++i) {
-        sent_bytes_.add(out_pieces_[out_begin_++].iov_len);
+        counts_.sent_bytes.add(out_pieces_[out_begin_++].iov_len);
       }
-      sent_frames_.add(static_cast<std::uint64_t>(sent));
+      counts_.sent_frames.add(static_cast<std::uint64_t>(sent));
     } else if (errno == EAGAIN || errno == ENOBUFS) {
       is_blocked_ = true;
       return;
     } else if (errno != EINTR) {
-      send_drops_.add(1);  // nobody is there, or it is not taken as it is
+      counts_.send_drops.add(1);  // nobody is there, or it is not taken as it is
       ++out_begin_;
     }
   }
   out_begin_ = 0;
   out_end_ = 0;
-}
-
-FrameCounters SocketFrames::counters() const {
-  return {.received_frames = received_frames_.get(),
-          .received_bytes = received_bytes_.get(),
-          .sent_frames = sent_frames_.get(),
-          .sent_bytes = sent_bytes_.get(),
-          .receive_drops = receive_drops_.get(),
-          .send_drops = send_drops_.get()};
 }
 
 // From here on the descriptor is owned.

@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::string_view kForm =
     "ADDRESS[/BITS],...[,mtu=BYTES][,port=NUMBER][,mac=MAC][,queues=NUMBER][,name=TEXT]@WIRE, with "
-    "the wire dgram:SOCKET,PEER-SOCKET or packet:INTERFACE or dpdk:DEVICE or verbs:RDMA-DEVICE";
+    "the wire dgram:SOCKET,PEER-SOCKET or packet:INTERFACE or tap:INTERFACE or dpdk:DEVICE or "
+    "verbs:RDMA-DEVICE";
 constexpr std::size_t kNameCharsMax = 64;
 
 // What is wrong with one of them.
@@ -165,8 +166,8 @@ Result<void> parse_wire(std::string_view text, RocePortConfig& port) {
     return port.mac ? wrong("mac", to_string(*port.mac), "none with packet: it is the interface's")
                     : Result<void>();
   }
-  if (kind == "dpdk" && !rest.empty()) {
-    port.wire = RoceWire::dpdk;
+  if ((kind == "dpdk" || kind == "tap") && !rest.empty()) {
+    port.wire = kind == "tap" ? RoceWire::tap : RoceWire::dpdk;
     return {};
   }
   if (kind == "verbs" && !rest.empty()) {
@@ -179,12 +180,13 @@ Result<void> parse_wire(std::string_view text, RocePortConfig& port) {
                           : Result<void>();
   }
   return wrong("wire", text,
-               "dgram:SOCKET,PEER-SOCKET, packet:INTERFACE, dpdk:DEVICE or verbs:RDMA-DEVICE");
+               "dgram:SOCKET,PEER-SOCKET, packet:INTERFACE, tap:INTERFACE, dpdk:DEVICE or "
+               "verbs:RDMA-DEVICE");
 }
 
 Result<void> check_mtu(const RocePortConfig& port) {
-  const std::uint32_t most =
-      port.wire == RoceWire::datagram ? kRoceDatagramMtuBytesMax : kRoceMtuBytesMax;
+  const bool is_of_kernel = port.wire == RoceWire::datagram || port.wire == RoceWire::tap;
+  const std::uint32_t most = is_of_kernel ? kRoceDatagramMtuBytesMax : kRoceMtuBytesMax;
   const bool fits =
       !port.mtu_bytes || (*port.mtu_bytes >= kRoceMtuBytesMin && *port.mtu_bytes <= most);
   return fits ? Result<void>()
@@ -302,9 +304,10 @@ Result<std::vector<RocePortConfig>> parse_roce_wires(const std::vector<std::stri
       return named_here(wire.text, wrong("option", option_there, "mtu and mac of a client"));
     }
     if (wire.wire == RoceWire::verbs) {
-      return named_here(wire.text, wrong("wire", "verbs",
-                                         "dgram, packet and dpdk: an RDMA device needs none, and "
-                                         "is what --transport verbs takes"));
+      return named_here(wire.text,
+                        wrong("wire", "verbs",
+                              "dgram, packet, tap and dpdk: an RDMA device needs none, and "
+                              "is what --transport verbs takes"));
     }
   }
   return wires;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Frame sources over sockets keep the contract: pairs of Unix datagram sockets, and packet sockets
-// at both ends of a veth pair, in a network namespace of the test's own.
+// Frame sources of the kernel keep the contract: pairs of Unix datagram sockets, packet sockets at
+// both ends of a veth pair, and the far ends of two TAP interfaces on a bridge, the latter in a
+// network namespace of the test's own.
 #include "frame_source_contract.h"
 #include <godbox/driver/socket_frames.h>
+#include <godbox/driver/tap_frames.h>
 #include <godbox_test/without_rights.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <array>
@@ -88,6 +91,47 @@ class PacketWorld final : public FrameSourceWorld {
   std::unique_ptr<FrameSource> near_, far_;
 };
 
+driver::TapFramesOptions tap_options(std::string interface, bool is_near = true) {
+  return {.interface = std::move(interface),
+          .mac = {2, 0, 0, 0, 1, static_cast<std::uint8_t>(is_near ? 1 : 2)}};
+}
+
+bool run(const std::string& commands) {
+  return std::system(("{ " + commands + "; } >/dev/null 2>&1").c_str()) == 0;
+}
+
+// Both interfaces are of a bridge, which hands each frame to the other one.
+class TapWorld final : public FrameSourceWorld {
+ public:
+  explicit TapWorld(std::uint32_t mtu_bytes)
+      : near_(opened(open_tap_frames(options_of("gbtap0", mtu_bytes, true)))),
+        far_(opened(open_tap_frames(options_of("gbtap1", mtu_bytes, false)))) {
+    const bool is_bridged = run(
+        "ip link add gbbridge type bridge mcast_snooping 0 && ip link set gbtap0 master gbbridge &&"
+        " ip link set gbtap1 master gbbridge && ip link set gbbridge up");
+    if (!is_bridged) {
+      SKIP("needs bridges, and ip of iproute2");
+    }
+  }
+  ~TapWorld() override { run("ip link del gbbridge"); }
+  TapWorld(const TapWorld&) = delete;
+  TapWorld& operator=(const TapWorld&) = delete;
+  [[nodiscard]] FrameSource& near() override { return *near_; }
+  [[nodiscard]] FrameSource& far() override { return *far_; }
+  // The kernel loses what its queue has no room for, and does not tell.
+  [[nodiscard]] bool counts_every_loss() const override { return false; }
+
+ private:
+  static driver::TapFramesOptions options_of(const char* name, std::uint32_t mtu_bytes,
+                                             bool is_near) {
+    driver::TapFramesOptions options = tap_options(name, is_near);
+    options.mtu_bytes = mtu_bytes;
+    return options;
+  }
+
+  std::unique_ptr<FrameSource> near_, far_;
+};
+
 // A network of this thread's own with a veth pair; why there is none, where there is none.
 std::string enter_own_network() {
   if (unshare(CLONE_NEWNET) != 0) {
@@ -95,9 +139,8 @@ std::string enter_own_network() {
   }
   // Without IPv6 the kernel says nothing there by itself.
   const int status = std::system(
-      "{ ip link add gbnear mtu 1500 type veth peer name gbfar mtu 1500 &&"
-      " { echo 1 >/proc/sys/net/ipv6/conf/gbnear/disable_ipv6;"
-      " echo 1 >/proc/sys/net/ipv6/conf/gbfar/disable_ipv6; true; } &&"
+      "{ { echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; true; } &&"
+      " ip link add gbnear mtu 1500 type veth peer name gbfar mtu 1500 &&"
       " ip link set gbnear up && ip link set gbfar up; } >/dev/null 2>&1");
   return status == 0 ? "" : "needs veth pairs, and ip of iproute2";
 }
@@ -122,6 +165,97 @@ TEST_CASE("datagram sockets with jumbo frames keep it too", "[contract]") {
 TEST_CASE("packet sockets keep the contract of frame sources", "[contract]") {
   need_own_network();
   check_contract(frame_source_contract(), [] { return std::make_unique<PacketWorld>(); });
+}
+
+void need_taps() {
+  need_own_network();
+  if (access("/dev/net/tun", R_OK | W_OK) != 0) {
+    SKIP("needs /dev/net/tun");
+  }
+}
+
+TEST_CASE("TAP interfaces keep the contract of frame sources", "[contract]") {
+  need_taps();
+  const auto mtu_bytes = GENERATE(std::uint32_t{1500}, std::uint32_t{4200});
+  check_contract(frame_source_contract(),
+                 [mtu_bytes] { return std::make_unique<TapWorld>(mtu_bytes); });
+}
+
+TEST_CASE("a TAP interface that is made goes with its port, one that was there stays",
+          "[contract]") {
+  need_taps();
+  const std::string made = "gbmade";
+  {
+    driver::TapFramesOptions options = tap_options(made);
+    options.mtu_bytes = 4200;
+    const auto source = opened(open_tap_frames(options));
+    CHECK(source->mtu_bytes() == 4200);
+    CHECK(run("ip link show gbmade up | grep 'mtu 4200'"));
+    // One is at its far end, and no second.
+    CHECK(open_tap_frames(options).error().code == Errc::already_exists);
+  }
+  CHECK_FALSE(run("ip link show gbmade"));
+
+  REQUIRE(run("ip tuntap add gbkept mode tap && ip link set gbkept mtu 2000"));
+  {
+    driver::TapFramesOptions options = tap_options("gbkept");
+    CHECK(opened(open_tap_frames(options))->mtu_bytes() == 2000);
+    CHECK_FALSE(run("ip link show gbkept up | grep gbkept"));  // as it was
+    options.mtu_bytes = 2001;
+    CHECK(open_tap_frames(options).error().code == Errc::invalid_argument);
+    // What is sent while it is down is lost, and counted.
+    options.mtu_bytes.reset();
+    const auto source = opened(open_tap_frames(options));
+    REQUIRE(source->room_to_send(60).size() == 60);
+    source->commit();
+    source->flush();
+    CHECK(source->counters().send_drops == 1);
+    CHECK(source->counters().sent_frames == 0);
+  }
+  CHECK(run("ip link show gbkept"));
+  // One that was made for a user needs no right of his.
+  {
+    REQUIRE(run("ip link del gbkept && ip tuntap add gbkept mode tap user 0"));
+    const WithoutRights none;
+    CHECK(open_tap_frames(tap_options("gbkept")).has_value());
+  }
+  CHECK(run("ip link del gbkept"));
+}
+
+TEST_CASE("a TAP port says what is wrong with its options", "[contract]") {
+  need_taps();
+  const auto error_of = [](driver::TapFramesOptions options) {
+    const auto source = open_tap_frames(options);
+    REQUIRE(!source.has_value());
+    CHECK(source.error().detail.find(options.interface) != std::string::npos);
+    return source.error().code;
+  };
+  for (const char* name : {"", ".", "..", "a/b", "a b", "gb%d", "a:1", "sixteen-bytes-16"}) {
+    CAPTURE(name);
+    CHECK(error_of(tap_options(name)) == Errc::invalid_argument);
+  }
+  driver::TapFramesOptions options = tap_options("gbwrong");
+  options.mtu_bytes = 67;
+  CHECK(error_of(options) == Errc::invalid_argument);
+  options.mtu_bytes = 9199;
+  CHECK(error_of(options) == Errc::invalid_argument);
+  options = tap_options("gbwrong");
+  options.mac = {1};
+  CHECK(error_of(options) == Errc::invalid_argument);
+  options.mac = {};
+  CHECK(error_of(options) == Errc::invalid_argument);
+  CHECK(error_of(tap_options("gbnear")) == Errc::not_found);  // an end of a veth pair
+  CHECK_FALSE(run("ip link show gbwrong"));
+}
+
+TEST_CASE("a TAP port without the right to it says which right that is", "[contract]") {
+  need_taps();
+  const WithoutRights none;
+  const auto source = driver::open_tap_frames(tap_options("gbnone"));
+  REQUIRE_FALSE(source.has_value());
+  CHECK(source.error().message() ==
+        "permission_denied: tap gbnone needs CAP_NET_ADMIN, which this process has not: run it as "
+        "root, or give it to the program (setcap cap_net_admin+ep PROGRAM)");
 }
 
 // A frame with these bytes behind the addresses: tags, if any, and an ether type.

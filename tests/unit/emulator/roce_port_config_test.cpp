@@ -43,6 +43,11 @@ TEST_CASE("a RoCE port is read from one text", "[unit][roce]") {
   CHECK(datagram.where == "/run/a@b=c");
   CHECK(datagram.peer == "/run/guest,1");
 
+  const RocePortConfig tap = parsed("10.0.2.2,mac=02:00:00:00:00:01,mtu=9198@tap:gb0");
+  CHECK(tap.wire == RoceWire::tap);
+  CHECK(tap.where == "gb0");
+  CHECK(tap.mtu_bytes == 9198);
+  CHECK(tap.mac.has_value());
   const RocePortConfig packet = parsed("10.0.2.2@packet:eth1");
   CHECK(packet.wire == RoceWire::packet);
   CHECK(packet.where == "eth1");
@@ -141,7 +146,7 @@ TEST_CASE("what is wrong with a RoCE port is named", "[unit][roce]") {
       {"10.0.2.2@dpdk:", "dpdk:DEVICE"},
       {"10.0.2.2@dgram:/run/a", "two paths"},
       {"10.0.2.2@dgram:/run/a,/run/a", "two paths"},
-      {"10.0.2.2@tap:a", "\"tap:a\""},
+      {"10.0.2.2@tun:a", "\"tun:a\""},
   };
   for (const auto& [text, words] : wrong) {
     INFO(text);

@@ -5,9 +5,10 @@
 // Written, it is addresses and options, then "@" and the wire, which takes the rest of the text:
 //   10.0.2.2/24@dgram:/run/box.sock,/run/guest.sock   datagram sockets: the box's, and the peer's
 //   10.0.2.2/24,fd00::2/64@packet:eth1                a packet socket on an interface
+//   10.0.2.2/24,mtu=4200@tap:gb0                      the far end of a TAP interface
 //   10.0.2.2,mtu=9000@dpdk:net_vhost0,iface=/run/p0   a device of DPDK, or 0000:3b:00.0 of PCI
 //   10.0.2.2/24@verbs:mlx5_0                      an RDMA device that has the address
-// Options: mtu=BYTES (of the Ethernet; packet: the interface's, else 1500), port=NUMBER (the
+// Options: mtu=BYTES (of the Ethernet; packet, tap: the interface's, else 1500), port=NUMBER (the
 // Ethernet port; else the first that none of the others has), mac=02:00:00:00:00:01 (not for
 // packet; for verbs neither), queues=NUMBER (of a device of DPDK that has so many; else one),
 // name=TEXT (for people; else the wire's). An address without "/BITS" is a network of its own.
@@ -39,7 +40,7 @@ inline constexpr std::uint16_t kRocePortQueuesMax = 16;
 using godbox::RoceAddress;
 
 // verbs: no wire of frames, but an RDMA device of this machine, which moves the bytes itself.
-enum class RoceWire : std::uint8_t { datagram, packet, dpdk, verbs };
+enum class RoceWire : std::uint8_t { datagram, packet, tap, dpdk, verbs };
 
 struct RocePortConfig {
   std::string text;                    // what it was read from, for errors

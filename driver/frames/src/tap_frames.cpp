@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "frame_count.h"
+#include <godbox/assert.h>
+#include <godbox/driver/kernel_rights.h>
+#include <godbox/driver/socket_frames.h>
+#include <godbox/driver/tap_frames.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace godbox::driver {
+namespace {
+
+constexpr const char* kTunDevice = "/dev/net/tun";
+constexpr std::size_t kHeaderBytes = 14;
+constexpr std::size_t kTagBytes = 4;
+constexpr std::size_t kReceivedMax = 64;  // frames of one receive()
+constexpr std::uint32_t kMtuBytesDefault = 1500;
+
+// A descriptor that is closed at the end.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  ~Descriptor() {
+    if (number_ >= 0) {
+      close(number_);
+    }
+  }
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  [[nodiscard]] int number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+class TapFrames final : public FrameSource {
+ public:
+  TapFrames(Descriptor tap, std::string interface, const MacAddress& mac, std::uint32_t mtu_bytes)
+      : tap_(std::move(tap)),
+        interface_(std::move(interface)),
+        mac_(mac),
+        mtu_bytes_(mtu_bytes),
+        frame_bytes_max_(mtu_bytes + kHeaderBytes + kTagBytes),
+        received_(kReceivedMax * place_bytes()),
+        to_send_(kSocketFramesMax * frame_bytes_max_) {}
+
+  [[nodiscard]] std::string name() const override { return "tap " + interface_; }
+  [[nodiscard]] MacAddress mac() const override { return mac_; }
+  [[nodiscard]] std::uint32_t mtu_bytes() const override { return mtu_bytes_; }
+
+  [[nodiscard]] std::size_t receive(std::span<ConstSpan> frames) override;
+  [[nodiscard]] MutableSpan room_to_send(std::size_t size_bytes) override;
+  void commit() override;
+  void flush() override;
+
+  [[nodiscard]] int wait_descriptor() const override { return tap_.number(); }
+  [[nodiscard]] FrameCounters counters() const override { return counts_.counters(); }
+
+ private:
+  // A byte more than a frame has: what fills it was too long.
+  [[nodiscard]] std::size_t place_bytes() const { return frame_bytes_max_ + 1; }
+
+  Descriptor tap_;
+  std::string interface_;
+  MacAddress mac_;
+  std::uint32_t mtu_bytes_;
+  std::size_t frame_bytes_max_;
+  std::vector<std::byte> received_, to_send_;
+  std::array<std::size_t, kSocketFramesMax> out_bytes_{};
+  std::size_t out_begin_ = 0;   // [begin, end) are committed and not sent
+  std::size_t out_end_ = 0;     // at most kSocketFramesMax: the queue begins anew when it is empty
+  bool is_blocked_ = false;     // the kernel took no more at the last flush()
+  std::size_t room_bytes_ = 0;  // of the frame that is being written; 0: none
+  FrameCounts counts_;
+};
+
+std::size_t TapFrames::receive(std::span<ConstSpan> frames) {
+  const std::size_t wanted = std::min(frames.size(), kReceivedMax);
+  std::size_t count = 0;
+  while (count < wanted) {
+    std::byte* const place = received_.data() + count * place_bytes();
+    const ssize_t got = read(tap_.number(), place, place_bytes());
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got <= 0) {
+      break;  // nothing has come, or the interface is gone
+    }
+    const auto size_bytes = static_cast<std::size_t>(got);
+    if (size_bytes < kHeaderBytes || size_bytes > frame_bytes_max_) {
+      counts_.receive_drops.add(1);
+      continue;
+    }
+    frames[count++] = {place, size_bytes};
+    counts_.received_bytes.add(size_bytes);
+  }
+  counts_.received_frames.add(count);
+  return count;
+}
+
+MutableSpan TapFrames::room_to_send(std::size_t size_bytes) {
+  room_bytes_ = 0;
+  if (size_bytes == 0 || size_bytes > frame_bytes_max_) {
+    return {};
+  }
+  if (is_blocked_ || out_end_ == kSocketFramesMax) {
+    flush();
+    if (is_blocked_) {
+      return {};
+    }
+  }
+  room_bytes_ = size_bytes;
+  return MutableSpan(to_send_).subspan(out_end_ * frame_bytes_max_, size_bytes);
+}
+
+void TapFrames::commit() {
+  GODBOX_ASSERT(room_bytes_ > 0);
+  out_bytes_[out_end_++] = std::exchange(room_bytes_, 0);
+}
+
+void TapFrames::flush() {
+  is_blocked_ = false;
+  while (out_begin_ < out_end_) {
+    const std::size_t size_bytes = out_bytes_[out_begin_];
+    const ssize_t sent =
+        write(tap_.number(), to_send_.data() + out_begin_ * frame_bytes_max_, size_bytes);
+    if (sent < 0 && errno == EINTR) {
+      continue;
+    }
+    if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)) {
+      is_blocked_ = true;
+      return;
+    }
+    ++out_begin_;
+    if (sent < 0) {
+      counts_.send_drops.add(1);  // the interface is down, or gone
+    } else {
+      counts_.sent_frames.add(1);
+      counts_.sent_bytes.add(size_bytes);
+    }
+  }
+  out_begin_ = 0;
+  out_end_ = 0;
+}
+
+Error system_error(Errc code, std::string_view what) {
+  return {code, fmt::format("{}: {}", what, std::generic_category().message(errno))};
+}
+
+ifreq request_for(const std::string& interface) {
+  ifreq request{};
+  std::copy(interface.begin(), interface.end(), request.ifr_name);
+  return request;
+}
+
+Result<void> check(const TapFramesOptions& options) {
+  const std::string& name = options.interface;
+  // The kernel would make a number of "%d", and another name of what is cut off.
+  const bool is_name = !name.empty() && name.size() < IFNAMSIZ && name != "." && name != ".." &&
+                       std::ranges::all_of(name, [](char c) {
+                         return c > ' ' && c <= '~' && c != '/' && c != ':' && c != '%';
+                       });
+  if (!is_name) {
+    return Error(Errc::invalid_argument, fmt::format("\"{}\" is no name of an interface", name));
+  }
+  const std::uint32_t mtu_bytes = options.mtu_bytes.value_or(kMtuBytesDefault);
+  if (mtu_bytes < kFrameMtuBytesMin || mtu_bytes > kFrameMtuBytesMax) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("tap {}: an MTU of {} bytes: {} to {} are allowed", name, mtu_bytes,
+                             kFrameMtuBytesMin, kFrameMtuBytesMax));
+  }
+  if (options.mac == MacAddress{} || (options.mac[0] & 1U) != 0) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("tap {}: the MAC address is no station's", name));
+  }
+  return {};
+}
+
+// Takes the far end of the interface, which is made where it is missing.
+Result<void> attach(int tap, const std::string& interface, bool is_there) {
+  ifreq request = request_for(interface);
+  request.ifr_flags = IFF_TAP | IFF_NO_PI;
+  if (ioctl(tap, TUNSETIFF, &request) == 0) {
+    return {};
+  }
+  const std::string what = "tap " + interface;
+  switch (errno) {
+    case EPERM: {
+      constexpr KernelRight kNeeded[] = {KernelRight::net_admin};
+      return lacks_rights(is_there ? what + ", which is another user's," : what, kNeeded);
+    }
+    case EBUSY:
+      return Error(Errc::already_exists,
+                   fmt::format("{}: another process is at its far end", what));
+    case EINVAL:
+      return Error(Errc::not_found, fmt::format("{}: the interface is no TAP of one queue", what));
+    default:
+      return system_error(Errc::io_error, what);
+  }
+}
+
+// The MTU of the interface, which one that was made here gets first, and is set up.
+Result<std::uint32_t> settle(const TapFramesOptions& options, bool is_made) {
+  const std::string what = "tap " + options.interface;
+  const Descriptor any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request = request_for(options.interface);
+  if (is_made) {
+    request.ifr_mtu = static_cast<int>(options.mtu_bytes.value_or(kMtuBytesDefault));
+    if (ioctl(any.number(), SIOCSIFMTU, &request) != 0) {
+      return system_error(Errc::io_error, what);
+    }
+    request = request_for(options.interface);
+    if (ioctl(any.number(), SIOCGIFFLAGS, &request) != 0) {
+      return system_error(Errc::io_error, what);
+    }
+    request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
+    if (ioctl(any.number(), SIOCSIFFLAGS, &request) != 0) {
+      return system_error(Errc::io_error, what);
+    }
+    request = request_for(options.interface);
+  }
+  if (ioctl(any.number(), SIOCGIFMTU, &request) != 0) {
+    return system_error(Errc::io_error, what);
+  }
+  const auto mtu_bytes = static_cast<std::uint32_t>(request.ifr_mtu);
+  if (options.mtu_bytes.value_or(0) > mtu_bytes) {
+    return Error(Errc::invalid_argument, fmt::format("{}: an MTU of {} bytes is more than its {}",
+                                                     what, *options.mtu_bytes, mtu_bytes));
+  }
+  return std::clamp(mtu_bytes, kFrameMtuBytesMin, kFrameMtuBytesMax);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FrameSource>> open_tap_frames(const TapFramesOptions& options) {
+  if (Result<void> checked = check(options); !checked) {
+    return checked.error();
+  }
+  Descriptor tap(open(kTunDevice, O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (tap.number() < 0) {
+    const bool is_missing = errno == ENOENT || errno == ENODEV || errno == ENXIO;
+    const bool is_refused = errno == EACCES || errno == EPERM;
+    return system_error(is_missing   ? Errc::unsupported
+                        : is_refused ? Errc::permission_denied
+                                     : Errc::io_error,
+                        fmt::format("tap {}: {}", options.interface, kTunDevice));
+  }
+  const bool is_there = if_nametoindex(options.interface.c_str()) != 0;
+  if (Result<void> attached = attach(tap.number(), options.interface, is_there); !attached) {
+    return attached.error();
+  }
+  const Result<std::uint32_t> mtu_bytes = settle(options, !is_there);
+  if (!mtu_bytes) {
+    return mtu_bytes.error();
+  }
+  return std::unique_ptr<FrameSource>(
+      std::make_unique<TapFrames>(std::move(tap), options.interface, options.mac, *mtu_bytes));
+}
+
+}  // namespace godbox::driver
