@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""rxe against a RoCE port over a wire that loses frames: Linux's requester in a guest, a relay that
-drops by a seed, and `godbox serve`. Each size is written and read by one request each at each path
-MTU and each loss (pool_client), every byte compared; rxe's counters and the box's are consistent
-with what the relay has dropped. The same grid between our own requester and responder is a unit
-test (relay_test.cpp).
+"""rxe against a RoCE port over a wire that has faults: Linux's requester in a guest, a relay whose
+faults a seed makes, and `godbox serve`. Each size is written and read by one request each at each
+path MTU and each loss (pool_client), every byte compared; rxe's counters and the box's are
+consistent with what the relay has dropped. Then with frames that are doubled, overtaken, damaged
+and, while the path's MTU is smaller, lost: each by itself, and all at once. The same between our
+own requester and responder is a unit test (relay_test.cpp).
 
 usage: loss_test.py GODBOX POOL_CLIENT [--seed N]
 """
@@ -36,14 +37,36 @@ LIMIT_S = 240
 RETRIES = ("completer_retry_err", "out_of_seq_request", "rcvd_seq_err", "duplicate_request")
 
 
+# Shares of the frames, and for how much of each second frames of more than so many bytes are lost.
+FAULTS = ("lost", "doubled", "overtaken", "damaged")
+NARROW_BYTES, NARROW_S, HELD_S = 700, 0.05, 0.003
+FAULT_PATH_MTU = 1024
+FAULT_RUNS = {"doubled": {"doubled": 0.02}, "overtaken": {"overtaken": 0.01},
+              "damaged": {"damaged": 0.003}, "narrow": {"narrow": True},
+              "all": {"lost": 0.001, "doubled": 0.01, "overtaken": 0.003, "damaged": 0.001,
+                      "narrow": True}}
+# Where an Ethernet frame says that it is IPv4, with UDP in it, to the port of RoCE.
+IPV4, UDP, ROCE_PORT = (12, b"\x08\0"), (23, b"\x11"), (36, (4791).to_bytes(2, "big"))
+IPV4_BEGIN = 14
+
+
+def is_roce(frame):
+    return all(frame[at:at + len(what)] == what for at, what in (IPV4, UDP, ROCE_PORT))
+
+
 class Relay(threading.Thread):
-    """Frames of each end to the other, but for those that are lost."""
+    """Frames of each end to the other, with the faults of `shares` (of FAULTS; others do not
+    happen) and, with `narrow`, none for NARROW_S of each second that has more than NARROW_BYTES.
+    Only those of RoCE are damaged: nothing guards the bytes of ARP, so that it would be believed.
+    """
 
     def __init__(self, folder, seed):
         super().__init__(daemon=True)
         self.random = random.Random(seed)
-        self.loss = 0
-        self.passed = self.lost = 0
+        self.shares = {}
+        self.passed = 0
+        self.counts = dict.fromkeys((*FAULTS, "narrow"), 0)
+        self.held = []  # (until, socket, frame): behind those that come meanwhile
         self.of_box, self.of_guest = (os.path.join(folder, name) for name in
                                       ("relay-of-box", "relay-of-guest"))
         self.sockets = []
@@ -54,18 +77,49 @@ class Relay(threading.Thread):
                 self.sockets[-1].setsockopt(socket.SOL_SOCKET, buffer, 4 << 20)
         self.ends = [os.path.join(folder, name) for name in ("guest", "box")]
 
+    @property
+    def lost(self):
+        return self.counts["lost"]
+
+    def happens(self, fault):
+        if self.random.random() >= self.shares.get(fault, 0):
+            return False
+        self.counts[fault] += 1
+        return True
+
+    def carry(self, ready, frame):
+        if self.happens("lost"):
+            return
+        if (self.shares.get("narrow") and len(frame) > NARROW_BYTES
+                and time.monotonic() % 1 < NARROW_S):
+            self.counts["narrow"] += 1
+            return
+        for _ in range(2 if self.happens("doubled") else 1):
+            copy = frame
+            if is_roce(frame) and self.happens("damaged"):
+                bit = self.random.randrange(IPV4_BEGIN * 8, len(frame) * 8)
+                copy = bytearray(frame)
+                copy[bit // 8] ^= 1 << bit % 8
+            if self.happens("overtaken"):
+                self.held.append((time.monotonic() + HELD_S, ready, copy))
+            else:
+                self.send(ready, copy)
+
+    def send(self, ready, frame):
+        self.passed += 1
+        try:
+            ready.sendto(frame, self.ends[self.sockets.index(ready)])
+        except OSError:
+            self.counts["lost"] += 1  # the guest has gone
+
     def run(self):
         while True:
-            for ready in select.select(self.sockets, [], [])[0]:
-                frame = ready.recv(FRAME_BYTES_MAX)
-                if self.random.random() < self.loss:
-                    self.lost += 1
-                    continue
-                self.passed += 1
-                try:
-                    ready.sendto(frame, self.ends[self.sockets.index(ready)])
-                except OSError:
-                    self.lost += 1  # the guest has gone
+            wait = max(0, self.held[0][0] - time.monotonic()) if self.held else None
+            for ready in select.select(self.sockets, [], [], wait)[0]:
+                self.carry(ready, ready.recv(FRAME_BYTES_MAX))
+            while self.held and self.held[0][0] <= time.monotonic():
+                _, ready, frame = self.held.pop(0)
+                self.send(ready, frame)
 
 
 def run_grid(guest, client, box, relay):
@@ -76,10 +130,10 @@ def run_grid(guest, client, box, relay):
     for path_mtu, mtu in PATH_MTUS.items():
         guest.check(f"ip link set eth0 mtu {mtu}")
         for loss in LOSSES:
-            relay.loss = loss
+            relay.shares = {"lost": loss}
             before, begin = relay.lost, time.monotonic()
             out = guest.check(f"{client} {BOX} {place} {sizes}", LIMIT_S)
-            relay.loss = 0
+            relay.shares = {}
             drops[path_mtu, loss] = relay.lost - before
             assert f"path MTU {path_mtu}\n" in out, out
             assert out.split("\n")[1:-1] == [f"{size} bytes" for size in SIZES], out
@@ -91,6 +145,26 @@ def run_grid(guest, client, box, relay):
                 if path_mtu == min(PATH_MTUS):
                     assert not any(rxe[name] for name in RETRIES), rxe
     return drops
+
+
+def run_faults(guest, client, box, relay):
+    """Every transfer ends right, whatever the wire does; what it did, by run."""
+    sizes = " ".join(map(str, SIZES))
+    place = " ".join([*box.numbers[:-1], f"{LOOKED_AT_BYTES:x}"])
+    guest.check(f"ip link set eth0 mtu {PATH_MTUS[FAULT_PATH_MTU]}")
+    for name, shares in FAULT_RUNS.items():
+        before, begin, passed = dict(relay.counts), time.monotonic(), relay.passed
+        relay.shares = shares
+        out = guest.check(f"{client} {BOX} {place} {sizes}", LIMIT_S)
+        relay.shares = {}
+        assert f"path MTU {FAULT_PATH_MTU}\n" in out, out
+        assert out.split("\n")[1:-1] == [f"{size} bytes" for size in SIZES], out
+        happened = {fault: relay.counts[fault] - before[fault] for fault in shares}
+        print(f"{name}: {len(SIZES)} sizes in {time.monotonic() - begin:.1f} s, of "
+              f"{relay.passed - passed} frames {happened}", flush=True)
+        # A second of a narrow path may pass between two transfers.
+        assert all(count > 0 for fault, count in happened.items() if fault in FAULTS
+                   and shares[fault] >= 0.003), happened
 
 
 def check_counts(drops, rxe, counted):
@@ -132,11 +206,18 @@ def main():
                         "tc qdisc replace dev eth0 root pfifo limit 10000")
             drops = run_grid(guest, client, box, relay)
             check_counts(drops, rxe_counters(guest), box.counted())
+            run_faults(guest, client, box, relay)
+            counted = box.counted()
+            print("box:", {name: value for name, value in counted.items() if value}, flush=True)
+            assert counted["dropped_icrc"] > 0, counted
+            for wrong in ("naks_access", "naks_invalid", "naks_operational"):
+                assert counted[wrong] == 0, (wrong, counted)
         finally:
             if guest is not None:
                 guest.end()
             box.end()
-    print(f"loss grid: ok, {len(SIZES)} sizes, {len(PATH_MTUS)} path MTUs, {len(LOSSES)} losses")
+    print(f"loss grid: ok, {len(SIZES)} sizes, {len(PATH_MTUS)} path MTUs, {len(LOSSES)} losses, "
+          f"{len(FAULT_RUNS)} other faults")
     return 0
 
 

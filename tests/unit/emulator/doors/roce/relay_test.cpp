@@ -38,7 +38,7 @@ struct Place {
 
   explicit Place(test::RoceEnd& end) {
     before = end.allocate(1U << 20U);
-    memory = end.allocate(kSizes.back() + 3 * (256U << 10U));
+    memory = end.allocate(kSizes.back() + std::size_t{3} * (256U << 10U));
     behind = end.allocate(1U << 20U);
     REQUIRE(memory.extents[0].length_bytes >= kSizes.back());
     end.set_bytes_of(before, test::pattern_bytes(1U << 20U, 2));
@@ -91,7 +91,7 @@ void check_size(RoceWorld& world, const RoceWorld::Pair& pair, const RemoteMemor
 
 TEST_CASE("every size at every path MTU and loss arrives whole", "[unit][roce]") {
   const double loss = GENERATE(0.0, 0.001, 0.01);
-  const std::size_t mtu_index = GENERATE(0, 1, 2, 3, 4);
+  const std::size_t mtu_index = GENERATE(0U, 1U, 2U, 3U, 4U);
   const roce::PathMtu mtu = kPathMtus[mtu_index];
   const std::uint64_t seed = 1000 + mtu_index;
   CAPTURE(loss, roce::bytes_of(mtu), seed);
@@ -118,7 +118,7 @@ TEST_CASE("every size at every path MTU and loss arrives whole", "[unit][roce]")
 }
 
 TEST_CASE("a link of all faults at once makes no transfer wrong", "[unit][roce]") {
-  const std::uint64_t seed = GENERATE(1, 2, 3, 4, 5, 6);
+  const std::uint64_t seed = GENERATE(1U, 2U, 3U, 4U, 5U, 6U);
   const std::size_t mtu_index = seed % kPathMtus.size();
   CAPTURE(seed);
   RoceWorld world({.lost = 0.005,
@@ -140,6 +140,71 @@ TEST_CASE("a link of all faults at once makes no transfer wrong", "[unit][roce]"
             world.box().port().counters().dropped_not_ours.get() +
             world.box().port().counters().dropped_other.get() >
         0);
+}
+
+namespace {
+
+// Frames that a path of so many bytes does not take are lost, from the n-th on and until a time.
+struct NarrowPath {
+  std::uint64_t from_frame = 0;
+  TimePoint until;
+  std::size_t frame_bytes_max = 0;
+  std::uint64_t frames = 0, lost = 0;
+
+  bool loses(TimePoint now, ConstSpan frame) {
+    const bool is_narrow = ++frames > from_frame && now < until;
+    const bool is_lost = is_narrow && frame.size() > frame_bytes_max;
+    lost += is_lost ? 1U : 0U;
+    return is_lost;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("transfers go on when the path's MTU has been smaller for a while", "[unit][roce]") {
+  const std::size_t mtu_index = GENERATE(1U, 2U, 3U, 4U);
+  const auto narrow_for = GENERATE(std::chrono::milliseconds(1), std::chrono::milliseconds(200));
+  CAPTURE(mtu_index, narrow_for.count());
+  RoceWorld world({.seed = 7});
+  const Place place(world.box());
+  const auto pair = world.connect(with_mtu(world.client(), kPathMtus[mtu_index]),
+                                  with_mtu(world.box(), kPathMtus[mtu_index]));
+  for (const std::size_t size_bytes : {std::size_t{4097}, kSizes.back()}) {
+    CAPTURE(size_bytes);
+    NarrowPath path{
+        .from_frame = 3, .until = world.now() + narrow_for, .frame_bytes_max = 256 + 90};
+    world.watch = [&](bool, ConstSpan frame) { return path.loses(world.now(), frame); };
+    check_size(world, pair, place.memory, size_bytes, size_bytes);
+    CHECK(path.lost > 0);
+    world.watch = nullptr;
+  }
+  CHECK(world.box().bytes_of(place.before) == test::pattern_bytes(1U << 20U, 2));
+  CHECK(world.box().bytes_of(place.behind) == test::pattern_bytes(1U << 20U, 3));
+  CHECK(world.client().port().counters().retransmits.get() > 0);
+}
+
+TEST_CASE("on a path that stays too narrow a transfer ends with an error", "[unit][roce]") {
+  const SendOp op = GENERATE(SendOp::write, SendOp::read);
+  RoceWorld world({.seed = 8});
+  const Place place(world.box());
+  const auto pair = world.connect(with_mtu(world.client(), roce::PathMtu::bytes_1024),
+                                  with_mtu(world.box(), roce::PathMtu::bytes_1024));
+  NarrowPath path{.from_frame = 3, .until = TimePoint::max(), .frame_bytes_max = 600};
+  world.watch = [&](bool, ConstSpan frame) { return path.loses(world.now(), frame); };
+  const Bytes all = test::pattern_bytes(world.box().bytes_of(place.memory).size(), 4);
+  world.box().set_bytes_of(place.memory, all);
+  Bytes bytes = test::pattern_bytes(65536, 5);
+  const std::array<MutableSpan, 1> local{bytes};
+  CHECK(world.run(pair, {.id = WorkId(1),
+                         .op = op,
+                         .local = local,
+                         .remote_address = place.memory.address(),
+                         .key = place.memory.key}) == WorkStatus::retries_exceeded);
+  // Nothing behind what was to be moved has changed, and nothing is held.
+  const Bytes left = world.box().bytes_of(place.memory);
+  CHECK(std::equal(all.begin() + 65536, all.end(), left.begin() + 65536));
+  world.run_for(std::chrono::seconds(5));
+  CHECK(world.box().bytes_of(place.behind) == test::pattern_bytes(1U << 20U, 3));
 }
 
 namespace {
@@ -234,7 +299,7 @@ class Workload {
 }  // namespace
 
 TEST_CASE("many requests at a time are done once each, whatever the link does", "[unit][roce]") {
-  const std::uint64_t seed = GENERATE(11, 12, 13, 14, 15, 16, 17, 18);
+  const std::uint64_t seed = GENERATE(11U, 12U, 13U, 14U, 15U, 16U, 17U, 18U);
   CAPTURE(seed);
   RoceLinkOptions link{.lost = seed % 2 == 0 ? 0.02 : 0.002,
                        .doubled = 0.02,
