@@ -38,6 +38,16 @@ def cache_folder() -> Path | None:
     return folder
 
 
+def configurations() -> list[Path]:
+    """The checks of the whole tree, and what folders change of them."""
+    found = [ROOT / ".clang-tidy"]
+    for folder, names, files in os.walk(ROOT):
+        names[:] = sorted(name for name in names if name not in ("build", ".git"))
+        if folder != str(ROOT) and ".clang-tidy" in files:
+            found.append(Path(folder) / ".clang-tidy")
+    return found
+
+
 def clang_arguments(command: str) -> list[str]:
     """Of a compile command, without the compiler and what it writes."""
     kept, skip = [], False
@@ -54,7 +64,7 @@ class Tidy:
         self.build = build
         self.cache = cache_folder()
         version = subprocess.run(["clang-tidy", "--version"], capture_output=True, check=True)
-        self.basis = version.stdout + (ROOT / ".clang-tidy").read_bytes()
+        self.basis = version.stdout + b"".join(path.read_bytes() for path in configurations())
 
     def marker(self, entry: dict) -> Path | None:
         """The file that is there when this text has passed."""

@@ -54,6 +54,7 @@ Result<void> check_targets(const BoxConfig& config,
 Result<void> check_backing_limit(const std::vector<std::unique_ptr<MemoryTarget>>& targets,
                                  SizeBytes backing_limit) {
   std::vector<MemoryTarget*> dram_channels;
+  dram_channels.reserve(targets.size());
   for (const std::unique_ptr<MemoryTarget>& target : targets) {
     dram_channels.push_back(target.get());
   }

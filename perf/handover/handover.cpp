@@ -103,6 +103,7 @@ class Memory {
 
 std::vector<std::span<const LocalSegment>> spans_of(const std::vector<LocalSegment>& pieces) {
   std::vector<std::span<const LocalSegment>> spans;
+  spans.reserve(pieces.size());
   for (const LocalSegment& piece : pieces) {
     spans.emplace_back(&piece, 1);
   }
@@ -133,6 +134,7 @@ int produce(Client& client, const Options& options) {
   memory.fill();
   const std::vector<std::string> names = names_of(options);
   std::vector<LayeredItem> items;
+  items.reserve(names.size());
   for (const std::string& name : names) {
     items.push_back(
         {.name = name, .layer_size = SizeBytes(options.layer_bytes), .layers = options.layers});

@@ -40,7 +40,7 @@ std::optional<std::uint64_t> number(std::string_view text, std::uint64_t min, st
 }
 
 Result<void> report(perf::Ceiling& ceiling, Direction direction, const Run& run) {
-  if (const auto done = ceiling.calibrate(direction, run.size); !done) {
+  if (auto done = ceiling.calibrate(direction, run.size); !done) {
     return done;
   }
   std::vector<double> rates;

@@ -15,39 +15,39 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 #include <vector>
 
 namespace {
 
 namespace model = godbox::emulator::model;
+using godbox::Result;
 using godbox::SizeBytes;
 using godbox::perf::processor_seconds;
 
 constexpr std::uint32_t kHosts = 8;
 constexpr double kStripsPerSecondMin = 5e6;
 
-[[noreturn]] void stop(const godbox::Error& error) {
+int fail(const godbox::Error& error) {
   fmt::print(stderr, "box_model_bench: {}\n", error.detail);
-  std::exit(1);
+  return 1;
 }
 
-model::BoxRunSpec emfasys18() {
+Result<model::BoxRunSpec> emfasys18() {
   const auto text = model::device_text("emfasys");
   const auto box = text ? model::parse_device(*text, "emfasys") : text.error();
   if (!box) {
-    stop(box.error());
+    return box.error();
   }
   const auto rates = model::box_rates(*box, SizeBytes(65536));
   if (!rates) {
-    stop(rates.error());
+    return rates.error();
   }
-  return {.model = *box,
-          .shape = {9, 2, 4, godbox::Rate(100e9)},
-          .hosts = kHosts,
-          .nics_per_host = 8,
-          .rates = *rates};
+  return model::BoxRunSpec{.model = *box,
+                           .shape = {9, 2, 4, godbox::Rate(100e9)},
+                           .hosts = kHosts,
+                           .nics_per_host = 8,
+                           .rates = *rates};
 }
 
 struct Round {
@@ -56,42 +56,48 @@ struct Round {
   double seconds = 0;
 };
 
-Round play(const model::BoxRunSpec& spec, bool is_write, std::uint64_t blocks) {
+Result<Round> play(const model::BoxRunSpec& spec, bool is_write, std::uint64_t blocks) {
   const double begin = processor_seconds();
   auto run = model::BoxRun::make(spec);
   if (!run) {
-    stop(run.error());
+    return run.error();
   }
   std::uint64_t asked = 0;
   const auto ask = [&](std::uint32_t host, std::uint64_t at_ps) {
-    const auto taken = run->submit({.id = host,
-                                    .at_ps = at_ps,
-                                    .size = SizeBytes(std::uint64_t{160} << 20U),
-                                    .is_write = is_write,
-                                    .host = host,
-                                    .first_channel = static_cast<std::uint32_t>(asked++)});
-    if (!taken) {
-      stop(taken.error());
-    }
+    return run->submit({.id = host,
+                        .at_ps = at_ps,
+                        .size = SizeBytes(std::uint64_t{160} << 20U),
+                        .is_write = is_write,
+                        .host = host,
+                        .first_channel = static_cast<std::uint32_t>(asked++)});
   };
   for (std::uint32_t host = 0; host < kHosts; ++host) {
-    ask(host, 0);
+    if (const auto taken = ask(host, 0); !taken) {
+      return taken.error();
+    }
   }
   while (const auto done = run->next(model::BoxRun::kSecondsMax * 1'000'000'000'000)) {
     if (asked < blocks) {
-      ask(static_cast<std::uint32_t>(done->id), done->end_ps);
+      const auto taken = ask(static_cast<std::uint32_t>(done->id), done->end_ps);
+      if (!taken) {
+        return taken.error();
+      }
     }
   }
   const model::BoxLoadFigures figures = run->figures();
-  return {figures.strips, figures.end_ps, processor_seconds() - begin};
+  return Round{figures.strips, figures.end_ps, processor_seconds() - begin};
 }
 
 // Whether it is as fast as it has to be.
-bool measure(const model::BoxRunSpec& spec, bool is_write, bool is_small, bool is_json) {
+Result<bool> measure(const model::BoxRunSpec& spec, bool is_write, bool is_small, bool is_json) {
   std::vector<double> speeds;
   Round last;
   for (int i = 0; i < (is_small ? 1 : 5); ++i) {
-    last = play(spec, is_write, is_small ? 100 : 1000);
+    const auto played = play(spec, is_write, is_small ? 100 : 1000);
+    if (!played) {
+      return played.error();
+    }
+    last = *played;
     speeds.push_back(static_cast<double>(last.strips) / last.seconds);
   }
   std::sort(speeds.begin(), speeds.end());
@@ -122,10 +128,17 @@ int main(int count, char** words) {
   const auto has = [&arguments](std::string_view word) {
     return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
   };
-  const model::BoxRunSpec spec = emfasys18();
+  const Result<model::BoxRunSpec> spec = emfasys18();
+  if (!spec) {
+    return fail(spec.error());
+  }
   bool is_fast = true;
   for (const bool is_write : {false, true}) {
-    is_fast = measure(spec, is_write, has("--small"), has("--json")) && is_fast;
+    const Result<bool> measured = measure(*spec, is_write, has("--small"), has("--json"));
+    if (!measured) {
+      return fail(measured.error());
+    }
+    is_fast = *measured && is_fast;
   }
   if (!is_fast) {
     fmt::print(stderr, "box_model_bench: below the bar of {:.0f} M strips a second\n",

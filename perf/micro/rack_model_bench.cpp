@@ -15,13 +15,13 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 #include <vector>
 
 namespace {
 
 namespace model = godbox::emulator::model;
+using godbox::Result;
 using godbox::SizeBytes;
 using godbox::perf::processor_seconds;
 
@@ -29,37 +29,37 @@ constexpr double kSecondsMax = 300;
 constexpr std::uint64_t kRequests = 1'000'000;
 constexpr std::uint64_t kRequestsSmall = 10'000;
 
-[[noreturn]] void stop(const godbox::Error& error) {
+int fail(const godbox::Error& error) {
   fmt::print(stderr, "rack_model_bench: {}\n", error.detail);
-  std::exit(1);
+  return 1;
 }
 
-model::RackRunSpec emfasys18(std::uint64_t requests) {
+Result<model::RackRunSpec> emfasys18(std::uint64_t requests) {
   const auto text = model::device_text("emfasys");
   const auto box = text ? model::parse_device(*text, "emfasys") : text.error();
   const auto rack = text ? model::parse_rack(*text, "emfasys") : text.error();
   if (!box || !rack) {
-    stop(box ? rack.error() : box.error());
+    return box ? rack.error() : box.error();
   }
   const auto rates = model::box_rates(*box, SizeBytes(65536));
   if (!rates) {
-    stop(rates.error());
+    return rates.error();
   }
-  return {.model = *box,
-          .box = {9, 2, 4, godbox::Rate(100e9)},
-          .rates = *rates,
-          .rack = *rack,
-          .nics_per_host = 8,
-          .box_capacity = SizeBytes(std::uint64_t{18} << 40U),
-          .load = {.set = {.block = SizeBytes(std::uint64_t{160} << 20U),
-                           .hot_blocks = 1000,
-                           .hot_copies = 4},
-                   .requests = requests,
-                   .load = 0.6,
-                   .read_share = 0.7,
-                   .zipf = 0.9,
-                   .recompute_s = 0.023},
-          .loss = {.part = model::RackPart::box, .index = 5, .at_s = 0.1}};
+  return model::RackRunSpec{.model = *box,
+                            .box = {9, 2, 4, godbox::Rate(100e9)},
+                            .rates = *rates,
+                            .rack = *rack,
+                            .nics_per_host = 8,
+                            .box_capacity = SizeBytes(std::uint64_t{18} << 40U),
+                            .load = {.set = {.block = SizeBytes(std::uint64_t{160} << 20U),
+                                             .hot_blocks = 1000,
+                                             .hot_copies = 4},
+                                     .requests = requests,
+                                     .load = 0.6,
+                                     .read_share = 0.7,
+                                     .zipf = 0.9,
+                                     .recompute_s = 0.023},
+                            .loss = {.part = model::RackPart::box, .index = 5, .at_s = 0.1}};
 }
 
 }  // namespace
@@ -70,12 +70,15 @@ int main(int count, char** words) {
     return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
   };
   const bool is_small = has("--small");
-  const model::RackRunSpec spec = emfasys18(is_small ? kRequestsSmall : kRequests);
+  const auto spec = emfasys18(is_small ? kRequestsSmall : kRequests);
+  if (!spec) {
+    return fail(spec.error());
+  }
   const double begin = processor_seconds();
-  const auto figures = model::run_rack(spec);
+  const auto figures = model::run_rack(*spec);
   const double taken_s = processor_seconds() - begin;
   if (!figures) {
-    stop(figures.error());
+    return fail(figures.error());
   }
   const double virtual_s = static_cast<double>(figures->end_ps) * 1e-12;
   const double pieces_per_s = static_cast<double>(figures->pieces) / taken_s;

@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 #include <vector>
 
@@ -28,22 +27,22 @@ constexpr double kBarNs = 200;
 constexpr std::uint64_t kStripBytes = 4096;
 constexpr double kTimeScale = 100;
 
-[[noreturn]] void stop(const Error& error) {
+int fail(const Error& error) {
   fmt::print(stderr, "timing_bench: {}\n", error.detail);
-  std::exit(1);
+  return 1;
 }
 
-BoxConfig paced_emfasys18() {
+Result<BoxConfig> paced_emfasys18() {
   Result<BoxConfig> config = preset("emfasys18");
   if (!config) {
-    stop(config.error());
+    return config;
   }
   config->mode = TimingMode::paced;
   config->time_scale = kTimeScale;
   if (const Result<void> settled = settle_rates(*config); !settled) {
-    stop(settled.error());
+    return settled.error();
   }
-  return *config;
+  return config;
 }
 
 struct Round {
@@ -100,12 +99,15 @@ int main(int count, char** words) {
     }
   }
   bool is_above = false;
-  const BoxConfig config = paced_emfasys18();
+  const Result<BoxConfig> config = paced_emfasys18();
+  if (!config) {
+    return fail(config.error());
+  }
   for (const std::uint32_t channels : {1U, 4U, 16U, 18U}) {
     std::vector<double> times;
     Round last;
     for (int i = 0; i < (is_small ? 1 : 5); ++i) {
-      last = ask(config, channels, is_small ? 1000 : 1'000'000);
+      last = ask(*config, channels, is_small ? 1000 : 1'000'000);
       times.push_back(last.ns_per_request);
     }
     std::sort(times.begin(), times.end());

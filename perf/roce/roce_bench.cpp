@@ -320,7 +320,7 @@ bool parse(int argc, char** argv, Options& options) {
       const auto [end, failed] =
           std::from_chars(value.data(), value.data() + value.size(), options.working_set_mib);
       if (failed != std::errc() || end != value.data() + value.size() ||
-          options.working_set_mib < 16 || options.working_set_mib > 16 * 1024) {
+          options.working_set_mib < 16 || options.working_set_mib > std::uint64_t{16} * 1024) {
         return false;
       }
       ++i;

@@ -29,22 +29,24 @@ constexpr std::size_t kRandomReadsMax = 200'000;
 constexpr std::array<const char*, 3> kNames = {"memset", "memcpy", "random_read"};
 using Rates = std::array<std::vector<double>, kNames.size()>;
 
-[[noreturn]] void fail(const std::string& what) {
+int fail(const std::string& what) {
   std::fprintf(stderr, "node_ratio: %s\n", what.c_str());
-  std::exit(1);
+  return 1;
 }
 
-// Memory of one node, all of it there.
+// Memory of one node, all of it there; nullptr where that failed, and has been said.
 std::uint8_t* memory_on(unsigned node, std::size_t size) {
   void* const memory =
       ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     fail("no address space");
+    return nullptr;
   }
   ::madvise(memory, size, MADV_NOHUGEPAGE);  // the same pages on both nodes
   const std::uint64_t nodes = std::uint64_t{1} << node;
   if (::syscall(SYS_mbind, memory, size, MPOL_BIND, &nodes, 64, 0) != 0) {
     fail("node " + std::to_string(node) + " cannot be used");
+    return nullptr;
   }
   std::memset(memory, 1, size);
   return static_cast<std::uint8_t*>(memory);
@@ -92,6 +94,7 @@ std::uint64_t measure(const Buffers& buffers, std::size_t size, std::uint64_t ro
 
 double median_deviation(const std::vector<double>& values) {
   std::vector<double> deviations;
+  deviations.reserve(values.size());
   for (const double value : values) {
     deviations.push_back(std::abs(value - median(values)));
   }
@@ -115,18 +118,23 @@ void print(const std::array<Rates, 2>& rates, std::uint64_t hash) {
 
 int main(int argc, char** argv) {
   if (argc != 5) {
-    fail("usage: node_ratio NODE NODE MEBIBYTES REPEATS");
+    return fail("usage: node_ratio NODE NODE MEBIBYTES REPEATS");
   }
   const std::array<unsigned, 2> nodes = {static_cast<unsigned>(std::atoi(argv[1])),
                                          static_cast<unsigned>(std::atoi(argv[2]))};
   const auto size = static_cast<std::size_t>(std::atoi(argv[3])) << 20U;
   const auto repeats = static_cast<unsigned>(std::atoi(argv[4]));
   if (nodes[0] >= 64 || nodes[1] >= 64 || size == 0 || repeats == 0) {
-    fail("nodes are 0 to 63; mebibytes and repeats are 1 or more");
+    return fail("nodes are 0 to 63; mebibytes and repeats are 1 or more");
   }
   std::array<Buffers, 2> buffers{};
   for (std::size_t n = 0; n < nodes.size(); ++n) {
-    buffers[n] = {.from = memory_on(nodes[n], size), .to = memory_on(nodes[n], size)};
+    for (std::uint8_t** const memory : {&buffers[n].from, &buffers[n].to}) {
+      *memory = memory_on(nodes[n], size);
+      if (*memory == nullptr) {
+        return 1;
+      }
+    }
   }
   std::array<Rates, 2> rates;
   std::uint64_t hash = 0;

@@ -402,14 +402,19 @@ bool take_number(std::string_view text, std::uint64_t& number) {
 }
 
 bool take_option(Arguments& arguments, std::string_view option, const std::string& value) {
-  std::uint64_t number = 0;
   if (option == "--godbox") {
     arguments.godbox = value;
-  } else if (option == "--control-socket") {
+    return true;
+  }
+  if (option == "--control-socket") {
     arguments.client.control_socket = value;
-  } else if (!take_number(value, number)) {
+    return true;
+  }
+  std::uint64_t number = 0;
+  if (!take_number(value, number)) {
     return false;
-  } else if (option == "--seconds") {
+  }
+  if (option == "--seconds") {
     arguments.seconds = number;
   } else if (option == "--seed") {
     arguments.seed = number;

@@ -77,7 +77,7 @@ class World {
     plain_ = std::move(*other);
     memory_ = *device.allocate(SizeBytes(kPages * kPageBytes));
     copy_ = *device.allocate_staging(SizeBytes(kPages * kPageBytes));
-    queue_ = std::move(*device.make_queue());
+    queue_ = *device.make_queue();
   }
   ~World() {
     connection.reset();
@@ -350,7 +350,7 @@ TEST_CASE("a pool byte that has changed is a crc_mismatch, found by the device",
 
 TEST_CASE("a device that is lost ends calls with device_lost at once", "[contract]") {
   for (const Way& way : kWays) {
-    for (const std::uint64_t at : {0, 1, 3}) {
+    for (const std::uint64_t at : {0U, 1U, 3U}) {
       CAPTURE(way.scheme, way.data_path, at);
       World world(way);
       world.write(random_bytes(kPages * kPageBytes, 9));

@@ -20,7 +20,6 @@ namespace {
 using namespace std::chrono_literals;
 using kv::KvLoad;
 using kv::KvMover;
-using kv::KvMoverOptions;
 using kv::KvStore;
 using kv::PagedShape;
 
@@ -83,7 +82,7 @@ class World {
     std::mt19937 random(11);
     stored = random_blocks(names.size(), kShape.blocks, random);
     loaded = random_blocks(names.size(), kShape.blocks, random);
-    queue_ = std::move(*device.make_queue());
+    queue_ = *device.make_queue();
     from.image.fill(4);
     to.image.clear();
     move(from, true);

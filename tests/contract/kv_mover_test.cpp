@@ -14,13 +14,10 @@ namespace {
 
 using namespace std::chrono_literals;
 using kv::Dtype;
-using kv::KvList;
 using kv::KvLoad;
 using kv::KvMover;
 using kv::KvMoverOptions;
-using kv::KvOptions;
 using kv::KvStore;
-using kv::PagedKv;
 using kv::PagedShape;
 using kv::PoolOrder;
 

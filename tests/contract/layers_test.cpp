@@ -37,7 +37,7 @@ std::vector<std::string> addresses_of(const app::BoxServer& server, const Served
 }
 
 std::byte byte_of(std::size_t object, std::uint32_t layer, std::size_t at) {
-  return static_cast<std::byte>((object * 31 + layer * 7 + at * 2'654'435'761U) >> 5U);
+  return static_cast<std::byte>((object * 31 + std::size_t{layer} * 7 + at * 2'654'435'761U) >> 5U);
 }
 
 // A layer of all objects, and the pieces that a call takes.

@@ -5,6 +5,8 @@
 #include "src/roce_cables.h"
 #include "src/transport_work.h"
 
+#include <catch2/generators/catch_generators.hpp>
+
 #include <algorithm>
 #include <array>
 #include <deque>

@@ -8,6 +8,8 @@
 #include <godbox/roce/packet_spec.h>
 #include <godbox_test/seeded_random.h>
 
+#include <catch2/generators/catch_generators.hpp>
+
 #include <deque>
 #include <string>
 #include <vector>

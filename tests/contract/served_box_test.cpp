@@ -58,7 +58,8 @@ void check_put_and_get(striping::Client& pool, std::string_view name, std::size_
   CHECK(copy == block);
 }
 
-std::unique_ptr<Connection> connected(const std::string& address, ConnectOptions options = {}) {
+std::unique_ptr<Connection> connected(const std::string& address,
+                                      const ConnectOptions& options = {}) {
   auto connection = connect(address, options);
   if (!connection.has_value()) {
     FAIL(connection.error().message());
@@ -68,8 +69,10 @@ std::unique_ptr<Connection> connected(const std::string& address, ConnectOptions
 
 std::uint64_t connections_open(emulator::Box& box) {
   std::uint64_t connections = 0;
-  for (std::uint16_t i = 0; i < box.config().eth_ports(); ++i) {
-    connections += box.eth_port_door(EthPortId(i)).counters().connections_open.load();
+  for (std::uint32_t i = 0; i < box.config().eth_ports(); ++i) {
+    connections += box.eth_port_door(EthPortId(static_cast<std::uint16_t>(i)))
+                       .counters()
+                       .connections_open.load();
   }
   return connections;
 }
@@ -141,11 +144,11 @@ TEST_CASE("lanes beyond the first of each port are opened when those are busy", 
   CHECK(connections_open(server->box()) == ports);
   check_put_and_get(connection->client(), "small", 4096);
   CHECK(connections_open(server->box()) == ports);
-  for (int i = 0; i < 200 && connections_open(server->box()) < 3 * ports; ++i) {
+  for (int i = 0; i < 200 && connections_open(server->box()) < std::uint64_t{3} * ports; ++i) {
     keep_lanes_busy(connection->client(), std::to_string(i));
   }
-  CHECK(connections_open(server->box()) >= 3 * ports);
-  CHECK(connections_open(server->box()) <= 16 * ports);
+  CHECK(connections_open(server->box()) >= std::uint64_t{3} * ports);
+  CHECK(connections_open(server->box()) <= std::uint64_t{16} * ports);
 }
 
 TEST_CASE("a port that never answers keeps no other port from getting more lanes", "[contract]") {

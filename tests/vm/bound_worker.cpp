@@ -110,7 +110,7 @@ fs::path find_dax(std::uint64_t serial) {
     for (const auto& endpoint : fs::directory_iterator(kCxl)) {
       if (begins(endpoint.path(), "endpoint") &&
           fs::canonical(endpoint.path() / "uport") == fs::canonical(memdev.path())) {
-        if (const fs::path dax = dax_of(endpoint.path()); !dax.empty()) {
+        if (fs::path dax = dax_of(endpoint.path()); !dax.empty()) {
           return dax;
         }
       }
@@ -220,8 +220,8 @@ int store(const Memory& memory, std::uint64_t seed) {
         // Until the kernel has taken the mapping away, a module that is being pulled reads as ones
         // or, where QEMU no longer finds it behind its window, as zeros. Had it been lost before it
         // was pulled, the driver would see a load that ended too early.
-        const bool is_gone =
-            std::all_of(found.begin(), found.end(), [&, i = std::size_t{0}](auto word) mutable {
+        const bool is_gone = std::all_of(
+            found.begin(), found.end(), [&mark = mark, i = std::size_t{0}](auto word) mutable {
               return word == mark[i++] || word == ~std::uint64_t{0} || word == 0;
             });
         std::fprintf(stderr, "bound_worker: %016llx ... in the place of %016llx\n",

@@ -237,8 +237,6 @@ Result<void> wait_for_names(PoolCore& core, std::span<const std::string_view> na
 
 }  // namespace godbox::c
 
-using godbox::Errc;
-using godbox::Error;
 using godbox::Result;
 using namespace godbox::c;
 

@@ -54,6 +54,7 @@ Result<void> init_eal(const EalOptions& options, std::vector<std::string>& argum
   const SignalShield shield;
   std::thread([&] {
     std::vector<char*> words;
+    words.reserve(arguments.size() + 1);
     for (std::string& argument : arguments) {
       words.push_back(argument.data());
     }

@@ -20,8 +20,8 @@ struct Sink {
   DpdkLog hook;
 };
 Sink& sink() {
-  static Sink* const kSink = new Sink;  // DPDK's threads outlive static objects
-  return *kSink;
+  static Sink* const only = new Sink;  // DPDK's threads outlive static objects
+  return *only;
 }
 
 thread_local LogCapture* thread_capture = nullptr;
@@ -81,7 +81,7 @@ void set_dpdk_log(DpdkLog log) {
     const std::scoped_lock lock(sink().mutex);
     sink().hook = std::move(log);
   }
-  static FILE* const kStream = [] {
+  static FILE* const log_stream = [] {
     cookie_io_functions_t functions{};
     functions.write = write_log;
     FILE* const stream = fopencookie(nullptr, "w", functions);
@@ -89,7 +89,7 @@ void set_dpdk_log(DpdkLog log) {
     (void)std::setvbuf(stream, nullptr, _IONBF, 0);  // lines of several threads do not mix
     return stream;
   }();
-  rte_openlog_stream(kStream);
+  rte_openlog_stream(log_stream);
 }
 
 LogCapture::LogCapture(Also also) : also_(also), outer_(thread_capture) { thread_capture = this; }

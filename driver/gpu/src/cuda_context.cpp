@@ -70,7 +70,7 @@ CudaQueueResources::~CudaQueueResources() {
   if (!current.works()) {
     return;  // with the context all of it went
   }
-  for (const CUevent event : events) {
+  for (CUevent event : events) {
     (void)driver.cuEventDestroy(event);
   }
   if (tiles != nullptr) {

@@ -76,7 +76,7 @@ std::string CudaDriver::describe(std::string_view call, CUresult result) const {
 Result<CudaDriver> load_cuda_driver(const std::string& library) {
   void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
-    const char* const why = dlerror();
+    const char* const why = dlerror();  // NOLINT(concurrency-mt-unsafe): one per thread
     return missing("no CUDA driver was found: " + std::string(why == nullptr ? library : why));
   }
   const Lookup lookup(handle);

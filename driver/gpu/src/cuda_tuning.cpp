@@ -28,6 +28,7 @@ Result<void> set(const Setting& setting, std::optional<unsigned> option, unsigne
     value = *option;
     return {};
   }
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
   const char* const found = std::getenv(setting.name);
   if (found == nullptr) {
     return {};

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 #include <utility>
 
 #include <fcntl.h>
@@ -56,7 +56,8 @@ Result<AnnouncedMemory> AnnouncedMemory::of_dma_buf(MutableSpan memory, int desc
   announced.descriptor_ = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
   if (announced.descriptor_ < 0) {
     return Error(errno == EBADF ? Errc::invalid_argument : Errc::limit_exceeded,
-                 fmt::format("the dma-buf's descriptor {}: {}", descriptor, std::strerror(errno)));
+                 fmt::format("the dma-buf's descriptor {}: {}", descriptor,
+                             std::generic_category().message(errno)));
   }
   return announced;
 }

@@ -6,7 +6,8 @@ namespace godbox::driver {
 bool OrderBuffers::create(ibv_pd* domain, Received received, std::size_t replies) {
   received_ = received;
   bytes_.resize(kOrdersBytes + replies * roce::kMoveReplyBytes);
-  region_.reset(ibv_reg_mr(domain, bytes_.data(), bytes_.size(), IBV_ACCESS_LOCAL_WRITE));
+  region_.reset(
+      ibv_reg_mr(domain, bytes_.data(), bytes_.size(), static_cast<int>(IBV_ACCESS_LOCAL_WRITE)));
   return region_ != nullptr;
 }
 

@@ -80,7 +80,8 @@ Result<DevicePiece> RegisteredMemory::State::piece(ibv_pd* domain, std::byte* da
   }
   MemoryRegion& region = unit.regions[domain];
   if (region == nullptr) {
-    region.reset(ibv_reg_mr(domain, begin, unit.size_bytes, IBV_ACCESS_LOCAL_WRITE));
+    region.reset(
+        ibv_reg_mr(domain, begin, unit.size_bytes, static_cast<int>(IBV_ACCESS_LOCAL_WRITE)));
     if (region == nullptr) {
       unit.regions.erase(domain);
       return Error(Errc::limit_exceeded);

@@ -9,7 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 #include <utility>
 
 namespace godbox::driver {
@@ -66,7 +66,8 @@ void VerbsLane::pass_over_address(int error) {
 }
 
 void VerbsLane::give_up_for(Errc why, std::string_view what, int error) {
-  give_up(why, error == 0 ? std::string(what) : fmt::format("{} ({})", what, std::strerror(error)));
+  give_up(why, error == 0 ? std::string(what)
+                          : fmt::format("{} ({})", what, std::generic_category().message(error)));
 }
 
 void VerbsLane::on_event(const rdma_cm_event& event) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -42,7 +43,7 @@ bool make_nonblocking(int descriptor) {
 }
 
 Error system_error(Errc code, std::string_view what) {
-  return {code, fmt::format("{}: {}", what, std::strerror(errno))};
+  return {code, fmt::format("{}: {}", what, std::generic_category().message(errno))};
 }
 
 }  // namespace

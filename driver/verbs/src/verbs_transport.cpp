@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <system_error>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -112,12 +113,12 @@ class VerbsTransport final : public rdma::ClientTransport<VerbsLane> {
         }
         undone->remove(memory.memory());
       }
-      return Error(
-          status,
-          fmt::format("{} bytes{} cannot be registered with {}: {}{}", memory.memory().size(),
-                      memory.is_dma_buf() ? " of a dma-buf" : "",
-                      ibv_get_device_name(device.first->device), std::strerror(error_number),
-                      memory.is_dma_buf() ? "" : "; see ulimit -l"));
+      return Error(status,
+                   fmt::format("{} bytes{} cannot be registered with {}: {}{}",
+                               memory.memory().size(), memory.is_dma_buf() ? " of a dma-buf" : "",
+                               ibv_get_device_name(device.first->device),
+                               std::generic_category().message(error_number),
+                               memory.is_dma_buf() ? "" : "; see ulimit -l"));
     }
     announced_.push_back(std::move(memory));
     return boost::system::in_place_value;
@@ -180,10 +181,10 @@ Result<std::unique_ptr<Transport>> open_verbs_transport(const VerbsOptions& opti
     return Error(Errc::device_missing,
                  fmt::format("no RDMA device can be used here (rdma_cm: {}); is there one, and is "
                              "the module rdma_ucm loaded?",
-                             std::strerror(errno)));
+                             std::generic_category().message(errno)));
   }
   if (fcntl(channel->fd, F_SETFL, fcntl(channel->fd, F_GETFL) | O_NONBLOCK) != 0) {
-    return Error(Errc::io_error, std::strerror(errno));
+    return Error(Errc::io_error, std::generic_category().message(errno));
   }
   return std::unique_ptr<Transport>(
       std::make_unique<VerbsTransport>(options, std::move(channel), clock));

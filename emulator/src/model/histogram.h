@@ -75,7 +75,7 @@ class Histogram {
     return (low + 0.5) * static_cast<double>(std::uint64_t{1} << power) / kTicksPerNs;
   }
 
-  std::array<std::uint64_t, (kPowers + 1) * kSub> counts_{};
+  std::array<std::uint64_t, std::size_t{kPowers + 1} * kSub> counts_{};
   std::uint64_t total_ = 0;
   double sum_ns_ = 0;
   double max_ns_ = 0;

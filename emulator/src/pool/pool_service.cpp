@@ -19,10 +19,10 @@ wire::UsageReply to_usage(const Tenant& tenant) {
 
 }  // namespace
 
-PoolService::PoolService(const BoxConfig& config, std::vector<MemoryTarget*> dram_channels,
+PoolService::PoolService(const BoxConfig& config, const std::vector<MemoryTarget*>& dram_channels,
                          SizeBytes backing_limit, const Clock& clock, RandomSource& random,
                          SlabMemoryMaker make_slab_memory)
-    : impl_(std::make_unique<Impl>(config, std::move(dram_channels), backing_limit, clock, random,
+    : impl_(std::make_unique<Impl>(config, dram_channels, backing_limit, clock, random,
                                    std::move(make_slab_memory))) {}
 
 PoolService::~PoolService() = default;

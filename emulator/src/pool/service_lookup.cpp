@@ -14,7 +14,7 @@ constexpr std::uint64_t kObjectBytes = sizeof(wire::LookupRecord);
 
 // What whoever asked keeps of them while it waits.
 std::uint64_t memory_bytes_of(const std::vector<std::string_view>& names) {
-  std::uint64_t bytes = names.size() * sizeof(names[0]);
+  std::uint64_t bytes = names.size() * sizeof(std::string_view);
   for (const std::string_view name : names) {
     bytes += name.size();
   }

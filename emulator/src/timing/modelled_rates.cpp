@@ -21,7 +21,7 @@ Result<model::BoxRates> rates_of_channel(const BoxConfig& config, const model::B
   if (const auto found = known.find(config.device); found != known.end()) {
     return found->second;
   }
-  const Result<model::BoxRates> rates = model::box_rates(device, kTimedStrip);
+  Result<model::BoxRates> rates = model::box_rates(device, kTimedStrip);
   if (rates) {
     known.emplace(config.device, *rates);
   }

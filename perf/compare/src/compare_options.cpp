@@ -102,7 +102,7 @@ Result<void> set_field(Contestant& contestant, const std::string& key, const std
   }
   if (key == "pid") {
     std::size_t pid = 0;
-    const Result<void> parsed = put_into(pid, parse_count(kOption, value, 1U << 30U));
+    Result<void> parsed = put_into(pid, parse_count(kOption, value, 1U << 30U));
     contestant.server = static_cast<pid_t>(pid);
     return parsed;
   }

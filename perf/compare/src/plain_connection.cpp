@@ -94,7 +94,7 @@ short PlainConnection::wanted_events() const {
 }
 
 Result<bool> PlainConnection::move(const OnAnswered& on_answered) {
-  const Result<bool> sent = send();
+  Result<bool> sent = send();
   if (!sent) {
     return sent;
   }
@@ -196,7 +196,7 @@ Result<void> PlainConnection::take(std::uint64_t bytes, const OnAnswered& on_ans
     const std::uint64_t now = std::min(bytes, size - got_of_front_bytes_);
     got_of_front_bytes_ += now;
     bytes -= now;
-    if (const Result<void> right = check_front(bytes); !right) {
+    if (Result<void> right = check_front(bytes); !right) {
       return right;
     }
     if (got_of_front_bytes_ < size) {

@@ -56,9 +56,9 @@ bool runs(const std::string& command) {
 
 // Enters it once in this process, before DPDK starts.
 void need_namespace() {
-  static const std::string kMissing = enter_network_namespace();
-  if (!kMissing.empty()) {
-    SKIP("needs " << kMissing);
+  static const std::string missing = enter_network_namespace();
+  if (!missing.empty()) {
+    SKIP("needs " << missing);
   }
   if (!runs("ip link show lo")) {
     SKIP("needs the program ip");

@@ -4,6 +4,7 @@
 // ports, files of frames.
 #include "dpdk_world.h"
 
+#include <catch2/generators/catch_generators.hpp>
 #include <fmt/format.h>
 
 #include <array>

@@ -14,11 +14,11 @@ namespace godbox::test {
 using driver::DpdkPortPtr;
 
 const std::shared_ptr<driver::Eal>& test_eal() {
-  static const Result<std::shared_ptr<driver::Eal>> kEal =
+  static const Result<std::shared_ptr<driver::Eal>> eal =
       driver::Eal::start({.memory = SizeBytes(std::uint64_t{512} << 20U)});
-  INFO((kEal ? std::string() : kEal.error().message()));
-  REQUIRE(kEal.has_value());
-  return *kEal;
+  INFO((eal ? std::string() : eal.error().message()));
+  REQUIRE(eal.has_value());
+  return *eal;
 }
 
 std::string fresh_path(const std::string& stem) {

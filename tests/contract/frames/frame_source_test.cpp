@@ -224,7 +224,7 @@ TEST_CASE("a TAP interface that is made goes with its port, one that was there s
 
 TEST_CASE("a TAP port says what is wrong with its options", "[contract]") {
   need_taps();
-  const auto error_of = [](driver::TapFramesOptions options) {
+  const auto error_of = [](const driver::TapFramesOptions& options) {
     const auto source = open_tap_frames(options);
     REQUIRE(!source.has_value());
     CHECK(source.error().detail.find(options.interface) != std::string::npos);

@@ -313,7 +313,7 @@ void check_random_move(DeviceWorld& world, std::mt19937& random, const RandomMov
 }
 
 void random_moves(DeviceWorld& world) {
-  constexpr std::array shapes{
+  constexpr std::array kShapes{
       RandomMove{200, 9, 30, 3, true},              // tiny, unaligned
       RandomMove{100'000, 5000, 4096, 37, true},    // pages and strips, unaligned
       RandomMove{100'000, 5000, 100'000, 0, true},  // blocks over pieces
@@ -323,9 +323,9 @@ void random_moves(DeviceWorld& world) {
   std::mt19937 random(Catch::getSeed());
   const std::uint32_t seed = Catch::getSeed();
   for (int round = 0; round < 4; ++round) {
-    for (std::size_t shape = 0; shape < shapes.size(); ++shape) {
+    for (std::size_t shape = 0; shape < kShapes.size(); ++shape) {
       CAPTURE(seed, round, shape);
-      check_random_move(world, random, shapes[shape]);
+      check_random_move(world, random, kShapes[shape]);
     }
   }
 }

@@ -32,7 +32,7 @@ constexpr auto kPatience = 20s;
 
 // One of 256 KiB of bytes; a frame's begin at a place of its own.
 const std::vector<std::byte>& noise() {
-  static const std::vector<std::byte> kNoise = [] {
+  static const std::vector<std::byte> noise_bytes = [] {
     std::vector<std::byte> bytes(std::size_t{256} << 10U);
     std::uint64_t word = Catch::getSeed() | 1U;
     for (std::byte& byte : bytes) {
@@ -41,7 +41,7 @@ const std::vector<std::byte>& noise() {
     }
     return bytes;
   }();
-  return kNoise;
+  return noise_bytes;
 }
 
 ConstSpan noise_of(std::uint32_t number, std::size_t size_bytes) {
@@ -180,7 +180,8 @@ void bursts_in_order(FrameSourceWorld& world) {
   std::uint32_t sent = 0;
   std::uint32_t received = 0;
   const auto size_of = [&](std::uint32_t number) {
-    return kLeastFrameBytes + number * 131 % (largest(world.near()) - kLeastFrameBytes + 1);
+    return kLeastFrameBytes +
+           std::size_t{number} * 131 % (largest(world.near()) - kLeastFrameBytes + 1);
   };
   for (int round = 0; round < 200; ++round) {
     for (std::size_t i = 0; i < burst; ++i) {

@@ -47,8 +47,8 @@ class Cables {
       };
       const std::string box = folder_.path("box" + std::to_string(i));
       const std::string end = folder_.path("end" + std::to_string(i));
-      box_.push_back(address(2) + "@dgram:" + box + "," + end);
-      here.push_back(address(9) + "@dgram:" + end + "," + box);
+      box_.push_back(address(2).append("@dgram:").append(box).append(",").append(end));
+      here.push_back(address(9).append("@dgram:").append(end).append(",").append(box));
     }
     auto wires = app::RoceWires::open(here, "--wire");
     if (!wires.has_value()) {

@@ -231,7 +231,8 @@ void crc_of_corrupted_pool(TransportWorld& world) {
   Work work;
   work.remote = part_of(place, 0, kSize);
   work.local = {{bytes.data(), bytes.size()}};
-  work.crc = {{65'536, 0}, {65'536, 0}, {65'536, 0}, {65'536, 0}, {kSize - 4 * 65'536, 0}};
+  work.crc = {
+      {65'536, 0}, {65'536, 0}, {65'536, 0}, {65'536, 0}, {kSize - std::size_t{4} * 65'536, 0}};
   REQUIRE(finish(world, work.seal(1, WorkOp::write)) == Errc::ok);
   const Bytes truth = bytes;
   std::fill(bytes.begin(), bytes.end(), kPoison);

@@ -68,11 +68,11 @@ std::vector<DramMappingPiece> read_mapping(const value& from) {
 
 DramStreamSpec::Order read_order(const std::string& name) {
   using Order = DramStreamSpec::Order;
-  static const std::map<std::string, Order> kOrders = {{"sequential", Order::sequential},
-                                                       {"random", Order::random},
-                                                       {"cycle", Order::cycle},
-                                                       {"hot", Order::hot}};
-  return kOrders.at(name);
+  static const std::map<std::string, Order> orders = {{"sequential", Order::sequential},
+                                                      {"random", Order::random},
+                                                      {"cycle", Order::cycle},
+                                                      {"hot", Order::hot}};
+  return orders.at(name);
 }
 
 DramStreamSpec read_stream(const object& from) {

@@ -27,27 +27,27 @@ class FaultyDevice::Queue final : public DeviceQueue {
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  Errc move(std::span<const MovePiece> pieces, std::span<CrcBlock> crc) override {
+  Errc move(std::span<const MovePiece> list, std::span<CrcBlock> crc) override {
     if (device_.lose_at_ == device_.moves) {
       device_.lose();
     }
     if (const Errc wrong = device_.fault(); wrong != Errc::ok) {
       return wrong;
     }
-    for (const MovePiece& piece : pieces) {
+    for (const MovePiece& piece : list) {
       const Errc wrong =
           device_.check_reach({piece.to, piece.length_bytes}, {piece.from, piece.length_bytes});
       if (wrong != Errc::ok) {
         return wrong;
       }
     }
-    if (const Errc wrong = check_move(pieces, crc); wrong != Errc::ok) {
+    if (const Errc wrong = check_move(list, crc); wrong != Errc::ok) {
       return wrong;
     }
-    const Errc answer = give([this, copied = std::vector<MovePiece>(pieces.begin(), pieces.end()),
+    const Errc answer = give([this, copied = std::vector<MovePiece>(list.begin(), list.end()),
                               crc] { return inner_->move(copied, crc); });
     device_.moves += answer == Errc::ok ? 1U : 0U;
-    device_.pieces += answer == Errc::ok ? pieces.size() : 0U;
+    device_.pieces += answer == Errc::ok ? list.size() : 0U;
     return answer;
   }
   Errc copy(MutableSpan to, ConstSpan from) override {

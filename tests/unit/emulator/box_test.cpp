@@ -55,7 +55,8 @@ TEST_CASE("a box whose memory does not fit its configuration is refused with the
 
   auto targets = test::heap_memory_targets(2, SizeBytes(4U << 20U));
   targets[1] = nullptr;
-  CHECK(create(small_config(), std::move(targets)).error().code == Errc::config_invalid);
+  const auto without_one = create(small_config(), std::move(targets));
+  CHECK(without_one.error().code == Errc::config_invalid);
 }
 
 TEST_CASE("on_timer ends what is overdue", "[unit][box]") {
@@ -79,7 +80,7 @@ TEST_CASE("a backing limit too small for each strip size is refused with the lea
                        SizeBytes(limit_bytes), clock, random);
   };
   // Two DRAM channels, chunks of 64 KiB on each, the three strip sizes of a small pool.
-  constexpr std::uint64_t kLeast = 2 * 65536 * 3;
+  constexpr std::uint64_t kLeast = std::uint64_t{2} * 65536 * 3;
   const auto refused = with_limit(kLeast - 1);
   REQUIRE_FALSE(refused.has_value());
   CHECK(refused.error().code == Errc::config_invalid);

@@ -275,7 +275,7 @@ TEST_CASE("a lookup whose answer is larger than a frame", "[unit][native_door]")
     lookup.prefix = true;
     const auto reply = ask<wire::LookupReply>(control, wire::Op::lookup, lookup);
     // As many as there is room for: 28 bytes per object, 16 per extent, 4 per CRC.
-    const std::size_t each = 28 + 16 * reserved.extents.size() + 4 * 256;
+    const std::size_t each = 28 + 16 * reserved.extents.size() + std::size_t{4} * 256;
     CHECK(reply.objects.size() == ((16U << 20U) - 24) / each);
     CHECK(reply.objects.size() < 16384);
     CHECK(reply.lease != LeaseId(0));
@@ -322,7 +322,7 @@ TEST_CASE("a client that pins the memory says so, and a flag that is none is ref
   CHECK(frame.header.status == Errc::ok);
   CHECK(fixture.control->descriptors().size() == 4);
   CHECK(wire::encode(wire::MapRequest{}).empty());
-  for (const std::size_t size : {3, 4, 5, 8}) {
+  for (const std::size_t size : {3U, 4U, 5U, 8U}) {
     CHECK_FALSE(wire::decode<wire::MapRequest>(wire::Body(size)).has_value());
   }
 }

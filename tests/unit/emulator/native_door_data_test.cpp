@@ -403,7 +403,7 @@ TEST_CASE("a large payload is received straight into the DRAM channels", "[unit]
   const Bytes frame = wire::encode_frame(header, test::segments_body(three));
   lane->send(ConstSpan(frame).first(64 + 24));
   REQUIRE(lane->endpoint().receive_spans().size() == 1);
-  CHECK(lane->endpoint().receive_spans()[0].size() == 2 * 24);
+  CHECK(lane->endpoint().receive_spans()[0].size() == std::size_t{2} * 24);
 }
 
 TEST_CASE("a WRITE that arrives on a fenced lane touches nothing", "[unit][native_door]") {
@@ -500,7 +500,7 @@ TEST_CASE("a warm lane moves bytes without allocating", "[unit][native_door]") {
     exchange(write);
   }
   CHECK(test::allocation_count() - before == 0);
-  CHECK(sent_total == 50 * (64 + 66000 + 64));
+  CHECK(sent_total == std::size_t{50} * (64 + 66000 + 64));
 }
 
 TEST_CASE("counters count what went through the Ethernet port", "[unit][native_door]") {

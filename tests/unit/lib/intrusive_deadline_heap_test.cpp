@@ -32,7 +32,7 @@ TEST_CASE("the first of the heap is the earliest whatever was moved", "[unit]") 
   std::array<Sleeper, 4> sleepers;
   for (int i = 0; i < 4; ++i) {
     sleepers[static_cast<std::size_t>(i)].name = i;
-    heap.set(sleepers[static_cast<std::size_t>(i)], at(100 * (4 - i)));
+    heap.set(sleepers[static_cast<std::size_t>(i)], at(std::int64_t{100} * (4 - i)));
   }
   CHECK(first_name(heap) == 3);
   heap.set(sleepers[3], at(1000));

@@ -402,7 +402,7 @@ TEST_CASE("a box describes as many ports and channels as the protocol allows", "
   REQUIRE(decode<InfoReply>(largest).has_value());
   constexpr std::size_t kPortCount = 3 * 8 + 2 + 2;
   constexpr std::size_t kPorts = kPortCount + 4;
-  constexpr std::size_t kChannelCount = kPorts + 1024 * 6;
+  constexpr std::size_t kChannelCount = kPorts + std::size_t{1024} * 6;
 
   Body channels = largest;
   put_le32(channels, kChannelCount, 1025);

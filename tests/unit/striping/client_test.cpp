@@ -21,7 +21,7 @@ const StreamAddress kAddress = StreamAddress::parse("unix:/run/scripted.sock").v
 // A client over the box's own memory.
 std::unique_ptr<Client> connect(ScriptedBox& box, ClientOptions options = {}) {
   return Client::connect(
-             box, kAddress, options,
+             box, kAddress, std::move(options),
              [&box](const Client::TransportContext& context) -> Result<std::unique_ptr<Transport>> {
                LocalTransportOptions local;
                local.layout_of = context.layout_of;
@@ -34,7 +34,7 @@ std::unique_ptr<Client> connect(ScriptedBox& box, ClientOptions options = {}) {
 std::unique_ptr<Client> connect_fake(ScriptedBox& box, FakeTransport*& seen,
                                      ClientOptions options = {}) {
   return Client::connect(
-             box, kAddress, options,
+             box, kAddress, std::move(options),
              [&](const Client::TransportContext&) -> Result<std::unique_ptr<Transport>> {
                auto fake = std::make_unique<FakeTransport>(box.time, 2);
                fake->lanes[0].delay = fake->lanes[1].delay = 0ns;
@@ -155,7 +155,7 @@ TEST_CASE("wrong bytes in the pool are a crc_mismatch for their key alone", "[un
   }
   const Extent& extent = box.objects.at("b").extents.front();
   const std::uint64_t at = extent.address.offset.count();
-  REQUIRE(at < 4096 * ScriptedBox::kChannels);  // first row of slab 1's strips
+  REQUIRE(at < std::uint64_t{4096} * ScriptedBox::kChannels);  // first row of slab 1's strips
   box.channels[at / 4096]->data()[at % 4096] ^= std::byte{1};
   std::vector<std::byte> a(3000), b(3000), c(3000);
   const LocalSegment pieces[] = {{a.data(), 3000}, {b.data(), 3000}, {c.data(), 3000}};
@@ -916,7 +916,7 @@ TEST_CASE("affine placement knows the SuperNIC of each byte from the box", "[uni
     return Errc::ok;
   };
   box.extent_bytes = 4096 - 13;  // with the gap: one strip of slab 1 each
-  const Region region = client->allocate(SizeBytes(3 * 2 * 4083)).value();
+  const Region region = client->allocate(SizeBytes(std::uint64_t{3} * 2 * 4083)).value();
   std::vector<std::byte> bytes(4083);
   for (const std::uint64_t extent : {0U, 2U, 4U}) {  // on slab 1: DRAM channels 0, 1, 2
     const RegionPiece piece{.offset = RegionOffset(extent * 4083),

@@ -5,6 +5,7 @@
 
 #include <catch2/catch_get_random_seed.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <random>
 
@@ -14,8 +15,8 @@ namespace {
 using namespace std::chrono_literals;
 using test::FakeTransport;
 
-constexpr std::uint32_t kKi = 1024;
-constexpr std::uint32_t kMi = 1024 * 1024;
+constexpr std::uint64_t kKi = 1024;
+constexpr std::uint64_t kMi = 1024 * kKi;
 
 // Transfers over one local buffer, and what became of them.
 struct Job {
@@ -332,7 +333,7 @@ TEST_CASE("at half load a slow lane meets few batches, and each of them little",
   paced_ms(rig, 4 * kMi, 10ms, 1s);
   rig.transport.lanes[4].bytes_done = 0;
   paced_ms(rig, 4 * kMi, 10ms, 1s);
-  CHECK(rig.transport.lanes[4].bytes_done > 100 * 4 * kMi / 9 / 2);
+  CHECK(rig.transport.lanes[4].bytes_done > 100 * (4 * kMi) / 9 / 2);
 }
 
 TEST_CASE("batches too small to be cut find out that a lane has recovered", "[unit]") {
@@ -345,7 +346,7 @@ TEST_CASE("batches too small to be cut find out that a lane has recovered", "[un
   rig.transport.lanes[1].bytes_per_second = 1e9;
   rig.transport.lanes[1].bytes_done = 0;
   paced_ms(rig, 4 * kKi, 1ms, 2s);
-  CHECK(rig.transport.lanes[1].bytes_done > 300 * 4 * kKi);
+  CHECK(rig.transport.lanes[1].bytes_done > 300 * (4 * kKi));
 }
 
 TEST_CASE("the work of a lane that dies is sent again on the others", "[unit]") {
@@ -378,9 +379,9 @@ TEST_CASE("lanes flapping at random times lose no byte and no callback", "[unit]
     for (std::uint32_t j = 0; j < 4; ++j) {
       Job& job = jobs.emplace_back(2 * kMi);
       fill_random(job.memory, seed + j);
-      for (std::uint32_t offset = j * (kMi / 2); offset < (j + 1) * (kMi / 2);) {
-        const std::uint32_t bytes = std::min((j + 1) * (kMi / 2) - offset,
-                                             1 + static_cast<std::uint32_t>(random() % 90'000));
+      for (std::uint64_t offset = j * (kMi / 2); offset < (j + 1) * (kMi / 2);) {
+        const auto bytes = static_cast<std::uint32_t>(
+            std::min<std::uint64_t>((j + 1) * (kMi / 2) - offset, 1 + random() % 90'000));
         job.add(WorkOp::write, offset, bytes, true);
         offset += bytes;
       }
@@ -704,7 +705,7 @@ TEST_CASE("cancel ends a batch at once and exactly once", "[unit]") {
   job.add(WorkOp::read, 0, 8 * kMi);
   const BatchId batch = rig.submit(job);
   rig.executor.progress();
-  REQUIRE(rig.transport.posted.size() > 0);
+  REQUIRE_FALSE(rig.transport.posted.empty());
   rig.executor.cancel(batch);
   CHECK(job.calls == 1);
   CHECK(job.all(Errc::cancelled));
@@ -911,7 +912,7 @@ TEST_CASE("background holds a share of each lane while foreground is about, all 
   CHECK(foreground.calls == 1);
   CHECK(bytes_posted(rig.transport, true) <= 4 * kLaneBytesInFlight / kBackgroundShare);
   rig.run_until(rig.clock.now() + 15ms);  // nothing of the foreground for a while
-  CHECK(bytes_posted(rig.transport, true) > 2 * 4 * kLaneBytesInFlight / kBackgroundShare);
+  CHECK(bytes_posted(rig.transport, true) > 2 * (4 * kLaneBytesInFlight) / kBackgroundShare);
   rig.run_until(rig.clock.now() + 2s);
   CHECK(background.all(Errc::ok));
 }
@@ -939,7 +940,7 @@ TEST_CASE("background gets its share however much foreground there is", "[unit]"
   CHECK(done_bytes == left);
   std::uint64_t foreground_bytes = 0;
   for (const Job& job : foreground) {
-    foreground_bytes += job.calls == 1 ? 4 * std::uint64_t{kMi} : 0;
+    foreground_bytes += job.calls == 1 ? 4 * kMi : 0;
   }
   // What is no whole foreground batch is at most a few of them.
   const std::uint64_t background_bytes = done_bytes - foreground_bytes;

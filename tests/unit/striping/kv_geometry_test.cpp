@@ -19,7 +19,7 @@ struct Row {
 };
 
 constexpr std::uint64_t kKi = 1024;
-constexpr std::uint64_t kMi = 1024 * 1024;
+constexpr std::uint64_t kMi = 1024 * kKi;
 
 TEST_CASE("page, block and token sizes in bf16 match the published table", "[unit]") {
   const Row rows[] = {

@@ -64,7 +64,7 @@ TEST_CASE("what is done while the caller is away makes no lane slower, nor faste
   lane.complete_runs(10);
   for (const int pending : {1, 3, 10}) {
     CAPTURE(pending);
-    lane.be_away(std::chrono::milliseconds(500), pending * kRunBytes);
+    lane.be_away(std::chrono::milliseconds(500), static_cast<std::uint64_t>(pending) * kRunBytes);
     lane.complete_runs(pending, LaneRate::kSampleTimeMin);
     CHECK_THAT(lane.rate.measured(), WithinRel(kBytesPerSecond, 1e-6));
   }

@@ -238,7 +238,7 @@ TEST_CASE("one, two and three copying threads move the same bytes", "[unit]") {
     REQUIRE(transport.lane_count() == threads);
     constexpr std::uint32_t kPieces = 48;
     constexpr std::uint32_t kPieceBytes = 30'001;
-    std::vector<std::byte> source = random_bytes(kPieces * kPieceBytes, 7);
+    std::vector<std::byte> source = random_bytes(std::size_t{kPieces} * kPieceBytes, 7);
     std::vector<std::byte> target(source.size());
     std::vector<Work> works(kPieces);
     for (const WorkOp op : {WorkOp::write, WorkOp::read}) {

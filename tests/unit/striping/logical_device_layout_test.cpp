@@ -75,7 +75,7 @@ TEST_CASE("places of a logical device in slots 5, 2 and 9 match the table", "[un
   // The byte behind the device's last one, in the same strip of the same slab, is not its own.
   CHECK_FALSE(device.dpa_of(DramChannelId(2), DramOffset(1820)).has_value());
   CHECK_FALSE(device.dpa_of(DramChannelId(2), DramOffset(0)).has_value());
-  CHECK_FALSE(device.dpa_of(DramChannelId(0), DramOffset(192 * 6)).has_value());
+  CHECK_FALSE(device.dpa_of(DramChannelId(0), DramOffset(std::uint64_t{192} * 6)).has_value());
   CHECK_FALSE(device.dpa_of(DramChannelId(3), DramOffset(960)).has_value());
 }
 
@@ -158,8 +158,8 @@ TEST_CASE("slabs that do not make up a logical device are refused by name", "[un
         "logical device: slabs 5 and 5 overlap on DRAM channel 0");
   std::vector<SlabLayout> unlike = slabs_in(shape, {0});
   unlike.push_back(slab_in_slot({.piece_bytes = 128}, 9));
-  CHECK(refusal(SizeBytes(800), std::move(unlike)) ==
-        "logical device: slab 1 has 576 bytes, slab 10 384");
+  const std::string of_unlike = refusal(SizeBytes(800), std::move(unlike));
+  CHECK(of_unlike == "logical device: slab 1 has 576 bytes, slab 10 384");
 }
 
 }  // namespace

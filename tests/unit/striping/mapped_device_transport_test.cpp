@@ -44,7 +44,7 @@ TEST_CASE("a device moves the bytes and finds the CRCs that a host does, in odd 
 
 TEST_CASE("requests of a lane go in one move; those of two lanes in two", "[unit][device]") {
   World world;
-  DevicePages pages(world.device, 16 * 65536);
+  DevicePages pages(world.device, std::size_t{16} * 65536);
   const Bytes image = random_bytes(pages.size(), 5);
   pages.write(image);
   std::vector<Work> works(16);
@@ -252,8 +252,8 @@ struct HeldWorld : World {
     return all;
   }
 
-  DevicePages pages{device, 3 * 65536};
-  Bytes image = random_bytes(3 * 65536, 11);
+  DevicePages pages{device, std::size_t{3} * 65536};
+  Bytes image = random_bytes(pages.size(), 11);
   std::array<Work, 3> works;
 };
 
@@ -403,7 +403,7 @@ TEST_CASE("warm, a device over the mapped pool allocates nothing per request", "
   auto made = MappedDeviceTransport::create(channels, *real, {.layout_of = layout_of});
   REQUIRE(made.has_value());
   MappedDeviceTransport& transport = **made;
-  DevicePages pages(*real, 32 * 4096);
+  DevicePages pages(*real, std::size_t{32} * 4096);
   std::array<Work, 16> works;
   for (std::size_t i = 0; i < works.size(); ++i) {
     for (std::size_t page = 0; page < 32; ++page) {

@@ -107,12 +107,12 @@ TEST_CASE("runs that touch are merged, within a layer and never with what was th
   CHECK(segments_of("PBTHD", {2}, kTokens) == 2);        // K, V
   CHECK(segments_of("PBTHD", {2, 3, 4}, kTokens) == 2);  // blocks in a row
   CHECK(segments_of("PBTHD", {4, 3, 2}, kTokens) == 6);
-  CHECK(segments_of("BPTHD", {2}, kTokens) == 1);          // V follows K
-  CHECK(segments_of("BPTHD", {2, 3}, kTokens) == 4);       // K, K, V, V
-  CHECK(segments_of("BTHPD", {2}, kTokens) == 2 * 4 * 2);  // a run per head and token
-  CHECK(segments_of("PBHTD", {2}, kTokens) == 2 * 4 * 2);
+  CHECK(segments_of("BPTHD", {2}, kTokens) == 1);                       // V follows K
+  CHECK(segments_of("BPTHD", {2, 3}, kTokens) == 4);                    // K, K, V, V
+  CHECK(segments_of("BTHPD", {2}, kTokens) == std::size_t{2} * 4 * 2);  // a run per head and token
+  CHECK(segments_of("PBHTD", {2}, kTokens) == std::size_t{2} * 4 * 2);
   CHECK(segments_of("PBHTD", {2}, kHeads) == 2);
-  CHECK(segments_of("PBTLHD", {2}, kTokens) == 2 * 4);  // a run per token
+  CHECK(segments_of("PBTLHD", {2}, kTokens) == std::size_t{2} * 4);  // a run per token
 
   EngineCache cache(kSmall, "PBTHD");
   const PagedKv kv = cache.described();
@@ -147,7 +147,7 @@ TEST_CASE("the real layouts of real models have the sizes of the published table
   // Described without being touched: no such memory is there.
   const auto page_of = [](const PagedShape& shape, std::string_view axes) {
     std::uint64_t bytes = std::uint64_t{shape.heads} * shape.head_dim * shape.block_tokens;
-    bytes *= bytes_per_element(shape.dtype) * shape.blocks;
+    bytes *= std::uint64_t{bytes_per_element(shape.dtype)} * shape.blocks;
     std::vector<MutableSpan> tensors;
     for (std::uint32_t i = 0; i < shape.layers; ++i) {
       const std::uint64_t size = bytes * shape.planes;
@@ -245,9 +245,9 @@ TEST_CASE("strides that overlap, leave the tensor or share bytes are refused by 
   CHECK(planes.with([](KvPlane&) {}).empty());
   CHECK(planes.with([](KvPlane& plane) { plane.head_stride_bytes = 14; }) ==
         "layer 0 V: a stride of 14 bytes overlaps what lies between, 16 bytes");
-  CHECK(planes.with([](KvPlane& plane) { plane.head_stride_bytes = 0; }) != "");
-  CHECK(planes.with([](KvPlane& plane) { plane.token_stride_bytes = 24; }) != "");
-  CHECK(planes.with([](KvPlane& plane) { plane.block_stride_bytes = 64; }) != "");
+  CHECK_FALSE(planes.with([](KvPlane& plane) { plane.head_stride_bytes = 0; }).empty());
+  CHECK_FALSE(planes.with([](KvPlane& plane) { plane.token_stride_bytes = 24; }).empty());
+  CHECK_FALSE(planes.with([](KvPlane& plane) { plane.block_stride_bytes = 64; }).empty());
   CHECK(planes.with([](KvPlane& plane) { plane.head_stride_bytes = 17; }) ==
         "layer 0 V: a stride of 17 bytes is no whole elements of 2 bytes");
   CHECK(planes.with([](KvPlane& plane) { plane.block_stride_bytes = 4096; })
@@ -261,7 +261,7 @@ TEST_CASE("strides that overlap, leave the tensor or share bytes are refused by 
   // Over the other plane: the same place, or one byte of one run.
   CHECK(planes.with([](KvPlane& plane) { plane.base -= 4096; }) ==
         "layer 0 K and layer 0 V overlap");
-  CHECK(planes.with([](KvPlane& plane) { plane.base -= 4096 - 510; }) != "");
+  CHECK_FALSE(planes.with([](KvPlane& plane) { plane.base -= 4096 - 510; }).empty());
   CHECK(planes.with([](KvPlane& plane) { plane.base -= 4096 - 512; }).empty());
 }
 

@@ -14,8 +14,8 @@
 namespace godbox::striping {
 namespace {
 
-constexpr std::uint32_t kKi = 1024;
-constexpr std::uint32_t kMi = 1024 * 1024;
+constexpr std::uint64_t kKi = 1024;
+constexpr std::uint64_t kMi = 1024 * kKi;
 
 // Transfers with the lists they point to, over one local buffer.
 class Batch {
@@ -245,7 +245,7 @@ TEST_CASE("a rest below 64 KiB stays with the run before it", "[unit]") {
 }
 
 TEST_CASE("a page of 64 KiB or less is one run", "[unit]") {
-  for (const std::uint32_t bytes : {1U, 4096U, 18 * kKi, 65536U}) {
+  for (const std::uint32_t bytes : std::initializer_list<std::uint32_t>{1, 4096, 18 * kKi, 65536}) {
     Batch batch(kMi);
     batch.add_simple(WorkOp::read, bytes, true);
     const Plan plan = plan_of(batch, 36);
@@ -408,8 +408,8 @@ TEST_CASE("affine runs carry only blocks of their SuperNIC", "[unit]") {
   };
   Batch batch(40 * kMi);
   batch.add(WorkOp::read,
-            {{.address = {SlabId(1), SlabOffset(0)}, .length_bytes = 18 * 64 * kKi * 4}},
-            {18 * 64 * kKi * 4}, true);
+            {{.address = {SlabId(1), SlabOffset(0)}, .length_bytes = 18 * (64 * kKi) * 4}},
+            {18 * (64 * kKi) * 4}, true);
   for (std::uint64_t page = 0; page < 40; ++page) {
     batch.add(WorkOp::read,
               {{.address = {SlabId(2), SlabOffset(page * 65536 + 4096)}, .length_bytes = 8192}},
@@ -436,10 +436,10 @@ TEST_CASE("affine runs carry only blocks of their SuperNIC", "[unit]") {
     }
   }
   CHECK(load.size() == 9);
-  CHECK(load[0] == 8 * 64 * kKi + 6 * 8192);  // pages 0, 1, 18, 19, 36, 37
-  CHECK(load[8] == 8 * 64 * kKi + 4 * 8192);  // pages 16, 17, 34, 35
+  CHECK(load[0] == 8 * (64 * kKi) + 6 * (8 * kKi));  // pages 0, 1, 18, 19, 36, 37
+  CHECK(load[8] == 8 * (64 * kKi) + 4 * (8 * kKi));  // pages 16, 17, 34, 35
   // The first transfer's 8 blocks per SuperNIC share requests of up to a lane's share.
-  CHECK(plan.runs.size() <= 9 * 3);
+  CHECK(plan.runs.size() <= std::size_t{9} * 3);
 }
 
 TEST_CASE("a plan of 30,208 pieces takes milliseconds and, warm, allocates nothing", "[unit]") {
@@ -537,7 +537,7 @@ TEST_CASE("more pieces than a plan holds are too large", "[unit]") {
 }
 
 TEST_CASE("a plan that is to try a lane begins with one block alone", "[unit]") {
-  for (const std::uint32_t bytes : {1U, 65536U, 65537U, 4 * kMi}) {
+  for (const std::uint32_t bytes : std::initializer_list<std::uint32_t>{1, 65536, 65537, 4 * kMi}) {
     CAPTURE(bytes);
     Batch batch(8 * kMi);
     batch.add_simple(WorkOp::read, bytes);

@@ -165,7 +165,7 @@ TEST_CASE("any range of a slab loads its members evenly to within two strips", "
       const auto [least, most] = std::minmax_element(
           load.begin(), load.end(), [](auto& a, auto& b) { return a.second < b.second; });
       CAPTURE(members, offset, length);
-      CHECK(most->second - least->second <= 2 * 256);
+      CHECK(most->second - least->second <= std::uint64_t{2} * 256);
       if (length >= std::uint64_t{256} * members * 100) {
         const double mean = static_cast<double>(length) / members;
         CHECK(static_cast<double>(most->second) / mean <= 1.02);

@@ -39,9 +39,9 @@ TEST_CASE("staged bytes and CRCs are those that a host sees, in odd pieces", "[u
 }
 
 TEST_CASE("staging lives with queues that are full at any point of a batch", "[unit][device]") {
-  for (const std::uint64_t every : {2, 3, 5}) {
+  for (const std::uint64_t every : {2U, 3U, 5U}) {
     World world;
-    DevicePages pages(world.device, 8 * 65536);
+    DevicePages pages(world.device, std::size_t{8} * 65536);
     const Bytes image = random_bytes(pages.size(), 5);
     pages.write(image);
     world.device.full_every = every;
@@ -69,7 +69,7 @@ TEST_CASE("staging lives with queues that are full at any point of a batch", "[u
 TEST_CASE("what progress() finds goes in one move, and slots that touch in one copy",
           "[unit][device]") {
   World world;
-  DevicePages pages(world.device, 16 * 65536);
+  DevicePages pages(world.device, std::size_t{16} * 65536);
   pages.write(Bytes(pages.size()));
   world.device.moves = 0;
   world.device.copies = 0;
@@ -308,8 +308,8 @@ TEST_CASE("a fence keeps what a slow device has until it is through, and loses n
     CAPTURE(is_lost);
     World world;
     Transport& transport = *world.transport;
-    DevicePages pages(world.device, 2 * 65536);
-    pages.write(random_bytes(2 * 65536, 11));
+    DevicePages pages(world.device, std::size_t{2} * 65536);
+    pages.write(random_bytes(pages.size(), 11));
     std::array<Work, 2> works;
     for (std::size_t i = 0; i < works.size(); ++i) {
       works[i].local = {{pages.at(i * 65536), 65536}};
@@ -387,7 +387,7 @@ TEST_CASE("warm, staging allocates nothing per request", "[unit][device]") {
       *real, kSmall);
   REQUIRE(made.has_value());
   StagedTransport& transport = **made;
-  DevicePages pages(*real, 32 * 4096);
+  DevicePages pages(*real, std::size_t{32} * 4096);
   std::array<Work, 16> works;
   for (std::size_t i = 0; i < works.size(); ++i) {
     for (std::size_t page = 0; page < 32; ++page) {

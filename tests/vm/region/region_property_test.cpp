@@ -79,7 +79,7 @@ emulator::BoxConfig box_of(const Shape& shape, const std::string& socket, Seeded
   config.form = shape.form;
   if (shape.form != ChannelForm::channels) {
     const std::size_t ways =
-        shape.channels * (shape.form == ChannelForm::widest ? shape.super_nics : 1U);
+        std::size_t{shape.channels} * (shape.form == ChannelForm::widest ? shape.super_nics : 1U);
     config.interleave_granularity = random_granularity(random, shape.targets, ways);
   }
   return config;

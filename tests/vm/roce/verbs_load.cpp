@@ -44,7 +44,7 @@ int run(const std::string& address, std::chrono::seconds duration, std::size_t s
   const auto begin = Steady::now();
   for (std::uint32_t turn = 1; Steady::now() - begin < duration; ++turn) {
     for (std::size_t i = 0; i < size; ++i) {
-      out[i] = static_cast<std::byte>((i * 2'654'435'761U + turn * 40'503U) >> 13U);
+      out[i] = static_cast<std::byte>((i * 2'654'435'761U + std::uint64_t{turn} * 40'503U) >> 13U);
     }
     const auto since = Steady::now();
     Errc status = client.write(*region, {&from, 1});

@@ -26,8 +26,8 @@ constexpr std::uint64_t mib(std::uint64_t count) { return count << 20U; }
 
 // Pages and blocks of models of GQA and MLA, the strips, a whole stripe of 18 and of 28 channels.
 constexpr std::array<std::uint64_t, 12> kSizes{
-    128,    4096,         kib(18),      kib(64),        kib(72),      kib(288),
-    mib(1), 18 * kib(64), 28 * kib(64), 61 * 1152 * 16, 36 * kib(64), mib(5)};
+    128,    4096,         kib(18),      kib(64),      kib(72),      kib(288),
+    mib(1), 18 * kib(64), 28 * kib(64), 61 * kib(18), 36 * kib(64), mib(5)};
 // Those of larger blocks, as far as four of them fit into the working set; 53.6 MiB is GLM-5's.
 constexpr std::array<std::uint64_t, 6> kLargeSizes{mib(8),     mib(20), mib(32),
                                                    56'208'384, mib(80), mib(160)};

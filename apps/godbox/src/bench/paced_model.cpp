@@ -52,7 +52,7 @@ Result<double> PacedModel::gb_per_s(std::span<const ModelledRequest> requests, s
   }
   std::uint64_t begun = 0;
   const auto begin_next = [&](std::uint64_t at_ps) {
-    const Result<void> submitted = run->submit(request_of(requests[begun], begun, at_ps));
+    Result<void> submitted = run->submit(request_of(requests[begun], begun, at_ps));
     begun += 1;
     return submitted;
   };

@@ -184,7 +184,7 @@ void add_device_option(CLI::App& command, DeviceChoice& device) {
 }
 
 void add_common(CLI::App& command, ModelOptions& options) {
-  static const std::map<std::string, model::WireProtocol> kProtocols{
+  static const std::map<std::string, model::WireProtocol> protocols{
       {"roce", model::WireProtocol::roce}, {"tcp", model::WireProtocol::tcp}};
   TransferChoice& choice = options.transfer;
   add_device_option(command, choice.device);
@@ -196,7 +196,7 @@ void add_common(CLI::App& command, ModelOptions& options) {
   command.add_option("--hosts", choice.hosts,
                      "Hosts, with one port of the same speed each; without it, one for each port");
   command.add_option("--protocol", choice.device.protocol, "roce or tcp, instead of the file's")
-      ->transform(CLI::CheckedTransformer(kProtocols));
+      ->transform(CLI::CheckedTransformer(protocols));
   command.add_option("--mtu", choice.device.mtu_bytes, "Bytes: RoCE's path MTU, TCP's IP packets");
   command.add_flag("--write", choice.is_write, "Hosts write to the box; without it they read");
   add_model_output(command, options.output);

@@ -15,7 +15,6 @@
 namespace godbox::app {
 namespace {
 
-using striping::GetItem;
 using striping::Lookup;
 using striping::PutItem;
 
@@ -150,7 +149,7 @@ class Replayer {
       });
       const std::vector<Errc> statuses =
           timed(moving_, [&] { return rig_.client().get_found(part, into); });
-      const Result<void> checked = timed(checking_, [&] {
+      Result<void> checked = timed(checking_, [&] {
         return check_reads(statuses, part, std::span(request.blocks).subspan(begin, count));
       });
       if (!checked) {

@@ -135,7 +135,7 @@ Result<void> check_report_path(const std::string& path) {
 }
 
 Result<void> write_report(const std::string& html, const std::string& path) {
-  if (const Result<void> writable = check_report_path(path); !writable) {
+  if (Result<void> writable = check_report_path(path); !writable) {
     return writable;
   }
   return write_file(path, std::as_bytes(std::span(html)));

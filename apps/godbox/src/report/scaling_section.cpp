@@ -50,6 +50,7 @@ std::vector<std::vector<ResultRow>> sweeps(ResultRows rows, const Resource& reso
       by_count.insert_or_assign(row.number(resource.field).value_or(0), row);
     }
     std::vector<ResultRow> sweep;
+    sweep.reserve(by_count.size());
     for (const auto& [count, row] : by_count) {
       sweep.push_back(row);
     }
@@ -66,6 +67,7 @@ std::vector<svg::Tick> ticks_of(ResultRows rows, std::string_view field) {
     counts.insert(static_cast<int>(row.number(field).value_or(0)));
   }
   std::vector<svg::Tick> ticks;
+  ticks.reserve(counts.size());
   for (const int count : counts) {
     ticks.push_back({static_cast<double>(count), std::to_string(count)});
   }

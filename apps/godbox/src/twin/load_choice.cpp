@@ -90,7 +90,7 @@ Result<void> check(const LoadChoice& choice) {
         Number{"gpus", choice.gpus, 1, 1024, true},
         Number{"gpu-teraflops", choice.gpu_teraflops, 1, 10000},
         Number{"speed", choice.speed, 1e-3, 1e6}, Number{"limit", choice.limit_s, 0, 1e6}}) {
-    if (const Result<void> valid = check(number); !valid) {
+    if (Result<void> valid = check(number); !valid) {
       return valid;
     }
   }

@@ -124,15 +124,14 @@ class LoadRun {
       const std::optional<model::BoxCompletion> moved =
           box_ == nullptr ? std::nullopt : box_->next(until, kEventsBetweenLooks);
       const bool is_on_its_way = box_ != nullptr && box_->is_on_its_way();
-      if (const Result<void> timely = check_limit(is_on_its_way ? box_->now_ps() : until);
-          !timely) {
+      if (Result<void> timely = check_limit(is_on_its_way ? box_->now_ps() : until); !timely) {
         return timely;
       }
       if (is_on_its_way) {
         continue;
       }
       if (moved) {
-        if (const Result<void> taken = take(*moved); !taken) {
+        if (Result<void> taken = take(*moved); !taken) {
           return taken;
         }
         continue;
@@ -140,7 +139,7 @@ class LoadRun {
       if (until == kNever) {
         return {};
       }
-      if (const Result<void> done = step(until); !done) {
+      if (Result<void> done = step(until); !done) {
         return done;
       }
     }
@@ -171,7 +170,7 @@ class LoadRun {
     while (!computed_.empty() && computed_.top().at_ps == now_ps) {
       const Computed one = computed_.top();
       computed_.pop();
-      if (const Result<void> done = finish(one); !done) {
+      if (Result<void> done = finish(one); !done) {
         return done;
       }
     }
@@ -180,7 +179,7 @@ class LoadRun {
       const std::uint32_t host = *idle_.begin();
       waiting_.pop_front();
       idle_.erase(idle_.begin());
-      if (const Result<void> begun = begin(request, host, now_ps); !begun) {
+      if (Result<void> begun = begin(request, host, now_ps); !begun) {
         return begun;
       }
     }
@@ -465,6 +464,7 @@ std::vector<Bottleneck> bottlenecks_of(std::string_view of, const std::vector<Bo
     by_bound[bounds[i]].push_back(times_s[i]);
   }
   std::vector<Bottleneck> found;
+  found.reserve(by_bound.size());
   for (auto& [bound, times] : by_bound) {
     found.push_back({of, name_of(bound, figures), std::move(times)});
   }

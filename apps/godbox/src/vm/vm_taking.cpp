@@ -215,7 +215,7 @@ Result<void> VmSession::bring_down_or_leave(const Attached& attached) {
   if (!use) {
     return use.error();
   }
-  const Result<void> done = bring_down(attached, kBringUpLimit);
+  Result<void> done = bring_down(attached, kBringUpLimit);
   if (done) {
     return done;
   }

@@ -165,7 +165,7 @@ class PoolService {
  public:
   // One target per DRAM channel, all of config.dram_channel_size. `config` must have passed
   // validate().
-  PoolService(const BoxConfig& config, std::vector<MemoryTarget*> dram_channels,
+  PoolService(const BoxConfig& config, const std::vector<MemoryTarget*>& dram_channels,
               SizeBytes backing_limit, const Clock& clock, RandomSource& random,
               SlabMemoryMaker make_slab_memory = {});
   ~PoolService();

@@ -57,7 +57,7 @@ Result<void> check(const BoxRunSpec& spec) {
         Count{"hosts", spec.hosts, kHostsMax},
         Count{"nics_per_host", spec.nics_per_host, kNicsPerHostMax},
         Count{"strip_bytes", spec.rates.strip.count(), kStripMax.count(), kStripMin.count()}}) {
-    if (const Result<void> valid = check(count); !valid) {
+    if (Result<void> valid = check(count); !valid) {
       return valid;
     }
   }

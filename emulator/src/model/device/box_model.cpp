@@ -147,10 +147,10 @@ double pcie_payload_share(const HostPcieSpec& spec, bool is_write) {
 }
 
 Result<void> validate(const BoxModel& model) {
-  if (const Result<void> valid = validate(model.device); !valid) {
+  if (Result<void> valid = validate(model.device); !valid) {
     return valid;
   }
-  if (const Result<void> valid = check_ethernet(model.ethernet); !valid) {
+  if (Result<void> valid = check_ethernet(model.ethernet); !valid) {
     return valid;
   }
   const HostPcieSpec& pcie = model.host_pcie;
@@ -164,7 +164,7 @@ Result<void> validate(const BoxModel& model) {
                     1e6},
         NumberCheck{"super_nic.latency_ns", model.super_nic.latency_ns, 0, 1e6},
         NumberCheck{"host.pcie_latency_ns", pcie.latency_ns, 0, 1e5}}) {
-    if (const Result<void> valid = check(number); !valid) {
+    if (Result<void> valid = check(number); !valid) {
       return valid;
     }
   }

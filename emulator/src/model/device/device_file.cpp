@@ -198,7 +198,7 @@ Result<void> read_table(const toml::table& table, const std::string& parent,
     const std::string path =
         parent.empty() ? std::string(name.str()) : fmt::format("{}.{}", parent, name.str());
     if (node.is_table() && parent.empty()) {
-      const Result<void> inner = read_table(*node.as_table(), path, keys, values, where);
+      Result<void> inner = read_table(*node.as_table(), path, keys, values, where);
       if (!inner) {
         return inner;
       }
@@ -212,6 +212,7 @@ Result<void> read_table(const toml::table& table, const std::string& parent,
                                   [&path](const Key& known) { return known.path == path; });
     if (key == keys.end()) {
       std::vector<std::string_view> names;
+      names.reserve(keys.size());
       for (const Key& known : keys) {
         names.push_back(known.path);
       }

@@ -119,11 +119,18 @@ class Type3Model {
     schedule(now_ns + spec_.host_ns / 2, What::to_device, tag);
   }
 
+  [[nodiscard]] double next_event_ns() const {
+    if (events_.empty()) {
+      return kNeverNs;
+    }
+    return events_.top().at_ns;
+  }
+
   // One event of the earliest, after the DRAM commands before it.
   void step() {
     const double link_ns = std::min(m2s_.next_flit_ns(), s2m_.next_flit_ns());
     run_dram_until(link_ns);
-    const double event_ns = events_.empty() ? kNeverNs : events_.top().at_ns;
+    const double event_ns = next_event_ns();
     if (event_ns <= link_ns) {
       const Event event = events_.top();
       events_.pop();
@@ -147,7 +154,7 @@ class Type3Model {
   void run_dram_until(double link_ns) {
     for (const auto& part : parts_) {
       while (part->engine.queued() != 0) {
-        const double end_ns = std::min(link_ns, events_.empty() ? kNeverNs : events_.top().at_ns);
+        const double end_ns = std::min(link_ns, next_event_ns());
         const Cycle until =
             end_ns == kNeverNs ? kCycleNever : static_cast<Cycle>(std::floor(end_ns / cycle_ns_));
         if (!run_part(*part, until)) {
@@ -318,7 +325,7 @@ class Type3Model {
 
 Result<void> check_load(const Type3Spec& spec, const DramLoad& load) {
   const SizeBytes capacity = spec.dram.organization.capacity() * spec.dram_channels;
-  if (const Result<void> valid = validate(load, capacity); !valid) {
+  if (Result<void> valid = validate(load, capacity); !valid) {
     return valid;
   }
   if (!(load.offered > Rate()) && load.window == 0) {

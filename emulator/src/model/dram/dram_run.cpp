@@ -57,7 +57,7 @@ class LoadedSubChannel {
     Cycle arrival = 0;
     Cycle submitted = 0;
   };
-  static constexpr std::size_t kTags = 2 * kQueueEntriesMax;
+  static constexpr std::size_t kTags = std::size_t{2} * kQueueEntriesMax;
 
   void accessed(std::uint32_t tag, bool is_write, Cycle issued, Cycle data_end) {
     note_queue(issued, 1);

@@ -62,7 +62,7 @@ Result<void> check(const Range& range) {
 template <std::size_t N>
 Result<void> check_all(const std::array<Range, N>& ranges) {
   for (const Range& range : ranges) {
-    if (const Result<void> one = check(range); !one) {
+    if (Result<void> one = check(range); !one) {
       return one;
     }
   }
@@ -85,26 +85,25 @@ Result<void> check_organization(const DramOrganization& org) {
 Result<void> check_timings(const DramTimings& t) {
   // No value of JEDEC's reaches the upper ends; they catch a value that is in the wrong unit.
   constexpr std::uint64_t kMax = 1000;
-  const Result<void> each =
-      check_all(std::array<Range, 19>{{{"burst", t.burst, 2, 16},
-                                       {"cl", t.cl, 5, kMax},
-                                       {"cwl", t.cwl, 5, kMax},
-                                       {"rcd", t.rcd, 5, kMax},
-                                       {"rp", t.rp, 5, kMax},
-                                       {"ras", t.ras, t.rcd, kMax},
-                                       {"rc", t.rc, t.ras + t.rp, kMax},
-                                       {"ccd_s", t.ccd_s, t.burst, kMax},
-                                       {"ccd_l", t.ccd_l, t.ccd_s, kMax},
-                                       {"ccd_s_wr", t.ccd_s_wr, t.burst, kMax},
-                                       {"ccd_l_wr", t.ccd_l_wr, t.ccd_s_wr, kMax},
-                                       {"rrd_s", t.rrd_s, 1, kMax},
-                                       {"rrd_l", t.rrd_l, 1, kMax},
-                                       {"faw", t.faw, t.rrd_s, kMax},
-                                       {"wr", t.wr, 1, kMax},
-                                       {"wtr_s", t.wtr_s, 1, kMax},
-                                       {"wtr_l", t.wtr_l, t.wtr_s, kMax},
-                                       {"rtp", t.rtp, 1, kMax},
-                                       {"ppd", t.ppd, 1, kMax}}});
+  Result<void> each = check_all(std::array<Range, 19>{{{"burst", t.burst, 2, 16},
+                                                       {"cl", t.cl, 5, kMax},
+                                                       {"cwl", t.cwl, 5, kMax},
+                                                       {"rcd", t.rcd, 5, kMax},
+                                                       {"rp", t.rp, 5, kMax},
+                                                       {"ras", t.ras, t.rcd, kMax},
+                                                       {"rc", t.rc, t.ras + t.rp, kMax},
+                                                       {"ccd_s", t.ccd_s, t.burst, kMax},
+                                                       {"ccd_l", t.ccd_l, t.ccd_s, kMax},
+                                                       {"ccd_s_wr", t.ccd_s_wr, t.burst, kMax},
+                                                       {"ccd_l_wr", t.ccd_l_wr, t.ccd_s_wr, kMax},
+                                                       {"rrd_s", t.rrd_s, 1, kMax},
+                                                       {"rrd_l", t.rrd_l, 1, kMax},
+                                                       {"faw", t.faw, t.rrd_s, kMax},
+                                                       {"wr", t.wr, 1, kMax},
+                                                       {"wtr_s", t.wtr_s, 1, kMax},
+                                                       {"wtr_l", t.wtr_l, t.wtr_s, kMax},
+                                                       {"rtp", t.rtp, 1, kMax},
+                                                       {"ppd", t.ppd, 1, kMax}}});
   if (!each) {
     return each;
   }
@@ -120,7 +119,7 @@ Result<void> check_timings(const DramTimings& t) {
 }
 
 Result<void> check_controller(const DramController& controller) {
-  const Result<void> queues = check_all(
+  Result<void> queues = check_all(
       std::array<Range, 2>{{{"read_queue", controller.read_queue, 1, kQueueEntriesMax},
                             {"write_queue", controller.write_queue, 1, kQueueEntriesMax}}});
   if (!queues) {

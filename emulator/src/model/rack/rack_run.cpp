@@ -35,7 +35,7 @@ Result<void> check_load(const RackRunSpec& spec) {
                     static_cast<double>(std::min(spec.rack.boxes, kBlockCopiesMax))},
         NumberCheck{"block_bytes", static_cast<double>(load.set.block.count()),
                     static_cast<double>(stripe.count()), static_cast<double>(kBlockMax.count())}}) {
-    if (const Result<void> valid = check(number); !valid) {
+    if (Result<void> valid = check(number); !valid) {
       return valid;
     }
   }

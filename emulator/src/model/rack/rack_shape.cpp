@@ -33,7 +33,7 @@ Result<void> check(const RackSpec& spec, const BoxShape& box, std::uint32_t nics
                     static_cast<double>(ports)},
         NumberCheck{"network.leaves_per_host", static_cast<double>(spec.leaves_per_host), 0,
                     static_cast<double>(nics_per_host)}}) {
-    if (const Result<void> valid = check(number); !valid) {
+    if (Result<void> valid = check(number); !valid) {
       return valid;
     }
   }

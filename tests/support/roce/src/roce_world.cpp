@@ -20,7 +20,7 @@ RoceEndOptions client_options() {
 
 }  // namespace
 
-RoceWorld::RoceWorld(const RoceLinkOptions& link, RoceEndOptions box)
+RoceWorld::RoceWorld(const RoceLinkOptions& link, const RoceEndOptions& box)
     : client_(client_options()),
       box_(box),
       link_(link),

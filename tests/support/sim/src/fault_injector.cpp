@@ -205,9 +205,9 @@ void refuse_backing(World& world, SimRandom& dice) {
   }
   const std::uint64_t times = dice.between(1, 20);
   world.logf("FAULT the machine refuses memory {} times", times);
-  for (std::uint16_t i = 0; i < world.box.config().dram_channels(); ++i) {
+  for (std::uint32_t i = 0; i < world.box.config().dram_channels(); ++i) {
     if (dice.one_in(3)) {
-      world.box.dram_channel(DramChannelId(i)).refuse_backing(times);
+      world.box.dram_channel(DramChannelId(static_cast<std::uint16_t>(i))).refuse_backing(times);
     }
   }
 }
@@ -233,8 +233,8 @@ void kill_port(World& world, SimRandom& dice, const std::string& address) {
       return;
     }
   }
-  for (std::uint16_t i = 0; i < world.box.config().eth_ports(); ++i) {
-    const EthPortId port(i);
+  for (std::uint32_t i = 0; i < world.box.config().eth_ports(); ++i) {
+    const EthPortId port(static_cast<std::uint16_t>(i));
     if (world.box.eth_port_address(port).to_string() != address ||
         world.now() < world.port_dead_until) {
       continue;
@@ -397,11 +397,12 @@ void apply_storm(World& world, SimRandom& dice) {
 
 void heal(World& world) {
   world.network.stop_corruption();
-  for (std::uint16_t i = 0; i < world.box.config().eth_ports(); ++i) {
-    world.network.set_down(world.box.eth_port_address(EthPortId(i)), false);
+  for (std::uint32_t i = 0; i < world.box.config().eth_ports(); ++i) {
+    const EthPortId port(static_cast<std::uint16_t>(i));
+    world.network.set_down(world.box.eth_port_address(port), false);
     if (world.box.is_running()) {
-      world.box.box().eth_port_door(EthPortId(i)).set_down(false);
-      GODBOX_ASSERT(world.box.box().set_port_fault(EthPortId(i), {}).has_value());
+      world.box.box().eth_port_door(port).set_down(false);
+      GODBOX_ASSERT(world.box.box().set_port_fault(port, {}).has_value());
     }
   }
   for (std::uint16_t i = 0; world.box.is_running() && i < world.box.config().dram_channels(); ++i) {

@@ -34,9 +34,9 @@ TEST_CASE("lists are multiplied, but the local transport has no ports and lanes"
   options.lanes = "1,2";
   options.crc = "both";
   options.transports = "tcp";
-  CHECK(make_plan(options).value().cases.size() == 2 * 4 * 2 * 2);
+  CHECK(make_plan(options).value().cases.size() == std::size_t{2} * 4 * 2 * 2);
   options.transports = "local";
-  CHECK(make_plan(options).value().cases.size() == 2 * 2);
+  CHECK(make_plan(options).value().cases.size() == std::size_t{2} * 2);
 }
 
 TEST_CASE("the scaling plan sweeps channels, then ports", "[unit]") {
@@ -212,7 +212,7 @@ TEST_CASE("a plan has a limit, whatever its lists multiply to", "[unit]") {
   options.transports = "tcp";
   options.channels = "1..64";
   options.ports = "1..64";
-  CHECK(make_plan(options)->cases.size() == 64 * 64 * 3);
+  CHECK(make_plan(options)->cases.size() == std::size_t{64} * 64 * 3);
   options.lanes = "1..16";
   const auto refused = make_plan(options);
   REQUIRE_FALSE(refused.has_value());

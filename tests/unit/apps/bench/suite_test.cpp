@@ -123,7 +123,7 @@ TEST_CASE("a suite overwrites devices only where that is asked for", "[unit]") {
   options.target = "dax";
   const test::TmpfsFolder folder;
   const std::string device = folder.path("dax0.0");
-  std::ofstream{device};  // stands for one
+  const std::ofstream made(device);  // stands for one
   std::filesystem::resize_file(device, (64_MiB).count());
   options.dax_devices = {device};
   const auto kind = GENERATE(as<std::string>{}, "quick", "full");

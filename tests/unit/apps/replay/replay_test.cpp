@@ -46,15 +46,15 @@ Trace make_trace(std::uint64_t seed, std::size_t requests) {
 
 TEST_CASE("a pool can be made for exactly so many blocks", "[unit]") {
   for (const std::uint64_t blocks :
-       {1, 7, 64, 300, 1000, 4096, 5000, 10000, 30000, 50000, 182790}) {
+       {1U, 7U, 64U, 300U, 1000U, 4096U, 5000U, 10000U, 30000U, 50000U, 182790U}) {
     const auto shape = shape_for_blocks(blocks, kDramChannels);
     REQUIRE(shape.has_value());
     CHECK(shape->blocks == blocks);
     CHECK(shape->dram_channel_size.count() * kDramChannels / shape->block.count() == blocks);
     CHECK(shape->dram_channel_size.count() % (256U << 20U) == 0);
-    CHECK(shape->block.count() % (kDramChannels * (64U << 10U)) == 0);
+    CHECK(shape->block.count() % (std::uint64_t{kDramChannels} * (64U << 10U)) == 0);
   }
-  for (const std::uint64_t blocks : {181676, 182631, 1'000'003, 1 << 24}) {
+  for (const std::uint64_t blocks : {181676U, 182631U, 1'000'003U, 1U << 24U}) {
     const auto shape = shape_for_blocks(blocks, kDramChannels);
     REQUIRE(shape.has_value());
     CHECK(shape->blocks >= blocks);
@@ -69,7 +69,7 @@ TEST_CASE("the pool evicts as a list of blocks would", "[unit]") {
   constexpr std::uint64_t kBlocks = 100;
   const auto shape = shape_for_blocks(kBlocks, kDramChannels);
   REQUIRE(shape.has_value());
-  for (const std::uint64_t seed : {1, 2, 3}) {
+  for (const std::uint64_t seed : {1U, 2U, 3U}) {
     INFO("seed " << seed);
     const Trace trace = make_trace(seed, 400);
     const auto rig = rig_of(*shape);

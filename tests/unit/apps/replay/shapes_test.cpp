@@ -41,7 +41,7 @@ bool is_sound(const Trace& trace) {
 TEST_CASE("multi-turn: 20 clients by turns, each with all that it said before", "[unit]") {
   for (const std::uint64_t seed : {1U, 2U, 3U}) {
     const Trace trace = generate_trace(TraceKind::multi_turn, seed);
-    REQUIRE(trace.size() == 20 * 10);
+    REQUIRE(trace.size() == std::size_t{20} * 10);
     CHECK(is_sound(trace));
     std::set<std::uint64_t> seen;
     for (std::size_t i = 0; i < trace.size(); ++i) {

@@ -106,8 +106,9 @@ TEST_CASE("a trace ends where it was told to, and its mistakes have line numbers
 
   const std::string longest = line + std::string(kTraceLineBytesMax - line.size(), ' ');
   CHECK(read_trace(TraceFile(longest + "\n" + longest).path(), 0)->size() == 2);
+  const std::string too_long = line + "\n" + longest + " ";
   for (const char* end : {"", "\n"}) {
-    trace = read_trace(TraceFile(line + "\n" + longest + " " + end).path(), 0);
+    trace = read_trace(TraceFile(too_long + end).path(), 0);
     REQUIRE_FALSE(trace.has_value());
     CHECK(holds(trace.error().detail, "line 2: the line: longer than"));
   }

@@ -80,7 +80,7 @@ TEST_CASE("eighteen channels come up, a second time there is nothing to do, and 
     CHECK(down->regions_removed.size() == 18);
     CHECK(down->regions_removed.front() == "region17");
     CHECK(down->brought_down.size() == 18);
-    CHECK(kernel->changes_since(before) == std::vector<std::string>{});
+    CHECK(kernel->changes_since(before).empty());
     kernel->writes.clear();
     const auto again = cxl_down(*kernel, {});
     REQUIRE(again.has_value());
@@ -145,7 +145,7 @@ TEST_CASE("whichever write fails, all is undone and the error says which it was"
       CHECK(report.error().code == Errc::io_error);
       CHECK(holds(report.error().detail, refused));
       CHECK(holds(report.error().detail, "(EIO)"));
-      CHECK(kernel->changes_since(before) == std::vector<std::string>{});
+      CHECK(kernel->changes_since(before).empty());
     }
   }
 }
@@ -392,7 +392,7 @@ TEST_CASE("a region that becomes no dax device is waited for with a bound", "[un
   CHECK(kernel->waited() >= std::chrono::seconds(30));
   CHECK(kernel->waited() < std::chrono::seconds(60));
   CHECK(holds(report.error().detail, "modprobe dax_cxl"));
-  CHECK(kernel->changes_since(before) == std::vector<std::string>{});
+  CHECK(kernel->changes_since(before).empty());
 }
 
 TEST_CASE("kmem is asked for the memory where it does not probe by itself", "[unit]") {
@@ -463,7 +463,7 @@ TEST_CASE("whichever write of going down fails, going down again ends it", "[uni
       failed += first ? 0 : 1;
       INFO("write " << refused << " as " << to_string(use));
       CHECK(cxl_down(*kernel, {}).has_value());
-      CHECK(kernel->changes_since(before) == std::vector<std::string>{});
+      CHECK(kernel->changes_since(before).empty());
       REQUIRE(refused < 100);
     }
     CHECK(failed > 5);
@@ -478,7 +478,7 @@ TEST_CASE("memory that is on line in another way is not taken for up, nor off li
   const auto report = cxl_up(*kernel, as(CxlUse::numa));
   REQUIRE_FALSE(report.has_value());
   CHECK(holds(report.error().detail, "memory32"));
-  CHECK(kernel->changes_since(before) == std::vector<std::string>{});
+  CHECK(kernel->changes_since(before).empty());
 }
 
 TEST_CASE("undoing takes only what it brought on line off line", "[unit]") {
@@ -491,7 +491,7 @@ TEST_CASE("undoing takes only what it brought on line off line", "[unit]") {
     return path == block && text != "offline" ? EIO : 0;
   };
   REQUIRE_FALSE(cxl_up(*kernel, as(CxlUse::numa)).has_value());
-  CHECK(kernel->changes_since(before) == std::vector<std::string>{});
+  CHECK(kernel->changes_since(before).empty());
 }
 
 }  // namespace

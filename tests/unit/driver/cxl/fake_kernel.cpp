@@ -148,9 +148,10 @@ void FakeKernel::make_device(unsigned index, const FakeDevice& device) {
   link(kCxl + name, endpoint);
   for (unsigned k = 0; k < 2; ++k) {
     const std::string decoder = fmt::format("decoder{}.{}", 20 + index, k);
-    put(endpoint + "/" + decoder + "/dpa_size", "0x0");
-    put(endpoint + "/" + decoder + "/mode", "none");
-    link(kCxl + decoder, endpoint + "/" + decoder);
+    const std::string folder = fmt::format("{}/{}", endpoint, decoder);
+    put(folder + "/dpa_size", "0x0");
+    put(folder + "/mode", "none");
+    link(kCxl + decoder, folder);
     bridge_of_endpoint_[decoder] = fmt::format("port{}", device.bridge + 1);
   }
 }
@@ -444,7 +445,7 @@ void FakeKernel::pull(unsigned index) {
     remove(fmt::format("{}{}{}", kCxl, own, k));
   }
   for (const std::string& name : {endpoint, fmt::format("mem{}", index)}) {
-    const std::string path = fs::read_symlink(folder_ + kCxl + name).string();
+    const std::string path = fs::read_symlink(fmt::format("{}{}{}", folder_, kCxl, name)).string();
     remove(kCxl + name);
     fs::remove_all(path);
   }

@@ -133,7 +133,7 @@ TEST_CASE("a plan of the caller's is checked before anything is touched", "[unit
   const auto kernel = form_c();
   const auto view = read_cxl_view(*kernel);
   REQUIRE(view.has_value());
-  const auto problem = [&](CxlRegionPlan plan) {
+  const auto problem = [&](const CxlRegionPlan& plan) {
     const auto checked = check_cxl_plan(*view, plan);
     REQUIRE(!checked);
     CHECK(checked.error().code == Errc::invalid_argument);

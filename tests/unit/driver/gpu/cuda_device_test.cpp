@@ -445,7 +445,7 @@ TEST_CASE("what cannot be registered is refused by what it is", "[unit]") {
 }
 
 TEST_CASE("two pieces of memory in one page are registered each for itself", "[unit]") {
-  alignas(4096) static std::array<std::byte, 3 * 4096> pages;
+  alignas(4096) static std::array<std::byte, std::size_t{3} * 4096> pages;
   const std::span<std::byte> all(pages);
   const MutableSpan first = all.subspan(100, 5000), second = all.subspan(5100, 4000);
   const Setup setup;

@@ -60,7 +60,7 @@ TEST_CASE("a stream in one bank group has the long spacing", "[unit][model][dram
   spec.timings.refi = 0;
   spec.controller.mapping = *parse_mapping("subchannel:1 column:6 bank:2 bankgroup:3 row", false);
   const double peak = spec.organization.peak().bytes_per_second();
-  DramLoad load{.lines = 100'000, .footprint = SizeBytes(2 * 64 * 64)};  // one row of each half
+  DramLoad load{.lines = 100'000, .footprint = SizeBytes(64) * 64 * 2};  // one row of each half
   // tCCD_L is 14 cycles where a burst takes 8 (5 ns at 5600 MT/s).
   CHECK(figures(spec, load).delivered.bytes_per_second() == Approx(peak * 8 / 14).epsilon(0.01));
   load.read_share = 0;
@@ -76,7 +76,7 @@ TEST_CASE("one bank gives a row every tRC", "[unit][model][dram]") {
   spec.timings.refi = 0;
   spec.controller.mapping = *parse_mapping("subchannel:1 column:6 bank:2 bankgroup:3 row", false);
   // Every line in a row of its own, always in the same bank.
-  const DramLoad load{.lines = 20'000, .stride = SizeBytes(2 * 64 * 64 * 32)};
+  const DramLoad load{.lines = 20'000, .stride = SizeBytes(64) * 64 * 2 * 32};
   const double cycles = spec.timings.rc;
   const double line_ns = cycles * spec.organization.cycle_ns();
   // All lines are in one half: the stride is a multiple of the rows of both.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/dram/address_decoder.h"
 
-#include <catch2/catch_approx.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <set>
@@ -11,7 +10,6 @@ namespace godbox::emulator::model {
 namespace {
 
 using namespace godbox::literals;
-using Catch::Approx;
 
 // Cycles as JEDEC's speed bin tables print them.
 TEST_CASE("JEDEC's nanoseconds become its cycles", "[unit][model][dram]") {
@@ -40,7 +38,7 @@ TEST_CASE("JEDEC's nanoseconds become its cycles", "[unit][model][dram]") {
 
 TEST_CASE("every line has a place of its own", "[unit][model][dram]") {
   DramSpec spec = *jedec_dram({DramStandard::ddr5, 5600, 16, 8, 2, 1});
-  spec.organization.rows = 128 * 8;
+  spec.organization.rows = std::uint64_t{128} * 8;
   for (const bool hash : {false, true}) {
     spec.controller.mapping.hash_banks = hash;
     const AddressDecoder decoder(spec);

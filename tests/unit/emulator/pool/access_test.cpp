@@ -58,7 +58,7 @@ TEST_CASE("a ticket names each DRAM channel once, with its bytes, and usage coun
   Pool pool({.dram_channels = 3});
   const SessionId session = pool.open();
   const Result<wire::RegionReply> region =
-      pool.service->allocate_region(session, SizeBytes(3 * 65536));
+      pool.service->allocate_region(session, SizeBytes(65536) * 3);
   REQUIRE(region.has_value());
   REQUIRE(region->extents.size() == 1);
   const SlabId slab = region->extents[0].address.slab;
@@ -114,14 +114,14 @@ TEST_CASE("on one DRAM channel a long run is one span", "[unit][pool]") {
   Pool pool({.dram_channels = 1});
   const SessionId session = pool.open();
   const Result<wire::RegionReply> region =
-      pool.service->allocate_region(session, SizeBytes(10 * 65536));
+      pool.service->allocate_region(session, SizeBytes(65536) * 10);
   REQUIRE(region.has_value());
   AccessTicket ticket;
   REQUIRE(pool.service->begin_access(session, WorkOp::read,
                                      Pool::segments_of(region->key, region->extents),
                                      ticket) == Errc::ok);
   REQUIRE(ticket.spans.size() == 1);
-  CHECK(ticket.spans[0].size() == 10 * 65536);
+  CHECK(ticket.spans[0].size() == std::size_t{10} * 65536);
   pool.service->end_access(ticket);
 }
 
@@ -236,7 +236,7 @@ TEST_CASE("slabs are described as they lie, and unknown ones are left out", "[un
   Pool pool({.dram_channels = 5});
   const SessionId session = pool.open();
   const Result<wire::RegionReply> region =
-      pool.service->allocate_region(session, SizeBytes(5 * 65536));
+      pool.service->allocate_region(session, SizeBytes(65536) * 5);
   REQUIRE(region.has_value());
   const SlabId id = region->extents[0].address.slab;
   wire::SlabsReply reply;

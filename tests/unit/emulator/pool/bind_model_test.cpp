@@ -52,16 +52,16 @@ struct Device {
 class Model {
  public:
   explicit Model(std::uint64_t seed)
-      : pool({.dram_channels = 6,
-              .channel_size = 512_MiB,
-              .backing_limit = kLimit,
-              .seed = seed,
-              .tenant_quota = kTenantQuota,
-              .vm_quota = kVmQuota}),
-        random(seed) {}
+      : pool_({.dram_channels = 6,
+               .channel_size = 512_MiB,
+               .backing_limit = kLimit,
+               .seed = seed,
+               .tenant_quota = kTenantQuota,
+               .vm_quota = kVmQuota}),
+        random_(seed) {}
 
   void step() {
-    switch (random() % 14) {
+    switch (random_() % 14) {
       case 0:
         open_or_close();
         break;
@@ -90,7 +90,7 @@ class Model {
         object();
         break;
       default:
-        pool.advance(std::chrono::milliseconds(random() % 20'000));
+        pool_.advance(std::chrono::milliseconds(random_() % 20'000));
         keep_alive();
         break;
     }
@@ -98,22 +98,22 @@ class Model {
   }
 
   void finish() {
-    while (!sessions.empty()) {
-      close(sessions.begin()->first);
+    while (!sessions_.empty()) {
+      close(sessions_.begin()->first);
     }
     settle();
-    for (auto device = devices.begin(); device != devices.end();) {
-      const SessionId session = pool.open(tenant_name(device->second.tenant));
-      REQUIRE(pool.service->drop(session, (device++)->first).has_value());
-      pool.service->close_session(session);
+    for (auto device = devices_.begin(); device != devices_.end();) {
+      const SessionId session = pool_.open(tenant_name(device->second.tenant));
+      REQUIRE(pool_.service->drop(session, (device++)->first).has_value());
+      pool_.service->close_session(session);
     }
     settle();
-    REQUIRE(pool.devices().empty());
-    REQUIRE(pool.service->usage().bound_slabs == 0_B);
-    REQUIRE(pool.slab_memories.live == 0);
+    REQUIRE(pool_.devices().empty());
+    REQUIRE(pool_.service->usage().bound_slabs == 0_B);
+    REQUIRE(pool_.slab_memories.live == 0);
   }
 
-  [[nodiscard]] std::uint64_t evictions() { return pool.service->usage().evictions; }
+  [[nodiscard]] std::uint64_t evictions() { return pool_.service->usage().evictions; }
 
   int binds = 0;
   int refusals = 0;
@@ -124,50 +124,50 @@ class Model {
   static std::string vm_name(int vm) { return "vm" + std::to_string(vm); }
 
   SessionId some_session() {
-    if (sessions.empty()) {
+    if (sessions_.empty()) {
       open_or_close();
     }
-    auto at = sessions.begin();
-    std::advance(at, random() % sessions.size());
+    auto at = sessions_.begin();
+    std::advance(at, random_() % sessions_.size());
     return at->first;
   }
 
   Device* some_device(LdId& id) {
-    if (devices.empty()) {
+    if (devices_.empty()) {
       return nullptr;
     }
-    auto at = devices.begin();
-    std::advance(at, random() % devices.size());
+    auto at = devices_.begin();
+    std::advance(at, random_() % devices_.size());
     id = at->first;
     return &at->second;
   }
 
   void open_or_close() {
-    if (sessions.size() < 6 && (sessions.empty() || random() % 2 == 0)) {
-      const int tenant = static_cast<int>(random() % kTenants);
-      sessions[pool.open(tenant_name(tenant))] = tenant;
+    if (sessions_.size() < 6 && (sessions_.empty() || random_() % 2 == 0)) {
+      const int tenant = static_cast<int>(random_() % kTenants);
+      sessions_[pool_.open(tenant_name(tenant))] = tenant;
     } else {
       close(some_session());
     }
   }
 
   void close(SessionId session) {
-    pool.service->close_session(session);
-    sessions.erase(session);
-    for (auto device = devices.begin(); device != devices.end();) {
+    pool_.service->close_session(session);
+    sessions_.erase(session);
+    for (auto device = devices_.begin(); device != devices_.end();) {
       auto& holders = device->second.holders;
       const auto had = std::erase_if(
           holders, [session](const Holder& holder) { return holder.session == session; });
       const bool is_gone = had > 0 && device->second.state == LogicalDeviceState::bound;
       const bool is_last =
           device->second.state == LogicalDeviceState::leaving && holders.empty() && had > 0;
-      device = is_gone || is_last ? devices.erase(device) : std::next(device);
+      device = is_gone || is_last ? devices_.erase(device) : std::next(device);
     }
   }
 
   [[nodiscard]] SizeBytes bytes_of(int vm) const {
     SizeBytes total;
-    for (const auto& [id, device] : devices) {
+    for (const auto& [id, device] : devices_) {
       const bool counts = device.state != LogicalDeviceState::leaving && device.maker == vm;
       total += counts ? device.size : 0_B;
     }
@@ -176,9 +176,9 @@ class Model {
 
   void bind() {
     const SessionId session = some_session();
-    const int vm = static_cast<int>(random() % kVms);
-    const SizeBytes size = kUnit * (1 + random() % 3);
-    const auto bound = pool.bind(session, vm_name(vm), size);
+    const int vm = static_cast<int>(random_() % kVms);
+    const SizeBytes size = kUnit * (1 + random_() % 3);
+    const auto bound = pool_.bind(session, vm_name(vm), size);
     const bool is_beyond_vm = bytes_of(vm) + size > kVmQuota;
     if (!bound) {
       ++refusals;
@@ -191,10 +191,10 @@ class Model {
     }
     REQUIRE_FALSE(is_beyond_vm);
     ++binds;
-    REQUIRE_FALSE(devices.contains(bound->reply.device));
-    devices[bound->reply.device] = {LogicalDeviceState::bound, size,
-                                    sessions.at(session),      {{session, vm, false}},
-                                    bound->reply.slabs,        vm};
+    REQUIRE_FALSE(devices_.contains(bound->reply.device));
+    devices_[bound->reply.device] = {LogicalDeviceState::bound, size,
+                                     sessions_.at(session),     {{session, vm, false}},
+                                     bound->reply.slabs,        vm};
   }
 
   void unbind() {
@@ -203,11 +203,11 @@ class Model {
     if (device == nullptr || device->holders.empty()) {
       return;
     }
-    Holder& holder = device->holders[random() % device->holders.size()];
-    const bool done = pool.service->unbind(holder.session, id).has_value();
+    Holder& holder = device->holders[random_() % device->holders.size()];
+    const bool done = pool_.service->unbind(holder.session, id).has_value();
     REQUIRE(done == !holder.has_let_go);
     if (device->state == LogicalDeviceState::bound) {
-      devices.erase(id);
+      devices_.erase(id);
     } else {
       holder.has_let_go = true;
     }
@@ -222,7 +222,7 @@ class Model {
     const SessionId session = some_session();
     const bool may =
         device->state == LogicalDeviceState::bound && device->holders.front().session == session;
-    REQUIRE(pool.service->seal(session, id).has_value() == may);
+    REQUIRE(pool_.service->seal(session, id).has_value() == may);
     if (may) {
       device->state = LogicalDeviceState::sealed;
       device->holders.clear();
@@ -236,13 +236,13 @@ class Model {
       return;
     }
     const SessionId session = some_session();
-    const int vm = static_cast<int>(random() % kVms);
+    const int vm = static_cast<int>(random_() % kVms);
     const bool may =
-        device->state == LogicalDeviceState::sealed && device->tenant == sessions.at(session) &&
+        device->state == LogicalDeviceState::sealed && device->tenant == sessions_.at(session) &&
         std::none_of(device->holders.begin(), device->holders.end(), [&](const Holder& holder) {
           return holder.session == session || (!holder.has_let_go && holder.vm == vm);
         });
-    const auto bound = pool.share(session, vm_name(vm), id);
+    const auto bound = pool_.share(session, vm_name(vm), id);
     REQUIRE(bound.has_value() == may);
     if (may) {
       ++shares;
@@ -260,10 +260,10 @@ class Model {
     }
     const SessionId session = some_session();
     const bool may = device->state == LogicalDeviceState::sealed && !device->is_active() &&
-                     device->tenant == sessions.at(session);
-    REQUIRE(pool.service->drop(session, id).has_value() == may);
+                     device->tenant == sessions_.at(session);
+    REQUIRE(pool_.service->drop(session, id).has_value() == may);
     if (may && device->holders.empty()) {
-      devices.erase(id);
+      devices_.erase(id);
     } else if (may) {
       device->state = LogicalDeviceState::leaving;
     }
@@ -271,26 +271,26 @@ class Model {
 
   void object() {
     const SessionId session = some_session();
-    const std::string name = "o" + std::to_string(random() % 40);
-    if (random() % 4 == 0) {
-      (void)pool.remove(session, name);
-    } else if (random() % 8 == 0) {
-      (void)pool.lookup(session, {name}, 5000);
+    const std::string name = "o" + std::to_string(random_() % 40);
+    if (random_() % 4 == 0) {
+      (void)pool_.remove(session, name);
+    } else if (random_() % 8 == 0) {
+      (void)pool_.lookup(session, {name}, 5000);
     } else {
-      (void)pool.put(session, name, 1 + random() % (40 * kMib), random() % 8 == 0);
+      (void)pool_.put(session, name, 1 + random_() % (40 * kMib), random_() % 8 == 0);
     }
   }
 
   void keep_alive() {
-    for (const auto& [session, tenant] : sessions) {
-      REQUIRE(pool.service->touch_session(session) == Errc::ok);
+    for (const auto& [session, tenant] : sessions_) {
+      REQUIRE(pool_.service->touch_session(session) == Errc::ok);
     }
   }
 
   // What is on its way back comes back.
   void settle() {
     for (int i = 0; i < 20; ++i) {
-      pool.service->on_timer();
+      pool_.service->on_timer();
     }
   }
 
@@ -302,10 +302,10 @@ class Model {
   }
 
   void check_devices() {
-    const std::vector<wire::LogicalDeviceRecord> listed = pool.devices();
-    REQUIRE(listed.size() == devices.size());
+    const std::vector<wire::LogicalDeviceRecord> listed = pool_.devices();
+    REQUIRE(listed.size() == devices_.size());
     for (const wire::LogicalDeviceRecord& record : listed) {
-      const Device& device = devices.at(record.device);
+      const Device& device = devices_.at(record.device);
       REQUIRE(record.state == device.state);
       REQUIRE(record.size == device.size);
       REQUIRE(record.tenant == tenant_name(device.tenant));
@@ -320,28 +320,28 @@ class Model {
   void check_books() {
     SizeBytes bound;
     std::uint64_t slabs = 0;
-    for (const auto& [id, device] : devices) {
+    for (const auto& [id, device] : devices_) {
       bound += device.size;
       slabs += device.slabs.size();
       REQUIRE(device.slabs.size() == (device.size.count() + kSlabBytes - 1) / kSlabBytes);
     }
-    const PoolUsage usage = pool.service->usage();
-    REQUIRE(usage.logical_devices == devices.size());
+    const PoolUsage usage = pool_.service->usage();
+    REQUIRE(usage.logical_devices == devices_.size());
     REQUIRE(usage.bound == bound);
     REQUIRE(usage.bound_slabs == SizeBytes(slabs * kSlabBytes));
     REQUIRE(slabs <= kSlots);
     REQUIRE(usage.reserved <= usage.capacity);
     REQUIRE(usage.backed <= kLimit);
-    REQUIRE(usage.backed.count() == bound.count() + pool.backed_in_channels());
-    REQUIRE(pool.slab_memories.present_bytes == bound.count());
-    REQUIRE(pool.slab_memories.live == devices.size());
+    REQUIRE(usage.backed.count() == bound.count() + pool_.backed_in_channels());
+    REQUIRE(pool_.slab_memories.present_bytes == bound.count());
+    REQUIRE(pool_.slab_memories.live == devices_.size());
     for (std::uint16_t channel = 0; channel < 6; ++channel) {
-      REQUIRE(pool.service->dram_channel_usage(DramChannelId(channel)).bound * 6 ==
+      REQUIRE(pool_.service->dram_channel_usage(DramChannelId(channel)).bound * 6 ==
               usage.bound_slabs);
     }
     // Tenants pay for what a device has, not for what its last slab leaves over.
     SizeBytes of_tenants;
-    for (const TenantUsage& tenant : pool.service->tenant_usages(10)) {
+    for (const TenantUsage& tenant : pool_.service->tenant_usages(10)) {
       REQUIRE(tenant.usage.reserved <= kTenantQuota);
       of_tenants += tenant.usage.reserved;
     }
@@ -352,7 +352,7 @@ class Model {
   void check_places() {
     std::set<std::pair<std::uint16_t, std::uint64_t>> pieces;
     wire::SlabIdsRequest request;
-    for (const auto& [id, device] : devices) {
+    for (const auto& [id, device] : devices_) {
       request.ids.insert(request.ids.end(), device.slabs.begin(), device.slabs.end());
     }
     std::set<SlabId> bound_slabs(request.ids.begin(), request.ids.end());
@@ -365,7 +365,7 @@ class Model {
     std::sort(request.ids.begin(), request.ids.end());
     request.ids.erase(std::unique(request.ids.begin(), request.ids.end()), request.ids.end());
     wire::SlabsReply described;
-    pool.service->describe_slabs(request, described);
+    pool_.service->describe_slabs(request, described);
     REQUIRE(described.slabs.size() == request.ids.size());
     for (const wire::SlabRecord& record : described.slabs) {
       for (const wire::SlabMember& member : record.members) {
@@ -377,21 +377,21 @@ class Model {
   std::vector<Extent> extents_of_objects() {
     std::vector<Extent> extents;
     for (int tenant = 0; tenant < kTenants; ++tenant) {
-      const SessionId session = pool.open(tenant_name(tenant));
+      const SessionId session = pool_.open(tenant_name(tenant));
       for (int i = 0; i < 40; ++i) {
         const std::string name = "o" + std::to_string(i);
-        const wire::LookupReply found = pool.lookup(session, {name});
+        const wire::LookupReply found = pool_.lookup(session, {name});
         extents.insert(extents.end(), found.extents.begin(), found.extents.end());
       }
-      pool.service->close_session(session);
+      pool_.service->close_session(session);
     }
     return extents;
   }
 
-  Pool pool;
-  std::mt19937_64 random;
-  std::map<SessionId, int> sessions;  // and their tenants
-  std::map<LdId, Device> devices;
+  Pool pool_;
+  std::mt19937_64 random_;
+  std::map<SessionId, int> sessions_;  // and their tenants
+  std::map<LdId, Device> devices_;
 };
 
 TEST_CASE("whatever VMs and objects do, the books of a box agree", "[unit][pool]") {

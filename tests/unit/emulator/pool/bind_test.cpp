@@ -432,7 +432,7 @@ TEST_CASE("the slabs that are cleared are those whose objects are worth least", 
   // tails of thousands lie together.
   int stored = 0;
   while (pool.service->usage().evictions == 0) {
-    REQUIRE(pool.put(session, "o" + std::to_string(stored++), 224 * 1024) == Errc::ok);
+    REQUIRE(pool.put(session, "o" + std::to_string(stored++), 224U << 10U) == Errc::ok);
   }
   const std::uint64_t before = pool.usage_of(session).objects;
   REQUIRE(pool.bind(session, "vm", kUnit).has_value());

@@ -95,7 +95,7 @@ TEST_CASE("a tenant whose requests all wait leaves as much room to others", "[un
   SECTION("by their bytes") {
     const std::string name(500, 'n');
     names.assign(1000, name);
-    most = WaitTable::kBytesMax / 2 / (names.size() * (name.size() + sizeof(names[0])));
+    most = WaitTable::kBytesMax / 2 / (names.size() * (name.size() + sizeof(std::string_view)));
     CHECK(flood(pool, flooding, names, sleeper, 0) == most);
     names.resize(1);
     CHECK(park(pool, calm, names, calm_sleeper, 0) == Errc::ok);

@@ -12,7 +12,6 @@
 namespace godbox::emulator {
 
 using test::Pool;
-using test::PoolOptions;
 
 namespace {
 

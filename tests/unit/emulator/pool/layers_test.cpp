@@ -10,7 +10,6 @@
 namespace godbox::emulator {
 
 using test::Pool;
-using test::PoolOptions;
 using namespace std::chrono_literals;
 
 namespace {
@@ -267,10 +266,10 @@ TEST_CASE("several layers are of 4 KiB at least, one may be of any size", "[unit
   wire::ReserveReply reply;
   pool.service->reserve(session,
                         {0,
-                         {{.name = "a", .size = SizeBytes(2 * 4095), .layers = 2},
-                          {.name = "b", .size = SizeBytes(2 * 4096), .layers = 2},
+                         {{.name = "a", .size = SizeBytes(4095) * 2, .layers = 2},
+                          {.name = "b", .size = SizeBytes(4096) * 2, .layers = 2},
                           {.name = "c", .size = SizeBytes(1), .layers = 1},
-                          {.name = "d", .size = SizeBytes(4096 * 4096), .layers = 4096}}},
+                          {.name = "d", .size = SizeBytes(4096) * 4096, .layers = 4096}}},
                         reply);
   CHECK(reply.answers[0].status == Errc::invalid_argument);
   CHECK(reply.answers[1].status == Errc::ok);

@@ -171,7 +171,7 @@ TEST_CASE("an answer larger than a frame is not even begun", "[unit][pool]") {
 
   std::fill(names.begin(), names.end(), "large");
   const wire::LookupReply cut = pool.lookup(session, names, kLeaseMs, true);
-  const std::size_t each = 24 + 16 * answer.extents.size() + 4 * 16384;
+  const std::size_t each = 24 + 16 * answer.extents.size() + std::size_t{4} * 16384;
   CHECK(cut.objects.size() == ((16U << 20U) - 24) / each);
   CHECK(cut.crc32c.size() == cut.objects.size() * 16384);
   CHECK(cut.lease != LeaseId());
@@ -189,7 +189,7 @@ TEST_CASE("the memory of a lease is that of what it covers", "[unit][pool]") {
     static_cast<void>(pool.lookup(session, names, kLeaseMs));
   }
   CHECK(pool.service->usage().leases == 101);
-  CHECK(pool.service->usage().index_memory - before < SizeBytes(100 * 1000));
+  CHECK(pool.service->usage().index_memory - before < SizeBytes(1000) * 100);
 }
 
 TEST_CASE("at most half of the pool is under lease, by memory and by address space",

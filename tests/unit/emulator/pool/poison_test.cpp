@@ -58,8 +58,8 @@ TEST_CASE("an object that lost bytes is a miss after it was met, and can be put 
   const PoolUsage usage = pool.service->usage();
   CHECK(usage.lost_objects == 4);
   CHECK(usage.objects == 4);
-  CHECK(usage.retired.count() >= 3 * kSmallStripBytes);
-  CHECK(usage.retired.count() <= 4 * kLargeStripBytes);
+  CHECK(usage.retired.count() >= std::uint64_t{3} * kSmallStripBytes);
+  CHECK(usage.retired.count() <= std::uint64_t{4} * kLargeStripBytes);
 }
 
 TEST_CASE("strips with lost bytes are given to nobody any more", "[unit][pool]") {

@@ -119,7 +119,8 @@ class Pool {
   [[nodiscard]] wire::LookupReply lookup(SessionId session, std::vector<std::string_view> names,
                                          std::uint32_t lease_ms = 0, bool prefix = false) {
     wire::LookupReply reply;
-    REQUIRE(service->lookup(session, {prefix, lease_ms, std::move(names)}, reply) == Errc::ok);
+    const Errc status = service->lookup(session, {prefix, lease_ms, std::move(names)}, reply);
+    REQUIRE(status == Errc::ok);
     return reply;
   }
   [[nodiscard]] Errc status_of(SessionId session, std::string_view name) {
@@ -155,6 +156,7 @@ class Pool {
   [[nodiscard]] static std::vector<RemoteSegment> segments_of(RKey key,
                                                               const std::vector<Extent>& extents) {
     std::vector<RemoteSegment> segments;
+    segments.reserve(extents.size());
     for (const Extent& extent : extents) {
       segments.push_back({key, extent.address, extent.length_bytes});
     }

@@ -15,7 +15,6 @@ namespace godbox::emulator {
 namespace {
 
 using test::Pool;
-using test::PoolOptions;
 using namespace std::chrono_literals;
 
 struct Holder {
@@ -61,15 +60,15 @@ class Model {
  public:
   // 64 slots and 64 chunks have room for all kinds of strips.
   Model(std::uint64_t seed, bool has_all_kinds)
-      : pool({.dram_channels = 5,
-              .channel_size = SizeBytes((has_all_kinds ? 64U : 4U) << 20U),
-              .backing_limit = SizeBytes((has_all_kinds ? 20U : 14U) << 20U),
-              .eviction = EvictionPolicy::none,
-              .seed = seed}),
-        random(seed) {}
+      : pool_({.dram_channels = 5,
+               .channel_size = SizeBytes((has_all_kinds ? 64U : 4U) << 20U),
+               .backing_limit = SizeBytes((has_all_kinds ? 20U : 14U) << 20U),
+               .eviction = EvictionPolicy::none,
+               .seed = seed}),
+        random_(seed) {}
 
   void step() {
-    switch (random() % 16) {
+    switch (random_() % 16) {
       case 0:
         open_or_close_session();
         break;
@@ -113,26 +112,26 @@ class Model {
   }
 
   void finish() {
-    while (!accesses.empty()) {
+    while (!accesses_.empty()) {
       end_access();
     }
-    while (!sessions.empty()) {
+    while (!sessions_.empty()) {
       close_session(0);
     }
     for (int tenant = 0; tenant < kTenants; ++tenant) {
-      const SessionId session = pool.open(tenant_name(tenant));
-      for (auto& [id, holder] : holders) {
+      const SessionId session = pool_.open(tenant_name(tenant));
+      for (auto& [id, holder] : holders_) {
         if (holder.kind == Holder::Kind::object && !holder.is_over && holder.tenant == tenant) {
-          REQUIRE(pool.remove(session, holder.name) == Errc::ok);
+          REQUIRE(pool_.remove(session, holder.name) == Errc::ok);
           holder.is_over = true;
         }
       }
-      pool.service->close_session(session);
+      pool_.service->close_session(session);
     }
     sweep();
     check();
-    REQUIRE(holders.empty());
-    const PoolUsage usage = pool.service->usage();
+    REQUIRE(holders_.empty());
+    const PoolUsage usage = pool_.service->usage();
     REQUIRE(usage.reserved.is_zero());
     REQUIRE(usage.quarantined == 0);
     REQUIRE(usage.leases == 0);
@@ -160,17 +159,17 @@ class Model {
   }
   std::uint32_t strip_of(SlabId slab) {
     wire::SlabsReply reply;
-    pool.service->describe_slabs({{slab}}, reply);
+    pool_.service->describe_slabs({{slab}}, reply);
     REQUIRE(reply.slabs.size() == 1);
     return reply.slabs[0].strip_bytes;
   }
 
   void sweep() {
-    for (auto it = holders.begin(); it != holders.end();) {
+    for (auto it = holders_.begin(); it != holders_.end();) {
       const Holder& holder = it->second;
       const bool is_held = !holder.is_over || holder.held_by_mapping || holder.leases > 0 ||
                            holder.reads > 0 || holder.writes > 0;
-      it = is_held ? std::next(it) : holders.erase(it);
+      it = is_held ? std::next(it) : holders_.erase(it);
     }
   }
 
@@ -178,22 +177,22 @@ class Model {
     sweep();
     PoolUsage expected;
     std::uint64_t reserved = 0;
-    for (const auto& [id, holder] : holders) {
+    for (const auto& [id, holder] : holders_) {
       reserved += reserved_by(holder);
       expected.quarantined += holder.is_over ? 1 : 0;
       expected.objects += holder.kind == Holder::Kind::object && !holder.is_over ? 1 : 0;
       expected.regions += holder.kind == Holder::Kind::region && !holder.is_over ? 1 : 0;
       expected.reservations += holder.kind == Holder::Kind::reserved && !holder.is_over ? 1 : 0;
     }
-    const PoolUsage usage = pool.service->usage();
+    const PoolUsage usage = pool_.service->usage();
     REQUIRE(usage.reserved.count() == reserved);
     REQUIRE(usage.quarantined == expected.quarantined);
     REQUIRE(usage.objects == expected.objects);
     REQUIRE(usage.regions == expected.regions);
     REQUIRE(usage.reservations == expected.reservations);
-    REQUIRE(usage.leases == leases.size());
-    REQUIRE(usage.sessions == sessions.size());
-    REQUIRE(usage.backed.count() == pool.backed_in_channels());
+    REQUIRE(usage.leases == leases_.size());
+    REQUIRE(usage.sessions == sessions_.size());
+    REQUIRE(usage.backed.count() == pool_.backed_in_channels());
     REQUIRE(usage.backed <= usage.backing_limit);
   }
 
@@ -202,7 +201,7 @@ class Model {
     for (const Extent& extent : holder.extents) {
       const std::uint64_t begin = extent.address.offset.count();
       const std::uint64_t end = begin + extent.length_bytes;
-      for (const auto& [id, other] : holders) {
+      for (const auto& [id, other] : holders_) {
         for (const Extent& theirs : other.extents) {
           const std::uint64_t their_begin = theirs.address.offset.count();
           REQUIRE((theirs.address.slab != extent.address.slab || their_begin >= end ||
@@ -210,31 +209,31 @@ class Model {
         }
       }
     }
-    holders.emplace(next_holder++, std::move(holder));
+    holders_.emplace(next_holder_++, std::move(holder));
   }
 
   template <class Predicate>
   int pick(Predicate&& predicate) {
     std::vector<int> fitting;
-    for (const auto& [id, holder] : holders) {
+    for (const auto& [id, holder] : holders_) {
       if (predicate(holder)) {
         fitting.push_back(id);
       }
     }
-    return fitting.empty() ? -1 : fitting[random() % fitting.size()];
+    return fitting.empty() ? -1 : fitting[random_() % fitting.size()];
   }
-  bool has_session() const { return !sessions.empty(); }
-  std::size_t pick_session() { return random() % sessions.size(); }
-  std::uint64_t pick_size() { return 1 + random() % (std::uint64_t{1} << random() % 20); }
+  bool has_session() const { return !sessions_.empty(); }
+  std::size_t pick_session() { return random_() % sessions_.size(); }
+  std::uint64_t pick_size() { return 1 + random_() % (std::uint64_t{1} << random_() % 20); }
 
   // --- Operations. ---
   void open_or_close_session() {
-    if (sessions.size() < 6 || random() % 3 != 0) {
-      if (sessions.size() < 12) {
-        const int tenant = static_cast<int>(random() % kTenants);
-        sessions.push_back({pool.open(tenant_name(tenant)), tenant, random() % 4 == 0});
-        if (sessions.back().is_mapped) {
-          REQUIRE(pool.service->mark_mapped(sessions.back().id) == Errc::ok);
+    if (sessions_.size() < 6 || random_() % 3 != 0) {
+      if (sessions_.size() < 12) {
+        const int tenant = static_cast<int>(random_() % kTenants);
+        sessions_.push_back({pool_.open(tenant_name(tenant)), tenant, random_() % 4 == 0});
+        if (sessions_.back().is_mapped) {
+          REQUIRE(pool_.service->mark_mapped(sessions_.back().id) == Errc::ok);
         }
       }
     } else {
@@ -243,22 +242,22 @@ class Model {
   }
 
   void close_session(std::size_t index) {
-    pool.service->close_session(sessions[index].id);
-    for (auto& [id, holder] : holders) {
+    pool_.service->close_session(sessions_[index].id);
+    for (auto& [id, holder] : holders_) {
       if (holder.kind != Holder::Kind::object && holder.session == index) {
         holder.is_over = true;
         holder.held_by_mapping = false;
       }
       holder.session -= holder.session > index ? 1 : 0;
     }
-    for (std::size_t i = leases.size(); i-- > 0;) {
-      if (leases[i].session == index) {
+    for (std::size_t i = leases_.size(); i-- > 0;) {
+      if (leases_[i].session == index) {
         end_lease(i);
       } else {
-        leases[i].session -= leases[i].session > index ? 1 : 0;
+        leases_[i].session -= leases_[i].session > index ? 1 : 0;
       }
     }
-    sessions.erase(sessions.begin() + static_cast<std::ptrdiff_t>(index));
+    sessions_.erase(sessions_.begin() + static_cast<std::ptrdiff_t>(index));
   }
 
   void reserve() {
@@ -268,16 +267,16 @@ class Model {
     const std::size_t session = pick_session();
     Holder holder;
     holder.session = session;
-    holder.tenant = sessions[session].tenant;
-    holder.name = "n" + std::to_string(random() % 60);
+    holder.tenant = sessions_[session].tenant;
+    holder.name = "n" + std::to_string(random_() % 60);
     holder.size_bytes = pick_size();
     const bool is_there = pick([&](const Holder& other) {
                             return other.kind == Holder::Kind::object && !other.is_over &&
                                    other.tenant == holder.tenant && other.name == holder.name;
                           }) >= 0;
-    const std::uint32_t deadline_ms = 1 + static_cast<std::uint32_t>(random() % 5000);
+    const std::uint32_t deadline_ms = 1 + static_cast<std::uint32_t>(random_() % 5000);
     const wire::ReserveAnswer answer =
-        pool.reserve(sessions[session].id, holder.name, holder.size_bytes, false, deadline_ms);
+        pool_.reserve(sessions_[session].id, holder.name, holder.size_bytes, false, deadline_ms);
     ++puts;
     if (is_there) {
       REQUIRE(answer.status == Errc::already_exists);
@@ -291,7 +290,7 @@ class Model {
     holder.extents = answer.extents;
     holder.key = answer.write_key;
     holder.reservation = answer.reservation;
-    holder.deadline = pool.clock.now() + std::chrono::milliseconds(deadline_ms);
+    holder.deadline = pool_.clock.now() + std::chrono::milliseconds(deadline_ms);
     add(std::move(holder));
   }
 
@@ -302,10 +301,10 @@ class Model {
     if (id < 0) {
       return;
     }
-    Holder& holder = holders.at(id);
-    const ModelSession& session = sessions[holder.session];
-    if (random() % 4 == 0) {
-      REQUIRE(pool.abort(session.id, holder.reservation) == Errc::ok);
+    Holder& holder = holders_.at(id);
+    const ModelSession& session = sessions_[holder.session];
+    if (random_() % 4 == 0) {
+      REQUIRE(pool_.abort(session.id, holder.reservation) == Errc::ok);
       holder.is_over = true;
       return;
     }
@@ -313,8 +312,8 @@ class Model {
                             return other.kind == Holder::Kind::object && !other.is_over &&
                                    other.tenant == holder.tenant && other.name == holder.name;
                           }) >= 0;
-    const Errc status = pool.commit(session.id, holder.reservation);
-    if (holder.deadline <= pool.clock.now()) {
+    const Errc status = pool_.commit(session.id, holder.reservation);
+    if (holder.deadline <= pool_.clock.now()) {
       REQUIRE(status == Errc::reservation_expired);
       holder.is_over = true;
       holder.held_by_mapping = session.is_mapped;
@@ -338,17 +337,17 @@ class Model {
     if (id < 0) {
       return;
     }
-    Holder& holder = holders.at(id);
+    Holder& holder = holders_.at(id);
     ModelAccess access;
     access.holder = id;
     access.op = WorkOp::write;
-    REQUIRE(pool.service->begin_access(sessions[holder.session].id, WorkOp::write,
-                                       Pool::segments_of(holder.key, holder.extents),
-                                       access.ticket) == Errc::ok);
-    holder.value = static_cast<std::byte>(1 + random() % 255);
+    REQUIRE(pool_.service->begin_access(sessions_[holder.session].id, WorkOp::write,
+                                        Pool::segments_of(holder.key, holder.extents),
+                                        access.ticket) == Errc::ok);
+    holder.value = static_cast<std::byte>(1 + random_() % 255);
     holder.is_written = true;
     ++holder.writes;
-    accesses.push_back(std::move(access));
+    accesses_.push_back(std::move(access));
   }
 
   void begin_read() {
@@ -358,10 +357,10 @@ class Model {
     if (id < 0 || !has_session()) {
       return;
     }
-    Holder& holder = holders.at(id);
-    const ModelSession& session = sessions[pick_session()];
+    Holder& holder = holders_.at(id);
+    const ModelSession& session = sessions_[pick_session()];
     if (!holder.is_over && session.tenant == holder.tenant) {
-      const wire::LookupReply found = pool.lookup(session.id, {holder.name});
+      const wire::LookupReply found = pool_.lookup(session.id, {holder.name});
       REQUIRE(found.objects.at(0).status == Errc::ok);
       REQUIRE(found.objects[0].size.count() == holder.size_bytes);
       REQUIRE(found.extents == holder.extents);
@@ -369,7 +368,7 @@ class Model {
     }
     ModelAccess access;
     access.holder = id;
-    const Errc status = pool.service->begin_access(
+    const Errc status = pool_.service->begin_access(
         session.id, WorkOp::read, Pool::segments_of(holder.key, holder.extents), access.ticket);
     if (session.tenant != holder.tenant) {
       REQUIRE((status == Errc::access_denied || status == Errc::key_revoked));
@@ -377,17 +376,17 @@ class Model {
     }
     REQUIRE(status == Errc::ok);
     ++holder.reads;
-    accesses.push_back(std::move(access));
+    accesses_.push_back(std::move(access));
   }
 
   void end_access() {
-    if (accesses.empty()) {
+    if (accesses_.empty()) {
       return;
     }
-    const std::size_t index = random() % accesses.size();
-    ModelAccess access = std::move(accesses[index]);
-    accesses.erase(accesses.begin() + static_cast<std::ptrdiff_t>(index));
-    Holder& holder = holders.at(access.holder);
+    const std::size_t index = random_() % accesses_.size();
+    ModelAccess access = std::move(accesses_[index]);
+    accesses_.erase(accesses_.begin() + static_cast<std::ptrdiff_t>(index));
+    Holder& holder = holders_.at(access.holder);
     for (const MutableSpan span : access.ticket.spans) {
       if (access.op == WorkOp::write) {
         std::memset(span.data(), static_cast<int>(holder.value), span.size());
@@ -397,7 +396,7 @@ class Model {
       }
     }
     (access.op == WorkOp::write ? holder.writes : holder.reads) -= 1;
-    pool.service->end_access(access.ticket);
+    pool_.service->end_access(access.ticket);
   }
 
   void lookup() {
@@ -408,43 +407,43 @@ class Model {
     std::vector<std::string> names;
     std::vector<std::string_view> views;
     for (int i = 0; i < 8; ++i) {
-      names.push_back("n" + std::to_string(random() % 60));
+      names.push_back("n" + std::to_string(random_() % 60));
     }
     views.assign(names.begin(), names.end());
-    const std::uint32_t lease_ms = 1 + static_cast<std::uint32_t>(random() % 3000);
-    const wire::LookupReply reply = pool.lookup(sessions[session].id, views, lease_ms);
+    const std::uint32_t lease_ms = 1 + static_cast<std::uint32_t>(random_() % 3000);
+    const wire::LookupReply reply = pool_.lookup(sessions_[session].id, views, lease_ms);
     ModelLease lease{
-        reply.lease, session, pool.clock.now() + std::chrono::milliseconds(lease_ms), {}};
+        reply.lease, session, pool_.clock.now() + std::chrono::milliseconds(lease_ms), {}};
     for (std::size_t i = 0; i < names.size(); ++i) {
       const int id = pick([&](const Holder& other) {
         return other.kind == Holder::Kind::object && !other.is_over &&
-               other.tenant == sessions[session].tenant && other.name == names[i];
+               other.tenant == sessions_[session].tenant && other.name == names[i];
       });
       const Errc status = reply.objects.at(i).status;
       REQUIRE((status == Errc::not_found) == (id < 0));
       if (status == Errc::ok) {
-        holders.at(id).key = reply.objects[i].read_key;
-        ++holders.at(id).leases;
+        holders_.at(id).key = reply.objects[i].read_key;
+        ++holders_.at(id).leases;
         lease.holders.push_back(id);
       }
     }
     REQUIRE((reply.lease == LeaseId()) == lease.holders.empty());
     if (!lease.holders.empty()) {
-      leases.push_back(std::move(lease));
+      leases_.push_back(std::move(lease));
     }
   }
 
   void end_lease(std::size_t index) {
-    for (const int id : leases[index].holders) {
-      --holders.at(id).leases;
+    for (const int id : leases_[index].holders) {
+      --holders_.at(id).leases;
     }
-    leases.erase(leases.begin() + static_cast<std::ptrdiff_t>(index));
+    leases_.erase(leases_.begin() + static_cast<std::ptrdiff_t>(index));
   }
 
   void release() {
-    if (!leases.empty()) {
-      const std::size_t index = random() % leases.size();
-      pool.release(sessions[leases[index].session].id, leases[index].id);
+    if (!leases_.empty()) {
+      const std::size_t index = random_() % leases_.size();
+      pool_.release(sessions_[leases_[index].session].id, leases_[index].id);
       end_lease(index);
     }
   }
@@ -456,10 +455,10 @@ class Model {
     if (id < 0 || !has_session()) {
       return;
     }
-    Holder& holder = holders.at(id);
-    const ModelSession& session = sessions[pick_session()];
+    Holder& holder = holders_.at(id);
+    const ModelSession& session = sessions_[pick_session()];
     if (session.tenant == holder.tenant) {
-      REQUIRE(pool.remove(session.id, holder.name) == Errc::ok);
+      REQUIRE(pool_.remove(session.id, holder.name) == Errc::ok);
       holder.is_over = true;
     }
   }
@@ -468,19 +467,19 @@ class Model {
     const int id = pick([](const Holder& holder) {
       return holder.kind == Holder::Kind::region && !holder.is_over;
     });
-    if (id >= 0 && random() % 2 == 0) {
-      Holder& holder = holders.at(id);
-      REQUIRE(pool.service->free_region(sessions[holder.session].id, holder.key) == Errc::ok);
+    if (id >= 0 && random_() % 2 == 0) {
+      Holder& holder = holders_.at(id);
+      REQUIRE(pool_.service->free_region(sessions_[holder.session].id, holder.key) == Errc::ok);
       holder.is_over = true;
     } else if (has_session()) {
       const std::size_t session = pick_session();
       Holder holder;
       holder.kind = Holder::Kind::region;
       holder.session = session;
-      holder.tenant = sessions[session].tenant;
+      holder.tenant = sessions_[session].tenant;
       holder.size_bytes = pick_size();
       const Result<wire::RegionReply> reply =
-          pool.service->allocate_region(sessions[session].id, SizeBytes(holder.size_bytes));
+          pool_.service->allocate_region(sessions_[session].id, SizeBytes(holder.size_bytes));
       if (reply) {
         holder.key = reply->key;
         holder.extents = reply->extents;
@@ -490,32 +489,32 @@ class Model {
   }
 
   void advance() {
-    pool.clock.advance(std::chrono::milliseconds(random() % 1500));
-    for (const ModelSession& session : sessions) {
-      REQUIRE(pool.service->touch_session(session.id) == Errc::ok);
+    pool_.clock.advance(std::chrono::milliseconds(random_() % 1500));
+    for (const ModelSession& session : sessions_) {
+      REQUIRE(pool_.service->touch_session(session.id) == Errc::ok);
     }
-    pool.service->on_timer();
-    const TimePoint now = pool.clock.now();
-    for (auto& [id, holder] : holders) {
+    pool_.service->on_timer();
+    const TimePoint now = pool_.clock.now();
+    for (auto& [id, holder] : holders_) {
       if (holder.kind == Holder::Kind::reserved && !holder.is_over && holder.deadline <= now) {
         holder.is_over = true;
-        holder.held_by_mapping = sessions[holder.session].is_mapped;
+        holder.held_by_mapping = sessions_[holder.session].is_mapped;
       }
     }
-    for (std::size_t i = leases.size(); i-- > 0;) {
-      if (leases[i].deadline <= now && !sessions[leases[i].session].is_mapped) {
+    for (std::size_t i = leases_.size(); i-- > 0;) {
+      if (leases_[i].deadline <= now && !sessions_[leases_[i].session].is_mapped) {
         end_lease(i);
       }
     }
   }
 
-  Pool pool;
-  std::mt19937_64 random;
-  std::vector<ModelSession> sessions;
-  std::map<int, Holder> holders;
-  int next_holder = 0;
-  std::vector<ModelLease> leases;
-  std::vector<ModelAccess> accesses;
+  Pool pool_;
+  std::mt19937_64 random_;
+  std::vector<ModelSession> sessions_;
+  std::map<int, Holder> holders_;
+  int next_holder_ = 0;
+  std::vector<ModelLease> leases_;
+  std::vector<ModelAccess> accesses_;
 };
 
 }  // namespace

@@ -12,7 +12,6 @@
 namespace godbox::emulator {
 
 using test::Pool;
-using test::PoolOptions;
 
 namespace {
 
@@ -231,7 +230,7 @@ TEST_CASE("threads that want memory at once stay within the limit and lose none 
   for (int i = 0; i < 200; ++i) {
     service.on_timer();
   }
-  CHECK(service.usage().backed <= SizeBytes(4 * 3 * 65536));
+  CHECK(service.usage().backed <= SizeBytes(65536) * 3 * 4);
 }
 
 }  // namespace godbox::emulator

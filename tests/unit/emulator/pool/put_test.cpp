@@ -8,7 +8,6 @@
 namespace godbox::emulator {
 
 using test::Pool;
-using test::PoolOptions;
 using namespace std::chrono_literals;
 
 TEST_CASE("a put is invisible until it is committed", "[unit][pool]") {
@@ -208,13 +207,14 @@ TEST_CASE("a commit goes through once the last write has ended", "[unit][pool]")
 }
 
 TEST_CASE("without eviction a full pool says which end was met and takes nothing", "[unit][pool]") {
+  constexpr std::uint64_t kSize = std::uint64_t{6} * 65536;
   SECTION("address space") {
     Pool pool({.eviction = EvictionPolicy::none});
     const SessionId session = pool.open();
     Errc status = Errc::ok;
     int stored = 0;
     for (; status == Errc::ok && stored < 1000; ++stored) {
-      status = pool.put(session, "x" + std::to_string(stored), 6 * 65536);
+      status = pool.put(session, "x" + std::to_string(stored), kSize);
     }
     CHECK(status == Errc::pool_full);
     CHECK(stored > 96 * 1024 / (6 * 64));  // all of it was used
@@ -225,7 +225,7 @@ TEST_CASE("without eviction a full pool says which end was met and takes nothing
     Errc status = Errc::ok;
     int stored = 0;
     for (; status == Errc::ok && stored < 1000; ++stored) {
-      status = pool.put(session, "x" + std::to_string(stored), 6 * 65536);
+      status = pool.put(session, "x" + std::to_string(stored), kSize);
     }
     CHECK(status == Errc::backing_full);
     CHECK(stored == 24 * 1024 / (6 * 64) + 1);
@@ -239,11 +239,11 @@ TEST_CASE("without eviction a full pool says which end was met and takes nothing
     pool.channels[4]->backs_before_failure = 1;
     REQUIRE(pool.put(session, "fits", 100) == Errc::ok);
     const std::uint64_t backed = pool.backed_in_channels();
-    CHECK(pool.reserve(session, "does not", 6 * 65536).status == Errc::backing_full);
+    CHECK(pool.reserve(session, "does not", kSize).status == Errc::backing_full);
     // The failed channel's discard counts too: it may have been backed in part.
     CHECK(pool.service->usage().backed.count() == backed);
     pool.channels[4]->backs_before_failure = -1;
-    CHECK(pool.put(session, "does again", 6 * 65536) == Errc::ok);
+    CHECK(pool.put(session, "does again", kSize) == Errc::ok);
   }
 }
 

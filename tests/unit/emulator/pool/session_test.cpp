@@ -6,7 +6,6 @@
 namespace godbox::emulator {
 
 using test::Pool;
-using test::PoolOptions;
 using namespace std::chrono_literals;
 
 TEST_CASE("a lane joins a session by its secret only", "[unit][pool]") {
@@ -162,12 +161,12 @@ TEST_CASE("what a mapped session could still touch is held until it is closed", 
   const wire::ReserveAnswer late = pool.reserve(mapped, "late", 5000, false, 100);
   const wire::ReserveAnswer given_up = pool.reserve(mapped, "given up", 5000);
   REQUIRE(pool.lookup(mapped, {"read"}, 100).lease != LeaseId());
-  const SizeBytes all(3 * 8192);
+  const SizeBytes all = SizeBytes(8192) * 3;
   CHECK(pool.service->usage().reserved == all);
 
   // By its own word it is done with the memory: that returns at once.
   CHECK(pool.abort(mapped, given_up.reservation) == Errc::ok);
-  CHECK(pool.service->usage().reserved == SizeBytes(2 * 8192));
+  CHECK(pool.service->usage().reserved == SizeBytes(8192) * 2);
 
   pool.advance(100ms);
   CHECK(pool.commit(mapped, late.reservation) == Errc::reservation_expired);
@@ -175,7 +174,7 @@ TEST_CASE("what a mapped session could still touch is held until it is closed", 
   CHECK(pool.service->usage().quarantined == 1);
   CHECK(pool.remove(other, "read") == Errc::ok);
   CHECK(pool.service->usage().quarantined == 2);
-  CHECK(pool.service->usage().reserved == SizeBytes(2 * 8192));
+  CHECK(pool.service->usage().reserved == SizeBytes(8192) * 2);
 
   // Silence ends the session for its peers, but not its mapping.
   pool.advance(29s);
@@ -183,7 +182,7 @@ TEST_CASE("what a mapped session could still touch is held until it is closed", 
   pool.advance(2s);
   CHECK(pool.service->touch_session(mapped) == Errc::session_lost);
   CHECK(pool.commit(mapped, late.reservation) == Errc::session_lost);
-  CHECK(pool.service->usage().reserved == SizeBytes(2 * 8192));
+  CHECK(pool.service->usage().reserved == SizeBytes(8192) * 2);
   pool.service->close_session(mapped);
   CHECK(pool.service->usage().reserved.is_zero());
   CHECK(pool.service->usage().quarantined == 0);
@@ -292,7 +291,7 @@ TEST_CASE("a session that holds more than one step ends is gone as a whole", "[u
   CHECK(usage.regions == 0);
   CHECK(usage.quarantined == 0);
   CHECK(usage.objects == 3000);
-  CHECK(usage.reserved == SizeBytes(3000 * 4096));
+  CHECK(usage.reserved == SizeBytes(4096) * 3000);
 }
 
 TEST_CASE("a write in flight outlives its session, and so does the space under it",
@@ -311,7 +310,7 @@ TEST_CASE("a write in flight outlives its session, and so does the space under i
                                      Pool::segments_of(region->key, region->extents),
                                      read) == Errc::ok);
   pool.service->close_session(session);
-  CHECK(pool.service->usage().reserved == SizeBytes(2 * 8192));
+  CHECK(pool.service->usage().reserved == SizeBytes(8192) * 2);
   CHECK(pool.service->usage().quarantined == 2);
   pool.service->end_access(write);
   pool.service->end_access(read);

@@ -316,14 +316,15 @@ TEST_CASE("at 1 to 64 DRAM channels each block of a stripe or more is even, and 
 
 TEST_CASE("a block is cut into the largest strips that spread it evenly", "[unit][pool]") {
   using Strips = std::map<std::uint64_t, std::uint64_t>;
-  Space space(18, mib(256), mib(256 * 18));
+  Space space(18, mib(256), mib(256) * 18);
   CHECK(spread_of(space, 512U << 10U).strips == Strips{{16384, 18}, {4096, 54}, {1024, 8}});
   CHECK(spread_of(space, 1U << 20U).strips == Strips{{16384, 54}, {4096, 36}, {1024, 16}});
   CHECK(spread_of(space, 4U << 20U).strips == Strips{{65536, 54}, {16384, 36}, {4096, 16}});
   CHECK(spread_of(space, 160U << 20U).strips == Strips{{65536, 2560}});
-  CHECK(spread_of(space, 18 * 4096).strips == Strips{{4096, 18}});
-  CHECK(spread_of(space, 18 * 4096 + 1).strips == Strips{{4096, 18}, {128, 1}});
-  CHECK(spread_of(space, 18 * 4096 - 1).strips == Strips{{4096, 18}});
+  constexpr std::uint64_t kStripe = std::uint64_t{18} * 4096;
+  CHECK(spread_of(space, kStripe).strips == Strips{{4096, 18}});
+  CHECK(spread_of(space, kStripe + 1).strips == Strips{{4096, 18}, {128, 1}});
+  CHECK(spread_of(space, kStripe - 1).strips == Strips{{4096, 18}});
   CHECK(spread_of(space, 1).strips == Strips{{4096, 1}});
 }
 
@@ -331,9 +332,9 @@ TEST_CASE("a pool of few slots or few chunks does without medium and tiny strips
   const auto has_all_kinds = [](SizeBytes channel_size, SizeBytes limit, std::uint64_t granule) {
     return make_geometry(18, channel_size, limit, {SizeBytes(granule)}).has_all_kinds;
   };
-  CHECK(has_all_kinds(mib(64), mib(64 * 18), 4096));
+  CHECK(has_all_kinds(mib(64), mib(64) * 18, 4096));
   CHECK(has_all_kinds(mib(65536), mib(4096), 4096));
-  CHECK_FALSE(has_all_kinds(mib(16), mib(16 * 18), 4096));         // 16 slots
+  CHECK_FALSE(has_all_kinds(mib(16), mib(16) * 18, 4096));         // 16 slots
   CHECK_FALSE(has_all_kinds(mib(65536), mib(2048), 2U << 20U));    // 56 chunks of 18 x 2 MiB
   CHECK_FALSE(has_all_kinds(mib(64), mib(1U << 20U), 2U << 20U));  // 32 slots of 2 MiB
 }
@@ -393,7 +394,7 @@ TEST_CASE("objects of many sizes fill a small pool, with all kinds of strips and
 TEST_CASE("objects below a stripe even out between each other", "[unit][pool]") {
   // One to eighteen strips of 4 KiB on 18 DRAM channels, the last one nearly empty.
   const std::uint64_t size = GENERATE(100U, 5000U, 8200U, 33000U, 70000U);
-  Space space(18, mib(64), mib(64 * 18));
+  Space space(18, mib(64), mib(64) * 18);
   INFO("size " << size);
   constexpr std::uint64_t kObjects = 4000;
   std::vector<std::uint64_t> bytes(18);
@@ -409,8 +410,8 @@ TEST_CASE("objects below a stripe even out between each other", "[unit][pool]") 
   const double mean = static_cast<double>(kObjects * size) / 18;
   CHECK(static_cast<double>(*std::max_element(bytes.begin(), bytes.end())) <= 1.05 * mean);
   // Evening out costs little space.
-  const double strips = static_cast<double>((size + 4095) / 4096 * kObjects);
-  CHECK(static_cast<double>(space.highest_strip()) <= 1.02 * strips);
+  const std::uint64_t strips = (size + 4095) / 4096 * kObjects;
+  CHECK(static_cast<double>(space.highest_strip()) <= 1.02 * static_cast<double>(strips));
 }
 
 TEST_CASE("an object in several pieces of a chunk is scrubbed in each of them", "[unit][pool]") {

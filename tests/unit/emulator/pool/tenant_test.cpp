@@ -186,7 +186,7 @@ TEST_CASE("quotas hold while many threads put, lease and remove", "[unit][pool][
     threads.emplace_back([&, t] {
       const char* const tenant = t % 2 == 0 ? "a" : "b";
       const Result<SessionInfo> session = pool.service->open_session(tenant);
-      for (int i = 0; !is_over.load(); ++i) {
+      for (std::uint64_t i = 0; !is_over.load(); ++i) {
         const std::string name = name_of(t) + "/" + std::to_string(i);
         wire::ReserveReply reserved;
         pool.service->reserve(session->id, {0, {{name, SizeBytes((1 + i % 3) * kMib)}}}, reserved);

@@ -108,7 +108,7 @@ TEST_CASE("figures beyond the table's range are clamped, never a reserved value"
                                                   .write_bandwidth = Rate(1e30)}),
                              1);
   CHECK(found.at(1) == 1000);
-  CHECK(found.at(2) == 65534 * 1000);
+  CHECK(found.at(2) == std::uint64_t{65534} * 1000);
   CHECK(found.at(4) == 1);
   CHECK(found.at(5) <= 0xFFFFFFFF);
   CHECK(found.at(5) > 2'000'000'000);

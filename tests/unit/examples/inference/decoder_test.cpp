@@ -116,7 +116,8 @@ TEST_CASE("a cache of bf16 keeps what bf16 can hold and rounds the rest to the n
   memory.cache().write(Plane::values, 1, 0, 15, heads);
   std::vector<float> page;
   memory.cache().read(Plane::values, 1, 0, 16, page);
-  const std::vector<float> read(page.begin() + 15 * 64, page.begin() + 15 * 64 + 5);
+  const auto last = page.begin() + std::ptrdiff_t{15} * 64;
+  const std::vector<float> read(last, last + 5);
   CHECK(read == std::vector<float>{1.0F, -0.15625F, 1.0F, 1.015625F, 1.0078125F});
 }
 

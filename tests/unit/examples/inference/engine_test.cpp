@@ -89,9 +89,9 @@ TEST_CASE("two sequences in turns in a cache for one come out as each of them al
     check_equal(turns[1], alone[1]);
     CHECK(host.engine.counters().spills == 10);
     // Spilled with 77, 85, 93 and 101 tokens: full blocks come back, what is behind is computed.
-    CHECK(host.in->counters().blocks_fetched == 2 * (4 + 5 + 5 + 6));
-    CHECK(host.in->counters().blocks_missed == 2 * 4);
-    CHECK(host.engine.counters().tokens_recomputed == 2 * (13 + 5 + 13 + 5));
+    CHECK(host.in->counters().blocks_fetched == std::uint64_t{2} * (4 + 5 + 5 + 6));
+    CHECK(host.in->counters().blocks_missed == std::uint64_t{2} * 4);
+    CHECK(host.engine.counters().tokens_recomputed == std::uint64_t{2} * (13 + 5 + 13 + 5));
     CHECK(host.in->counters().blocks_failed.empty());
     CHECK(host.out->counters().blocks_failed.empty());
     const auto names = host.engine.names_of(turns[0], turns[0].tokens.size());
@@ -115,7 +115,7 @@ TEST_CASE("a second host computes only what lies behind the prefix of the first"
   decode(other.engine, of_second, 1);
   CHECK(other.in->counters().blocks_fetched == 3);
   CHECK(other.in->counters().blocks_missed == 1);
-  CHECK(other.engine.counters().tokens_computed == kPrompt - 3 * 16);
+  CHECK(other.engine.counters().tokens_computed == kPrompt - std::size_t{3} * 16);
   CHECK(other.engine.counters().tokens_recomputed == 0);
   decode(other.engine, of_second, kOutput - 1);
   check_equal(of_second, decoded_alone(second, kOutput));

@@ -40,10 +40,11 @@ TEST_CASE("a byte of an interleaved channel is in its granule of the row", "[uni
       {2, 256_B, 0, 256, 512},
       {2, 256_B, 1, 255, 511},
       {2, 4_KiB, 1, 4096 + 7, 3 * 4096 + 7},
-      {3, 256_B, 2, 256, 5 * 256},
-      {6, 1_KiB, 5, 1024, 11 * 1024},
+      {3, 256_B, 2, 256, std::uint64_t{5} * 256},
+      {6, 1_KiB, 5, 1024, std::uint64_t{11} * 1024},
       {12, 256_B, 11, 256 * 3 + 1, (3 * 12 + 11) * 256 + 1},
-      {16, 16_KiB, 15, std::uint64_t{1} << 40U, (std::uint64_t{1} << 44U) + 15 * 16384},
+      {16, 16_KiB, 15, std::uint64_t{1} << 40U,
+       (std::uint64_t{1} << 44U) + std::uint64_t{15} * 16384},
   };
   for (const Vector& one : vectors) {
     CAPTURE(one.ways, one.granularity.count(), one.position, one.dpa);

@@ -133,21 +133,21 @@ TEST_CASE("places match vectors worked out by hand", "[unit]") {
       {12, 512, 24920, 0, 0x958},
       {1, 256, 0x1234'5678, 0, 0x1234'5678},
       {1, 16384, 0xFFFF'FFFF'FFFF, 0, 0xFFFF'FFFF'FFFF},
-      {2, 4096, 4095, 0, 4095},          // the last byte of granule 0
-      {2, 4096, 4096, 1, 0},             // granule 1
-      {2, 4096, 8192, 0, 4096},          // granule 2: second round
-      {2, 16384, 49153, 1, 16385},       // granule 3, byte 1
-      {4, 1024, 7 * 1024, 3, 1024},      // granule 7
-      {16, 256, 31 * 256 + 9, 15, 265},  // granule 31
+      {2, 4096, 4095, 0, 4095},                     // the last byte of granule 0
+      {2, 4096, 4096, 1, 0},                        // granule 1
+      {2, 4096, 8192, 0, 4096},                     // granule 2: second round
+      {2, 16384, 49153, 1, 16385},                  // granule 3, byte 1
+      {4, 1024, std::uint64_t{7} * 1024, 3, 1024},  // granule 7
+      {16, 256, 31 * 256 + 9, 15, 265},             // granule 31
       {3, 256, 256, 1, 0},
       {3, 256, 512, 2, 0},
       {3, 256, 768, 0, 256},              // granule 3
       {3, 1024, 11 * 1024 + 1, 2, 3073},  // granule 11: round 3, position 2
-      {6, 256, 5 * 256, 5, 0},
+      {6, 256, std::uint64_t{5} * 256, 5, 0},
       {6, 256, 6 * 256 + 255, 0, 511},
-      {6, 8192, 15 * 8192, 3, 16384},  // granule 15: round 2, position 3
-      {12, 16384, 11 * 16384, 11, 0},
-      {12, 16384, 12 * 16384, 0, 16384},
+      {6, 8192, std::uint64_t{15} * 8192, 3, 16384},  // granule 15: round 2, position 3
+      {12, 16384, std::uint64_t{11} * 16384, 11, 0},
+      {12, 16384, std::uint64_t{12} * 16384, 0, 16384},
       {12, 256, 35 * 256 + 128, 11, 640},  // granule 35: round 2, position 11
   };
   for (const Vector& v : vectors) {

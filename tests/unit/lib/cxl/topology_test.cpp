@@ -70,8 +70,8 @@ void add_region(Topology& topology, const std::vector<std::uint16_t>& targets,
 // A: every channel a region of its own.
 Topology form_a(unsigned bridges, unsigned ports = 2) {
   Topology topology = bridges_with_devices(bridges, ports);
-  for (std::uint16_t d = 0; d < topology.devices.size(); ++d) {
-    add_region(topology, {static_cast<std::uint16_t>(d / ports)}, {d});
+  for (std::size_t d = 0; d < topology.devices.size(); ++d) {
+    add_region(topology, {static_cast<std::uint16_t>(d / ports)}, {static_cast<std::uint16_t>(d)});
   }
   return topology;
 }
@@ -79,9 +79,10 @@ Topology form_a(unsigned bridges, unsigned ports = 2) {
 // B: one region of two channels per SuperNIC.
 Topology form_b(unsigned bridges) {
   Topology topology = bridges_with_devices(bridges, 2);
-  for (std::uint16_t b = 0; b < bridges; ++b) {
+  for (unsigned b = 0; b < bridges; ++b) {
     const auto first = static_cast<std::uint16_t>(2 * b);
-    add_region(topology, {b}, {first, static_cast<std::uint16_t>(first + 1)}, 4_KiB);
+    add_region(topology, {static_cast<std::uint16_t>(b)},
+               {first, static_cast<std::uint16_t>(first + 1)}, 4_KiB);
   }
   return topology;
 }

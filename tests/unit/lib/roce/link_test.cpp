@@ -173,7 +173,7 @@ TEST_CASE("a changed bit or a lost byte of a question is no question", "[unit][r
       CHECK(answer_to(ConstSpan(whole).first(bytes)).empty());
     }
     const bool has_checksum = of.asked != LinkKind::arp_request;
-    for (std::size_t bit = 14 * 8; has_checksum && bit < whole.size() * 8; ++bit) {
+    for (std::size_t bit = std::size_t{14} * 8; has_checksum && bit < whole.size() * 8; ++bit) {
       Bytes changed = whole;
       changed[bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
       CAPTURE(of.name, bit);

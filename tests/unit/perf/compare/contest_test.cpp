@@ -70,7 +70,7 @@ TEST_CASE("a pass moves every value, whatever threads and calls divide it into",
   const OwnValues own;
   constexpr PassOptions kSet{KvOp::set, 3, 27, false};
   const Pass set = run_pass(box.contestant, own.values, kSet).value();
-  CHECK(set.bytes == 27 * 65536);
+  CHECK(set.bytes == std::uint64_t{27} * 65536);
   CHECK(set.seconds > 0);
   CHECK(set.client_cpu_seconds > 0);
   CHECK(set.server_cpu_seconds.value_or(0) > 0);

@@ -112,7 +112,7 @@ class BoxRun {
  public:
   // Strips of all requests that are not done.
   static constexpr std::uint64_t kStripsMax = std::uint64_t{1} << 30U;
-  static constexpr std::uint64_t kSecondsMax = 7 * 24 * 3600;  // of virtual time
+  static constexpr std::uint64_t kSecondsMax = std::uint64_t{7} * 24 * 3600;  // of virtual time
 
   [[nodiscard]] static Result<BoxRun> make(const BoxRunSpec& spec);
   BoxRun(BoxRun&&) noexcept;

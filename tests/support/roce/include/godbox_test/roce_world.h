@@ -26,7 +26,7 @@ struct RoceLinkCounters {
 class RoceWorld {
  public:
   // The client's end has other addresses than the box.
-  explicit RoceWorld(const RoceLinkOptions& link = {}, RoceEndOptions box = {});
+  explicit RoceWorld(const RoceLinkOptions& link = {}, const RoceEndOptions& box = {});
 
   [[nodiscard]] RoceEnd& client() { return client_; }
   [[nodiscard]] RoceEnd& box() { return box_; }

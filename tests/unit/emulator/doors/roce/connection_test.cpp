@@ -453,7 +453,7 @@ TEST_CASE("strangers hold little, and are answered at a rate", "[unit][roce]") {
   other.send(other.req(kService));
   CHECK(!other.take_mad().has_value());
   CHECK(end.port().usage().connections == kRoceHalfOpenPerPeerMax + 1);
-  for (std::size_t i = 0; i < 2 * kRoceReqBurstMax; ++i) {
+  for (std::size_t i = 0; i < std::size_t{2} * kRoceReqBurstMax; ++i) {
     peer.send(peer.req(kService));
     static_cast<void>(peer.take_mad());
   }

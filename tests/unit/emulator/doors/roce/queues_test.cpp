@@ -396,7 +396,7 @@ TEST_CASE("strangers do not make queues work for each other", "[unit][roce]") {
   for (std::uint32_t i = 0; i < kRoceStrangerBurstMax + 100; ++i) {
     come(peer.frame_of(given_up(req)));
   }
-  CHECK(given() == 3 * kRoceStrangerBurstMax);
+  CHECK(given() == std::uint64_t{3} * kRoceStrangerBurstMax);
   // Messages for one other queue have a rate, too.
   const roce::CommId others(static_cast<std::uint32_t>(by + 1));
   for (std::uint32_t i = 0; i < kRoceReqBurstMax + 100; ++i) {

@@ -110,7 +110,7 @@ TEST_CASE("a message is cut at the path MTU, and its last packet wants an answer
 
 TEST_CASE("so many packets are under way, and answers are asked for in between", "[unit][roce]") {
   Alone alone;
-  Bytes bytes(256 * 300);
+  Bytes bytes(std::size_t{256} * 300);
   REQUIRE(alone.post(SendOp::write, bytes) == Errc::ok);
   std::vector<std::uint32_t> asked;
   std::size_t sent = 0;
