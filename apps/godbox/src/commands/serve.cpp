@@ -225,7 +225,7 @@ void add_serve(CLI::App& program, Action& chosen) {
   command
       ->add_option("--roce", options->roce_ports,
                    "An Ethernet port answers RDMA too: ADDRESS/BITS@dgram:SOCKET,PEER, "
-                   "@packet:INTERFACE, @tap:..., @dpdk:DEVICE or @verbs:...; repeatable")
+                   "@packet:IF, @tap:IF, @dpdk:DEVICE or @verbs:DEVICE; repeatable")
       ->allow_extra_args(false);
   command->add_flag("--dpdk-huge-pages", options->dpdk_huge_pages,
                     "Frames of --roce ...@dpdk: lie in huge pages, as NICs need it");
