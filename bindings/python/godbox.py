@@ -23,6 +23,7 @@ Threads: as godbox.h says; calls give up the GIL while they wait. Errors: godbox
 The library is looked for at $GODBOX_LIBRARY, then where the loader looks for libgodbox.so.0.
 """
 
+import collections
 import ctypes
 import os
 from ctypes import (POINTER, Structure, byref, c_char_p, c_int32, c_size_t, c_uint32, c_uint64,
@@ -46,6 +47,11 @@ class _Names(Structure):
 class _Retention(Structure):
     _fields_ = [("size", c_size_t), ("pin", c_int32), ("soft_ttl_ms", c_uint32),
                 ("hard_ttl_ms", c_uint32)]
+
+
+class _Event(Structure):
+    _fields_ = [("sequence", c_uint64), ("kind", c_int32), ("name", c_void_p),
+                ("name_size", c_size_t), ("size_bytes", c_uint64)]
 
 
 class _Tensor(Structure):
@@ -77,6 +83,13 @@ class _TransferOptions(Structure):
 
 
 _PINS = {None: 0, "soft": 1, "hard": 2}
+_EVENT_KINDS = ("put", "rebind", "remove", "evict", "expire", "lose")
+_OnEvent = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_Event))
+
+# What has happened to an object: name in bytes, kind "put" (it can be got), "rebind" (likewise, and
+# another has lost the name to it), "remove", "evict" (to make room), "expire" (by its hard TTL) or
+# "lose" (the memory has lost bytes of it). Sequences grow.
+Event = collections.namedtuple("Event", "sequence kind name size_bytes")
 
 _FUNCTIONS = {
     "version": (c_char_p, []),
@@ -89,12 +102,16 @@ _FUNCTIONS = {
     "data_path": (c_char_p, [c_void_p]),
     "put": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_void_p), POINTER(c_size_t),
                       POINTER(c_int32)]),
+    "rebind": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_void_p), POINTER(c_size_t),
+                         POINTER(c_int32)]),
     "get": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_void_p), POINTER(c_size_t),
                       POINTER(c_int32)]),
     "lookup_prefix": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_size_t)]),
     "wait": (c_int32, [c_void_p, POINTER(_Names), c_uint32, c_uint64, POINTER(c_int32)]),
     "retain": (c_int32, [c_void_p, POINTER(_Names), POINTER(_Retention), POINTER(c_int32)]),
     "remove": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_int32)]),
+    "events": (c_int32, [c_void_p, POINTER(c_uint64), c_uint64, _OnEvent, c_void_p,
+                         POINTER(c_uint64)]),
     "kv_open": (c_int32, [c_void_p, POINTER(_KvCache), POINTER(c_void_p)]),
     "kv_close": (None, [c_void_p]),
     "kv_layer_bytes": (c_uint64, [c_void_p]),
@@ -216,15 +233,17 @@ class Pool:
     def data_path(self):
         return _lib.data_path(self._handle).decode()
 
-    def put(self, objects):
-        """{name: bytes}; returns {name: status}."""
+    def put(self, objects, rebind=False):
+        """{name: bytes}; returns {name: status}. rebind: a name that is there is taken from the
+        object that has it."""
         names = _NameList(objects)
         buffers = [ctypes.create_string_buffer(bytes(data), len(data)) if data else
                    ctypes.create_string_buffer(1) for data in objects.values()]
         data = (c_void_p * names.count)(*(ctypes.addressof(buffer) for buffer in buffers))
         sizes = (c_size_t * names.count)(*map(len, objects.values()))
         statuses = (c_int32 * names.count)()
-        _check(_lib.put(self._handle, byref(names.value), data, sizes, statuses))
+        put = _lib.rebind if rebind else _lib.put
+        _check(put(self._handle, byref(names.value), data, sizes, statuses))
         return dict(zip(objects, statuses))
 
     def get(self, sizes_by_name):
@@ -261,6 +280,23 @@ class Pool:
         retention = _Retention(sizeof(_Retention), _PINS[pin], soft_ttl_ms, hard_ttl_ms)
         _check(_lib.retain(self._handle, byref(names.value), byref(retention), statuses))
         return list(statuses)
+
+    def events(self, position=0, timeout_ms=0):
+        """What has happened to the tenant's objects behind this position, by whomever; waits for
+        the first where there is none. 0: the position of what happens from now on. Returns
+        ([Event, ...], the position behind them, how many were lost before)."""
+        events, position, lost = [], c_uint64(position), c_uint64()
+
+        def on_event(_, event):
+            event = event.contents
+            known = 0 <= event.kind < len(_EVENT_KINDS)
+            events.append(Event(event.sequence,
+                                _EVENT_KINDS[event.kind] if known else str(event.kind),
+                                ctypes.string_at(event.name, event.name_size), event.size_bytes))
+
+        _check(_lib.events(self._handle, byref(position), timeout_ms, _OnEvent(on_event), None,
+                           byref(lost)))
+        return events, position.value, lost.value
 
     def remove(self, names):
         names = _NameList(names)

@@ -115,6 +115,65 @@ class CApiTest(ProgramTest):
         with self.assertRaises(ValueError):
             pool.retain(["kept/0"], hard_ttl_ms=-1)
 
+    def test_names_are_bound_anew(self):
+        pool = self.connected()
+        old, new = self.random.randbytes(5000), self.random.randbytes(70000)
+        self.assertEqual(pool.put({"name": old}, rebind=True), {"name": godbox.OK})
+        self.assertEqual(pool.put({"name": new}), {"name": godbox.ALREADY_EXISTS})
+        self.assertEqual(pool.get({"name": len(old)}), {"name": old})
+        self.assertEqual(pool.put({"name": new, "other": old}, rebind=True),
+                         {"name": godbox.OK, "other": godbox.OK})
+        self.assertEqual(pool.get({"name": len(new), "other": len(old)}),
+                         {"name": new, "other": old})
+
+    def test_what_happens_to_objects_is_told(self):
+        pool, other, stranger = (self.connected(tenant=name) for name in ("a", "a", "b"))
+        events, position, lost = pool.events()
+        self.assertEqual((events, lost), ([], 0))
+        self.assertEqual(pool.events(position, timeout_ms=20), ([], position, 0))
+        _, of_stranger, _ = stranger.events()
+        stranger.put({"of b": b"1"})
+        name = b"\xff\0z"
+        other.put({"x": b"12", name: b"345"})
+        other.put({"x": b"6789"}, rebind=True)
+        other.put({"gone": b"0"})
+        other.retain(["gone"], hard_ttl_ms=1)
+        other.remove([name])
+        told, wanted = [], [("put", b"x", 2), ("put", name, 3), ("rebind", b"x", 4),
+                            ("put", b"gone", 1), ("remove", name, 3), ("expire", b"gone", 1)]
+        until = time.monotonic() + 20
+        while len(told) < len(wanted) and time.monotonic() < until:
+            events, position, lost = pool.events(position, timeout_ms=1000)
+            self.assertEqual(lost, 0)
+            told += events
+        self.assertEqual(sorted(event[1:] for event in told), sorted(wanted))
+        self.assertEqual([event.sequence for event in told],
+                         sorted({event.sequence for event in told}))
+        # One that waits hears of what another does meanwhile.
+        waiting = threading.Timer(0.2, other.put, [{"late": b"1"}])
+        waiting.start()
+        events, position, _ = pool.events(position, timeout_ms=20000)
+        waiting.join()
+        self.assertEqual([event[1:] for event in events], [("put", b"late", 1)])
+        events, _, _ = stranger.events(of_stranger)
+        self.assertEqual([event[1:] for event in events], [("put", b"of b", 1)])
+        for arguments in ((None, 0, godbox._OnEvent(), None, None),
+                          (ctypes.byref(ctypes.c_uint64()), 0, godbox._OnEvent(), None, None)):
+            self.assertEqual(godbox._lib.events(pool._handle, *arguments), godbox.INVALID_ARGUMENT)
+
+    def test_a_position_of_a_former_life_of_the_box_has_lost_what_was_before(self):
+        pool = self.connected()
+        _, position, _ = pool.events()
+        pool.put({"before": b"1"})
+        _, position, lost = pool.events(position)
+        self.assertEqual(lost, 0)
+        pool.close()
+        self.box.stop()
+        with self.server() as again:
+            pool = self.connected(address=again.ready["eth_ports"][0])
+            _, _, lost = pool.events(position)
+            self.assertGreater(lost, 0)
+
     def test_a_kv_cache_is_stored_and_loaded_between_layouts_and_devices(self):
         layouts = [("vllm-flash-attn", "PBTHD"), ("vllm-flashinfer", "BPTHD"),
                    ("vllm-flash-attn-layers", "BLPTHD"), ("sglang-mha", "BTHD"),

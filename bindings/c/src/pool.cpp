@@ -66,6 +66,7 @@ Result<wire::Retention> retention_of(const godbox_retention* retention) {
 }
 
 using Statuses = std::vector<Errc>;
+constexpr std::uint64_t kTimeoutMsMax = 600'000;  // longer than that no box waits
 
 template <class Submit>
 Result<void> answer_statuses(godbox_pool& pool, godbox_status* statuses, Submit submit) {
@@ -161,8 +162,11 @@ class Bounce {
   Error error_;
 };
 
-Result<void> put_or_get(godbox_pool* pool, const godbox_names* names, const void* const* data,
-                        const std::size_t* sizes, godbox_status* statuses, bool is_put) {
+enum class Move : std::uint8_t { put, rebind, get };
+
+Result<void> move_objects(godbox_pool* pool, const godbox_names* names, const void* const* data,
+                          const std::size_t* sizes, godbox_status* statuses, Move move) {
+  const bool is_put = move != Move::get;
   if (pool == nullptr) {
     return refused("pool: NULL");
   }
@@ -186,7 +190,7 @@ Result<void> put_or_get(godbox_pool* pool, const godbox_names* names, const void
   for (std::size_t i = 0; i < views->size(); ++i) {
     const std::span<const LocalSegment> piece(&(*segments)[i], 1);
     if (is_put) {
-      puts.push_back({.name = (*views)[i], .data = piece});
+      puts.push_back({.name = (*views)[i], .data = piece, .rebinds = move == Move::rebind});
     } else {
       gets.push_back({.name = (*views)[i], .into = piece});
     }
@@ -212,10 +216,23 @@ Result<std::size_t> count_prefix(PoolCore& core, std::span<const std::string_vie
   });
 }
 
+namespace {
+
+Result<wire::EventsReply> events_behind(PoolCore& core, std::uint64_t position,
+                                        std::uint64_t timeout_ms) {
+  const wire::EventsRequest request{
+      .after = position,
+      .kinds = (1U << wire::kEventKinds) - 1,
+      .wait_ms = static_cast<std::uint32_t>(std::min(timeout_ms, kTimeoutMsMax))};
+  return answer_of<wire::EventsReply>(
+      core, [&](auto on_done) { core.client().submit_events(request, on_done); });
+}
+
+}  // namespace
+
 Result<void> wait_for_names(PoolCore& core, std::span<const std::string_view> names,
                             std::uint32_t layer, std::uint64_t timeout_ms,
                             godbox_status* statuses) {
-  constexpr std::uint64_t kTimeoutMsMax = 600'000;  // longer than that no box waits
   const std::chrono::milliseconds timeout(std::min(timeout_ms, kTimeoutMsMax));
   const Result<Statuses> answer = answer_of<Statuses>(core, [&](auto on_done) {
     core.client().submit_wait(
@@ -283,12 +300,17 @@ const char* godbox_data_path(const godbox_pool* pool) {
 
 godbox_status godbox_put(godbox_pool* pool, const godbox_names* names, const void* const* data,
                          const size_t* sizes, godbox_status* statuses) {
-  return guarded([&] { return put_or_get(pool, names, data, sizes, statuses, true); });
+  return guarded([&] { return move_objects(pool, names, data, sizes, statuses, Move::put); });
+}
+
+godbox_status godbox_rebind(godbox_pool* pool, const godbox_names* names, const void* const* data,
+                            const size_t* sizes, godbox_status* statuses) {
+  return guarded([&] { return move_objects(pool, names, data, sizes, statuses, Move::rebind); });
 }
 
 godbox_status godbox_get(godbox_pool* pool, const godbox_names* names, void* const* data,
                          const size_t* sizes, godbox_status* statuses) {
-  return guarded([&] { return put_or_get(pool, names, data, sizes, statuses, false); });
+  return guarded([&] { return move_objects(pool, names, data, sizes, statuses, Move::get); });
 }
 
 godbox_status godbox_lookup_prefix(godbox_pool* pool, const godbox_names* names, size_t* found) {
@@ -358,6 +380,32 @@ godbox_status godbox_remove(godbox_pool* pool, const godbox_names* names, godbox
     return answer_statuses(*pool, statuses, [&](auto on_done) {
       pool->core->client().submit_remove(*views, on_done);
     });
+  });
+}
+
+godbox_status godbox_events(godbox_pool* pool, uint64_t* position, uint64_t timeout_ms,
+                            godbox_on_event on_event, void* user, uint64_t* lost) {
+  return guarded([&]() -> Result<void> {
+    if (pool == nullptr || position == nullptr || on_event == nullptr) {
+      return refused("pool, position or on_event: NULL");
+    }
+    const auto reply = events_behind(*pool->core, *position, timeout_ms);
+    if (!reply) {
+      return reply.error();
+    }
+    *position = reply->next;
+    if (lost != nullptr) {
+      *lost = reply->lost;
+    }
+    for (const godbox::wire::Event& each : reply->events) {
+      const godbox_event event{.sequence = each.sequence,
+                               .kind = static_cast<std::int32_t>(each.kind),
+                               .name = each.name.c_str(),
+                               .name_size = each.name.size(),
+                               .size_bytes = each.size.count()};
+      on_event(user, &event);
+    }
+    return {};
   });
 }
 

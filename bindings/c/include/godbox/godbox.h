@@ -111,6 +111,11 @@ typedef struct godbox_names {
 GODBOX_API godbox_status godbox_put(godbox_pool* pool, const godbox_names* names,
                                     const void* const* data, const size_t* sizes,
                                     godbox_status* statuses);
+// The same, but a name that is there is taken from the object that has it, when the new one is
+// there as a whole; who reads the old one reads it to its end.
+GODBOX_API godbox_status godbox_rebind(godbox_pool* pool, const godbox_names* names,
+                                       const void* const* data, const size_t* sizes,
+                                       godbox_status* statuses);
 GODBOX_API godbox_status godbox_get(godbox_pool* pool, const godbox_names* names, void* const* data,
                                     const size_t* sizes, godbox_status* statuses);
 // How many leading names are there, in one round trip.
@@ -143,6 +148,32 @@ GODBOX_API godbox_status godbox_retain(godbox_pool* pool, const godbox_names* na
                                        const godbox_retention* retention, godbox_status* statuses);
 GODBOX_API godbox_status godbox_remove(godbox_pool* pool, const godbox_names* names,
                                        godbox_status* statuses);
+
+// What happens to the tenant's objects, whoever does it.
+typedef enum godbox_event_kind {
+  GODBOX_EVENT_PUT = 0,     // it can be got
+  GODBOX_EVENT_REBIND = 1,  // likewise, and another one has lost the name to it
+  GODBOX_EVENT_REMOVE = 2,
+  GODBOX_EVENT_EVICT = 3,   // to make room
+  GODBOX_EVENT_EXPIRE = 4,  // by its hard TTL
+  GODBOX_EVENT_LOSE = 5     // the memory has lost bytes of it
+} godbox_event_kind;
+typedef struct godbox_event {
+  uint64_t sequence;  // grows
+  int32_t kind;       // a godbox_event_kind; later versions may have more
+  const char* name;   // ended by NUL, and may have others in it
+  size_t name_size;
+  uint64_t size_bytes;
+} godbox_event;
+// `event` and its name are valid during the call.
+typedef void (*godbox_on_event)(void* user, const godbox_event* event);
+// Calls `on_event` on this thread, which may use the pool, for each event behind *position, in
+// their order, and moves *position behind them; waits for timeout_ms at most, above 10 minutes for
+// these, where there are none. 0 is the position of what happens from now on. A position may be
+// kept for longer than the box lives. *lost: events that were forgotten before they were told, at
+// least so many; may be NULL. Called again at once it tells what did not fit into one answer.
+GODBOX_API godbox_status godbox_events(godbox_pool* pool, uint64_t* position, uint64_t timeout_ms,
+                                       godbox_on_event on_event, void* user, uint64_t* lost);
 
 // ---- a paged KV cache ----
 
