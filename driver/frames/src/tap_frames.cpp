@@ -192,25 +192,35 @@ Result<void> check(const TapFramesOptions& options) {
   return {};
 }
 
-// Takes the far end of the interface, which is made where it is missing.
-Result<void> attach(int tap, const std::string& interface, bool is_there) {
-  ifreq request = request_for(interface);
-  request.ifr_flags = IFF_TAP | IFF_NO_PI;
-  if (ioctl(tap, TUNSETIFF, &request) == 0) {
-    return {};
-  }
+// Takes the far end of the interface, which is made where it is missing: whether it was.
+Result<bool> attach(int tap, const std::string& interface) {
+  constexpr KernelRight kNeeded[] = {KernelRight::net_admin};
   const std::string what = "tap " + interface;
-  switch (errno) {
-    case EPERM: {
-      constexpr KernelRight kNeeded[] = {KernelRight::net_admin};
-      return lacks_rights(is_there ? what + ", which is another user's," : what, kNeeded);
-    }
+  const auto take = [&](unsigned flags) {
+    ifreq request = request_for(interface);
+    request.ifr_flags = static_cast<short>(flags);
+    return ioctl(tap, TUNSETIFF, &request) == 0 ? 0 : errno;
+  };
+  int why_not = take(IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL);
+  if (why_not == 0) {
+    return true;
+  }
+  if (why_not == EPERM) {
+    return lacks_rights(what, kNeeded);
+  }
+  why_not = why_not == EBUSY ? take(IFF_TAP | IFF_NO_PI) : why_not;  // it is there
+  switch (why_not) {
+    case 0:
+      return false;
+    case EPERM:
+      return lacks_rights(what + ", which is another user's,", kNeeded);
     case EBUSY:
       return Error(Errc::already_exists,
                    fmt::format("{}: another process is at its far end", what));
     case EINVAL:
       return Error(Errc::not_found, fmt::format("{}: the interface is no TAP of one queue", what));
     default:
+      errno = why_not;
       return system_error(Errc::io_error, what);
   }
 }
@@ -261,11 +271,11 @@ Result<std::unique_ptr<FrameSource>> open_tap_frames(const TapFramesOptions& opt
                                      : Errc::io_error,
                         fmt::format("tap {}: {}", options.interface, kTunDevice));
   }
-  const bool is_there = if_nametoindex(options.interface.c_str()) != 0;
-  if (Result<void> attached = attach(tap.number(), options.interface, is_there); !attached) {
-    return attached.error();
+  const Result<bool> is_made = attach(tap.number(), options.interface);
+  if (!is_made) {
+    return is_made.error();
   }
-  const Result<std::uint32_t> mtu_bytes = settle(options, !is_there);
+  const Result<std::uint32_t> mtu_bytes = settle(options, *is_made);
   if (!mtu_bytes) {
     return mtu_bytes.error();
   }
