@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "frame_count.h"
-#include <godbox/assert.h>
+#include "send_queue.h"
 #include <godbox/driver/kernel_rights.h>
 #include <godbox/driver/socket_frames.h>
 #include <godbox/driver/socket_path.h>
@@ -88,7 +88,7 @@ class SocketFrames final : public FrameSource {
       : parts_(std::move(parts)),
         frame_bytes_max_(parts_.mtu_bytes + kHeaderBytes + kTagBytes),
         received_(kReceivedMax * (kTagBytes + frame_bytes_max_)),
-        to_send_(kSocketFramesMax * frame_bytes_max_) {
+        to_send_(frame_bytes_max_) {
     for (std::size_t i = 0; i < kReceivedMax; ++i) {
       // The room in front is for a tag: to put it back, only the addresses before it are moved.
       in_pieces_[i] = {received_.data() + i * (kTagBytes + frame_bytes_max_) + kTagBytes,
@@ -101,7 +101,7 @@ class SocketFrames final : public FrameSource {
       }
     }
     for (std::size_t i = 0; i < kSocketFramesMax; ++i) {
-      out_pieces_[i].iov_base = to_send_.data() + i * frame_bytes_max_;
+      out_pieces_[i].iov_base = to_send_.place(i);
       out_[i].msg_hdr.msg_iov = &out_pieces_[i];
       out_[i].msg_hdr.msg_iovlen = 1;
       if (parts_.remote_bytes > 0) {
@@ -124,7 +124,9 @@ class SocketFrames final : public FrameSource {
   [[nodiscard]] std::uint32_t mtu_bytes() const override { return parts_.mtu_bytes; }
 
   [[nodiscard]] std::size_t receive(std::span<ConstSpan> frames) override;
-  [[nodiscard]] MutableSpan room_to_send(std::size_t size_bytes) override;
+  [[nodiscard]] MutableSpan room_to_send(std::size_t size_bytes) override {
+    return to_send_.room(size_bytes, [this] { flush(); });
+  }
   void commit() override;
   void flush() override;
 
@@ -136,16 +138,13 @@ class SocketFrames final : public FrameSource {
 
   Parts parts_;
   const std::size_t frame_bytes_max_;
-  std::vector<std::byte> received_, to_send_;
+  std::vector<std::byte> received_;
+  SendQueue to_send_;
   std::array<iovec, kReceivedMax> in_pieces_{};
   std::array<mmsghdr, kReceivedMax> in_{};
   std::array<AsideRoom, kReceivedMax> asides_{};
   std::array<iovec, kSocketFramesMax> out_pieces_{};
   std::array<mmsghdr, kSocketFramesMax> out_{};
-  std::size_t out_begin_ = 0;   // [begin, end) are committed and not sent
-  std::size_t out_end_ = 0;     // at most kSocketFramesMax: the queue begins anew when it is empty
-  bool is_blocked_ = false;     // the kernel took no more at the last flush()
-  std::size_t room_bytes_ = 0;  // of the frame that is being written; 0: none
   FrameCounts counts_;
 };
 
@@ -197,48 +196,31 @@ std::size_t SocketFrames::receive(std::span<ConstSpan> frames) {
   return count;
 }
 
-MutableSpan SocketFrames::room_to_send(std::size_t size_bytes) {
-  room_bytes_ = 0;
-  if (size_bytes == 0 || size_bytes > frame_bytes_max_) {
-    return {};
-  }
-  if (is_blocked_ || out_end_ == kSocketFramesMax) {
-    flush();
-    if (is_blocked_) {
-      return {};
-    }
-  }
-  room_bytes_ = size_bytes;
-  return MutableSpan(to_send_).subspan(out_end_ * frame_bytes_max_, size_bytes);
-}
-
 void SocketFrames::commit() {
-  GODBOX_ASSERT(room_bytes_ > 0);
-  out_pieces_[out_end_].iov_len = room_bytes_;
-  room_bytes_ = 0;
-  ++out_end_;
+  const std::size_t place = to_send_.commit();
+  out_pieces_[place].iov_len = to_send_.size_bytes(place);
 }
 
 void SocketFrames::flush() {
-  is_blocked_ = false;
-  while (out_begin_ < out_end_) {
-    const int sent = sendmmsg(parts_.descriptor, &out_[out_begin_],
-                              static_cast<unsigned>(out_end_ - out_begin_), MSG_DONTWAIT);
+  bool is_blocked = false;
+  while (!is_blocked && to_send_.begin() < to_send_.end()) {
+    const int sent =
+        sendmmsg(parts_.descriptor, &out_[to_send_.begin()],
+                 static_cast<unsigned>(to_send_.end() - to_send_.begin()), MSG_DONTWAIT);
     if (sent > 0) {
       for (int i = 0; i < sent; ++i) {
-        counts_.sent_bytes.add(out_pieces_[out_begin_++].iov_len);
+        counts_.sent_bytes.add(to_send_.size_bytes(to_send_.begin()));
+        to_send_.pop();
       }
       counts_.sent_frames.add(static_cast<std::uint64_t>(sent));
     } else if (errno == EAGAIN || errno == ENOBUFS) {
-      is_blocked_ = true;
-      return;
+      is_blocked = true;
     } else if (errno != EINTR) {
       counts_.send_drops.add(1);  // nobody is there, or it is not taken as it is
-      ++out_begin_;
+      to_send_.pop();
     }
   }
-  out_begin_ = 0;
-  out_end_ = 0;
+  to_send_.end_flush(is_blocked);
 }
 
 // From here on the descriptor is owned.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "frame_count.h"
-#include <godbox/assert.h>
+#include "send_queue.h"
 #include <godbox/driver/kernel_rights.h>
 #include <godbox/driver/socket_frames.h>
 #include <godbox/driver/tap_frames.h>
@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -58,15 +57,17 @@ class TapFrames final : public FrameSource {
         mtu_bytes_(mtu_bytes),
         frame_bytes_max_(mtu_bytes + kHeaderBytes + kTagBytes),
         received_(kReceivedMax * place_bytes()),
-        to_send_(kSocketFramesMax * frame_bytes_max_) {}
+        to_send_(frame_bytes_max_) {}
 
   [[nodiscard]] std::string name() const override { return "tap " + interface_; }
   [[nodiscard]] MacAddress mac() const override { return mac_; }
   [[nodiscard]] std::uint32_t mtu_bytes() const override { return mtu_bytes_; }
 
   [[nodiscard]] std::size_t receive(std::span<ConstSpan> frames) override;
-  [[nodiscard]] MutableSpan room_to_send(std::size_t size_bytes) override;
-  void commit() override;
+  [[nodiscard]] MutableSpan room_to_send(std::size_t size_bytes) override {
+    return to_send_.room(size_bytes, [this] { flush(); });
+  }
+  void commit() override { to_send_.commit(); }
   void flush() override;
 
   [[nodiscard]] int wait_descriptor() const override { return tap_.number(); }
@@ -81,12 +82,8 @@ class TapFrames final : public FrameSource {
   MacAddress mac_;
   std::uint32_t mtu_bytes_;
   std::size_t frame_bytes_max_;
-  std::vector<std::byte> received_, to_send_;
-  std::array<std::size_t, kSocketFramesMax> out_bytes_{};
-  std::size_t out_begin_ = 0;   // [begin, end) are committed and not sent
-  std::size_t out_end_ = 0;     // at most kSocketFramesMax: the queue begins anew when it is empty
-  bool is_blocked_ = false;     // the kernel took no more at the last flush()
-  std::size_t room_bytes_ = 0;  // of the frame that is being written; 0: none
+  std::vector<std::byte> received_;
+  SendQueue to_send_;
   FrameCounts counts_;
 };
 
@@ -114,49 +111,27 @@ std::size_t TapFrames::receive(std::span<ConstSpan> frames) {
   return count;
 }
 
-MutableSpan TapFrames::room_to_send(std::size_t size_bytes) {
-  room_bytes_ = 0;
-  if (size_bytes == 0 || size_bytes > frame_bytes_max_) {
-    return {};
-  }
-  if (is_blocked_ || out_end_ == kSocketFramesMax) {
-    flush();
-    if (is_blocked_) {
-      return {};
-    }
-  }
-  room_bytes_ = size_bytes;
-  return MutableSpan(to_send_).subspan(out_end_ * frame_bytes_max_, size_bytes);
-}
-
-void TapFrames::commit() {
-  GODBOX_ASSERT(room_bytes_ > 0);
-  out_bytes_[out_end_++] = std::exchange(room_bytes_, 0);
-}
-
 void TapFrames::flush() {
-  is_blocked_ = false;
-  while (out_begin_ < out_end_) {
-    const std::size_t size_bytes = out_bytes_[out_begin_];
-    const ssize_t sent =
-        write(tap_.number(), to_send_.data() + out_begin_ * frame_bytes_max_, size_bytes);
+  bool is_blocked = false;
+  while (!is_blocked && to_send_.begin() < to_send_.end()) {
+    const std::size_t at = to_send_.begin();
+    const ssize_t sent = write(tap_.number(), to_send_.place(at), to_send_.size_bytes(at));
     if (sent < 0 && errno == EINTR) {
       continue;
     }
-    if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)) {
-      is_blocked_ = true;
-      return;
+    is_blocked = sent < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM);
+    if (is_blocked) {
+      continue;
     }
-    ++out_begin_;
     if (sent < 0) {
       counts_.send_drops.add(1);  // the interface is down, or gone
     } else {
       counts_.sent_frames.add(1);
-      counts_.sent_bytes.add(size_bytes);
+      counts_.sent_bytes.add(to_send_.size_bytes(at));
     }
+    to_send_.pop();
   }
-  out_begin_ = 0;
-  out_end_ = 0;
+  to_send_.end_flush(is_blocked);
 }
 
 Error system_error(Errc code, std::string_view what) {
