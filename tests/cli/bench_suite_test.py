@@ -5,7 +5,7 @@ import json
 import unittest
 
 from bench_rows import SMALL, BenchRowsTest
-from program import FAILURE, NO_ROOM, OK, USAGE, WORSE
+from program import FAILURE, OK, USAGE, WORSE
 
 
 class BenchSuiteTest(BenchRowsTest):
@@ -125,9 +125,17 @@ class BenchSuiteTest(BenchRowsTest):
         self.assert_fails(["bench", "--target", "box-dax", "--dax-device",
                            str(self.folder / "none")], FAILURE, "none")
         # Less room than the blocks need.
-        _, devices = self.devices(4 << 20)
-        box = ["bench", "--target", "box-dax", *devices, "--working-set", "64MiB"]
-        self.assert_fails(box, NO_ROOM, "backing_full")
+        files, devices = self.devices(4 << 20)
+        box = ["bench", "--target", "box-dax", *devices]
+        self.assert_fails([*box, "--working-set", "64MiB"], USAGE, "--working-set", "12 MiB")
+        # One device by two names, and no name.
+        link = self.folder / "link"
+        link.symlink_to(files[0])
+        self.assert_fails([*box, "--dax-device", str(link)], USAGE, "--dax-device", "link")
+        self.assert_fails([*box, "--dax-device", ""], USAGE, "--dax-device")
+        for words in (["--dax-device", str(files[0])], ["--time-limit", "1"],
+                      ["--numa-nodes", "1"]):
+            self.assert_fails(["bench", "--suite", "quick", *words], USAGE, words[0])
 
     def test_memory_that_other_hosts_use_goes_over_tcp(self):
         _, devices = self.devices()
@@ -136,6 +144,7 @@ class BenchSuiteTest(BenchRowsTest):
         self.assertEqual({row["transport"] for row in rows}, {"tcp"})
         self.assert_fails(["bench", *software, "--transport", "local"], USAGE, "--transport",
                           "map")
+        self.assert_fails(["bench", *software, "--threads", "2"], USAGE, "--threads")
 
     def test_a_timeline_counts_what_the_row_moved(self):
         row, = self.rows("--transport", "tcp", "--op", "read", "--timeline")

@@ -83,7 +83,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         dump, guests = os.path.join(folder, "frames.pcap"), []
         try:
-            for own, peer, mac in (("b", "a", "02:00:00:00:00:0b"), ("a", "b", "02:00:00:00:00:0a")):
+            for own, peer in ("ba", "ab"):
+                mac = f"02:00:00:00:00:0{own}"
                 os.mkdir(os.path.join(folder, f"guest-{own}"))
                 guests.append(Guest(os.path.join(folder, f"guest-{own}"), network(
                     folder, own, peer, mac, dump if own == "a" else None)))

@@ -366,6 +366,21 @@ class Dax(unittest.TestCase):
         self.assertGreaterEqual(sum(held), 64 * MIB)
         self.assertLessEqual(max(held) / (sum(held) / 18), 1.05)
 
+    def test_a_bench_s_box_has_18_devices(self):
+        with Machine(GODBOX, ["--preset", "laptop"]) as machine:
+            machine.output([GODBOX, "cxl", "up", "--as", "dax"])
+            rows = machine.json([GODBOX, "bench", "--target", "box-dax", "--workload",
+                                 "scatter,remote-page", "--sizes", "4KiB", "--pieces", "512",
+                                 "--working-set", "4MiB", "--repeats", "1", "--transport",
+                                 "local", "--json"])["rows"]
+        print("a box over 18 devices dax:", [(row["workload"], row["op"], row["gb_per_s_median"])
+                                             for row in rows])
+        self.assertEqual(len(rows), 4)
+        for row in rows:
+            self.assertEqual((row["target"], row["channels"], row["wrong_bytes"]),
+                             ("box-dax", 18, 0))
+            self.assertGreaterEqual(row["bytes_checked"], 2 << 20)
+
     def test_a_box_serves_dax_devices(self):
         """The whole box in the guest, its DRAM channels the guest's CXL memory."""
         options = ["--preset", "laptop", "--up", "dax", "--guest-memory", "2GiB"]

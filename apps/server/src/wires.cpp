@@ -24,7 +24,7 @@ namespace {
 using emulator::RocePortConfig;
 using emulator::RoceWire;
 
-static_assert(emulator::kRoceDatagramMtuBytesMax == driver::kFrameMtuBytesMax);
+static_assert(emulator::kRoceMadeMtuBytesMax == driver::kFrameMtuBytesMax);
 static_assert(emulator::kRoceMtuBytesMax == driver::kDpdkMtuMax);
 static_assert(emulator::kRocePortQueuesMax == driver::kDpdkQueuesMax);
 
@@ -94,9 +94,13 @@ Result<std::unique_ptr<FrameSource>> open_frames(const RocePortConfig& config) {
       return driver::open_packet_frames(config.where);
     case RoceWire::tap:
       return driver::open_tap_frames(tap_options(config));
-    default:
+    case RoceWire::datagram:
       return driver::open_datagram_frames(datagram_options(config));
+    case RoceWire::dpdk:
+    case RoceWire::verbs:
+      break;  // no frames of the kernel
   }
+  return Error(Errc::config_invalid, "no wire of the kernel");
 }
 
 // "0000:3b:00.0", with arguments or without, and not a driver's name.

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -74,6 +75,8 @@ class TapFrames final : public FrameSource {
   [[nodiscard]] FrameCounters counters() const override { return counts_.counters(); }
 
  private:
+  void note_failure(int why);
+
   // A byte more than a frame has: what fills it was too long.
   [[nodiscard]] std::size_t place_bytes() const { return frame_bytes_max_ + 1; }
 
@@ -84,20 +87,22 @@ class TapFrames final : public FrameSource {
   std::size_t frame_bytes_max_;
   std::vector<std::byte> received_;
   SendQueue to_send_;
+  bool is_gone_ = false;  // the interface, for good
   FrameCounts counts_;
 };
 
 std::size_t TapFrames::receive(std::span<ConstSpan> frames) {
   const std::size_t wanted = std::min(frames.size(), kReceivedMax);
   std::size_t count = 0;
-  while (count < wanted) {
+  // Frames that are no frames are passed over, so many at most.
+  for (std::size_t reads = 0; count < wanted && reads < 2 * kReceivedMax && !is_gone_; ++reads) {
     std::byte* const place = received_.data() + count * place_bytes();
     const ssize_t got = read(tap_.number(), place, place_bytes());
-    if (got < 0 && errno == EINTR) {
-      continue;
+    if (got < 0) {
+      note_failure(errno);
     }
     if (got <= 0) {
-      break;  // nothing has come, or the interface is gone
+      break;
     }
     const auto size_bytes = static_cast<std::size_t>(got);
     if (size_bytes < kHeaderBytes || size_bytes > frame_bytes_max_) {
@@ -111,19 +116,29 @@ std::size_t TapFrames::receive(std::span<ConstSpan> frames) {
   return count;
 }
 
+// The descriptor of an interface that has been deleted, or has gone with its namespace, is ready at
+// once whenever somebody waits for it. In its place comes one that never is.
+void TapFrames::note_failure(int why) {
+  if (why == EAGAIN || why == EINTR || why == ENOBUFS || why == ENOMEM || why == EIO) {
+    return;  // nothing has come, or the interface is down
+  }
+  const Descriptor never(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  is_gone_ = never.number() >= 0 && dup3(never.number(), tap_.number(), O_CLOEXEC) >= 0;
+}
+
 void TapFrames::flush() {
   bool is_blocked = false;
   while (!is_blocked && to_send_.begin() < to_send_.end()) {
     const std::size_t at = to_send_.begin();
-    const ssize_t sent = write(tap_.number(), to_send_.place(at), to_send_.size_bytes(at));
-    if (sent < 0 && errno == EINTR) {
+    // What took its descriptor's place is not for frames.
+    const ssize_t sent =
+        is_gone_ ? -1 : write(tap_.number(), to_send_.place(at), to_send_.size_bytes(at));
+    const int why_not = sent >= 0 ? 0 : is_gone_ ? ENODEV : errno;
+    is_blocked = why_not == EAGAIN || why_not == ENOBUFS || why_not == ENOMEM;
+    if (is_blocked || why_not == EINTR) {
       continue;
     }
-    is_blocked = sent < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM);
-    if (is_blocked) {
-      continue;
-    }
-    if (sent < 0) {
+    if (why_not != 0) {
       counts_.send_drops.add(1);  // the interface is down, or gone
     } else {
       counts_.sent_frames.add(1);
@@ -134,8 +149,8 @@ void TapFrames::flush() {
   to_send_.end_flush(is_blocked);
 }
 
-Error system_error(Errc code, std::string_view what) {
-  return {code, fmt::format("{}: {}", what, std::generic_category().message(errno))};
+Error system_error(Errc code, std::string_view what, int number) {
+  return {code, fmt::format("{}: {}", what, std::generic_category().message(number))};
 }
 
 ifreq request_for(const std::string& interface) {
@@ -183,45 +198,50 @@ Result<bool> attach(int tap, const std::string& interface) {
   if (why_not == EPERM) {
     return lacks_rights(what, kNeeded);
   }
+  if (why_not == EINVAL) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("{}: the kernel makes no interface of that name", what));
+  }
   why_not = why_not == EBUSY ? take(IFF_TAP | IFF_NO_PI) : why_not;  // it is there
   switch (why_not) {
     case 0:
       return false;
     case EPERM:
-      return lacks_rights(what + ", which is another user's,", kNeeded);
+      return lacks_rights(what + ", which is another user's or group's,", kNeeded);
     case EBUSY:
-      return Error(Errc::already_exists,
-                   fmt::format("{}: another process is at its far end", what));
+      return Error(Errc::already_exists, fmt::format("{}: somebody is at its far end", what));
     case EINVAL:
       return Error(Errc::not_found, fmt::format("{}: the interface is no TAP of one queue", what));
     default:
-      errno = why_not;
-      return system_error(Errc::io_error, what);
+      return system_error(Errc::io_error, what, why_not);
   }
 }
 
 // The MTU of the interface, which one that was made here gets first, and is set up.
 Result<std::uint32_t> settle(const TapFramesOptions& options, bool is_made) {
   const std::string what = "tap " + options.interface;
-  const Descriptor any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const Descriptor asking(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (asking.number() < 0) {
+    return system_error(Errc::io_error, what, errno);
+  }
   ifreq request = request_for(options.interface);
   if (is_made) {
     request.ifr_mtu = static_cast<int>(options.mtu_bytes.value_or(kMtuBytesDefault));
-    if (ioctl(any.number(), SIOCSIFMTU, &request) != 0) {
-      return system_error(Errc::io_error, what);
+    if (ioctl(asking.number(), SIOCSIFMTU, &request) != 0) {
+      return system_error(Errc::io_error, what, errno);
     }
     request = request_for(options.interface);
-    if (ioctl(any.number(), SIOCGIFFLAGS, &request) != 0) {
-      return system_error(Errc::io_error, what);
+    if (ioctl(asking.number(), SIOCGIFFLAGS, &request) != 0) {
+      return system_error(Errc::io_error, what, errno);
     }
     request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-    if (ioctl(any.number(), SIOCSIFFLAGS, &request) != 0) {
-      return system_error(Errc::io_error, what);
+    if (ioctl(asking.number(), SIOCSIFFLAGS, &request) != 0) {
+      return system_error(Errc::io_error, what, errno);
     }
     request = request_for(options.interface);
   }
-  if (ioctl(any.number(), SIOCGIFMTU, &request) != 0) {
-    return system_error(Errc::io_error, what);
+  if (ioctl(asking.number(), SIOCGIFMTU, &request) != 0) {
+    return system_error(Errc::io_error, what, errno);
   }
   const auto mtu_bytes = static_cast<std::uint32_t>(request.ifr_mtu);
   if (options.mtu_bytes.value_or(0) > mtu_bytes) {
@@ -238,18 +258,23 @@ Result<std::unique_ptr<FrameSource>> open_tap_frames(const TapFramesOptions& opt
     return checked.error();
   }
   Descriptor tap(open(kTunDevice, O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  const int why_not = errno;
   if (tap.number() < 0) {
-    const bool is_missing = errno == ENOENT || errno == ENODEV || errno == ENXIO;
-    const bool is_refused = errno == EACCES || errno == EPERM;
-    return system_error(is_missing   ? Errc::unsupported
-                        : is_refused ? Errc::permission_denied
-                                     : Errc::io_error,
-                        fmt::format("tap {}: {}", options.interface, kTunDevice));
+    const bool is_missing = why_not == ENOENT || why_not == ENODEV || why_not == ENXIO;
+    const bool is_refused = why_not == EACCES || why_not == EPERM;
+    return system_error(
+        is_missing   ? Errc::unsupported
+        : is_refused ? Errc::permission_denied
+                     : Errc::io_error,
+        fmt::format("tap {}: this process has to read and write {}", options.interface, kTunDevice),
+        why_not);
   }
   const Result<bool> is_made = attach(tap.number(), options.interface);
   if (!is_made) {
     return is_made.error();
   }
+  // What whoever was here before had left to hardware that there is none of, such as checksums.
+  static_cast<void>(ioctl(tap.number(), TUNSETOFFLOAD, 0));
   const Result<std::uint32_t> mtu_bytes = settle(options, *is_made);
   if (!mtu_bytes) {
     return mtu_bytes.error();

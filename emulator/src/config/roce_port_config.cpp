@@ -185,8 +185,8 @@ Result<void> parse_wire(std::string_view text, RocePortConfig& port) {
 }
 
 Result<void> check_mtu(const RocePortConfig& port) {
-  const bool is_of_kernel = port.wire == RoceWire::datagram || port.wire == RoceWire::tap;
-  const std::uint32_t most = is_of_kernel ? kRoceDatagramMtuBytesMax : kRoceMtuBytesMax;
+  const bool is_made_here = port.wire == RoceWire::datagram || port.wire == RoceWire::tap;
+  const std::uint32_t most = is_made_here ? kRoceMadeMtuBytesMax : kRoceMtuBytesMax;
   const bool fits =
       !port.mtu_bytes || (*port.mtu_bytes >= kRoceMtuBytesMin && *port.mtu_bytes <= most);
   return fits ? Result<void>()

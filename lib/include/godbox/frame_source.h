@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // An Ethernet port as a program holds it: whole frames in, whole frames out, without FCS. DPDK, a
-// packet socket, a VM's datagram socket and tests are behind it; the RoCE door pumps it.
+// packet socket, a TAP interface, a VM's datagram socket and tests are behind it; the RoCE door
+// pumps it.
 // Thread-safety: one thread, but counters() from any. No call blocks or allocates. Units: bytes.
 #pragma once
 

@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include <poll.h>
 #include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -222,6 +223,24 @@ TEST_CASE("a TAP interface that is made goes with its port, one that was there s
   CHECK(run("ip link del gbkept"));
 }
 
+TEST_CASE("a TAP port whose interface is gone waits for nothing", "[contract]") {
+  need_taps();
+  const auto source = opened(open_tap_frames(tap_options("gbgoing")));
+  REQUIRE(run("ip link del gbgoing"));
+  std::array<ConstSpan, 4> frames;
+  pollfd waiting{source->wait_descriptor(), POLLIN, 0};
+  for (int i = 0; i < 3; ++i) {  // it may find out by the first one
+    CHECK(source->receive(frames) == 0);
+    REQUIRE(source->room_to_send(60).size() == 60);
+    source->commit();
+    source->flush();
+  }
+  CHECK(waiting.fd == source->wait_descriptor());
+  CHECK(poll(&waiting, 1, 0) == 0);
+  CHECK(source->counters().send_drops == 3);
+  CHECK(source->counters().sent_frames == 0);
+}
+
 TEST_CASE("a TAP port says what is wrong with its options", "[contract]") {
   need_taps();
   const auto error_of = [](const driver::TapFramesOptions& options) {
@@ -244,7 +263,8 @@ TEST_CASE("a TAP port says what is wrong with its options", "[contract]") {
   CHECK(error_of(options) == Errc::invalid_argument);
   options.mac = {};
   CHECK(error_of(options) == Errc::invalid_argument);
-  CHECK(error_of(tap_options("gbnear")) == Errc::not_found);  // an end of a veth pair
+  CHECK(error_of(tap_options("gbnear")) == Errc::not_found);      // an end of a veth pair
+  CHECK(error_of(tap_options("all")) == Errc::invalid_argument);  // a name of the kernel's own
   CHECK_FALSE(run("ip link show gbwrong"));
 }
 

@@ -418,7 +418,7 @@ Result<void> apply_timing(const BenchOptions& options, BenchPlan& plan) {
 
 // The local transport copies past the box, which therefore cannot pace it, nor flush what it
 // copied.
-Result<void> leave_local_out(const BenchPlan& plan, Axes& axes) {
+Result<void> leave_local_out(const BenchOptions& options, const BenchPlan& plan, Axes& axes) {
   const bool is_paced = plan.mode == emulator::TimingMode::paced;
   if (!is_paced && !(plan.over_dax && plan.over_dax->coherence == Coherence::software)) {
     return {};
@@ -429,6 +429,12 @@ Result<void> leave_local_out(const BenchPlan& plan, Axes& axes) {
                  is_paced ? "--transport: \"local\" is not paced; choose tcp, or --mode free"
                           : "--transport: \"local\" is not for --dax-coherence software, because a "
                             "box gives such memory to nobody to map; choose tcp");
+  }
+  if (options.threads && !is_paced) {
+    return Error(Errc::invalid_argument,
+                 fmt::format("--threads: \"{}\" does nothing with --dax-coherence software, which "
+                             "has no local transport",
+                             *options.threads));
   }
   return {};
 }
@@ -518,7 +524,7 @@ Result<BenchPlan> make_plan(const BenchOptions& options) {
   if (const Result<void> done = apply_timing(options, plan); !done) {
     return done.error();
   }
-  if (const Result<void> done = leave_local_out(plan, *axes); !done) {
+  if (const Result<void> done = leave_local_out(options, plan, *axes); !done) {
     return done.error();
   }
   plan.hosts = options.hosts.value_or(8);

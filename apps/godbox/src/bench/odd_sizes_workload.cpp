@@ -72,6 +72,7 @@ class OddSizesCase {
       BenchRow row = row_for(environment_, subject_, *rig_, WorkOp::read,
                              SizeBytes(is_region ? kRegionBytes : largest()));
       row.depth = 1;
+      row.is_cold = false;  // each is written just before it is read
       row.extra["shape"] = is_region ? "region" : "objects";
       for (std::uint32_t repeat = 0; repeat < environment_.plan().repeats; ++repeat) {
         const Result<Moved> moved = is_region ? region_pass(row) : object_pass(row, repeat);

@@ -17,6 +17,7 @@ namespace {
 // Both sides of the ceiling, the blocks in the pool and those that replace them; of a box that is
 // elsewhere only the blocks on this side.
 constexpr std::uint64_t kWorkingSetsInMemory = 4;
+constexpr std::uint64_t kWorkingSetsBesideDax = 2;  // those in the pool are on the devices
 // Left to the rest of the machine, as the box's own memory does.
 constexpr SizeBytes kMemoryReserve{std::uint64_t{256} << 20U};
 // What the box's index takes for each object, at most; its memory is all that lookup's have.
@@ -323,6 +324,16 @@ Result<void> check_options_used(const BenchOptions& options, std::span<const Wor
 }
 
 Result<void> check_sizes(const BenchPlan& plan) {
+  if (plan.over_dax) {
+    const SizeBytes room = plan.over_dax->dram_channel_size * plan.over_dax->devices.size();
+    if (plan.working_set > room) {
+      return Error(Errc::invalid_argument,
+                   fmt::format("--working-set: {} does not fit into {} devices of {}; at most {} "
+                               "is allowed",
+                               format_size(plan.working_set), plan.over_dax->devices.size(),
+                               format_size(plan.over_dax->dram_channel_size), format_size(room)));
+    }
+  }
   for (const BenchCase& one : plan.cases) {
     if (one.workload == Workload::lookup) {
       continue;
@@ -369,7 +380,9 @@ Result<void> check_memory(const BenchPlan& plan, SizeBytes available) {
   if (auto enough = check_host_memory(plan, free); !enough) {
     return enough;
   }
-  const std::uint64_t sets = plan.connect.empty() ? kWorkingSetsInMemory : 1;
+  const std::uint64_t sets = !plan.connect.empty() ? 1
+                             : plan.over_dax       ? kWorkingSetsBesideDax
+                                                   : kWorkingSetsInMemory;
   const SizeBytes allowed = free / sets;
   if (takes_memory && plan.working_set > allowed) {
     const SizeBytes whole((allowed.count() >> 20U) << 20U);

@@ -216,6 +216,10 @@ std::vector<std::string_view> words_of(const BenchOptions& options) {
   add(options.verify, "--verify");
   add(options.quick, "--quick");
   add(options.timeline, "--timeline");
+  add(options.numa_nodes.has_value(), "--numa-nodes");
+  add(options.time_limit_s.has_value(), "--time-limit");
+  add(options.target != "dax" && !options.dax_devices.empty(), "--dax-device");
+  add(options.target != "dax" && options.dax_coherence.has_value(), "--dax-coherence");
   return given;
 }
 
@@ -329,13 +333,14 @@ const std::vector<DaxStep>& dax_steps() {
 void add_dax(const BenchOptions& options, SuiteKind kind, Suite& suite) {
   const bool is_quick = kind == SuiteKind::quick;
   for (const DaxStep& dax : dax_steps()) {
-    if (is_quick && dax.working_set.empty()) {
-      continue;
-    }
     SuiteStep step{std::string(suite_id(dax.workload)), std::string(dax.what), {}};
     if (options.target != "dax") {
       suite.not_run.push_back(
           {step.id, step.what, "they are written over: give --target dax in a guest"});
+      continue;
+    }
+    if (is_quick && dax.working_set.empty()) {
+      suite.not_run.push_back({step.id, step.what, "it takes minutes: --suite full has it"});
       continue;
     }
     BenchOptions& made = step.options;

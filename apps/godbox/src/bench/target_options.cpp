@@ -218,6 +218,28 @@ Result<DaxChannels> choose_dax_channels(const BenchOptions& options) {
   return chosen;
 }
 
+namespace {
+
+// A channel each, whatever names they go by.
+Result<void> check_distinct(const std::vector<std::string>& devices) {
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (devices[i].empty()) {
+      return Error(Errc::invalid_argument, "--dax-device: \"\" is no path");
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      std::error_code error;  // a path that is none is refused later
+      if (std::filesystem::equivalent(devices[i], devices[j], error)) {
+        return Error(Errc::invalid_argument,
+                     fmt::format("--dax-device: {} is {}; each is one DRAM channel", devices[i],
+                                 devices[j]));
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<BoxOverDax> choose_box_over_dax(const BenchOptions& options,
                                        std::span<const std::string> workloads) {
   for (const auto& [option, given] :
@@ -245,6 +267,9 @@ Result<BoxOverDax> choose_box_over_dax(const BenchOptions& options,
     return Error(Errc::invalid_argument,
                  fmt::format("--dax-device: {} devices; a box has at most {} DRAM channels",
                              dax->devices.size(), striping::kSlabMembersMax));
+  }
+  if (Result<void> checked = check_distinct(dax->devices); !checked) {
+    return checked.error();
   }
   std::uint64_t bytes = UINT64_MAX;
   for (const std::string& path : dax->devices) {

@@ -42,7 +42,7 @@ constexpr std::string_view kFooter = R"(Examples:
   godbox bench --workload paced --mode paced                     emulated: beside the timing model
   godbox bench --workload incast                                 8 hosts, one hot block
   godbox bench --target dax --working-set 64MiB                  striped over all of /dev/dax*
-  godbox bench --target box-dax --workload scatter,layers        a box whose channels they are
+  godbox bench --target box-dax --working-set 64MiB --workload layers    a box over them
   godbox bench --target numa --numa-nodes 1-18                   the same over NUMA nodes
   godbox bench --connect verbs:127.0.0.1:7400 --working-set 64MiB    a served box, over RDMA
   godbox bench --connect tcp:127.0.0.1:7400 --transport tcp,verbs    the same box both ways

@@ -33,7 +33,7 @@ inline constexpr std::size_t kRocePortAddressesMax = 8;
 // Room for packets of 256 bytes (roce::path_mtu_for()), and what a NIC or a datagram socket takes.
 inline constexpr std::uint32_t kRoceMtuBytesMin = 352;
 inline constexpr std::uint32_t kRoceMtuBytesMax = 9600;
-inline constexpr std::uint32_t kRoceDatagramMtuBytesMax = 9198;
+inline constexpr std::uint32_t kRoceMadeMtuBytesMax = 9198;  // of datagram and tap
 inline constexpr std::uint32_t kRoceMtuBytesDefault = 1500;
 inline constexpr std::uint16_t kRocePortQueuesMax = 16;
 
