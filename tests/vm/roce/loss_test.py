@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """rxe against a RoCE port over a wire that has faults: Linux's requester in a guest, a relay whose
-faults a seed and the clock make, and `godbox serve`. Each size is written and read by one request each at each
-path MTU and each loss (pool_client), every byte compared; rxe's counters and the box's are
-consistent with what the relay has dropped. Then with frames that are doubled, overtaken, damaged
-and, while the path's MTU is smaller, lost: each by itself, and all at once. The same between our
-own requester and responder is a unit test (relay_test.cpp).
+faults a seed and the clock make, and `godbox serve`. Each size is written and read by one request
+each at each path MTU and each loss (pool_client), every byte compared; rxe's counters and the box's
+are consistent with what the relay has dropped. Then with frames that are doubled, overtaken,
+damaged and, while the path's MTU is smaller, lost: each by itself, and all at once. The same
+between our own requester and responder is a unit test (relay_test.cpp).
 
 usage: loss_test.py GODBOX POOL_CLIENT [--seed N]
 """
