@@ -54,6 +54,12 @@ class _Event(Structure):
                 ("name_size", c_size_t), ("size_bytes", c_uint64)]
 
 
+class _TenantUsage(Structure):
+    _fields_ = [("size", c_size_t), ("quota_bytes", c_uint64), ("reserved_bytes", c_uint64),
+                ("held_bytes", c_uint64), ("objects", c_uint64), ("evictions", c_uint64),
+                ("names_found", c_uint64), ("names_missed", c_uint64)]
+
+
 class _Tensor(Structure):
     _fields_ = [("data", c_void_p), ("size_bytes", c_uint64)]
 
@@ -90,6 +96,9 @@ _OnEvent = ctypes.CFUNCTYPE(None, c_void_p, POINTER(_Event))
 # another has lost the name to it), "remove", "evict" (to make room), "expire" (by its hard TTL) or
 # "lose" (the memory has lost bytes of it). Sequences grow.
 Event = collections.namedtuple("Event", "sequence kind name size_bytes")
+# What a tenant has in the pool, in bytes that objects take there. quota_bytes 0: none; held: of
+# what is reserved, by leases and hard pins; names found and missed by lookups.
+Usage = collections.namedtuple("Usage", [name for name, _ in _TenantUsage._fields_[1:]])
 
 _FUNCTIONS = {
     "version": (c_char_p, []),
@@ -112,6 +121,7 @@ _FUNCTIONS = {
     "remove": (c_int32, [c_void_p, POINTER(_Names), POINTER(c_int32)]),
     "events": (c_int32, [c_void_p, POINTER(c_uint64), c_uint64, _OnEvent, c_void_p,
                          POINTER(c_uint64)]),
+    "usage": (c_int32, [c_void_p, POINTER(_TenantUsage)]),
     "kv_open": (c_int32, [c_void_p, POINTER(_KvCache), POINTER(c_void_p)]),
     "kv_close": (None, [c_void_p]),
     "kv_layer_bytes": (c_uint64, [c_void_p]),
@@ -297,6 +307,12 @@ class Pool:
         _check(_lib.events(self._handle, byref(position), timeout_ms, _OnEvent(on_event), None,
                            byref(lost)))
         return events, position.value, lost.value
+
+    def usage(self):
+        """What the tenant has in the pool, and what it may have: a Usage."""
+        usage = _TenantUsage(sizeof(_TenantUsage))
+        _check(_lib.usage(self._handle, byref(usage)))
+        return Usage(*(getattr(usage, name) for name in Usage._fields))
 
     def remove(self, names):
         names = _NameList(names)

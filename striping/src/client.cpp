@@ -127,6 +127,8 @@ void Client::submit_events(const wire::EventsRequest& request, OnEvents on_done)
   start_events(impl_->core, request, std::move(on_done));
 }
 
+void Client::submit_usage(OnUsage on_done) { start_usage(impl_->core, std::move(on_done)); }
+
 void Client::release(Lookup& found) {
   if (found.hold != nullptr) {
     found.hold->release();
@@ -198,7 +200,7 @@ Result<wire::EventsReply> Client::events(const wire::EventsRequest& request) {
 }
 
 Result<wire::UsageReply> Client::usage() {
-  return impl_->ask<wire::UsageReply>(wire::Op::usage, {});
+  return impl_->wait_for<Result<wire::UsageReply>>([&](auto done) { submit_usage(done); });
 }
 
 Result<wire::ListReply> Client::list(std::string_view prefix, std::string_view after,

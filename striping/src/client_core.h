@@ -354,6 +354,7 @@ void start_get_layer(ClientCore& core, const Lookup& found, std::uint32_t layer,
 void start_retain(ClientCore& core, std::span<const wire::RetainItem> items,
                   Client::OnStatuses on_done);
 void start_events(ClientCore& core, const wire::EventsRequest& request, Client::OnEvents on_done);
+void start_usage(ClientCore& core, Client::OnUsage on_done);
 // Appends what a LOOKUP or WAIT has answered.
 void append_found(const wire::LookupReply& reply, Lookup& found);
 void start_region(ClientCore& core, WorkOp op, const Region& region,

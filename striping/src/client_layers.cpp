@@ -527,4 +527,17 @@ void start_events(ClientCore& core, const wire::EventsRequest& request, Client::
       });
 }
 
+void start_usage(ClientCore& core, Client::OnUsage on_done) {
+  if (!core.begin_operation()) {
+    core.refuse_operation([on_done = std::move(on_done)](Errc status) { on_done(Error(status)); });
+    return;
+  }
+  core.request<wire::UsageReply>(
+      wire::Op::usage, {}, core.call_deadline(),
+      [&core, on_done = std::move(on_done)](Result<wire::UsageReply> reply) {
+        core.end_operation();
+        on_done(std::move(reply));
+      });
+}
+
 }  // namespace godbox::striping

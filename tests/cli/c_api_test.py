@@ -161,6 +161,33 @@ class CApiTest(ProgramTest):
                           (ctypes.byref(ctypes.c_uint64()), 0, godbox._OnEvent(), None, None)):
             self.assertEqual(godbox._lib.events(pool._handle, *arguments), godbox.INVALID_ARGUMENT)
 
+    def test_what_a_tenant_has_is_told(self):
+        self.box.stop()
+        with self.server("--tenant-quota", "a=5MiB") as box:
+            address = box.ready["eth_ports"][0]
+            pool, stranger = (self.connected(tenant=name, address=address) for name in ("a", "b"))
+            self.assertEqual(pool.usage(), (5 << 20, 0, 0, 0, 0, 0, 0))
+            pool.put({"x": bytes(1 << 20), "y": bytes(2 << 20)})
+            pool.retain(["y"], pin="hard")
+            self.assertEqual(pool.lookup_prefix(["none"]), 0)
+            usage = pool.usage()
+            self.assertEqual((usage.quota_bytes, usage.objects, usage.names_missed),
+                             (5 << 20, 2, 1))
+            self.assertTrue(3 << 20 <= usage.reserved_bytes < 4 << 20, usage)
+            self.assertTrue(2 << 20 <= usage.held_bytes < 3 << 20, usage)
+            pool.put({"z": bytes(3 << 20)})  # x goes for it
+            self.assertEqual((pool.usage().objects, pool.usage().evictions), (2, 1))
+            pool.remove(["y", "z"])
+            self.assertEqual((pool.usage().objects, pool.usage().reserved_bytes), (0, 0))
+            self.assertEqual(stranger.usage(), (0,) * 7)
+            self.assertEqual(godbox._lib.usage(pool._handle, None), godbox.INVALID_ARGUMENT)
+            # A program that was built with fewer fields has no more of them written.
+            for size, wanted in ((24, godbox.OK), (7, godbox.INVALID_ARGUMENT),
+                                 (72, godbox.INVALID_ARGUMENT)):
+                usage = godbox._TenantUsage(size, objects=77)
+                self.assertEqual(godbox._lib.usage(pool._handle, ctypes.byref(usage)), wanted)
+                self.assertEqual((usage.size, usage.objects), (size, 77))
+
     def test_a_position_of_a_former_life_of_the_box_has_lost_what_was_before(self):
         pool = self.connected()
         _, position, _ = pool.events()

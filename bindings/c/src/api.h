@@ -79,6 +79,19 @@ template <class Options>
   return options;
 }
 
+// The other way: what the caller's struct, which may be shorter, has room for. Errors:
+// invalid_argument.
+template <class Answer>
+[[nodiscard]] Result<void> answer_in(Answer* to, Answer answer) {
+  const Result<Answer> known = options_of(to);
+  if (!known) {
+    return known.error();
+  }
+  answer.size = to->size;
+  __builtin_memcpy(to, &answer, answer.size);
+  return {};
+}
+
 }  // namespace godbox::c
 
 // A handle of the pool; others share its core.

@@ -409,4 +409,25 @@ godbox_status godbox_events(godbox_pool* pool, uint64_t* position, uint64_t time
   });
 }
 
+godbox_status godbox_usage(godbox_pool* pool, godbox_tenant_usage* usage) {
+  return guarded([&]() -> Result<void> {
+    if (pool == nullptr || usage == nullptr) {
+      return refused("pool or usage: NULL");
+    }
+    const auto reply = answer_of<godbox::wire::UsageReply>(
+        *pool->core, [&](auto on_done) { pool->core->client().submit_usage(on_done); });
+    if (!reply) {
+      return reply.error();
+    }
+    return answer_in(usage, {.size = 0,
+                             .quota_bytes = reply->quota.count(),
+                             .reserved_bytes = reply->reserved.count(),
+                             .held_bytes = reply->held.count(),
+                             .objects = reply->objects,
+                             .evictions = reply->evictions,
+                             .names_found = reply->names_found,
+                             .names_missed = reply->names_missed});
+  });
+}
+
 }  // extern "C"

@@ -175,6 +175,19 @@ typedef void (*godbox_on_event)(void* user, const godbox_event* event);
 GODBOX_API godbox_status godbox_events(godbox_pool* pool, uint64_t* position, uint64_t timeout_ms,
                                        godbox_on_event on_event, void* user, uint64_t* lost);
 
+// What the tenant has in the pool, and what it may have. Bytes are those that objects take there.
+typedef struct godbox_tenant_usage {
+  size_t size;
+  uint64_t quota_bytes;  // 0: none
+  uint64_t reserved_bytes;
+  uint64_t held_bytes;  // of them, by leases and hard pins
+  uint64_t objects;
+  uint64_t evictions;
+  uint64_t names_found;  // by lookups
+  uint64_t names_missed;
+} godbox_tenant_usage;
+GODBOX_API godbox_status godbox_usage(godbox_pool* pool, godbox_tenant_usage* usage);
+
 // ---- a paged KV cache ----
 
 typedef struct godbox_kv godbox_kv;

@@ -132,6 +132,7 @@ class Client {
   using OnLookup = std::function<void(Result<Lookup>)>;
   using OnLayeredPut = std::function<void(Result<LayeredPut>)>;
   using OnEvents = std::function<void(Result<wire::EventsReply>)>;
+  using OnUsage = std::function<void(Result<wire::UsageReply>)>;
   // What a transport is made from, once the session stands and the box is known.
   struct TransportContext {
     StreamNetwork& network;
@@ -226,6 +227,8 @@ class Client {
   // waits for request.wait_ms if there are none. A position may be kept for longer than the box
   // lives: `lost` is not 0 where some were missed. Errors: invalid_argument, limit_exceeded.
   void submit_events(const wire::EventsRequest& request, OnEvents on_done);
+  // What the session's tenant has in the pool, and what it may have.
+  void submit_usage(OnUsage on_done);
 
   [[nodiscard]] std::vector<Errc> put(std::span<const PutItem> items,
                                       const CallOptions& options = {});
