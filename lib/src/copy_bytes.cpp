@@ -5,9 +5,9 @@
 //   with: a third of the traffic of a copy between memories. They lose where both sides already lie
 //   in the L2 cache, so copies under kStreamBytesMin are memcpy's; one strip of a small slab, which
 //   is of just that size, is streamed.
-// - The CRC goes first, in chunks that stay in the L1 cache until the copy reads them again.
-//   Software prefetch of the next chunk costs more than it brings: the hardware's already runs
-//   ahead.
+// - The copy goes first, in chunks that stay in the L1 cache until the CRC reads them again: its
+//   loads wait for nothing, so that more lines are on their way at once than behind a CRC's.
+//   Software prefetch of the next chunk brings nothing beyond that.
 // - AVX-512 stores are no faster than AVX2's; both fill one line buffer after the other.
 #include <godbox/assert.h>
 #include <godbox/crc32c.h>
@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::size_t kLineBytes = 64;
 constexpr std::size_t kStreamBytesMin = 4096;
-constexpr std::size_t kCrcChunkBytes = 2048;
+constexpr std::size_t kCrcChunkBytes = 4096;
 static_assert(kCrcChunkBytes % kLineBytes == 0);
 
 // Copies whole lines (size_bytes is a multiple of kLineBytes) to a line boundary.
@@ -127,8 +127,8 @@ std::uint32_t copy_bytes_crc32c(MutableSpan dst, ConstSpan src, std::uint32_t cr
   crc = copy_piece_crc32c(dst.first(cut.head_bytes), src.first(cut.head_bytes), crc);
   for (std::size_t at = cut.head_bytes; at < tail; at += kCrcChunkBytes) {
     const std::size_t size = tail - at < kCrcChunkBytes ? tail - at : kCrcChunkBytes;
-    crc = crc32c(src.subspan(at, size), crc);
     copy_lines(dst.data() + at, src.data() + at, size);
+    crc = crc32c(src.subspan(at, size), crc);
   }
   crc = copy_piece_crc32c(dst.subspan(tail), src.subspan(tail), crc);
   return crc;
