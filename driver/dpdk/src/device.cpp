@@ -26,8 +26,9 @@
 namespace godbox::driver {
 namespace {
 
-// Besides what waits in the device: a burst that the owner holds, one that the driver fills or has
-// not given back yet, one that waits for flush(), and the room of a sender.
+// Besides what waits in the device: a burst that the owner holds, or a sender has taken ahead, one
+// that the driver fills or has not given back yet, one that waits for flush(), and the room of a
+// sender.
 constexpr std::uint32_t kSpareFrames = 3 * kDpdkBurstFrames + 1;
 // What drivers put beside a frame in its buffer: virtio's header, a checksum.
 constexpr std::uint32_t kDriverBytes = 32;

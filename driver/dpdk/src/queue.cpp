@@ -47,6 +47,10 @@ Queue::~Queue() {
   rte_pktmbuf_free_bulk(held_.data(), held_count_);
   rte_pktmbuf_free_bulk(pending_.data(), static_cast<unsigned>(pending_count_));
   rte_pktmbuf_free(room_);
+  if (room_count_ > 0) {
+    rte_mempool_put_bulk(send_pool_, reinterpret_cast<void**>(rooms_.data()),
+                         static_cast<unsigned>(room_count_));
+  }
 }
 
 std::string Queue::name() const {
@@ -113,16 +117,39 @@ MutableSpan Queue::room_to_send(std::size_t size_bytes) {
       return {};
     }
   }
-  if (room_ == nullptr) {
-    room_ = rte_pktmbuf_alloc(send_pool_);
-    if (room_ == nullptr) {
-      return {};
-    }
+  if (room_ == nullptr && !take_room()) {
+    return {};
   }
   room_is_given_ = true;
   room_->data_len = static_cast<std::uint16_t>(size_bytes);
   room_->pkt_len = static_cast<std::uint32_t>(size_bytes);
   return {rte_pktmbuf_mtod(room_, std::byte*), size_bytes};
+}
+
+// Frames come from their pool many at a time: threads that are none of DPDK's have no cache of it,
+// and its ring is where this processor and those that free frames meet. What is written first of
+// the frame after this one, which another processor may have had last, is fetched while this one is
+// filled.
+bool Queue::take_room() {
+  if (room_count_ == 0) {
+    for (std::size_t wanted = rooms_.size(); wanted > 0 && room_count_ == 0; wanted /= 2) {
+      if (rte_mempool_get_bulk(send_pool_, reinterpret_cast<void**>(rooms_.data()),
+                               static_cast<unsigned>(wanted)) == 0) {
+        room_count_ = wanted;
+      }
+    }
+    if (room_count_ == 0) {
+      return false;
+    }
+  }
+  room_ = rooms_[--room_count_];
+  rte_pktmbuf_reset(room_);
+  if (room_count_ > 0) {
+    auto* const next = reinterpret_cast<std::byte*>(rooms_[room_count_ - 1]);
+    __builtin_prefetch(next, 1);
+    __builtin_prefetch(next + RTE_CACHE_LINE_SIZE, 1);
+  }
+  return true;
 }
 
 void Queue::commit() {

@@ -42,6 +42,7 @@ class Queue final : public DpdkPort {
   [[nodiscard]] std::uint16_t receive_burst(std::uint16_t frames_max);
   // The frame's bytes; empty for one that is dropped.
   [[nodiscard]] ConstSpan accept(rte_mbuf* frame);
+  [[nodiscard]] bool take_room();
   void drop_pending();
   // So many at the front have gone.
   void forget_pending(std::size_t count);
@@ -56,6 +57,8 @@ class Queue final : public DpdkPort {
   std::array<rte_mbuf*, kDpdkBurstFrames> held_{};  // given out by the last receive()
   std::uint16_t held_count_ = 0;
   rte_mbuf* room_ = nullptr;
+  std::array<rte_mbuf*, kDpdkBurstFrames> rooms_{};  // of the pool, for later; not reset
+  std::size_t room_count_ = 0;
   bool room_is_given_ = false;
   std::array<rte_mbuf*, kDpdkBurstFrames> pending_{};
   std::array<std::uint32_t, kDpdkBurstFrames> pending_bytes_{};  // the device may free a frame

@@ -81,7 +81,6 @@ void copy_to(std::span<const MutableSpan> pieces, std::size_t& piece, std::size_
       inside = 0;
     }
   }
-  publish_copies();  // before the peer, or a reader here, is told of them
 }
 
 std::uint64_t bytes_of_pieces(std::span<const MutableSpan> pieces) {
@@ -247,6 +246,7 @@ RoceResponder::Verdict RoceResponder::execute_send(const Packet& packet) {
     return Verdict::invalid;
   }
   copy_to(receive.pieces, receive_piece_, receive_inside_, packet.payload);
+  has_unpublished_ = true;
   receive_bytes_ += static_cast<std::uint32_t>(packet.payload.size());
   open_ = is_end(shape.part) ? Open::nothing : Open::send;
   if (is_end(shape.part)) {
@@ -338,10 +338,21 @@ RoceResponder::Verdict RoceResponder::open_write(TimePoint now) {
 
 void RoceResponder::close_write() {
   if (write_.has_access) {
+    publish();
     write_.has_access = false;
     context_.pool.end_access(write_.ticket);
   }
   write_.pinned_until = kNever;
+}
+
+// What was copied is in memory before anybody is told of it, here or by the wire, or has the memory
+// for something else. Not with each packet: the core would wait for its stores, and read nothing of
+// the next frame meanwhile.
+void RoceResponder::publish() {
+  if (has_unpublished_) {
+    has_unpublished_ = false;
+    publish_copies();
+  }
 }
 
 RoceResponder::Verdict RoceResponder::copy_in(ConstSpan payload, TimePoint now) {
@@ -357,6 +368,7 @@ RoceResponder::Verdict RoceResponder::copy_in(ConstSpan payload, TimePoint now) 
   const auto bytes = static_cast<std::uint32_t>(payload.size());
   GODBOX_ASSERT(bytes <= write_.window_left);
   copy_to(write_.ticket.spans, write_.span_index, write_.span_inside, payload);
+  has_unpublished_ = true;
   if (context_.pool.has_lost_bytes(write_.ticket)) {
     return Verdict::operational;
   }
@@ -548,6 +560,7 @@ Errc RoceResponder::post_receive(const ReceiveRequest& request) {
 }
 
 void RoceResponder::complete_receive(const ReceiveCompletion& completion) {
+  publish();
   received_.push_back(completion);
   free_pieces_.push_back(std::move(receives_.front().pieces));
   receives_.pop_front();

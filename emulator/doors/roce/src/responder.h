@@ -136,6 +136,7 @@ class RoceResponder {
 
   [[nodiscard]] Verdict open_write(TimePoint now);
   void close_write();
+  void publish();
   [[nodiscard]] Verdict copy_in(ConstSpan payload, TimePoint now);
 
   [[nodiscard]] Resource& resource(std::size_t index) {
@@ -194,6 +195,7 @@ class RoceResponder {
   TimePoint reads_pinned_until_ = kNever;  // none of those that wait has to be let go before
 
   Write write_;
+  bool has_unpublished_ = false;  // copies that publish() has not ordered yet
   RingQueue<Receive> receives_;
   std::vector<std::vector<MutableSpan>> free_pieces_;
   std::size_t receive_piece_ = 0;  // of the first, where the next byte goes

@@ -204,6 +204,7 @@ RoceResponder::Head RoceResponder::head() const {
 bool RoceResponder::next(OutPacket& out, TimePoint now) {
   out.reset();
   is_blocked_ = false;
+  publish();
   switch (head()) {
     case Head::ack:
       if (ack_ready_ > now) {
