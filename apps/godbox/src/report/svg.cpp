@@ -196,7 +196,9 @@ std::vector<Tick> logarithmic_ticks(double low, double high) {
   }
   const double decades = std::log10(high / low);
   std::vector<Tick> ticks;
-  for (double power = std::floor(std::log10(low)); power <= std::log10(high); ++power) {
+  const auto first = static_cast<int>(std::floor(std::log10(low)));
+  const auto last = static_cast<int>(std::floor(std::log10(high)));
+  for (int power = first; power <= last; ++power) {
     for (const double factor : {1.0, 2.0, 5.0}) {
       const double at = factor * std::pow(10, power);
       const bool has_room = factor == 1 || decades < 3.5;
